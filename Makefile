@@ -1,0 +1,53 @@
+# All that is assumed of the machine: python3 (3.11 to 3.13) with its venv module, and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+STAMP := .venv/.installed
+LOCALSTACK_STAMP := localstack/.venv/.installed
+
+.PHONY: help setup demo local test check lock
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) $(LOCALSTACK_STAMP)  ## Install the project (.venv) and LocalStack (localstack/.venv)
+
+demo: setup  ## Upload a PDF and an image to a local bucket, and show what was read
+	$(BIN)/python localstack/demo.py
+
+local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
+	@$(BIN)/python localstack/local_cloud.py
+
+test: setup  ## Run all tests
+	$(BIN)/pytest
+
+check: setup  ## Format, lint, types, templates
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/cfn-lint infra/*.yaml
+
+lock: setup  ## Choose the newest versions for both environments
+	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
+	  --extra rapidocr --group dev --custom-compile-command 'make lock' \
+	  -o tests/requirements.txt pyproject.toml
+	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
+	  --exclude-newer 2025-12-20 --custom-compile-command 'make lock' \
+	  -o localstack/requirements.txt localstack/requirements.in
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo 'bucket-ocr needs Python 3.11 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet 'uv>=0.9'
+
+$(STAMP): pyproject.toml tests/requirements.txt | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python -r tests/requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(LOCALSTACK_STAMP): localstack/requirements.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python localstack/.venv
+	$(UV) pip install --quiet --python localstack/.venv/bin/python -r localstack/requirements.txt
+	@touch $@

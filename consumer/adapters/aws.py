@@ -1,0 +1,48 @@
+"""What all AWS clients share: one configuration and one translation of errors.
+
+Credentials, region and endpoint are botocore's own business (`AWS_REGION`, `AWS_PROFILE`,
+`AWS_ENDPOINT_URL`, …).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from consumer.domain.errors import ServiceError
+
+#: Standard retries have back-off with jitter, and a budget so that an outage is not answered by a storm.
+_COMMON: Final[dict[str, Any]] = {"retries": {"mode": "standard", "total_max_attempts": 4}}
+
+
+def client_config(connections: int, read_timeout_s: float) -> AioConfig:
+    """Build a client's configuration for so many requests at the same time."""
+    return AioConfig(
+        connect_timeout=5, read_timeout=read_timeout_s, max_pool_connections=connections, **_COMMON
+    )
+
+
+def region() -> str | None:
+    """Region from `AWS_REGION`, which botocore, unlike other SDKs, does not read; None: its own rules."""
+    return os.environ.get("AWS_REGION")
+
+
+def error_code(error: ClientError) -> str:
+    """The service's own code, such as `NoSuchKey`; of a HEAD, which has no body, the HTTP status."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn everything a client may raise into a ServiceError; `what` names operation and object."""
+    try:
+        yield
+    except ClientError as error:
+        message = error.response.get("Error", {}).get("Message", "")
+        raise ServiceError(f"{what}: {error_code(error)} {message}".rstrip()) from error
+    except (TimeoutError, BotoCoreError, aiohttp.ClientError, OSError) as error:
+        raise ServiceError(f"{what}: {str(error) or type(error).__name__}") from error

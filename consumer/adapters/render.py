@@ -1,0 +1,91 @@
+"""Rendering in child processes."""
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from consumer import wire
+from consumer.adapters.children import ChildTimeoutError, Seat
+from consumer.domain.errors import ChildError, Code, DocumentError, PageError
+from consumer.domain.formats import Format
+from consumer.domain.page import PageImage
+
+#: Longest time to open a document or to render one page.
+DEADLINE_S: Final = 60.0
+
+#: A child may be killed for what it did not do (memory ran out elsewhere), so its request gets a second
+#: chance in a fresh one; a page that ends two children is to blame itself.
+_TRIES: Final = 2
+
+
+class RenderPool:
+    """Render children; a document stays with the one that opened it."""
+
+    def __init__(self, seats: Sequence[Seat], pages_dir: Path) -> None:
+        self._seats = seats
+        self._pages_dir = pages_dir
+
+    async def open(self, path: Path, file_format: Format) -> "Document":
+        """Open a downloaded file in the least busy child; raises DocumentError."""
+        seat = min(self._seats, key=lambda seat: seat.load)
+        request = wire.OpenDocument(path=str(path), format=file_format)
+        try:
+            reply = await _request(seat, request)
+        except PageError as error:
+            raise DocumentError(error.code, error.message) from error
+        match reply:
+            case wire.DocumentOpened(page_count=count):
+                return Document(seat, path, file_format, count, self._pages_dir)
+            case wire.Failed(code=code, message=message):
+                raise DocumentError(code, message)
+            case _:
+                raise ChildError(f"a renderer answered {request.kind} with {reply.kind}")
+
+
+class Document:
+    """A document opened in a render child; the child may die and open it again."""
+
+    def __init__(self, seat: Seat, path: Path, file_format: Format, page_count: int, pages_dir: Path) -> None:
+        self._seat = seat
+        self._path = path
+        self._format = file_format
+        self._pages_dir = pages_dir
+        self.page_count = page_count
+
+    async def render(self, page_number: int) -> PageImage:
+        """Render a page (from 1) to a file of its own; raises PageError."""
+        image_path = self._pages_dir / f"{uuid.uuid4().hex}.bgr"
+        request = wire.RenderPage(
+            path=str(self._path),
+            format=self._format,
+            page_number=page_number,
+            image_path=str(image_path),
+        )
+        try:
+            return _image(await _request(self._seat, request))
+        except BaseException:
+            image_path.unlink(missing_ok=True)
+            raise
+
+
+def _image(reply: wire.Reply) -> PageImage:
+    match reply:
+        case PageImage():
+            return reply
+        case wire.Failed(code=code, message=message):
+            raise PageError(code, message)
+        case _:
+            raise ChildError(f"a renderer answered with {reply.kind}")
+
+
+async def _request(seat: Seat, request: wire.Request) -> wire.Reply:
+    for _ in range(_TRIES):
+        try:
+            return await seat.request(request, DEADLINE_S)
+        except ChildTimeoutError as error:
+            # Not tried again: a page that hangs would hang twice as long.
+            raise PageError(Code.RENDER_TIMEOUT, str(error)) from error
+        except ChildError as error:
+            last = error
+    raise PageError(Code.RENDER_CRASH, str(last)) from last

@@ -1,0 +1,169 @@
+"""The bucket on S3."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from consumer.adapters.aws import error_code, translated
+from consumer.domain.errors import ConflictError, SourceChangedError, SourceGoneError
+from consumer.domain.result import Source
+from consumer.ports import ObjectHead, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from types_aiobotocore_s3 import S3Client
+
+_CHUNK_BYTES: Final = 1024 * 1024
+
+_MISSING: Final = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+_REFUSED: Final = {"412", "PreconditionFailed"}
+_CONTENDED: Final = {"409", "ConditionalRequestConflict"}
+
+#: A stalled body is noticed by the socket's timeout; a trickling one by this for each chunk.
+_CHUNK_DEADLINE_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One line of a listing."""
+
+    key: str
+    etag: str
+    size_bytes: int
+    last_modified: datetime
+
+
+class S3Store:
+    """Objects of any bucket that the credentials open."""
+
+    def __init__(self, client: "S3Client") -> None:
+        self._client = client
+
+    async def head(self, bucket: str, key: str) -> ObjectHead | None:
+        """Look at an object as it is now; None where there is none."""
+        with translated(f"HEAD s3://{bucket}/{key}"):
+            try:
+                head = await self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) in _MISSING:
+                    return None
+                raise
+        version_id = head.get("VersionId")
+        source = Source(
+            bucket=bucket,
+            key=key,
+            version_id=None if version_id in (None, "null") else version_id,
+            etag=head["ETag"].strip('"'),
+            size_bytes=head["ContentLength"],
+            content_type=head.get("ContentType"),
+            last_modified=head["LastModified"],
+        )
+        return ObjectHead(source, {name.lower(): value for name, value in head["Metadata"].items()})
+
+    async def read_start(self, source: Source, size_bytes: int) -> bytes:
+        """Return the first bytes of this very object; SourceChangedError, SourceGoneError."""
+        if source.size_bytes == 0:
+            return b""
+        with _pinned(source):
+            answer = await self._client.get_object(**_identified(source), Range=f"bytes=0-{size_bytes - 1}")
+            async with answer["Body"] as body:
+                return await body.read()
+
+    async def download(self, source: Source, path: Path, progress: Progress) -> None:
+        """Write this very object to a file; SourceChangedError, SourceGoneError where it is another."""
+        with _pinned(source):
+            answer = await self._client.get_object(**_identified(source))
+            written = 0
+            async with answer["Body"] as body:
+                with path.open("wb") as file:
+                    while chunk := await _next_chunk(body):
+                        # In a thread: a slow disk must not stop the loop.
+                        written += await asyncio.to_thread(file.write, chunk)
+                        progress()
+            if written != source.size_bytes:
+                raise OSError(f"the transfer ended after {written} of {source.size_bytes} bytes")
+
+    async def put_result(
+        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
+    ) -> None:
+        """Write the result, only if the object there still has the ETag `replaces` (None: is absent)."""
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces}
+        with translated(f"PUT s3://{bucket}/{key}"):
+            try:
+                await self._client.put_object(
+                    Bucket=bucket,
+                    Key=key,
+                    Body=body,
+                    Metadata=dict(metadata),
+                    ContentType="application/json",
+                    **condition,
+                )
+            except ClientError as error:
+                # If-Match on an object that has been deleted meanwhile is answered by 404.
+                if error_code(error) in _REFUSED | _CONTENDED | _MISSING:
+                    raise ConflictError(f"s3://{bucket}/{key} was written by somebody else") from error
+                raise
+
+    async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
+        """Upload a file, as a client does; returns the object's ETag."""
+        with translated(f"PUT s3://{bucket}/{key}"), path.open("rb") as file:
+            answer = await self._client.put_object(
+                Bucket=bucket, Key=key, Body=file, ContentType=content_type
+            )
+        return answer["ETag"].strip('"')
+
+    async def read(self, bucket: str, key: str) -> bytes | None:
+        """Return a whole object, for objects known to be small; None where there is none."""
+        with translated(f"GET s3://{bucket}/{key}"):
+            try:
+                answer = await self._client.get_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) in _MISSING:
+                    return None
+                raise
+            async with answer["Body"] as body:
+                return await body.read()
+
+    async def list(self, bucket: str, prefix: str) -> AsyncIterator[ListedObject]:
+        """All objects whose keys start with `prefix`, in the order of their keys."""
+        with translated(f"LIST s3://{bucket}/{prefix}"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            async for page in pages:
+                for item in page.get("Contents", []):
+                    yield ListedObject(
+                        item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"]
+                    )
+
+
+async def _next_chunk(body: Any) -> bytes:
+    async with asyncio.timeout(_CHUNK_DEADLINE_S):
+        chunk: bytes = await body.read(_CHUNK_BYTES)
+        return chunk
+
+
+def _identified(source: Source) -> dict[str, Any]:
+    """Arguments of a GET that returns this very object or fails."""
+    arguments: dict[str, Any] = {"Bucket": source.bucket, "Key": source.key, "IfMatch": source.etag}
+    if source.version_id is not None:
+        arguments["VersionId"] = source.version_id
+    return arguments
+
+
+@contextmanager
+def _pinned(source: Source) -> "Iterator[None]":
+    with translated(f"GET s3://{source.bucket}/{source.key}"):
+        try:
+            yield
+        except ClientError as error:
+            if error_code(error) in _MISSING:
+                raise SourceGoneError(source.key) from error
+            if error_code(error) in _REFUSED:
+                raise SourceChangedError(source.key) from error
+            raise

@@ -1,0 +1,66 @@
+"""The queue on SQS."""
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from consumer.adapters.aws import translated
+from consumer.ports import Message
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs import SQSClient
+
+#: Long poll. SQS allows 20 s, but a stopping consumer waits for the outstanding poll, and an idle one
+#: asking every 5 s still costs well under a dollar a month.
+WAIT_S: Final = 5
+
+
+class SqsQueue:
+    """A queue; `lease_s` is how long a received message is hidden from others."""
+
+    def __init__(self, client: "SQSClient", queue_url: str, lease_s: int) -> None:
+        self._client = client
+        self._queue_url = queue_url
+        self._lease_s = lease_s
+
+    async def check(self) -> None:
+        """Raise ServiceError where the queue does not exist or may not be used."""
+        with translated(f"queue {self._queue_url}"):
+            await self._client.get_queue_attributes(
+                QueueUrl=self._queue_url, AttributeNames=["VisibilityTimeout"]
+            )
+
+    async def receive(self) -> Message | None:
+        """Wait up to `WAIT_S` seconds for one message; must not be cancelled."""
+        asked_at = time.monotonic()
+        with translated(f"receive from {self._queue_url}"):
+            answer = await self._client.receive_message(
+                QueueUrl=self._queue_url,
+                MaxNumberOfMessages=1,
+                WaitTimeSeconds=WAIT_S,
+                VisibilityTimeout=self._lease_s,
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            )
+        for message in answer.get("Messages", []):
+            attributes = message["Attributes"]
+            return Message(
+                message_id=message["MessageId"],
+                receipt=message["ReceiptHandle"],
+                body=message["Body"],
+                receive_count=int(attributes["ApproximateReceiveCount"]),
+                sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+                received_at=asked_at,
+            )
+        return None
+
+    async def delete(self, message: Message) -> None:
+        """Delete the message for good."""
+        with translated(f"delete message {message.message_id}"):
+            await self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message.receipt)
+
+    async def retry_after(self, message: Message, delay_s: int) -> None:
+        """Let others see the message again after `delay_s` seconds."""
+        with translated(f"hand back message {message.message_id}"):
+            await self._client.change_message_visibility(
+                QueueUrl=self._queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=delay_s
+            )

@@ -1,0 +1,188 @@
+"""The composition root: builds every adapter and puts the consumer together."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import boto3
+import structlog
+from aiobotocore.session import get_session
+from botocore.config import Config
+
+from consumer import __version__, settings, wire
+from consumer.adapters import aws, machine
+from consumer.adapters.children import Seat, seated
+from consumer.adapters.lease import SqsLeases
+from consumer.adapters.recognize import EnginePool
+from consumer.adapters.render import RenderPool
+from consumer.adapters.s3 import S3Store
+from consumer.adapters.sqs import WAIT_S, SqsQueue
+from consumer.adapters.work_dir import work_folder
+from consumer.domain import identity, plan
+from consumer.domain.result import Engine
+from consumer.pages import PageScheduler
+from consumer.pipeline import Pipeline
+from consumer.settings import Settings
+from consumer.worker import Worker
+
+#: An engine process of few threads holds about this much: models, compiled shapes, a page.
+_ENGINE_BYTES: Final = 1536 * 1024 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Wall-clock time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+
+@asynccontextmanager
+async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
+    """Open the bucket, for the consumer and the command line alike; raises ServiceError."""
+    config = aws.client_config(connections, read_timeout_s=30)
+    async with AsyncExitStack() as stack:
+        with aws.translated("S3"):
+            client = await stack.enter_async_context(
+                get_session().create_client("s3", region_name=aws.region(), config=config)
+            )
+        yield S3Store(client)
+
+
+async def consume(options: Settings) -> None:
+    """Run the consumer until SIGTERM or SIGINT.
+
+    Raises ServiceError where the queue cannot be used, ChildError where the engine does not start.
+    """
+    for name in settings.unknown(os.environ):
+        log.warning("settings.unknown", name=name)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(work_folder(options.work_dir))
+        queue = await stack.enter_async_context(_queue(options))
+        shares = _engine_shares(options)
+        batch_pages = options.batch_pages or 1
+        slots = options.max_in_flight or max(4, 2 * len(shares) * batch_pages)
+        store = await stack.enter_async_context(object_store(connections=slots))
+        renderer = await stack.enter_async_context(_renderer(options, folder))
+        recognizer = await stack.enter_async_context(_recognizer(shares))
+        engine = _engine(recognizer.engine, options)
+        scheduler = PageScheduler(
+            recognizer, batch_pages=batch_pages, window_pages=2 * len(shares) * batch_pages + 2
+        )
+        await stack.enter_async_context(scheduler.running())
+        pipeline = Pipeline(
+            store,
+            renderer,
+            scheduler,
+            engine,
+            work_dir=folder,
+            max_file_bytes=options.max_file_bytes,
+            clock=SystemClock(),
+        )
+        worker = Worker(
+            queue,
+            _leases(options, slots),
+            pipeline,
+            slots=slots,
+            drain_s=options.drain_s,
+            clock=SystemClock(),
+            rng=random.SystemRandom(),
+        )
+        log.info(
+            "ready",
+            version=__version__,
+            queue_url=options.queue_url,
+            engine=f"{engine.name} {engine.version}",
+            device=engine.device,
+            engine_workers=len(shares),
+            max_in_flight=slots,
+            work_dir=str(folder),
+        )
+        await worker.run(stop)
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def _queue(options: Settings) -> AsyncIterator[SqsQueue]:
+    # One long poll, and the few short calls that settle messages.
+    config = aws.client_config(connections=16, read_timeout_s=WAIT_S + 15)
+    async with AsyncExitStack() as stack:
+        with aws.translated(f"queue {options.queue_url}"):
+            client = await stack.enter_async_context(
+                get_session().create_client("sqs", region_name=aws.region(), config=config)
+            )
+        queue = SqsQueue(client, options.queue_url, options.lease_s)
+        await queue.check()
+        yield queue
+
+
+def _leases(options: Settings, slots: int) -> SqsLeases:
+    # Short, so that a beat that hangs is over long before the lease it should renew.
+    config = Config(
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 2},
+        max_pool_connections=slots,
+    )
+    client = boto3.client("sqs", region_name=aws.region(), config=config)
+    return SqsLeases(client, options.queue_url, options.lease_s, options.stall_s)
+
+
+@asynccontextmanager
+async def _renderer(options: Settings, folder: Path) -> AsyncIterator[RenderPool]:
+    workers = options.render_workers or max(1, _usable_processors() // 4)
+    how = wire.RenderOptions(
+        scale=options.render_dpi / plan.POINTS_PER_INCH,
+        max_page_pixels=options.max_page_pixels,
+        max_pages=options.max_pages,
+    )
+    seats = [Seat("render", how) for _ in range(workers)]
+    async with seated(seats):
+        yield RenderPool(seats, folder)
+
+
+@asynccontextmanager
+async def _recognizer(shares: list[plan.EngineShare]) -> AsyncIterator[EnginePool]:
+    seats = [Seat("rapidocr", wire.EngineOptions(threads=share.threads, cpus=share.cpus)) for share in shares]
+    async with seated(seats):
+        yield EnginePool(seats)
+
+
+def _engine_shares(options: Settings) -> list[plan.EngineShare]:
+    """One engine process per processor, as far as memory allows: one of several threads reads slower."""
+    affordable = min(_usable_processors(), machine.memory_bytes() // 2 // _ENGINE_BYTES)
+    workers = options.engine_workers or max(1, affordable)
+    return plan.share_processors(machine.processors(), machine.cpu_quota(), workers)
+
+
+def _usable_processors() -> int:
+    cpus = len(machine.processors())
+    return min(cpus, machine.cpu_quota() or cpus)
+
+
+def _engine(ready: wire.EngineReady, options: Settings) -> Engine:
+    """Name the engine in results; what changes a page's text or boxes is in the fingerprint."""
+    changes = {"render_dpi": options.render_dpi, "max_page_pixels": options.max_page_pixels}
+    return Engine(
+        name=ready.name,
+        version=ready.version,
+        models=ready.models,
+        device=ready.device,
+        fingerprint=identity.fingerprint(ready.name, ready.version, ready.models, changes),
+    )

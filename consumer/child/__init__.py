@@ -1,0 +1,1 @@
+"""What runs in child processes, and the only place where heavy libraries are imported."""

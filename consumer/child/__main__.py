@@ -1,0 +1,30 @@
+"""`python -m consumer.child ROLE FD OPTIONS`: a child process, started by `adapters.children`.
+
+ROLE is `render` or `rapidocr`; FD the number of the inherited socket to the parent; OPTIONS the JSON of
+the role's options.
+"""
+
+import sys
+
+from consumer import wire
+from consumer.child import serve
+
+
+def main() -> None:
+    """Do the work of one role until the parent hangs up."""
+    role, descriptor, options = sys.argv[1:]
+    # Imported only in the role that needs it: a renderer shall not hold an engine in memory.
+    match role:
+        case "render":
+            from consumer.child.render import RenderChild
+
+            serve.serve(int(descriptor), lambda: RenderChild(wire.RenderOptions.model_validate_json(options)))
+        case "rapidocr":
+            from consumer.child.rapid import RapidChild
+
+            serve.serve(int(descriptor), lambda: RapidChild(wire.EngineOptions.model_validate_json(options)))
+        case _:
+            sys.exit(f"unknown role {role!r}")
+
+
+main()

@@ -1,0 +1,61 @@
+"""The command line: one module per group of commands, thin.
+
+Exit status: 0 done, 1 the document(s) failed, 2 usage or settings, 3 a service (or the engine) cannot
+be reached, 124 timed out.
+"""
+
+import sys
+
+import typer
+
+from consumer import __version__
+from consumer.cli import results, run, schema, submit
+from consumer.domain.errors import BucketOcrError, PassingError, SettingsError
+
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+
+app = typer.Typer(
+    name="bucket-ocr",
+    help="OCR for S3 buckets: upload a document, get its text with boxes next to it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bucket-ocr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    pass
+
+
+app.command("run")(run.run)
+app.command("submit")(submit.submit)
+app.command("get")(results.get)
+app.command("status")(results.status)
+app.command("schema")(schema.schema)
+
+
+def main() -> None:
+    """Run a command; an error is one line on standard error and an exit status that tells its kind."""
+    try:
+        app()
+    except (BucketOcrError, ExceptionGroup) as error:
+        cause: Exception = error
+        while isinstance(cause, ExceptionGroup):
+            cause = cause.exceptions[0]
+        if not isinstance(cause, SettingsError | PassingError):
+            raise
+        typer.echo(f"bucket-ocr: {cause}", err=True)
+        sys.exit(EXIT_USAGE if isinstance(cause, SettingsError) else EXIT_UNREACHABLE)

@@ -1,0 +1,97 @@
+"""Everything that can go wrong, and whose fault it is.
+
+The class decides what happens to the message; nobody looks at texts::
+
+    BucketOcrError
+    ├── SettingsError          the operator's: refuse to start, exit 2
+    ├── MalformedMessageError  the sender's: not deleted, the redrive policy takes it
+    ├── DocumentError          the document's: a FAILURE result is stored, the message deleted
+    ├── PageError              one page's: the document goes on and ends PARTIAL
+    ├── SourceGoneError        the source was deleted: nothing to do, the message deleted
+    ├── SourceChangedError     the source was overwritten while in work: read again from the start
+    ├── ConflictError          somebody else wrote the result meanwhile: look again
+    └── PassingError           storage, network, capacity: tried again later
+        ├── ServiceError       a service answered with an error, or not at all
+        └── ChildError         a child process died, hung or spoke nonsense
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """The closed list of public codes in `error` and `warnings[].code` of a result."""
+
+    UNSUPPORTED_TYPE = "UNSUPPORTED_TYPE"
+    EMPTY_FILE = "EMPTY_FILE"
+    CORRUPT_DOCUMENT = "CORRUPT_DOCUMENT"
+    ENCRYPTED = "ENCRYPTED"
+    TOO_LARGE = "TOO_LARGE"
+    TOO_MANY_PAGES = "TOO_MANY_PAGES"
+    PAGE_DOWNSCALED = "PAGE_DOWNSCALED"
+    PAGE_UNREADABLE = "PAGE_UNREADABLE"
+    RENDER_TIMEOUT = "RENDER_TIMEOUT"
+    RENDER_CRASH = "RENDER_CRASH"
+    ENGINE_TIMEOUT = "ENGINE_TIMEOUT"
+    ENGINE_CRASH = "ENGINE_CRASH"
+    ENGINE_ERROR = "ENGINE_ERROR"
+    INVALID_OPTIONS = "INVALID_OPTIONS"
+    RETRIES_EXHAUSTED = "RETRIES_EXHAUSTED"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same document may succeed if it is simply tried again."""
+        return self is Code.RETRIES_EXHAUSTED
+
+
+class BucketOcrError(Exception):
+    """Base of all errors of this project; never raised itself."""
+
+
+class SettingsError(BucketOcrError):
+    """The settings are missing, unreadable or contradict each other; the text names the setting."""
+
+
+class MalformedMessageError(BucketOcrError):
+    """A message body, or one record of it, is in none of the accepted forms."""
+
+
+class DocumentError(BucketOcrError):
+    """The document can never be read; `code` says why and `message` is written into its result."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class PageError(BucketOcrError):
+    """One page can never be read; `code` and `message` go into the page and a warning of the result."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class SourceGoneError(BucketOcrError):
+    """The source object does not exist (any more)."""
+
+
+class SourceChangedError(BucketOcrError):
+    """The source is no longer the object that was looked at."""
+
+
+class ConflictError(BucketOcrError):
+    """A conditional put was refused: the result is not what it was when it was looked at."""
+
+
+class PassingError(BucketOcrError):
+    """Nothing is wrong with the document; later the same thing may work."""
+
+
+class ServiceError(PassingError):
+    """A service failed, refused or could not be reached; the text names the operation and the object."""
+
+
+class ChildError(PassingError):
+    """A child process died, did not answer in time, or sent what cannot be understood."""

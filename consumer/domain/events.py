@@ -1,0 +1,175 @@
+"""From the body of a queue message to the jobs it asks for.
+
+Accepted: an S3 event notification, the same inside an SNS envelope, an EventBridge event of S3,
+`s3:TestEvent`, and the project's own request. Everything else is malformed.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote_plus
+
+from pydantic import BaseModel, Field, ValidationError
+
+from consumer.domain import keys
+from consumer.domain.errors import MalformedMessageError
+
+#: SNS may carry S3 events; an envelope in an envelope is nobody's.
+_MAX_ENVELOPES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request to make sure that the source, as it is *now*, has a current result.
+
+    An event may be old, doubled or late, so it names an object and says nothing about its content.
+    `force` asks to read the source again although its result is current.
+    """
+
+    bucket: str
+    key: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What a message body says.
+
+    `ignored`: why records need no work (test events, deletions, own outputs, folder markers).
+    `malformed`: why records cannot be understood; the message must not be deleted while there are any.
+    """
+
+    jobs: tuple[Job, ...] = ()
+    ignored: tuple[str, ...] = ()
+    malformed: tuple[str, ...] = ()
+
+
+def parse(body: str) -> Notification:
+    """Read a message body; never raises: what cannot be understood is listed as malformed."""
+    jobs: list[Job] = []
+    ignored: list[str] = []
+    malformed: list[str] = []
+    for record in _records(body):
+        try:
+            found = record()
+        except (MalformedMessageError, ValidationError) as error:
+            malformed.append(_one_line(error))
+        else:
+            jobs.append(found) if isinstance(found, Job) else ignored.append(found)
+    return Notification(tuple(dict.fromkeys(jobs)), tuple(ignored), tuple(malformed))
+
+
+_Name = Annotated[str, Field(min_length=1)]
+_Record = Callable[[], Job | str]
+
+
+class _Bucket(BaseModel):
+    name: _Name
+
+
+class _Object(BaseModel):
+    key: _Name
+
+
+class _S3(BaseModel):
+    bucket: _Bucket
+    object: _Object
+
+
+class _S3Record(BaseModel):
+    event_name: str = Field(alias="eventName")
+    s3: _S3
+
+
+class _EventBridge(BaseModel):
+    detail_type: str = Field(alias="detail-type")
+    detail: _S3
+
+
+class _Request(BaseModel):
+    """The project's own message, whole document or page range of one.
+
+    A page range asks for a part of a long document. A consumer that does not cut documents into
+    parts answers it with the whole result, which covers every range.
+    """
+
+    version: Literal[1] = Field(alias="bucket-ocr")
+    bucket: _Name
+    key: _Name
+    force: bool = False
+    pages: tuple[Annotated[int, Field(ge=1)], int] | None = None
+
+
+def _records(body: str) -> list[_Record]:
+    """Unwrap envelopes; one reader per record, so that a bad record does not hide a good one."""
+    for _ in range(_MAX_ENVELOPES):
+        try:
+            document = json.loads(body)
+        except ValueError:
+            break
+        match document:
+            case {"TopicArn": str(), "Message": str(message)}:
+                body = message
+            case {"Records": [*records]}:
+                return [partial(_from_s3, record) for record in records]
+            case {"Event": "s3:TestEvent"}:
+                return [lambda: "s3:TestEvent"]
+            case {"detail-type": _, "source": "aws.s3"}:
+                return [partial(_from_eventbridge, document)]
+            case {"bucket-ocr": _}:
+                return [partial(_from_request, document)]
+            case _:
+                break
+    return [_unknown]
+
+
+def _unknown() -> Job:
+    raise MalformedMessageError("the body is none of the accepted forms")
+
+
+def _from_s3(record: Any) -> Job | str:
+    parsed = _S3Record.model_validate(record)
+    # Other stores that speak S3 (MinIO) write "s3:ObjectCreated:Put".
+    if not parsed.event_name.removeprefix("s3:").startswith("ObjectCreated:"):
+        return parsed.event_name
+    try:
+        # S3 encodes keys as HTML forms do: "+" is a space, "%2B" a plus.
+        key = unquote_plus(parsed.s3.object.key, errors="strict")
+    except UnicodeDecodeError as error:
+        raise MalformedMessageError(f"the key {parsed.s3.object.key!r} is not UTF-8") from error
+    return _job(parsed.s3.bucket.name, key)
+
+
+def _from_eventbridge(event: Any) -> Job | str:
+    parsed = _EventBridge.model_validate(event)
+    if parsed.detail_type != "Object Created":
+        return parsed.detail_type
+    # Unlike the queue's own notifications, EventBridge carries the key as it is.
+    return _job(parsed.detail.bucket.name, parsed.detail.object.key)
+
+
+def _from_request(request: Any) -> Job | str:
+    parsed = _Request.model_validate(request)
+    return _job(parsed.bucket, parsed.key, force=parsed.force)
+
+
+def _job(bucket: str, key: str, *, force: bool = False) -> Job | str:
+    if keys.is_own_output(key):
+        return "own output"
+    if key.endswith("/"):
+        return "folder marker"
+    if keys.is_too_long(key):
+        raise MalformedMessageError(
+            f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no room for the name of "
+            f"its result: rename the source s3://{bucket}/{key[:80]}…"
+        )
+    return Job(bucket, key, force)
+
+
+def _one_line(error: MalformedMessageError | ValidationError) -> str:
+    if isinstance(error, MalformedMessageError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,0 +1,156 @@
+"""The one frame of coordinates, and what is done in it.
+
+The frame: pixels of the page image as rendered; origin top-left, x to the right, y down. A PDF page is
+rendered with `scale` pixels per point, so a point of the PDF is `x_px / scale`. An image is read at its
+own size after its EXIF orientation was applied, with scale 1.0.
+
+A quad is the four corners of a text line: first the one where the text starts, then round the line in
+the direction of reading, so that upside-down or sideways text still tells its direction.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+
+class Point(NamedTuple):
+    """A place on the page, in pixels."""
+
+    x: float
+    y: float
+
+
+Quad = tuple[Point, Point, Point, Point]
+
+
+class Rect(NamedTuple):
+    """An upright box in pixels: left, top, right, bottom; x1 <= x2 and y1 <= y2."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+def clip_quad(quad: Quad, width_px: int, height_px: int) -> Quad:
+    """Move corners that lie outside the page onto its edge, and round to whole pixels.
+
+    Raises ValueError where a coordinate is not a finite number.
+    """
+    if not all(math.isfinite(value) for point in quad for value in point):
+        raise ValueError(f"box {quad} is not finite")
+    a, b, c, d = (Point(min(max(round(x), 0), width_px), min(max(round(y), 0), height_px)) for x, y in quad)
+    return a, b, c, d
+
+
+def bounds(quad: Quad) -> Rect:
+    """Smallest upright box round a quad."""
+    xs, ys = [x for x, _ in quad], [y for _, y in quad]
+    return Rect(min(xs), min(ys), max(xs), max(ys))
+
+
+def angle(quad: Quad) -> float:
+    """Degrees by which a text line is turned clockwise from upright, in [0, 360)."""
+    start, end = quad[0], quad[1]
+    return math.degrees(math.atan2(end.y - start.y, end.x - start.x)) % 360
+
+
+def reading_order(quads: Sequence[Quad]) -> list[int]:
+    """Indices of text lines in the order in which a person reads the page.
+
+    Recursive X-Y cut (Nagy, Seth: Hierarchical representation of optically scanned documents, 1984)
+    on the page turned and straightened so that most of its text is upright: columns of running text
+    from left to right, else bands between white gaps from top to bottom, else rows. Cells of a table
+    or a receipt are no running text: they are read row by row.
+    """
+    if not quads:
+        return []
+    turn = math.radians(_main_angle(quads))
+    rects = [bounds(_turned(quad, turn)) for quad in quads]
+    return list(_cut(list(range(len(rects))), rects))
+
+
+#: A column of running text has this many lines, this many times as wide as high, that fill this much of it.
+_COLUMN_LINES, _COLUMN_ASPECT, _COLUMN_FILL = 3, 6.0, 0.5
+
+
+def _main_angle(quads: Sequence[Quad]) -> float:
+    """Angle of most of the text: the commonest quarter turn, and the median skew of its lines."""
+    angles = [angle(quad) for quad in quads]
+    quarters = [round(degrees / 90) % 4 * 90 for degrees in angles]
+    quarter = max(set(quarters), key=lambda degrees: (quarters.count(degrees), -degrees))
+    skews = [
+        (degrees - quarter + 180) % 360 - 180
+        for degrees, own in zip(angles, quarters, strict=True)
+        if own == quarter
+    ]
+    return quarter + statistics.median(skews)
+
+
+def _turned(quad: Quad, turn: float) -> Quad:
+    """The quad as seen by somebody who turned the page back by `turn` radians (the origin stays)."""
+    cos, sin = math.cos(turn), math.sin(turn)
+    a, b, c, d = (Point(x * cos + y * sin, y * cos - x * sin) for x, y in quad)
+    return a, b, c, d
+
+
+def _cut(lines: list[int], rects: Sequence[Rect]) -> Iterator[int]:
+    columns = _split(lines, [(rects[i].x1, rects[i].x2) for i in lines])
+    if len(columns) > 1 and all(_is_running_text(column, rects) for column in columns):
+        for column in columns:
+            yield from _cut(column, rects)
+        return
+    bands = _split(lines, [(rects[i].y1, rects[i].y2) for i in lines], widest_only=True)
+    if len(bands) > 1:
+        for band in bands:
+            yield from _cut(band, rects)
+        return
+    yield from _rows(lines, rects)
+
+
+def _split(
+    lines: list[int], spans: Sequence[tuple[float, float]], *, widest_only: bool = False
+) -> list[list[int]]:
+    """Part the lines wherever their spans along one axis leave a gap.
+
+    `widest_only` parts at the gaps at least half as wide as the widest, so that a heading is parted
+    from what stands under it before that is parted into rows.
+    """
+    order = sorted(range(len(lines)), key=lambda k: spans[k])
+    gaps: list[float] = []
+    reach = spans[order[0]][1]
+    for k in order[1:]:
+        gaps.append(max(spans[k][0] - reach, 0.0))
+        reach = max(reach, spans[k][1])
+    floor = max(gaps, default=0.0) / 2 if widest_only else 0.0
+    parts = [[lines[order[0]]]]
+    for k, gap in zip(order[1:], gaps, strict=True):
+        if gap > floor:
+            parts.append([])
+        parts[-1].append(lines[k])
+    return parts
+
+
+def _is_running_text(lines: list[int], rects: Sequence[Rect]) -> bool:
+    if len(lines) < _COLUMN_LINES:
+        return False
+    widths = [rects[i].x2 - rects[i].x1 for i in lines]
+    heights = [rects[i].y2 - rects[i].y1 for i in lines]
+    width = max(rects[i].x2 for i in lines) - min(rects[i].x1 for i in lines)
+    median = statistics.median(widths)
+    return median >= _COLUMN_FILL * width and median >= _COLUMN_ASPECT * statistics.median(heights)
+
+
+def _rows(lines: list[int], rects: Sequence[Rect]) -> Iterator[int]:
+    """Lines that overlap in height by more than half of the lower one stand in one row."""
+    row: list[int] = []
+    for i in sorted(lines, key=lambda i: (rects[i].y1 + rects[i].y2, rects[i].x1)):
+        if row:
+            last = rects[row[-1]]
+            overlap = min(last.y2, rects[i].y2) - max(last.y1, rects[i].y1)
+            if overlap * 2 <= min(last.y2 - last.y1, rects[i].y2 - rects[i].y1):
+                yield from sorted(row, key=lambda i: rects[i].x1)
+                row = []
+        row.append(i)
+    yield from sorted(row, key=lambda i: rects[i].x1)

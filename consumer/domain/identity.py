@@ -1,0 +1,74 @@
+"""When is a result still the right one: the same source, read by the same engine in the same way."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from consumer.domain.result import SCHEMA_VERSION, ResultDocument, Source, Status
+
+#: Names of the user metadata that every output object carries (S3 prefixes them with x-amz-meta-).
+STATUS: Final = "ocr-status"
+SOURCE_ETAG: Final = "ocr-source-etag"
+SOURCE_VERSION_ID: Final = "ocr-source-version-id"
+FINGERPRINT: Final = "ocr-fingerprint"
+SCHEMA: Final = "ocr-schema-version"
+
+
+def fingerprint(engine: str, version: str, models: Mapping[str, str], options: Mapping[str, object]) -> str:
+    """Digest of all that decides what is read from the same bytes, as `sha256:<hex>`.
+
+    `options` are the settings that change a result (resolution, say). The device is left out on
+    purpose: moving from one machine to another must not read a million documents again.
+    """
+    facts = {"engine": engine, "version": version, "models": dict(models), "options": dict(options)}
+    facts["schema"] = SCHEMA_VERSION
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultHead:
+    """What a HEAD of a result object tells, without reading the result."""
+
+    etag: str
+    status: Status
+    source_etag: str
+    source_version_id: str | None
+    fingerprint: str
+
+    @classmethod
+    def from_metadata(cls, etag: str, metadata: Mapping[str, str]) -> Self | None:
+        """Read the object's metadata; None where they are not those of a result of ours."""
+        try:
+            return cls(
+                etag=etag,
+                status=Status(metadata[STATUS]),
+                source_etag=metadata[SOURCE_ETAG],
+                source_version_id=metadata.get(SOURCE_VERSION_ID),
+                fingerprint=metadata[FINGERPRINT],
+            )
+        except (KeyError, ValueError):
+            return None
+
+    def is_of(self, source: Source) -> bool:
+        """Whether the result was made from this very source object."""
+        return (self.source_etag, self.source_version_id) == (source.etag, source.version_id)
+
+    def is_current(self, source: Source, fingerprint: str) -> bool:
+        """Whether reading the source again would give the same result."""
+        return self.is_of(source) and self.fingerprint == fingerprint
+
+
+def metadata(document: ResultDocument) -> dict[str, str]:
+    """User metadata of the result object of a document."""
+    facts = {
+        STATUS: document.status.value,
+        SOURCE_ETAG: document.source.etag,
+        FINGERPRINT: document.engine.fingerprint,
+        SCHEMA: document.schema_version,
+    }
+    if document.source.version_id is not None:
+        facts[SOURCE_VERSION_ID] = document.source.version_id
+    return facts

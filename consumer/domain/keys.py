@@ -1,0 +1,43 @@
+"""The names of sources and of what is written beside them."""
+
+import re
+from typing import Final
+
+from consumer.domain.formats import EXTENSIONS
+
+RESULT_SUFFIX: Final = ".ocr.json"
+
+#: S3 allows keys of 1,024 bytes of UTF-8; the result's name must still fit.
+MAX_SOURCE_KEY_BYTES: Final = 1024 - len(RESULT_SUFFIX)
+
+_OWN_OUTPUT = re.compile(rf"\.(?i:{'|'.join(EXTENSIONS)})\.ocr(?:\.(?:json|md|pdf)\Z|/)")
+
+
+def result_key(source_key: str) -> str:
+    """Key of the result document of a source."""
+    return source_key + RESULT_SUFFIX
+
+
+def is_own_output(key: str) -> bool:
+    """Whether the name alone shows that we wrote the object: `scan.pdf.ocr.json`, `scan.pdf.ocr/…`.
+
+    `report.ocr.pdf` is a client's own document. An output of a source without a known extension
+    (`scan` -> `scan.ocr.json`) cannot be told by name; its metadata tell.
+    """
+    return _OWN_OUTPUT.search(key) is not None
+
+
+def is_too_long(source_key: str) -> bool:
+    """Whether the source's name leaves no room for its result's."""
+    return len(source_key.encode()) > MAX_SOURCE_KEY_BYTES
+
+
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key (which may be empty).
+
+    Raises ValueError where it is not of that form.
+    """
+    match = re.fullmatch(r"s3://([^/]+)(?:/(.*))?", uri, re.DOTALL)
+    if match is None:
+        raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
+    return match[1], match[2] or ""

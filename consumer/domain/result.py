@@ -1,0 +1,223 @@
+"""The result document: what a program reads next to its source. Schema 1.0.
+
+`ResultDocument.model_json_schema()` is the published schema. Within 1.x fields may be added; none is
+renamed or removed. All boxes are in the frame of `geometry`.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from consumer.domain.errors import Code
+
+SCHEMA_VERSION: Final = "1.0"
+
+Pixel = Annotated[int, Field(ge=0, description="pixels of the page image, origin top-left")]
+Corner = tuple[Pixel, Pixel]
+Box = Annotated[tuple[Pixel, Pixel, Pixel, Pixel], Field(description="[x1, y1, x2, y2]")]
+Confidence = Annotated[float, Field(ge=0, le=1)]
+PageNumber = Annotated[int, Field(ge=1, description="the first page is 1")]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Status(StrEnum):
+    """How a document ended: all pages read, some, or none."""
+
+    SUCCESS = "SUCCESS"
+    PARTIAL = "PARTIAL"
+    FAILURE = "FAILURE"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Source(_Value):
+    """The very object that was read."""
+
+    bucket: str
+    key: str
+    version_id: str | None = Field(description="null where the bucket is not versioned")
+    etag: str = Field(description="without quotation marks")
+    size_bytes: int = Field(ge=0)
+    content_type: str | None = Field(description="as the uploader stated it; the bytes decide")
+    last_modified: datetime
+
+
+class Engine(_Value):
+    """What read the pages."""
+
+    name: str
+    version: str
+    models: dict[str, str] = Field(description="name of the model by its role")
+    device: str
+    fingerprint: str = Field(description="same fingerprint and same source: same result")
+
+
+class Detection(_Value):
+    """One line of text."""
+
+    text: str = Field(min_length=1)
+    box: tuple[Corner, Corner, Corner, Corner] = Field(
+        description="corners from where the text starts, in reading order round the line"
+    )
+    confidence: Confidence
+    page_number: PageNumber
+
+
+class Block(_Value):
+    """A region of the layout: paragraph, title, figure, …"""
+
+    label: str
+    box: Box
+    order: int | None = Field(description="place in the reading order; null where it has none")
+    content: str
+    confidence: Confidence
+
+
+class Table(_Value):
+    """A table, its structure as HTML."""
+
+    box: Box
+    html: str
+    cells: tuple[Box, ...]
+
+
+class Formula(_Value):
+    """A formula as LaTeX."""
+
+    box: Box
+    latex: str
+
+
+class Page(_Value):
+    """One page. Of a failed page that could not be rendered, size and scale are null."""
+
+    page_number: PageNumber
+    status: Literal[Status.SUCCESS, Status.FAILURE]
+    width_px: int | None = Field(default=None, ge=1)
+    height_px: int | None = Field(default=None, ge=1)
+    scale: float | None = Field(
+        default=None, gt=0, description="pixels per point; of an image: per own pixel"
+    )
+    dpi: float | None = Field(default=None, gt=0, description="72 x scale; null for an image")
+    angle: Literal[0, 90, 180, 270] = Field(
+        default=0, description="degrees clockwise by which the engine turned the page before reading it"
+    )
+    blocks: tuple[Block, ...] = ()
+    tables: tuple[Table, ...] = ()
+    formulas: tuple[Formula, ...] = ()
+    markdown: str = ""
+
+
+class Warning(_Value):  # noqa: A001 - the contract's word, always used as result.Warning
+    """Something a reader of the result should know about the document or one page of it."""
+
+    code: Code
+    message: str
+    page_number: PageNumber | None = None
+
+
+class Failure(_Value):
+    """Why there is no text."""
+
+    code: Code
+    message: str
+    retryable: bool
+
+
+class Timing(_Value):
+    """When the document was queued and read, and how long its pages were worked on, in seconds."""
+
+    queued_at: datetime | None
+    started_at: datetime
+    finished_at: datetime
+    render_s: Seconds = 0.0
+    engine_s: Seconds = 0.0
+
+
+class ResultDocument(_Value):
+    """The text of one source, or why there is none."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    status: Status
+    source: Source
+    engine: Engine
+    page_count: int = Field(ge=0, description="pages of the document; 0 where it could not be opened")
+    pages: tuple[Page, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    warnings: tuple[Warning, ...] = ()
+    error: Failure | None = None
+    timing: Timing
+
+
+class PageResult(_Value):
+    """All that one page adds to the result document."""
+
+    page: Page
+    detections: tuple[Detection, ...] = ()
+    warnings: tuple[Warning, ...] = ()
+    render_s: Seconds = 0.0
+    engine_s: Seconds = 0.0
+
+
+def failed_page(page_number: int, code: Code, message: str) -> PageResult:
+    """Build the record of a page that could not be rendered or read."""
+    return PageResult(
+        page=Page(page_number=page_number, status=Status.FAILURE),
+        warnings=(Warning(code=code, message=message, page_number=page_number),),
+    )
+
+
+def assemble(source: Source, engine: Engine, pages: Sequence[PageResult], timing: Timing) -> ResultDocument:
+    """Put the pages of a whole document together, in page order.
+
+    A document none of whose pages could be read is a failure: with the code of its pages where they
+    agree, else `CORRUPT_DOCUMENT`. Raises ValueError where page numbers are not 1 to n, each once.
+    """
+    pages = sorted(pages, key=lambda page: page.page.page_number)
+    if [page.page.page_number for page in pages] != list(range(1, len(pages) + 1)):
+        raise ValueError("pages are missing or doubled")
+    warnings = tuple(warning for page in pages for warning in page.warnings)
+    failed = [page for page in pages if page.page.status is Status.FAILURE]
+    error = None
+    if len(failed) == len(pages):
+        codes = {warning.code for page in failed for warning in page.warnings}
+        code = codes.pop() if len(codes) == 1 else Code.CORRUPT_DOCUMENT
+        error = Failure(code=code, message="no page could be read", retryable=code.retryable)
+    status = Status.FAILURE if error else Status.PARTIAL if failed else Status.SUCCESS
+    return ResultDocument(
+        status=status,
+        source=source,
+        engine=engine,
+        page_count=len(pages),
+        pages=tuple(page.page for page in pages),
+        detections=tuple(line for page in pages for line in page.detections),
+        warnings=warnings,
+        error=error,
+        timing=timing.model_copy(
+            update={
+                "render_s": _total(p.render_s for p in pages),
+                "engine_s": _total(p.engine_s for p in pages),
+            }
+        ),
+    )
+
+
+def failure(source: Source, engine: Engine, code: Code, message: str, timing: Timing) -> ResultDocument:
+    """Build the result of a document that could not be opened."""
+    return ResultDocument(
+        status=Status.FAILURE,
+        source=source,
+        engine=engine,
+        page_count=0,
+        error=Failure(code=code, message=message, retryable=code.retryable),
+        timing=timing,
+    )
+
+
+def _total(seconds: Iterable[float]) -> float:
+    return round(sum(seconds), 3)

@@ -1,0 +1,63 @@
+"""What becomes of a message once its work has ended."""
+
+import random
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+BACKOFF_BASE_S: Final = 5.0
+BACKOFF_CAP_S: Final = 900.0
+
+
+class Outcome(Enum):
+    """How the work on a message ended."""
+
+    DONE = auto()  #: every source it names has a current result, or needs none
+    MALFORMED = auto()  #: some of it cannot be understood
+    PASSING = auto()  #: something failed that may work later
+    BUG = auto()  #: our own code failed
+    LEASE_LOST = auto()  #: the message may be in other hands
+    HANDED_BACK = auto()  #: stopped before the work was done
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the message: it is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    """Make the message visible again after `delay_s` seconds (whole seconds, at most 43,200)."""
+
+    delay_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Do not touch the message: it becomes visible when its lease runs out, and the redrive policy counts."""
+
+
+Decision = Delete | RetryAfter | Leave
+
+
+def decide(outcome: Outcome, receive_count: int, rng: random.Random) -> Decision:
+    """Choose what to do with a message that has been received `receive_count` times (from 1)."""
+    match outcome:
+        case Outcome.DONE:
+            return Delete()
+        case Outcome.MALFORMED | Outcome.LEASE_LOST:
+            return Leave()
+        case Outcome.HANDED_BACK:
+            return RetryAfter(0)
+        case Outcome.PASSING | Outcome.BUG:
+            return RetryAfter(backoff_s(receive_count, rng))
+
+
+def backoff_s(receive_count: int, rng: random.Random) -> int:
+    """Seconds to wait before the next try: exponential with full jitter, at least 1.
+
+    Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    # The exponent is bounded because a replayed message may have been received any number of times.
+    ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(receive_count, 20))
+    return max(1, round(rng.uniform(0, ceiling)))

@@ -1,0 +1,147 @@
+"""The page scheduler: pages of all documents in work, fairly, from the renderer to the engine.
+
+Pages are rendered ahead of reading, but never more than the window holds, whatever the documents'
+lengths; so memory and disk do not grow with them. Batches take pages of the documents in turn, so a
+one-page letter behind a long report waits for a batch or two, not for the report.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from consumer.domain.errors import PageError
+from consumer.domain.page import PageImage
+from consumer.domain.result import PageResult, failed_page
+from consumer.ports import Progress, Recognizer, RenderedDocument
+
+_Item = TypeVar("_Item")
+
+
+class RoundRobin(Generic[_Item]):
+    """A queue of many owners' items, which takes one of each owner in turn, each owner's in order."""
+
+    def __init__(self) -> None:
+        # Owners with items only; the first is served next.
+        self._items: dict[Hashable, deque[_Item]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._items.values()))
+
+    def add(self, owner: Hashable, item: _Item) -> None:
+        """Queue an item; a new owner is served after all that wait already."""
+        self._items.setdefault(owner, deque()).append(item)
+
+    def take(self, count: int) -> list[_Item]:
+        """Remove and return up to `count` items."""
+        taken: list[_Item] = []
+        while self._items and len(taken) < count:
+            owner, items = next(iter(self._items.items()))
+            del self._items[owner]
+            taken.append(items.popleft())
+            if items:
+                self._items[owner] = items
+        return taken
+
+    def discard(self, owner: Hashable) -> list[_Item]:
+        """Remove and return all items of one owner."""
+        return list(self._items.pop(owner, ()))
+
+
+@dataclass(eq=False, slots=True)
+class _ReadyPage:
+    image: PageImage
+    answer: asyncio.Future[PageResult]
+
+
+class PageScheduler:
+    """Reads documents page by page.
+
+    `batch_pages`: most pages handed to an engine at once; `window_pages`: most pages of all documents
+    that are rendered and not yet read.
+    """
+
+    def __init__(self, recognizer: Recognizer, *, batch_pages: int, window_pages: int) -> None:
+        self._recognizer = recognizer
+        self._batch_pages = batch_pages
+        self._window = asyncio.Semaphore(window_pages)
+        self._ready: RoundRobin[_ReadyPage] = RoundRobin()
+        self._more = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the engines fed as long as the context lasts."""
+        async with asyncio.TaskGroup() as group:
+            feeders = [
+                group.create_task(self._feed(), name=f"feed engine {n}")
+                for n in range(self._recognizer.concurrency)
+            ]
+            yield
+            for feeder in feeders:
+                feeder.cancel()
+
+    async def read(self, document: RenderedDocument, progress: Progress) -> list[PageResult]:
+        """Render and read all pages, in page order; one that cannot be is a failed one, the rest go on.
+
+        A cancelled document takes its waiting pages with it.
+        """
+        owner = object()
+        answers: list[asyncio.Future[PageResult]] = []
+        try:
+            for page_number in range(1, document.page_count + 1):
+                answer = await self._render(owner, document, page_number)
+                answer.add_done_callback(lambda _: progress())
+                answers.append(answer)
+                progress()
+            return [await answer for answer in answers]
+        finally:
+            for answer in answers:
+                answer.cancel()
+            for page in self._ready.discard(owner):
+                self._leave(page)
+
+    async def _render(
+        self, owner: Hashable, document: RenderedDocument, page_number: int
+    ) -> asyncio.Future[PageResult]:
+        """Wait for room in the window, render a page, and queue it; the future gets what is read."""
+        answer: asyncio.Future[PageResult] = asyncio.get_running_loop().create_future()
+        await self._window.acquire()
+        try:
+            image = await document.render(page_number)
+        except PageError as error:
+            self._window.release()
+            answer.set_result(failed_page(page_number, error.code, error.message))
+        except BaseException:
+            self._window.release()
+            raise
+        else:
+            self._ready.add(owner, _ReadyPage(image, answer))
+            self._more.set()
+        return answer
+
+    async def _feed(self) -> None:
+        """Hand batches to one engine, for ever."""
+        while True:
+            while not (batch := self._ready.take(self._batch_pages)):
+                self._more.clear()
+                await self._more.wait()
+            try:
+                results = await self._recognizer.read([page.image for page in batch])
+                for page, result in zip(batch, results, strict=True):
+                    if not page.answer.done():
+                        page.answer.set_result(result)
+            except Exception as error:  # noqa: BLE001 - raised again in the documents' own tasks
+                for page in batch:
+                    if not page.answer.done():
+                        page.answer.set_exception(error)
+            finally:
+                for page in batch:
+                    self._leave(page)
+
+    def _leave(self, page: _ReadyPage) -> None:
+        """Make room for another page."""
+        Path(page.image.path).unlink(missing_ok=True)
+        self._window.release()

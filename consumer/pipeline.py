@@ -1,0 +1,177 @@
+"""One source, one stored result: from a job to the document next to its source."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from consumer.domain import formats, identity, keys, result
+from consumer.domain.errors import (
+    Code,
+    ConflictError,
+    DocumentError,
+    PassingError,
+    SourceChangedError,
+    SourceGoneError,
+)
+from consumer.domain.events import Job
+from consumer.domain.identity import ResultHead
+from consumer.domain.result import Engine, ResultDocument, Source
+from consumer.pages import PageScheduler
+from consumer.ports import Clock, ObjectHead, ObjectStore, Progress, Renderer
+
+#: How often a source that is overwritten while it is read, or a result that others write, is tried at once.
+_TRIES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a job; `document` is what was stored, if anything was."""
+
+    reason: str
+    document: ResultDocument | None = None
+
+
+class Pipeline:
+    """Makes sure that sources have current results.
+
+    `engine` is written into every result and its fingerprint decides what is current.
+    """
+
+    def __init__(  # noqa: PLR0913 - the one place where all ports meet
+        self,
+        store: ObjectStore,
+        renderer: Renderer,
+        scheduler: PageScheduler,
+        engine: Engine,
+        *,
+        work_dir: Path,
+        max_file_bytes: int,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._renderer = renderer
+        self._scheduler = scheduler
+        self._engine = engine
+        self._work_dir = work_dir
+        self._max_file_bytes = max_file_bytes
+        self._clock = clock
+
+    async def process(self, job: Job, queued_at: datetime | None, progress: Progress) -> Answer:
+        """Make sure that the source, as it is when this returns, has a current result.
+
+        Raises PassingError where that is not possible now.
+        """
+        for _ in range(_TRIES):
+            try:
+                return await self._answer(job, queued_at, progress)
+            except SourceChangedError:
+                progress()
+            except SourceGoneError:
+                return Answer("source gone")
+        raise PassingError(f"s3://{job.bucket}/{job.key} is overwritten again and again")
+
+    async def _answer(self, job: Job, queued_at: datetime | None, progress: Progress) -> Answer:
+        started_at = self._clock.now()
+        source = await self._look(job.bucket, job.key)
+        if identity.SOURCE_ETAG in source.metadata:
+            return Answer("own output")
+        there = await self._store.head(job.bucket, keys.result_key(job.key))
+        if not job.force and self._is_current(there, source.source):
+            return Answer("already current")
+        if not await self._is_source(source.source):
+            return Answer("not a document")
+        document = await self._read(source.source, queued_at, started_at, progress)
+        return await self._publish(document, there)
+
+    async def _look(self, bucket: str, key: str) -> ObjectHead:
+        head = await self._store.head(bucket, key)
+        if head is None:
+            raise SourceGoneError(key)
+        return head
+
+    def _is_current(self, there: ObjectHead | None, source: Source) -> bool:
+        if there is None:
+            return False
+        head = ResultHead.from_metadata(there.source.etag, there.metadata)
+        return head is not None and head.is_current(source, self._engine.fingerprint)
+
+    async def _is_source(self, source: Source) -> bool:
+        """By its name; where that promises nothing, by a look at the first bytes."""
+        if formats.has_source_extension(source.key):
+            return True
+        head = await self._store.read_start(source, formats.SNIFF_BYTES)
+        return formats.sniff(head) is not None
+
+    async def _read(
+        self, source: Source, queued_at: datetime | None, started_at: datetime, progress: Progress
+    ) -> ResultDocument:
+        def timing() -> result.Timing:
+            finished_at = self._clock.now()
+            return result.Timing(queued_at=queued_at, started_at=started_at, finished_at=finished_at)
+
+        try:
+            async with self._downloaded(source, progress) as path:
+                file_format = _sniffed(path)
+                opened = await self._renderer.open(path, file_format)
+                progress()
+                pages = await self._scheduler.read(opened, progress)
+                return result.assemble(source, self._engine, pages, timing())
+        except DocumentError as error:
+            return result.failure(source, self._engine, error.code, error.message, timing())
+
+    @asynccontextmanager
+    async def _downloaded(self, source: Source, progress: Progress) -> AsyncIterator[Path]:
+        if source.size_bytes == 0:
+            raise DocumentError(Code.EMPTY_FILE, "the file has no bytes: upload it again")
+        if source.size_bytes > self._max_file_bytes:
+            raise DocumentError(
+                Code.TOO_LARGE,
+                f"the file has {source.size_bytes} bytes and BUCKET_OCR_MAX_FILE_BYTES "
+                f"allows {self._max_file_bytes}: raise it or split the document",
+            )
+        path = self._work_dir / f"{uuid.uuid4().hex}.source"
+        try:
+            await self._store.download(source, path, progress)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _publish(self, document: ResultDocument, there: ObjectHead | None) -> Answer:
+        """Store the result, unless the source has changed or somebody else has stored the same."""
+        source = document.source
+        body = document.model_dump_json().encode()
+        for _ in range(_TRIES):
+            now = (await self._look(source.bucket, source.key)).source
+            if (now.etag, now.version_id) != (source.etag, source.version_id):
+                raise SourceChangedError(source.key)
+            try:
+                await self._store.put_result(
+                    source.bucket,
+                    keys.result_key(source.key),
+                    body,
+                    identity.metadata(document),
+                    replaces=there.source.etag if there else None,
+                )
+            except ConflictError:
+                # Also our own put looks like this when its answer was lost and it was sent again.
+                there = await self._store.head(source.bucket, keys.result_key(source.key))
+                if self._is_current(there, source):
+                    return Answer("stored meanwhile", document)
+            else:
+                return Answer("stored", document)
+        raise PassingError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
+
+
+def _sniffed(path: Path) -> formats.Format:
+    with path.open("rb") as file:
+        found = formats.sniff(file.read(formats.SNIFF_BYTES))
+    if found is None:
+        raise DocumentError(
+            Code.UNSUPPORTED_TYPE,
+            "the file is no PDF, PNG, JPEG, TIFF, BMP or WebP, whatever its name says",
+        )
+    return found

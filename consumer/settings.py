@@ -1,0 +1,109 @@
+"""The settings: read once, from the environment and `.env`, and frozen."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from consumer.domain.errors import SettingsError
+
+PREFIX: Final = "BUCKET_OCR_"
+
+#: SQS accepts visibility timeouts up to 12 hours; a lease far below, so that the work of a killed
+#: consumer is taken over soon, and far above one request, so that a slow one does not lose it.
+_MIN_LEASE_S, _MAX_LEASE_S = 10, 3600
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _unless_auto(value: object) -> object:
+    return None if isinstance(value, str) and value.lower() == "auto" else value
+
+
+#: A number, or None where it is chosen from what the machine has ("auto").
+_Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
+
+
+class Settings(BaseSettings):
+    """All settings, each read from `BUCKET_OCR_<NAME>`; credentials and region are botocore's business."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    queue_url: str = Field(min_length=1, description="URL of the queue to consume")
+    engine: Annotated[Literal["auto", "rapidocr"], BeforeValidator(_lower)] = Field(
+        default="auto", description="what reads the pages"
+    )
+    device: Annotated[Literal["auto", "cpu"], BeforeValidator(_lower)] = Field(
+        default="auto", description="where the engine runs; rapidocr runs on the CPU"
+    )
+    engine_workers: _Count = Field(default=None, description="engine processes")
+    batch_pages: _Count = Field(default=None, description="most pages handed to an engine at once")
+    render_workers: _Count = Field(default=None, description="page rendering processes")
+    render_dpi: float = Field(default=144.0, ge=36, le=1200, description="resolution of rendered PDF pages")
+    max_in_flight: _Count = Field(default=None, description="messages in work at once")
+    lease_s: int = Field(
+        default=60,
+        ge=_MIN_LEASE_S,
+        le=_MAX_LEASE_S,
+        description="visibility lease, renewed every third of it",
+    )
+    stall_s: float = Field(default=300.0, gt=0, description="longest time without progress on a document")
+    drain_s: float = Field(default=100.0, ge=0, description="time to finish after SIGTERM")
+    max_file_bytes: int = Field(default=1024**3, ge=1, description="largest source that is read")
+    max_pages: int = Field(default=20_000, ge=1, description="most pages of a document that is read")
+    max_page_pixels: int = Field(
+        default=40_000_000, ge=10_000, description="larger pages are rendered smaller, with a warning"
+    )
+    work_dir: Path | None = Field(
+        default=None, description="downloads and page images; a new folder in the temporary one by default"
+    )
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.stall_s < self.lease_s:
+            raise ValueError(
+                f"{PREFIX}STALL_S ({self.stall_s:g}) must be at least {PREFIX}LEASE_S ({self.lease_s})"
+            )
+        if self.work_dir is not None and not os.access(self.work_dir, os.W_OK | os.X_OK):
+            raise ValueError(f"{PREFIX}WORK_DIR ({self.work_dir}) is not a folder that can be written to")
+        return self
+
+
+def load() -> Settings:
+    """Read the settings; raises SettingsError, one line that names the setting and what is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_complaint(detail) for detail in error.errors())) from error
+
+
+def unknown(environment: Mapping[str, str]) -> Iterator[str]:
+    """Names with our prefix that are no setting: misspelt ones, which would silently do nothing.
+
+    Kubernetes puts variables such as `BUCKET_OCR_SERVICE_HOST` into every pod where a service is named
+    bucket-ocr, so these are a warning and no error.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return (
+        name for name in sorted(environment) if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
+
+
+def _complaint(detail: Mapping[str, object]) -> str:
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    location = detail["loc"]
+    if not isinstance(location, tuple) or not location:
+        return message
+    name = f"{PREFIX}{str(location[0]).upper()}"
+    if detail["type"] == "missing":
+        return f"{name} is not set"
+    return f"{name}={detail['input']!r}: {message}"
