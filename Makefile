@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 STAMP := .venv/.installed
 LOCALSTACK_STAMP := localstack/.venv/.installed
 
-.PHONY: help setup demo local test check lock
+.PHONY: help setup demo local test check bench lock
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,9 @@ check: setup  ## Format, lint, types, templates
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/cfn-lint infra/*.yaml
+
+bench: setup  ## Measure a backlog of 300 documents (some minutes)
+	PYTHONPATH=localstack $(BIN)/python bench/backlog.py
 
 lock: setup  ## Choose the newest versions for both environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \

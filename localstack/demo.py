@@ -1,0 +1,119 @@
+"""`make demo`: a local cloud, a consumer, two uploads with the plain AWS client, and what was read.
+
+Leaves `build/demo/`: the results, a picture of each first page with the boxes of its lines, and the logs.
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pymupdf
+from botocore.exceptions import ClientError
+from local_cloud import LocalCloud
+from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.markup import escape
+
+_PROJECT: Final = Path(__file__).resolve().parent.parent
+_SAMPLES: Final = [_PROJECT / "tests/samples/letter.pdf", _PROJECT / "tests/samples/scan.png"]
+_OUT: Final = _PROJECT / "build/demo"
+_BIN: Final = Path(sys.executable).parent
+_DEADLINE_S: Final = 180.0
+
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """Run the demonstration; raises SystemExit with a message where a step fails."""
+    _OUT.mkdir(parents=True, exist_ok=True)
+    console.print("[bold]1.[/] LocalStack: S3 and SQS on this machine, and the stack infra/storage.yaml")
+    with LocalCloud(log_file=_OUT / "localstack.log") as cloud:
+        stack = cloud.deploy()
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **cloud.environment(),
+            "BUCKET_OCR_QUEUE_URL": stack.queue_url,
+        }
+        console.print("[bold]2.[/] the consumer: bucket-ocr run")
+        with _consumer(environment):
+            for sample in _SAMPLES:
+                command = ["aws", "s3", "cp", str(sample.relative_to(_PROJECT)), f"s3://{stack.bucket}/"]
+                console.print(f"[bold]3.[/] {shlex.join(command)}")
+                command[0] = str(_BIN / "aws")
+                subprocess.run([*command, "--quiet"], env=environment, cwd=_PROJECT, check=True)
+            for sample in _SAMPLES:
+                _show(sample, _result(cloud, stack.bucket, sample.name))
+
+
+@contextmanager
+def _consumer(environment: dict[str, str]) -> Iterator[None]:
+    log_file = _OUT / "consumer.log"
+    with log_file.open("wb") as log:
+        consumer = subprocess.Popen([_BIN / "bucket-ocr", "run"], env=environment, stdout=log, stderr=log)
+    try:
+        yield
+        if consumer.poll() is not None:
+            sys.exit(f"the consumer ended by itself: see {log_file}")
+    finally:
+        consumer.send_signal(signal.SIGTERM)
+        consumer.wait()
+
+
+def _result(cloud: LocalCloud, bucket: str, name: str) -> dict[str, Any]:
+    """Wait for the result next to the source and keep a copy of it."""
+    s3 = cloud.client("s3")
+    deadline = time.monotonic() + _DEADLINE_S
+    while time.monotonic() < deadline:
+        try:
+            body = s3.get_object(Bucket=bucket, Key=f"{name}.ocr.json")["Body"].read()
+        except ClientError:
+            time.sleep(0.2)
+            continue
+        (_OUT / f"{name}.ocr.json").write_bytes(body)
+        result: dict[str, Any] = json.loads(body)
+        return result
+    sys.exit(f"no result of {name} after {_DEADLINE_S:.0f} s: see {_OUT / 'consumer.log'}")
+
+
+def _show(sample: Path, result: dict[str, Any]) -> None:
+    console.print(f"[bold]4.[/] {sample.name}: {result['status']}; confidence, box in pixels, text:")
+    for line in result["detections"]:
+        corners = " ".join(f"{x},{y}" for x, y in line["box"])
+        console.print(f"{line['confidence']:.3f}  {corners:<39}  {escape(line['text'])}", soft_wrap=True)
+    picture = _OUT / f"{sample.name}.boxes.png"
+    _overlay(sample, result).save(picture)
+    timing = result["timing"]
+    console.print(
+        f"{len(result['detections'])} lines in {timing['engine_s']:.1f} s of engine time; "
+        f"the boxes over the page: {picture.relative_to(_PROJECT)}\n"
+    )
+
+
+def _overlay(sample: Path, result: dict[str, Any]) -> Image.Image:
+    """The first page as it was rendered, with the boxes of its lines; a dot where each line starts."""
+    page = result["pages"][0]
+    if sample.suffix == ".pdf":
+        with pymupdf.open(sample) as document:
+            pixels = document[0].get_pixmap(matrix=pymupdf.Matrix(page["scale"], page["scale"]))
+        image = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.samples)
+    else:
+        image = Image.open(sample).convert("RGB")
+    draw = ImageDraw.Draw(image)
+    for line in result["detections"]:
+        if line["page_number"] == 1:
+            corners = [(x, y) for x, y in line["box"]]
+            draw.polygon(corners, outline=(220, 30, 30), width=2)
+            draw.circle(corners[0], 5, fill=(30, 90, 220))
+    return image
+
+
+if __name__ == "__main__":
+    main()
