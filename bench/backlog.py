@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from local_cloud import LocalCloud, StackOutputs
@@ -93,11 +94,11 @@ def _consumer(
         consumer.wait()
 
 
-def _lines(log_file: Path) -> list[dict[str, object]]:
+def _lines(log_file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log_file.read_text().splitlines() if line.startswith("{")]
 
 
-def _wait_for_line(log_file: Path, event: str, deadline_s: float) -> dict[str, object]:
+def _wait_for_line(log_file: Path, event: str, deadline_s: float) -> dict[str, Any]:
     started = time.monotonic()
     while time.monotonic() - started < deadline_s:
         for line in _lines(log_file):

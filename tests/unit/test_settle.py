@@ -1,0 +1,52 @@
+"""What becomes of a message, by how its work ended."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.domain.settle import (
+    BACKOFF_BASE_S,
+    BACKOFF_CAP_S,
+    Decision,
+    Delete,
+    Leave,
+    Outcome,
+    RetryAfter,
+    backoff_s,
+    decide,
+)
+
+DECISIONS: dict[Outcome, Decision | type[RetryAfter]] = {
+    Outcome.DONE: Delete(),
+    Outcome.MALFORMED: Leave(),
+    Outcome.LEASE_LOST: Leave(),
+    Outcome.HANDED_BACK: RetryAfter(0),
+    Outcome.PASSING: RetryAfter,
+    Outcome.BUG: RetryAfter,
+}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_an_outcome_decides_alone_what_is_done(outcome: Outcome) -> None:
+    for receive_count in (1, 2, 1000):
+        decision = decide(outcome, receive_count, random.Random(receive_count))
+        assert DECISIONS[outcome] in (decision, type(decision))
+
+
+@given(st.integers(1), st.integers())
+def test_a_retry_waits_at_least_a_second_and_at_most_its_ceiling(receive_count: int, seed: int) -> None:
+    waited_s = backoff_s(receive_count, random.Random(seed))
+    assert 1 <= waited_s <= min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(receive_count, 30))
+    assert decide(Outcome.PASSING, receive_count, random.Random(seed)) == RetryAfter(waited_s)
+
+
+def test_retries_spread_over_all_of_the_wait_and_grow_with_each_receive() -> None:
+    rng = random.Random(1)
+    longest = [max(backoff_s(count, rng) for _ in range(500)) for count in range(1, 9)]
+    shortest = [min(backoff_s(count, rng) for _ in range(500)) for count in range(1, 9)]
+    assert longest == sorted(longest)
+    assert longest[0] >= 9
+    assert longest[-1] >= BACKOFF_CAP_S * 0.9
+    assert all(low <= high * 0.2 for low, high in zip(shortest, longest, strict=True))
