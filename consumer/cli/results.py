@@ -91,9 +91,9 @@ def status(
     target: Annotated[str, typer.Argument(help="s3://bucket/key or s3://bucket/prefix.")],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, the totals last.")] = False,
 ) -> None:
-    """Tell per source: pending, done, partial, failed, or stale (the source has changed since).
+    """Tell which sources have their results.
 
-    Sources are the objects whose names start with the given key and end like a document. Exit status 1
+    Per source: pending, done, partial, failed, or stale (the source has changed since). Sources are the objects whose names start with the given key and end like a document. Exit status 1
     where a document failed or none was found.
     """
     bucket, prefix = location(target)

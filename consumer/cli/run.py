@@ -6,7 +6,9 @@ from consumer import app, logs, settings
 
 
 def run() -> None:
-    """Consume the queue until stopped: read every document it names, store results next to the sources.
+    """Read the documents that the queue names, until stopped.
+
+    Each source gets a result document next to it.
 
     Settings come from BUCKET_OCR_* variables or a .env file (see .env.example); credentials, region and
     endpoint from the AWS standard ones. SIGTERM or Ctrl-C: documents in work are finished or handed back,

@@ -51,7 +51,9 @@ def test_other_bytes_are_of_no_format(head: bytes) -> None:
     assert sniff(head) is None
 
 
-@pytest.mark.parametrize(("junk", "found"), [(0, True), (1, True), (1019, True), (1020, False), (5000, False)])
+@pytest.mark.parametrize(
+    ("junk", "found"), [(0, True), (1, True), (1019, True), (1020, False), (5000, False)]
+)
 def test_a_pdf_header_may_stand_anywhere_in_the_first_1024_bytes(junk: int, found: bool) -> None:
     assert sniff(b"\n" * junk + b"%PDF-1.7\n") is (Format.PDF if found else None)
 

@@ -43,7 +43,14 @@ def test_a_page_is_downscaled_only_when_it_does_not_fit_and_then_no_more_than_ne
 
 @pytest.mark.parametrize(
     ("width", "height", "scale", "limit"),
-    [(0, 1, 2, 100), (1, -1, 2, 100), (math.nan, 1, 2, 100), (1, math.inf, 2, 100), (1, 1, 0, 100), (1, 1, 2, 0)],
+    [
+        (0, 1, 2, 100),
+        (1, -1, 2, 100),
+        (math.nan, 1, 2, 100),
+        (1, math.inf, 2, 100),
+        (1, 1, 0, 100),
+        (1, 1, 2, 0),
+    ],
 )
 def test_a_page_without_a_size_is_refused(width: float, height: float, scale: float, limit: int) -> None:
     with pytest.raises(ValueError, match="cannot be rendered"):

@@ -1,0 +1,45 @@
+"""What all tests share: an environment without the developer's accounts, a LocalStack, the corpus."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from local_cloud import LocalCloud
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPUS = ROOT.parent / "shared" / "corpus"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_the_developers() -> Iterator[None]:
+    """Take away every setting that could lead a test to a real account, or astray."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.upper().startswith(("AWS_", "BUCKET_OCR_")) or name.lower().endswith("_proxy"):
+                patch.delenv(name)
+        # Without files there are no profiles, and without the metadata service no role of the machine.
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+@pytest.fixture(scope="session")
+def cloud(nothing_of_the_developers: None) -> Iterator[LocalCloud]:
+    """Start one LocalStack for all tests; where it is not installed, its error says `run make setup`."""
+    with LocalCloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    return ROOT / "tests" / "samples"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Find the corpora that are not part of the repository."""
+    if not CORPUS.is_dir():
+        pytest.skip(f"the corpus is not at {CORPUS}")
+    return CORPUS

@@ -1,0 +1,232 @@
+"""The world in memory, for tests of the pipeline and the worker; fulfils `consumer.ports`."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from consumer.domain.errors import Code, ConflictError, DocumentError, SourceChangedError, SourceGoneError
+from consumer.domain.formats import Format
+from consumer.domain.page import PageImage
+from consumer.domain.result import Detection, Page, PageResult, Source, Status
+from consumer.ports import Message, ObjectHead, Progress
+
+BUCKET = "inbox"
+
+
+class FakeClock:
+    """Wall-clock time that moves a second at every look."""
+
+    def __init__(self) -> None:
+        self._seconds = 0
+
+    def now(self) -> datetime:
+        self._seconds += 1
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._seconds)
+
+    def monotonic(self) -> float:
+        self._seconds += 1
+        return float(self._seconds)
+
+
+@dataclass
+class StoredObject:
+    body: bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    version_id: str | None = None
+
+    @property
+    def etag(self) -> str:
+        return hashlib.md5(self.body).hexdigest()
+
+
+class MemoryStore:
+    """A bucket. `calls` lists what was asked; `before[operation]` runs once, before the operation does."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, StoredObject] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.before: dict[str, Callable[[], None]] = {}
+        self.lose_answer_of_put = False
+
+    def upload(self, key: str, body: bytes, version_id: str | None = None) -> None:
+        self.objects[key] = StoredObject(body, version_id=version_id)
+
+    def _called(self, operation: str, key: str) -> None:
+        self.calls.append((operation, key))
+        if (action := self.before.pop(operation, None)) is not None:
+            action()
+
+    async def head(self, bucket: str, key: str) -> ObjectHead | None:
+        self._called("head", key)
+        if (found := self.objects.get(key)) is None:
+            return None
+        source = Source(
+            bucket=bucket,
+            key=key,
+            version_id=found.version_id,
+            etag=found.etag,
+            size_bytes=len(found.body),
+            content_type=None,
+            last_modified=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        return ObjectHead(source, found.metadata)
+
+    async def read_start(self, source: Source, size_bytes: int) -> bytes:
+        self._called("read_start", source.key)
+        return self._pinned(source)[:size_bytes]
+
+    async def download(self, source: Source, path: Path, progress: Progress) -> None:
+        self._called("download", source.key)
+        path.write_bytes(self._pinned(source))
+        progress()
+
+    def _pinned(self, source: Source) -> bytes:
+        if (found := self.objects.get(source.key)) is None:
+            raise SourceGoneError(source.key)
+        if (found.etag, found.version_id) != (source.etag, source.version_id):
+            raise SourceChangedError(source.key)
+        return found.body
+
+    async def put_result(
+        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
+    ) -> None:
+        self._called("put", key)
+        there = self.objects.get(key)
+        if (there.etag if there else None) != replaces:
+            raise ConflictError(key)
+        self.objects[key] = StoredObject(body, dict(metadata))
+        if self.lose_answer_of_put:
+            # As the SDK shows it: the put is sent again, and the service refuses the second one.
+            raise ConflictError(key)
+
+
+class TextRenderer:
+    """Documents whose bytes are `%PDF-` and their text, a form feed between pages."""
+
+    def __init__(self, pages_dir: Path) -> None:
+        self._pages_dir = pages_dir
+
+    async def open(self, path: Path, file_format: Format) -> "TextDocument":
+        text = path.read_bytes().removeprefix(b"%PDF-")
+        if text == b"broken":
+            raise DocumentError(Code.CORRUPT_DOCUMENT, "it is broken")
+        return TextDocument(text.split(b"\f"), self._pages_dir)
+
+
+class TextDocument:
+    def __init__(self, pages: Sequence[bytes], pages_dir: Path) -> None:
+        self._pages = pages
+        self._pages_dir = pages_dir
+        self.page_count = len(pages)
+
+    async def render(self, page_number: int) -> PageImage:
+        path = self._pages_dir / f"{id(self)}-{page_number}.bgr"
+        path.write_bytes(self._pages[page_number - 1])
+        return PageImage(
+            page_number=page_number,
+            path=str(path),
+            width_px=100,
+            height_px=100,
+            scale=2.0,
+            dpi=144.0,
+            downscaled=False,
+            render_s=0.1,
+        )
+
+
+class TextRecognizer:
+    """Reads what `TextRenderer` rendered. `gate`: nothing is read while it is closed."""
+
+    concurrency = 1
+
+    def __init__(self) -> None:
+        self.pages_read = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.reading = asyncio.Event()
+
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
+        self.reading.set()
+        await self.gate.wait()
+        self.pages_read += len(images)
+        return [_page_result(image, Path(image.path).read_text()) for image in images]
+
+
+def _page_result(image: PageImage, text: str) -> PageResult:
+    box = ((0, 0), (9, 0), (9, 9), (0, 9))
+    number = image.page_number
+    return PageResult(
+        page=Page(page_number=number, status=Status.SUCCESS, width_px=100, height_px=100, scale=2, dpi=144),
+        detections=(Detection(text=text, box=box, confidence=0.9, page_number=number),),
+    )
+
+
+class MemoryQueue:
+    """A queue that hands out what it was given and remembers what became of it."""
+
+    def __init__(self) -> None:
+        self.waiting: asyncio.Queue[Message] = asyncio.Queue()
+        self.received = 0
+        self.deleted: list[str] = []
+        self.returned: dict[str, int] = {}
+        self.settled = asyncio.Condition()
+
+    def put(self, message_id: str, body: str, receive_count: int = 1) -> None:
+        sent_at = datetime(2026, 1, 1, tzinfo=UTC)
+        self.waiting.put_nowait(
+            Message(message_id, f"receipt {message_id}", body, receive_count, sent_at, 0.0)
+        )
+
+    async def receive(self) -> Message | None:
+        try:
+            async with asyncio.timeout(0.05):
+                message = await self.waiting.get()
+        except TimeoutError:
+            return None
+        self.received += 1
+        return message
+
+    async def delete(self, message: Message) -> None:
+        self.deleted.append(message.message_id)
+        await self._notify()
+
+    async def retry_after(self, message: Message, delay_s: int) -> None:
+        self.returned[message.message_id] = delay_s
+        await self._notify()
+
+    async def _notify(self) -> None:
+        async with self.settled:
+            self.settled.notify_all()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait, with a deadline, until something holds after a message was settled."""
+        async with asyncio.timeout(10), self.settled:
+            await self.settled.wait_for(holds)
+
+
+class FakeLease:
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        self.steps = 0
+
+    def progress(self) -> None:
+        self.steps += 1
+
+
+class FakeLeases:
+    """Leases that are lost when a test says so; `held` are those of now."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, FakeLease] = {}
+
+    @asynccontextmanager
+    async def hold(self, message: Message) -> AsyncIterator[FakeLease]:
+        lease = self.held[message.message_id] = FakeLease()
+        try:
+            yield lease
+        finally:
+            del self.held[message.message_id]

@@ -1,0 +1,224 @@
+"""One source, one stored result: the promises of the pipeline, on a bucket in memory."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from consumer.domain import identity
+from consumer.domain.errors import PassingError, ServiceError
+from consumer.domain.events import Job
+from consumer.domain.result import Engine, ResultDocument, Status
+from consumer.pages import PageScheduler
+from consumer.pipeline import Answer, Pipeline
+from tests.fakes import BUCKET, FakeClock, MemoryStore, StoredObject, TextRecognizer, TextRenderer
+
+ENGINE = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
+
+
+@dataclass
+class World:
+    store: MemoryStore
+    recognizer: TextRecognizer
+    pipeline: Pipeline
+    work_dir: Path
+
+    async def process(self, key: str, *, force: bool = False) -> Answer:
+        return await self.pipeline.process(Job(BUCKET, key, force), None, lambda: None)
+
+    def result(self, key: str) -> ResultDocument:
+        return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
+
+    def text(self, key: str) -> list[str]:
+        return [line.text for line in self.result(key).detections]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    store, recognizer = MemoryStore(), TextRecognizer()
+    scheduler = PageScheduler(recognizer, batch_pages=2, window_pages=4)
+    async with scheduler.running():
+        pipeline = Pipeline(
+            store,
+            TextRenderer(tmp_path),
+            scheduler,
+            ENGINE,
+            work_dir=tmp_path,
+            max_file_bytes=1000,
+            clock=FakeClock(),
+        )
+        yield World(store, recognizer, pipeline, tmp_path)
+    assert not list(tmp_path.iterdir()), "files were left behind"
+
+
+async def test_a_document_gets_one_result_that_says_of_what_it_is(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-one\ftwo")
+
+    answer = await world.process("a.pdf")
+
+    assert answer.reason == "stored"
+    assert world.text("a.pdf") == ["one", "two"]
+    stored = world.store.objects["a.pdf.ocr.json"]
+    assert stored.metadata == {
+        "ocr-status": "SUCCESS",
+        "ocr-source-etag": world.store.objects["a.pdf"].etag,
+        "ocr-fingerprint": "sha256:1",
+        "ocr-schema-version": "1.0",
+    }
+
+
+async def test_a_finished_document_costs_two_heads_when_it_is_delivered_again(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-one")
+    await world.process("a.pdf")
+    world.store.calls.clear()
+
+    answer = await world.process("a.pdf")
+
+    assert answer.reason == "already current"
+    assert world.store.calls == [("head", "a.pdf"), ("head", "a.pdf.ocr.json")]
+    assert world.recognizer.pages_read == 1
+
+
+async def test_force_reads_a_finished_document_again(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-one")
+    await world.process("a.pdf")
+
+    answer = await world.process("a.pdf", force=True)
+
+    assert answer.reason == "stored"
+    assert world.recognizer.pages_read == 2
+
+
+@pytest.mark.parametrize("operation", ["download", "put"])
+async def test_a_source_overwritten_in_work_ends_with_the_result_of_the_new_bytes(
+    world: World, operation: str
+) -> None:
+    world.store.upload("a.pdf", b"%PDF-old")
+    # The look at the source just before the put notices it; an overwrite between the two is caught by
+    # the event of the new object, whose result then replaces this one.
+    if operation == "download":
+        world.store.before["download"] = lambda: world.store.upload("a.pdf", b"%PDF-new")
+        await world.process("a.pdf")
+    else:
+        world.store.before["put"] = lambda: world.store.upload("a.pdf", b"%PDF-new")
+        await world.process("a.pdf")
+        await world.process("a.pdf")
+
+    assert world.text("a.pdf") == ["new"]
+    assert world.result("a.pdf").source.etag == world.store.objects["a.pdf"].etag
+
+
+async def test_a_source_deleted_in_work_gets_no_result(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-one")
+    world.store.before["download"] = world.store.objects.clear
+
+    answer = await world.process("a.pdf")
+
+    assert answer.reason == "source gone"
+    assert not world.store.objects
+
+
+async def test_a_put_whose_answer_was_lost_counts_as_stored(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-one")
+    world.store.lose_answer_of_put = True
+
+    answer = await world.process("a.pdf")
+
+    assert answer.document is not None
+    assert world.text("a.pdf") == ["one"]
+    assert [call for call, _ in world.store.calls].count("put") == 1
+
+
+async def test_a_result_of_older_bytes_that_appears_meanwhile_is_replaced(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-new")
+    older = StoredObject(b"{}", {"ocr-source-etag": "older", "ocr-status": "SUCCESS", "ocr-fingerprint": "f"})
+    world.store.before["put"] = lambda: world.store.objects.update({"a.pdf.ocr.json": older})
+
+    await world.process("a.pdf")
+
+    assert world.text("a.pdf") == ["new"]
+
+
+async def test_what_a_client_stored_under_the_name_of_the_result_is_replaced(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-one")
+    world.store.upload("a.pdf.ocr.json", b"not ours")
+
+    await world.process("a.pdf")
+
+    assert world.text("a.pdf") == ["one"]
+
+
+async def test_the_same_bytes_as_a_new_version_are_named_in_a_new_result(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-one", version_id="v1")
+    await world.process("a.pdf")
+    world.store.upload("a.pdf", b"%PDF-one", version_id="v2")
+
+    await world.process("a.pdf")
+
+    assert world.result("a.pdf").source.version_id == "v2"
+
+
+async def test_an_output_without_a_telling_name_is_known_by_its_metadata(world: World) -> None:
+    world.store.objects["scan.ocr.pdf"] = StoredObject(b"%PDF-x", {identity.SOURCE_ETAG: "e"})
+
+    answer = await world.process("scan.ocr.pdf")
+
+    assert answer.reason == "own output"
+    assert list(world.store.objects) == ["scan.ocr.pdf"]
+
+
+async def test_a_file_of_another_kind_is_looked_at_and_left_alone(world: World) -> None:
+    world.store.upload("notes.txt", b"x" * 5000)
+
+    answer = await world.process("notes.txt")
+
+    assert answer.reason == "not a document"
+    assert ("download", "notes.txt") not in world.store.calls
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "downloaded"),
+    [
+        (b"", "EMPTY_FILE", False),
+        (b"x" * 1001, "TOO_LARGE", False),
+        (b"neither this nor that", "UNSUPPORTED_TYPE", True),
+        (b"%PDF-broken", "CORRUPT_DOCUMENT", True),
+    ],
+)
+async def test_what_cannot_be_read_gets_a_failure_with_its_code(
+    world: World, body: bytes, code: str, downloaded: bool
+) -> None:
+    world.store.upload("a.pdf", body)
+
+    await world.process("a.pdf")
+
+    result = world.result("a.pdf")
+    assert (result.status, result.detections, result.pages) == (Status.FAILURE, (), ())
+    assert result.error is not None
+    assert (result.error.code, result.error.retryable) == (code, False)
+    assert (("download", "a.pdf") in world.store.calls) is downloaded
+
+
+async def test_a_source_that_never_stands_still_is_tried_again_later(world: World) -> None:
+    versions = iter(range(100))
+
+    def overwrite() -> None:
+        world.store.upload("a.pdf", b"%PDF-" + str(next(versions)).encode())
+        world.store.before["download"] = overwrite
+
+    overwrite()
+
+    with pytest.raises(PassingError, match="overwritten again and again"):
+        await world.process("a.pdf")
+
+
+async def test_a_failing_service_leaves_no_file_behind(world: World) -> None:
+    def fail() -> None:
+        raise ServiceError("no")
+
+    world.store.upload("a.pdf", b"%PDF-one")
+    world.store.before["put"] = fail
+
+    with pytest.raises(ServiceError):
+        await world.process("a.pdf")

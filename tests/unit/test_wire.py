@@ -1,0 +1,119 @@
+"""What crosses between the consumer and its children arrives as it was sent, or not at all."""
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer import wire
+from consumer.domain.errors import ChildError, Code
+from consumer.domain.formats import Format
+from consumer.domain.page import PageImage
+
+IMAGE = PageImage(
+    page_number=3,
+    path="/w/3.bgr",
+    width_px=9,
+    height_px=8,
+    scale=2.0,
+    dpi=None,
+    downscaled=True,
+    render_s=0.5,
+)
+LINE = wire.Line(text="x", box=((0, 0), (9, 0), (9, 8), (0, 8)), confidence=0.25)
+REQUESTS: list[wire.Request] = [
+    wire.OpenDocument(path="/w/ü \n.source", format=Format.PDF),
+    wire.RenderPage(path="/w/a.source", format=Format.TIFF, page_number=3, image_path="/w/3.bgr"),
+    wire.ReadPages(images=(IMAGE, IMAGE)),
+]
+REPLIES: list[wire.Reply] = [
+    wire.EngineReady(name="rapidocr", version="3", models={"read": "m"}, device="cpu"),
+    wire.RendererReady(),
+    wire.DocumentOpened(page_count=5000),
+    IMAGE,
+    wire.PagesRead(pages=(wire.PageText(lines=(LINE,), angle=90, markdown="x"), wire.PageText(lines=()))),
+    wire.Failed(code=Code.ENCRYPTED, message="a\nb"),
+]
+
+
+def body(message: wire.Request | wire.Reply) -> bytes:
+    framed = wire.frame(message)
+    assert wire.frame_length(framed[: wire.LENGTH.size]) == len(framed) - wire.LENGTH.size
+    return framed[wire.LENGTH.size :]
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply.kind)
+def test_a_reply_arrives_as_it_was_sent(reply: wire.Reply) -> None:
+    assert wire.parse_reply(body(reply)) == reply
+
+
+def test_requests_arrive_one_by_one_until_the_parent_has_gone() -> None:
+    stream = io.BytesIO(b"".join(map(wire.frame, REQUESTS)))
+    assert [wire.read_request(stream) for _ in REQUESTS] == REQUESTS
+    assert wire.read_request(stream) is None
+    assert wire.read_request(io.BytesIO(b"\0\0")) is None
+
+
+@given(st.lists(st.text(min_size=1)), st.floats(0, 1))
+@settings(deadline=None)
+def test_any_text_and_confidence_cross(texts: list[str], confidence: float) -> None:
+    lines = tuple(LINE.model_copy(update={"text": text, "confidence": confidence}) for text in texts)
+    reply = wire.PagesRead(pages=(wire.PageText(lines=lines),))
+    assert wire.parse_reply(body(reply)) == reply
+
+
+READ = b'{"kind":"pages","pages":[{"lines":[{"text":"x","box":[[0,0],[1,0],[1,1],[0,1]],"confidence":%s}]}]}'
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"Segmentation fault",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"kind":"open","path":"/etc/passwd","format":"application/pdf"}',
+        b'{"kind":"unheard of"}',
+        b'{"kind":"opened"}',
+        b'{"kind":"opened","page_count":0}',
+        b'{"kind":"failed","code":"UNHEARD_OF","message":""}',
+        READ % b"2",
+        READ % b"NaN",
+        body(REPLIES[4])[:-1],
+        body(REPLIES[4]) * 2,
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_reply_is_the_childs_error(garbage: bytes) -> None:
+    with pytest.raises(ChildError, match="a child sent what is no reply"):
+        wire.parse_reply(garbage)
+
+
+@given(st.binary())
+def test_bytes_from_anywhere_are_the_childs_error(garbage: bytes) -> None:
+    with pytest.raises(ChildError):
+        wire.parse_reply(garbage)
+
+
+def test_an_oversized_frame_is_refused_before_it_is_read() -> None:
+    assert wire.frame_length(wire.LENGTH.pack(wire.MAX_FRAME_BYTES)) == wire.MAX_FRAME_BYTES
+    for length in (wire.MAX_FRAME_BYTES + 1, 2**32 - 1):
+        with pytest.raises(ChildError, match=str(length)):
+            wire.frame_length(wire.LENGTH.pack(length))
+    stream = io.BytesIO(b"GET / HTTP/1.1\r\n")
+    with pytest.raises(ChildError):
+        wire.read_request(stream)
+    assert stream.tell() == wire.LENGTH.size
+
+
+@pytest.mark.xfail(strict=True, reason="wire.py:168: ValidationError instead of None")
+def test_a_request_cut_short_means_that_the_parent_has_gone() -> None:
+    assert wire.read_request(io.BytesIO(wire.frame(REQUESTS[0])[:-1])) is None
+
+
+@pytest.mark.xfail(strict=True, reason="wire.py:142: UnicodeError, which would end the child")
+def test_a_librarys_complaint_that_is_not_unicode_still_crosses() -> None:
+    body(wire.Failed(code=Code.ENGINE_ERROR, message="cannot read \udcff.bgr"))

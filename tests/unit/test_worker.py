@@ -1,0 +1,194 @@
+"""The loop: what becomes of messages, on a queue in memory."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from consumer.domain.errors import ServiceError
+from consumer.domain.result import Engine
+from consumer.pages import PageScheduler
+from consumer.pipeline import Pipeline
+from consumer.worker import Worker
+from tests.fakes import FakeClock, FakeLeases, MemoryQueue, MemoryStore, TextRecognizer, TextRenderer
+
+ENGINE = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
+
+
+def request(*keys: str) -> str:
+    records = [
+        {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "inbox"}, "object": {"key": key}}}
+        for key in keys
+    ]
+    return json.dumps({"Records": records})
+
+
+@dataclass
+class World:
+    pipeline: Pipeline
+    store: MemoryStore
+    recognizer: TextRecognizer
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
+    leases: FakeLeases = field(default_factory=FakeLeases)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def worker(self, slots: int = 2, drain_s: float = 10) -> AsyncIterator[None]:
+        """A worker that is stopped, and has drained, when the context ends."""
+        worker = Worker(
+            self.queue,
+            self.leases,
+            self.pipeline,
+            slots=slots,
+            drain_s=drain_s,
+            clock=FakeClock(),
+            rng=random.Random(1),
+        )
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            group.create_task(worker.run(self.stop))
+            yield
+            self.stop.set()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    store, recognizer = MemoryStore(), TextRecognizer()
+    scheduler = PageScheduler(recognizer, batch_pages=1, window_pages=4)
+    async with scheduler.running():
+        pipeline = Pipeline(
+            store,
+            TextRenderer(tmp_path),
+            scheduler,
+            ENGINE,
+            work_dir=tmp_path,
+            max_file_bytes=1000,
+            clock=FakeClock(),
+        )
+        yield World(pipeline, store, recognizer)
+
+
+async def test_a_message_is_deleted_once_all_its_documents_have_results(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.store.upload("b.pdf", b"%PDF-b")
+    world.queue.put("m", request("a.pdf", "b.pdf", "gone.pdf"))
+
+    async with world.worker():
+        await world.queue.until(lambda: world.queue.deleted == ["m"])
+
+    assert {"a.pdf.ocr.json", "b.pdf.ocr.json"} <= set(world.store.objects)
+
+
+async def test_an_event_of_our_own_output_is_acknowledged_without_a_request_to_s3(world: World) -> None:
+    world.queue.put("m", request("a.pdf.ocr.json"))
+
+    async with world.worker():
+        await world.queue.until(lambda: world.queue.deleted == ["m"])
+
+    assert world.store.calls == []
+
+
+async def test_a_message_with_a_record_nobody_understands_is_not_touched_but_its_good_records_are_done(
+    world: World,
+) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    body = json.loads(request("a.pdf"))
+    body["Records"].append({"who": "knows"})
+    world.queue.put("bad", json.dumps(body))
+    world.queue.put("good", request("a.pdf"))
+
+    async with world.worker(slots=1):
+        await world.queue.until(lambda: world.queue.deleted == ["good"])
+
+    assert not world.queue.returned
+    assert "a.pdf.ocr.json" in world.store.objects
+
+
+@pytest.mark.parametrize("error", [ServiceError("503"), ZeroDivisionError("a bug")])
+async def test_a_failure_that_may_pass_gives_the_message_back_and_harms_no_other(
+    world: World, error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.store.before["head"] = fail
+    world.queue.put("m", request("a.pdf"))
+    world.queue.put("n", request("a.pdf"))
+
+    async with world.worker(slots=1):
+        await world.queue.until(lambda: world.queue.deleted == ["n"])
+
+    assert world.queue.returned["m"] >= 1
+
+
+async def test_no_more_messages_are_received_than_there_are_slots(world: World) -> None:
+    world.recognizer.gate.clear()
+    for number in range(5):
+        world.store.upload(f"{number}.pdf", b"%PDF-a")
+        world.queue.put(str(number), request(f"{number}.pdf"))
+
+    async with world.worker(slots=2):
+        await asyncio.wait_for(world.recognizer.reading.wait(), 10)
+        await until(lambda: world.queue.received == 2)
+        # Nothing more may come as long as both are in work; several polls' time is given to prove it.
+        with pytest.raises(TimeoutError):
+            await until(lambda: world.queue.received > 2, deadline_s=0.3)
+        world.recognizer.gate.set()
+        await world.queue.until(lambda: len(world.queue.deleted) == 5)
+
+
+async def test_a_lost_lease_ends_the_work_and_leaves_the_message_alone(world: World) -> None:
+    world.recognizer.gate.clear()
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.queue.put("m", request("a.pdf"))
+
+    async with world.worker():
+        await asyncio.wait_for(world.recognizer.reading.wait(), 10)
+        world.leases.held["m"].lost.set()
+        await until(lambda: not world.leases.held)
+        world.recognizer.gate.set()
+
+    assert (world.queue.deleted, world.queue.returned) == ([], {})
+    assert "a.pdf.ocr.json" not in world.store.objects
+
+
+@pytest.mark.parametrize(("drain_s", "finished"), [(10, True), (0, False)])
+async def test_a_stop_finishes_documents_in_work_or_hands_them_back_at_once(
+    world: World, drain_s: float, finished: bool
+) -> None:
+    world.recognizer.gate.clear()
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.queue.put("m", request("a.pdf"))
+
+    async with world.worker(drain_s=drain_s):
+        await asyncio.wait_for(world.recognizer.reading.wait(), 10)
+        world.stop.set()
+        if finished:
+            world.recognizer.gate.set()
+
+    assert world.queue.deleted == (["m"] if finished else [])
+    assert world.queue.returned == ({} if finished else {"m": 0})
+
+
+async def test_a_message_that_comes_with_the_last_poll_is_handed_back_unstarted(world: World) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+
+    async with world.worker():
+        await until(lambda: world.queue.waiting._getters)  # type: ignore[attr-defined]
+        world.stop.set()
+        world.queue.put("m", request("a.pdf"))
+
+    assert world.queue.returned == {"m": 0}
+    assert world.store.calls == []
+
+
+async def until(holds: Callable[[], object], deadline_s: float = 10) -> None:
+    """Let the loop run until something holds; raises TimeoutError after the deadline."""
+    async with asyncio.timeout(deadline_s):
+        while not holds():
+            await asyncio.sleep(0)
