@@ -73,8 +73,9 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}STALL_S ({self.stall_s:g}) must be at least {PREFIX}LEASE_S ({self.lease_s})"
             )
-        if self.work_dir is not None and not os.access(self.work_dir, os.W_OK | os.X_OK):
-            raise ValueError(f"{PREFIX}WORK_DIR ({self.work_dir}) is not a folder that can be written to")
+        folder = self.work_dir
+        if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise ValueError(f"{PREFIX}WORK_DIR ({folder}) is not a folder that can be written to")
         return self
 
 

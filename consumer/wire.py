@@ -8,7 +8,7 @@ Pixels do not cross; they lie in files, rows of BGR bytes without padding, whose
 import struct
 from typing import Annotated, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
@@ -114,12 +114,17 @@ class PagesRead(_Message):
     pages: tuple[PageText, ...]
 
 
+def _encodable(text: str) -> str:
+    """Libraries quote file names and bytes in their complaints, not always as valid Unicode."""
+    return text.encode("utf-8", "replace").decode()
+
+
 class Failed(_Message):
     """From a child: the request cannot be fulfilled, and the child is still well."""
 
     kind: Literal["failed"] = "failed"
     code: Code
-    message: str
+    message: Annotated[str, AfterValidator(_encodable)]
 
 
 Request = OpenDocument | RenderPage | ReadPages
@@ -164,5 +169,6 @@ def read_request(stream: ByteStream) -> Request | None:
     prefix = stream.read(LENGTH.size)
     if len(prefix) < LENGTH.size:
         return None
-    body = stream.read(frame_length(prefix))
-    return _REQUESTS.validate_json(body)
+    length = frame_length(prefix)
+    body = stream.read(length)
+    return _REQUESTS.validate_json(body) if len(body) == length else None

@@ -11,10 +11,13 @@ from pathlib import Path
 from consumer.domain.errors import Code, ConflictError, DocumentError, SourceChangedError, SourceGoneError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
-from consumer.domain.result import Detection, Page, PageResult, Source, Status
+from consumer.domain.result import Detection, Engine, Page, PageResult, Source, Status
+from consumer.pages import PageScheduler
+from consumer.pipeline import Pipeline
 from consumer.ports import Message, ObjectHead, Progress
 
 BUCKET = "inbox"
+ENGINE = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
 
 
 class FakeClock:
@@ -230,3 +233,31 @@ class FakeLeases:
             yield lease
         finally:
             del self.held[message.message_id]
+
+
+@dataclass
+class World:
+    """A pipeline over a bucket in memory; `work_dir` is where its files lie while they are needed."""
+
+    store: MemoryStore
+    recognizer: TextRecognizer
+    pipeline: Pipeline
+    work_dir: Path
+
+
+@asynccontextmanager
+async def memory_world(work_dir: Path) -> AsyncIterator[World]:
+    """A world whose engine is named by `ENGINE`, and files of more than 1,000 bytes are too large for."""
+    store, recognizer = MemoryStore(), TextRecognizer()
+    scheduler = PageScheduler(recognizer, batch_pages=2, window_pages=4)
+    pipeline = Pipeline(
+        store,
+        TextRenderer(work_dir),
+        scheduler,
+        ENGINE,
+        work_dir=work_dir,
+        max_file_bytes=1000,
+        clock=FakeClock(),
+    )
+    async with scheduler.running():
+        yield World(store, recognizer, pipeline, work_dir)

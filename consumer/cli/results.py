@@ -93,8 +93,9 @@ def status(
 ) -> None:
     """Tell which sources have their results.
 
-    Per source: pending, done, partial, failed, or stale (the source has changed since). Sources are the objects whose names start with the given key and end like a document. Exit status 1
-    where a document failed or none was found.
+    Per source: pending, done, partial, failed, or stale (the source has changed since). Sources are the
+    objects whose names start with the given key and end like a document. Exit status 1 where a document
+    failed or none was found.
     """
     bucket, prefix = location(target)
     totals = asyncio.run(_status(bucket, prefix, as_json=as_json))

@@ -107,12 +107,12 @@ def _records(body: str) -> list[_Record]:
     for _ in range(_MAX_ENVELOPES):
         try:
             document = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         match document:
             case {"TopicArn": str(), "Message": str(message)}:
                 body = message
-            case {"Records": [*records]}:
+            case {"Records": [_, *_] as records}:
                 return [partial(_from_s3, record) for record in records]
             case {"Event": "s3:TestEvent"}:
                 return [lambda: "s3:TestEvent"]
@@ -163,7 +163,7 @@ def _job(bucket: str, key: str, *, force: bool = False) -> Job | str:
     if keys.is_too_long(key):
         raise MalformedMessageError(
             f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no room for the name of "
-            f"its result: rename the source s3://{bucket}/{key[:80]}…"
+            f"its result: rename the source that begins with {f's3://{bucket}/{key[:80]}'!r}"
         )
     return Job(bucket, key, force)
 

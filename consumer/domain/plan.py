@@ -7,6 +7,9 @@ from typing import Final
 
 POINTS_PER_INCH: Final = 72.0
 
+#: Far above any page (PDF ends at 14,400 points without user units), far below where floats overflow.
+_MAX_SIDE: Final = 1e9
+
 
 @dataclass(frozen=True, slots=True)
 class PagePlan:
@@ -22,9 +25,9 @@ def plan_page(width: float, height: float, scale: float, max_pixels: int) -> Pag
     """Size of the image of a page of `width` x `height` points (or own pixels, for an image).
 
     The wanted `scale` is lowered as far as needed to keep the image within `max_pixels`; no side
-    becomes less than one pixel. Raises ValueError where a side is not a positive finite number.
+    becomes less than one pixel. Raises ValueError where a side is not a positive number, or absurd.
     """
-    if not (0 < width < math.inf and 0 < height < math.inf and scale > 0 and max_pixels > 0):
+    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE and scale > 0 and max_pixels > 0):
         raise ValueError(f"a page of {width} x {height} cannot be rendered")
     downscaled = _pixels(width, height, scale) > max_pixels
     if downscaled:

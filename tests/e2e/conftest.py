@@ -1,7 +1,7 @@
 """One stack and one running consumer for each module, and more consumers where a test asks for them."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,3 @@ def start(stack: Stack, tmp_path: Path) -> Iterator[Start]:
             return consumers.enter_context(Consumer(stack, tmp_path / folder, *python, **settings))
 
         yield started
-
-
-Put = Callable[[str, bytes], str]

@@ -61,6 +61,11 @@ def text_lines(path: Path, scale: float) -> list[list[tuple[str, Box]]]:
         ]
 
 
+def text(result: dict[str, Any]) -> str:
+    """All that was read; whether words far apart are one line is the engine's choice."""
+    return " ".join(line["text"] for line in result["detections"])
+
+
 def words(lines: Iterable[str]) -> Counter[str]:
     return Counter(_WORD.findall(" ".join(lines).lower()))
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 _T = TypeVar("_T")
 
-READY_S = 60.0
+READY_S = 120.0
 RESULT_S = 60.0
 COMMAND_S = 120.0
 STOP_S = 30.0
-_POLL_S = 0.1
+_POLL_S = 0.2
 
 
 def until(look: Callable[[], _T], deadline_s: float, what: str) -> _T:

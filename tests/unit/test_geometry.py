@@ -118,20 +118,19 @@ def test_a_heading_over_the_columns_comes_before_them(
     assert_read_as_listed([line(200, 20, width, 36), *lines], degrees, seed)
 
 
-@given(
-    st.lists(st.tuples(st.floats(60, 300), st.floats(40, 100)), min_size=1, max_size=30),
-    st.floats(22, 50),
-    TURNS,
-    st.integers(),
-)
+RECEIPT_ROWS = st.tuples(st.floats(60, 300), st.floats(40, 100), st.floats(-4, 4))
+
+
+@given(st.lists(RECEIPT_ROWS, min_size=1, max_size=30), st.floats(24, 50), TURNS, st.integers())
 @settings(deadline=None)
 def test_a_receipt_is_read_row_by_row(
-    rows: list[tuple[float, float]], pitch: float, degrees: float, seed: int
+    rows: list[tuple[float, float, float]], pitch: float, degrees: float, seed: int
 ) -> None:
+    """Names at the left; prices at the right, a little higher or lower."""
     cells = [
         cell
-        for n, (name, price) in enumerate(rows)
-        for cell in (line(20, 20 + n * pitch, name), line(500 - price, 20 + n * pitch, price))
+        for n, (name, price, lower) in enumerate(rows)
+        for cell in (line(20, 20 + n * pitch, name), line(500 - price, 20 + n * pitch + lower, price))
     ]
     assert_read_as_listed(cells, degrees, seed)
 

@@ -286,6 +286,18 @@ async def test_a_cancelled_document_leaves_no_file_and_gives_its_room_back(tmp_p
     assert files(tmp_path) == []
 
 
+async def test_a_document_cancelled_in_the_engine_takes_nobody_along(tmp_path: Path) -> None:
+    recognizer = FakeRecognizer(held=True)
+    async with scheduling(recognizer) as scheduler:
+        work = begin(scheduler.read(FakeDocument(tmp_path, "given-up", 1), no_progress))
+        heir = begin(scheduler.read(FakeDocument(tmp_path, "heir", 1), no_progress))
+        assert await recognizer.begun.get() == ["given-up-1", "heir-1"]
+        work.cancel()
+        recognizer.gate.set()
+        assert texts(await heir) == ["heir-1"]
+        assert work.cancelled()
+
+
 async def test_a_document_cancelled_while_it_is_rendered_gives_its_room_back(tmp_path: Path) -> None:
     document = FakeDocument(tmp_path, "given-up", 1)
     document.gate.clear()

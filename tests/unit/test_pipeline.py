@@ -1,7 +1,7 @@
 """One source, one stored result: the promises of the pipeline, on a bucket in memory."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,23 +9,21 @@ import pytest
 from consumer.domain import identity
 from consumer.domain.errors import PassingError, ServiceError
 from consumer.domain.events import Job
-from consumer.domain.result import Engine, ResultDocument, Status
-from consumer.pages import PageScheduler
-from consumer.pipeline import Answer, Pipeline
-from tests.fakes import BUCKET, FakeClock, MemoryStore, StoredObject, TextRecognizer, TextRenderer
-
-ENGINE = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
+from consumer.domain.result import ResultDocument, Status
+from consumer.pipeline import Answer
+from tests.fakes import BUCKET, StoredObject, World, memory_world
 
 
-@dataclass
-class World:
-    store: MemoryStore
-    recognizer: TextRecognizer
-    pipeline: Pipeline
-    work_dir: Path
+class PipelineWorld:
+    """A world in memory, and what a test asks of it."""
+
+    def __init__(self, world: World) -> None:
+        self.store = world.store
+        self.recognizer = world.recognizer
+        self._pipeline = world.pipeline
 
     async def process(self, key: str, *, force: bool = False) -> Answer:
-        return await self.pipeline.process(Job(BUCKET, key, force), None, lambda: None)
+        return await self._pipeline.process(Job(BUCKET, key, force), None, lambda: None)
 
     def result(self, key: str) -> ResultDocument:
         return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
@@ -35,24 +33,13 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    store, recognizer = MemoryStore(), TextRecognizer()
-    scheduler = PageScheduler(recognizer, batch_pages=2, window_pages=4)
-    async with scheduler.running():
-        pipeline = Pipeline(
-            store,
-            TextRenderer(tmp_path),
-            scheduler,
-            ENGINE,
-            work_dir=tmp_path,
-            max_file_bytes=1000,
-            clock=FakeClock(),
-        )
-        yield World(store, recognizer, pipeline, tmp_path)
+async def world(tmp_path: Path) -> AsyncIterator[PipelineWorld]:
+    async with memory_world(tmp_path) as world:
+        yield PipelineWorld(world)
     assert not list(tmp_path.iterdir()), "files were left behind"
 
 
-async def test_a_document_gets_one_result_that_says_of_what_it_is(world: World) -> None:
+async def test_a_document_gets_one_result_that_says_of_what_it_is(world: PipelineWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-one\ftwo")
 
     answer = await world.process("a.pdf")
@@ -68,7 +55,7 @@ async def test_a_document_gets_one_result_that_says_of_what_it_is(world: World) 
     }
 
 
-async def test_a_finished_document_costs_two_heads_when_it_is_delivered_again(world: World) -> None:
+async def test_a_finished_document_costs_two_heads_when_it_is_delivered_again(world: PipelineWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-one")
     await world.process("a.pdf")
     world.store.calls.clear()
@@ -80,7 +67,7 @@ async def test_a_finished_document_costs_two_heads_when_it_is_delivered_again(wo
     assert world.recognizer.pages_read == 1
 
 
-async def test_force_reads_a_finished_document_again(world: World) -> None:
+async def test_force_reads_a_finished_document_again(world: PipelineWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-one")
     await world.process("a.pdf")
 
@@ -90,26 +77,35 @@ async def test_force_reads_a_finished_document_again(world: World) -> None:
     assert world.recognizer.pages_read == 2
 
 
-@pytest.mark.parametrize("operation", ["download", "put"])
+@pytest.mark.parametrize("operation", ["download", "read", "put"])
 async def test_a_source_overwritten_in_work_ends_with_the_result_of_the_new_bytes(
-    world: World, operation: str
+    world: PipelineWorld, operation: str
 ) -> None:
+    def overwrite() -> None:
+        world.store.upload("a.pdf", b"%PDF-new")
+
     world.store.upload("a.pdf", b"%PDF-old")
-    # The look at the source just before the put notices it; an overwrite between the two is caught by
-    # the event of the new object, whose result then replaces this one.
-    if operation == "download":
-        world.store.before["download"] = lambda: world.store.upload("a.pdf", b"%PDF-new")
-        await world.process("a.pdf")
+    if operation == "read":
+        world.recognizer.gate.clear()
     else:
-        world.store.before["put"] = lambda: world.store.upload("a.pdf", b"%PDF-new")
-        await world.process("a.pdf")
+        world.store.before[operation] = overwrite
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(world.process("a.pdf"))
+        if operation == "read":
+            await world.recognizer.reading.wait()
+            overwrite()
+            world.recognizer.gate.set()
+    if operation == "put":
+        # Nobody can see an overwrite between the last look and the put; the event of the new object comes
+        # after it, and its result replaces the older one.
         await world.process("a.pdf")
 
     assert world.text("a.pdf") == ["new"]
     assert world.result("a.pdf").source.etag == world.store.objects["a.pdf"].etag
 
 
-async def test_a_source_deleted_in_work_gets_no_result(world: World) -> None:
+async def test_a_source_deleted_in_work_gets_no_result(world: PipelineWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-one")
     world.store.before["download"] = world.store.objects.clear
 
@@ -119,7 +115,7 @@ async def test_a_source_deleted_in_work_gets_no_result(world: World) -> None:
     assert not world.store.objects
 
 
-async def test_a_put_whose_answer_was_lost_counts_as_stored(world: World) -> None:
+async def test_a_put_whose_answer_was_lost_counts_as_stored(world: PipelineWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-one")
     world.store.lose_answer_of_put = True
 
@@ -130,7 +126,7 @@ async def test_a_put_whose_answer_was_lost_counts_as_stored(world: World) -> Non
     assert [call for call, _ in world.store.calls].count("put") == 1
 
 
-async def test_a_result_of_older_bytes_that_appears_meanwhile_is_replaced(world: World) -> None:
+async def test_a_result_of_older_bytes_that_appears_meanwhile_is_replaced(world: PipelineWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-new")
     older = StoredObject(b"{}", {"ocr-source-etag": "older", "ocr-status": "SUCCESS", "ocr-fingerprint": "f"})
     world.store.before["put"] = lambda: world.store.objects.update({"a.pdf.ocr.json": older})
@@ -140,7 +136,7 @@ async def test_a_result_of_older_bytes_that_appears_meanwhile_is_replaced(world:
     assert world.text("a.pdf") == ["new"]
 
 
-async def test_what_a_client_stored_under_the_name_of_the_result_is_replaced(world: World) -> None:
+async def test_what_a_client_stored_under_the_name_of_the_result_is_replaced(world: PipelineWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-one")
     world.store.upload("a.pdf.ocr.json", b"not ours")
 
@@ -149,7 +145,7 @@ async def test_what_a_client_stored_under_the_name_of_the_result_is_replaced(wor
     assert world.text("a.pdf") == ["one"]
 
 
-async def test_the_same_bytes_as_a_new_version_are_named_in_a_new_result(world: World) -> None:
+async def test_the_same_bytes_as_a_new_version_are_named_in_a_new_result(world: PipelineWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-one", version_id="v1")
     await world.process("a.pdf")
     world.store.upload("a.pdf", b"%PDF-one", version_id="v2")
@@ -159,7 +155,7 @@ async def test_the_same_bytes_as_a_new_version_are_named_in_a_new_result(world: 
     assert world.result("a.pdf").source.version_id == "v2"
 
 
-async def test_an_output_without_a_telling_name_is_known_by_its_metadata(world: World) -> None:
+async def test_an_output_without_a_telling_name_is_known_by_its_metadata(world: PipelineWorld) -> None:
     world.store.objects["scan.ocr.pdf"] = StoredObject(b"%PDF-x", {identity.SOURCE_ETAG: "e"})
 
     answer = await world.process("scan.ocr.pdf")
@@ -168,7 +164,7 @@ async def test_an_output_without_a_telling_name_is_known_by_its_metadata(world: 
     assert list(world.store.objects) == ["scan.ocr.pdf"]
 
 
-async def test_a_file_of_another_kind_is_looked_at_and_left_alone(world: World) -> None:
+async def test_a_file_of_another_kind_is_looked_at_and_left_alone(world: PipelineWorld) -> None:
     world.store.upload("notes.txt", b"x" * 5000)
 
     answer = await world.process("notes.txt")
@@ -187,7 +183,7 @@ async def test_a_file_of_another_kind_is_looked_at_and_left_alone(world: World) 
     ],
 )
 async def test_what_cannot_be_read_gets_a_failure_with_its_code(
-    world: World, body: bytes, code: str, downloaded: bool
+    world: PipelineWorld, body: bytes, code: str, downloaded: bool
 ) -> None:
     world.store.upload("a.pdf", body)
 
@@ -200,7 +196,7 @@ async def test_what_cannot_be_read_gets_a_failure_with_its_code(
     assert (("download", "a.pdf") in world.store.calls) is downloaded
 
 
-async def test_a_source_that_never_stands_still_is_tried_again_later(world: World) -> None:
+async def test_a_source_that_never_stands_still_is_tried_again_later(world: PipelineWorld) -> None:
     versions = iter(range(100))
 
     def overwrite() -> None:
@@ -213,7 +209,7 @@ async def test_a_source_that_never_stands_still_is_tried_again_later(world: Worl
         await world.process("a.pdf")
 
 
-async def test_a_failing_service_leaves_no_file_behind(world: World) -> None:
+async def test_a_failing_service_leaves_no_file_behind(world: PipelineWorld) -> None:
     def fail() -> None:
         raise ServiceError("no")
 

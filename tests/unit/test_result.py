@@ -156,7 +156,6 @@ def test_an_impossible_value_cannot_be_built(
         model.model_validate(fields | wrong)
 
 
-@pytest.mark.xfail(strict=True, reason="result.py:23,103,106: infinity is accepted, and null in the JSON")
 @pytest.mark.parametrize(
     ("model", "fields"),
     [

@@ -113,7 +113,6 @@ def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         load()
 
 
-@pytest.mark.xfail(strict=True, reason="settings.py:76: a program passes W_OK | X_OK and is no folder")
 def test_a_work_dir_that_is_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.touch(mode=0o755)

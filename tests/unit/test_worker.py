@@ -5,19 +5,13 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from consumer.domain.errors import ServiceError
-from consumer.domain.result import Engine
-from consumer.pages import PageScheduler
-from consumer.pipeline import Pipeline
 from consumer.worker import Worker
-from tests.fakes import FakeClock, FakeLeases, MemoryQueue, MemoryStore, TextRecognizer, TextRenderer
-
-ENGINE = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
+from tests.fakes import FakeClock, FakeLeases, MemoryQueue, World, memory_world
 
 
 def request(*keys: str) -> str:
@@ -28,14 +22,16 @@ def request(*keys: str) -> str:
     return json.dumps({"Records": records})
 
 
-@dataclass
-class World:
-    pipeline: Pipeline
-    store: MemoryStore
-    recognizer: TextRecognizer
-    queue: MemoryQueue = field(default_factory=MemoryQueue)
-    leases: FakeLeases = field(default_factory=FakeLeases)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+class WorkerWorld:
+    """A world in memory with a queue and the worker that consumes it."""
+
+    def __init__(self, world: World) -> None:
+        self.store = world.store
+        self.recognizer = world.recognizer
+        self._pipeline = world.pipeline
+        self.queue = MemoryQueue()
+        self.leases = FakeLeases()
+        self.stop = asyncio.Event()
 
     @asynccontextmanager
     async def worker(self, slots: int = 2, drain_s: float = 10) -> AsyncIterator[None]:
@@ -43,7 +39,7 @@ class World:
         worker = Worker(
             self.queue,
             self.leases,
-            self.pipeline,
+            self._pipeline,
             slots=slots,
             drain_s=drain_s,
             clock=FakeClock(),
@@ -56,23 +52,12 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    store, recognizer = MemoryStore(), TextRecognizer()
-    scheduler = PageScheduler(recognizer, batch_pages=1, window_pages=4)
-    async with scheduler.running():
-        pipeline = Pipeline(
-            store,
-            TextRenderer(tmp_path),
-            scheduler,
-            ENGINE,
-            work_dir=tmp_path,
-            max_file_bytes=1000,
-            clock=FakeClock(),
-        )
-        yield World(pipeline, store, recognizer)
+async def world(tmp_path: Path) -> AsyncIterator[WorkerWorld]:
+    async with memory_world(tmp_path) as world:
+        yield WorkerWorld(world)
 
 
-async def test_a_message_is_deleted_once_all_its_documents_have_results(world: World) -> None:
+async def test_a_message_is_deleted_once_all_its_documents_have_results(world: WorkerWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-a")
     world.store.upload("b.pdf", b"%PDF-b")
     world.queue.put("m", request("a.pdf", "b.pdf", "gone.pdf"))
@@ -83,7 +68,7 @@ async def test_a_message_is_deleted_once_all_its_documents_have_results(world: W
     assert {"a.pdf.ocr.json", "b.pdf.ocr.json"} <= set(world.store.objects)
 
 
-async def test_an_event_of_our_own_output_is_acknowledged_without_a_request_to_s3(world: World) -> None:
+async def test_an_event_of_our_own_output_is_acknowledged_without_a_request_to_s3(world: WorkerWorld) -> None:
     world.queue.put("m", request("a.pdf.ocr.json"))
 
     async with world.worker():
@@ -93,7 +78,7 @@ async def test_an_event_of_our_own_output_is_acknowledged_without_a_request_to_s
 
 
 async def test_a_message_with_a_record_nobody_understands_is_not_touched_but_its_good_records_are_done(
-    world: World,
+    world: WorkerWorld,
 ) -> None:
     world.store.upload("a.pdf", b"%PDF-a")
     body = json.loads(request("a.pdf"))
@@ -110,7 +95,7 @@ async def test_a_message_with_a_record_nobody_understands_is_not_touched_but_its
 
 @pytest.mark.parametrize("error", [ServiceError("503"), ZeroDivisionError("a bug")])
 async def test_a_failure_that_may_pass_gives_the_message_back_and_harms_no_other(
-    world: World, error: Exception
+    world: WorkerWorld, error: Exception
 ) -> None:
     def fail() -> None:
         raise error
@@ -126,7 +111,7 @@ async def test_a_failure_that_may_pass_gives_the_message_back_and_harms_no_other
     assert world.queue.returned["m"] >= 1
 
 
-async def test_no_more_messages_are_received_than_there_are_slots(world: World) -> None:
+async def test_no_more_messages_are_received_than_there_are_slots(world: WorkerWorld) -> None:
     world.recognizer.gate.clear()
     for number in range(5):
         world.store.upload(f"{number}.pdf", b"%PDF-a")
@@ -142,7 +127,7 @@ async def test_no_more_messages_are_received_than_there_are_slots(world: World) 
         await world.queue.until(lambda: len(world.queue.deleted) == 5)
 
 
-async def test_a_lost_lease_ends_the_work_and_leaves_the_message_alone(world: World) -> None:
+async def test_a_lost_lease_ends_the_work_and_leaves_the_message_alone(world: WorkerWorld) -> None:
     world.recognizer.gate.clear()
     world.store.upload("a.pdf", b"%PDF-a")
     world.queue.put("m", request("a.pdf"))
@@ -159,7 +144,7 @@ async def test_a_lost_lease_ends_the_work_and_leaves_the_message_alone(world: Wo
 
 @pytest.mark.parametrize(("drain_s", "finished"), [(10, True), (0, False)])
 async def test_a_stop_finishes_documents_in_work_or_hands_them_back_at_once(
-    world: World, drain_s: float, finished: bool
+    world: WorkerWorld, drain_s: float, finished: bool
 ) -> None:
     world.recognizer.gate.clear()
     world.store.upload("a.pdf", b"%PDF-a")
@@ -175,7 +160,7 @@ async def test_a_stop_finishes_documents_in_work_or_hands_them_back_at_once(
     assert world.queue.returned == ({} if finished else {"m": 0})
 
 
-async def test_a_message_that_comes_with_the_last_poll_is_handed_back_unstarted(world: World) -> None:
+async def test_a_message_that_comes_with_the_last_poll_is_handed_back_unstarted(world: WorkerWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-a")
 
     async with world.worker():

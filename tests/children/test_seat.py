@@ -1,0 +1,166 @@
+"""Real child processes in a `Seat`: replaced when they die, without credentials, never left behind."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from consumer import wire
+from consumer.adapters.children import ChildTimeoutError, Seat, seated
+from consumer.domain.errors import ChildError
+from consumer.domain.formats import Format
+from consumer.domain.page import PageImage
+
+OPTIONS = wire.RenderOptions(scale=2.0, max_page_pixels=40_000_000, max_pages=100)
+DEADLINE_S = 60.0
+GONE_S = 10.0
+# A parent that starts a child, prints its number and waits for its end.
+PARENT = f"""
+import asyncio, signal
+from consumer import wire
+from consumer.adapters.children import Seat, seated
+async def main():
+    seat = Seat("render", wire.RenderOptions.model_validate_json({OPTIONS.model_dump_json()!r}))
+    async with seated([seat]):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def seat(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Seat]:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9")
+    seat = Seat("render", OPTIONS)
+    async with seated([seat]):
+        yield seat
+    assert _renderers(os.getpid()) == []
+
+
+@pytest.fixture
+def letter(samples: Path) -> wire.OpenDocument:
+    return wire.OpenDocument(path=str(samples / "letter.pdf"), format=Format.PDF)
+
+
+def _renderers(parent: int) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(parent).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "consumer.child" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def _the_renderer() -> psutil.Process:
+    (child,) = _renderers(os.getpid())
+    return child
+
+
+async def test_a_page_is_rendered_into_its_file(
+    seat: Seat, letter: wire.OpenDocument, tmp_path: Path
+) -> None:
+    opened = await seat.request(letter, DEADLINE_S)
+    assert opened == wire.DocumentOpened(page_count=1)
+    path = tmp_path / "page.bgr"
+    page = await seat.request(
+        wire.RenderPage(path=letter.path, format=letter.format, page_number=1, image_path=str(path)),
+        DEADLINE_S,
+    )
+    assert isinstance(page, PageImage)
+    assert (page.page_number, page.path) == (1, str(path))
+    assert (page.width_px, page.height_px, page.scale, page.dpi) == (1190, 1684, 2.0, 144.0)
+    pixels = path.read_bytes()
+    assert len(pixels) == 3 * page.width_px * page.height_px
+    assert min(pixels) < 64
+    assert pixels.count(255) > len(pixels) / 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+async def test_a_child_that_dies_at_work_fails_its_request_and_is_replaced(
+    seat: Seat, letter: wire.OpenDocument, number: signal.Signals
+) -> None:
+    child = _the_renderer()
+    child.suspend()  # so that the request is in flight when it dies
+    request = asyncio.create_task(seat.request(letter, DEADLINE_S))
+    await asyncio.sleep(0)
+    child.send_signal(number)
+    child.resume()
+    with pytest.raises(ChildError, match=f"was killed by {number.name}"):
+        await request
+    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+    assert _the_renderer().pid != child.pid
+
+
+async def test_a_child_that_died_idle_fails_one_request_only(seat: Seat, letter: wire.OpenDocument) -> None:
+    child = _the_renderer()
+    child.kill()
+    with pytest.raises(ChildError, match="was killed by SIGKILL"):
+        await seat.request(letter, DEADLINE_S)
+    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+
+
+async def test_a_child_that_hangs_is_killed_at_the_deadline_and_replaced(
+    seat: Seat, letter: wire.OpenDocument
+) -> None:
+    child = _the_renderer()
+    child.suspend()
+    with pytest.raises(ChildTimeoutError):
+        await seat.request(letter, 0.2)
+    assert not child.is_running()
+    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+
+
+async def test_a_cancelled_request_leaves_no_answer_for_the_next(
+    seat: Seat, letter: wire.OpenDocument
+) -> None:
+    child = _the_renderer()
+    child.suspend()
+    request = asyncio.create_task(seat.request(letter, DEADLINE_S))
+    await asyncio.sleep(0)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert not child.is_running()
+    missing = wire.OpenDocument(path="/missing.pdf", format=Format.PDF)
+    assert isinstance(await seat.request(missing, DEADLINE_S), wire.Failed)
+
+
+async def test_a_child_has_no_credentials_and_ignores_sigterm(seat: Seat, letter: wire.OpenDocument) -> None:
+    child = _the_renderer()
+    names = child.environ().keys()
+    assert "PATH" in names
+    assert not [name for name in names if name.startswith("AWS_")]
+    assert os.getpgid(child.pid) == child.pid
+    child.terminate()
+    child.send_signal(signal.SIGINT)
+    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+    assert _the_renderer().pid == child.pid
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["idle", "hanging"])
+def test_a_child_dies_with_its_parent(hangs: bool, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path, stdout=subprocess.PIPE) as parent:
+        try:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == b"ready\n"
+            (child,) = _renderers(parent.pid)
+            if hangs:
+                child.suspend()
+        finally:
+            parent.kill()
+    _, alive = psutil.wait_procs([child], timeout=GONE_S)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+async def test_a_role_that_does_not_start_is_an_error() -> None:
+    with pytest.raises(ChildError, match="exited with 1"):
+        async with seated([Seat("no such role", OPTIONS)]):
+            pass

@@ -1,0 +1,34 @@
+"""The words of a corpus with transcribed truth are read as well as was promised."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import Consumer, Stack
+
+WORD_F1 = 0.955
+DEADLINE_S = 540.0
+
+
+@pytest.mark.timeout(600)
+def test_word_f1_of_the_corpus(
+    stack: Stack, consumer: Consumer, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = corpus / "accuracy.tsv"
+    with truth.open(encoding="utf-8", newline="") as rows:
+        names = [row["image"] for row in csv.DictReader(rows, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    for name in names:
+        stack.s3.upload_file(str(corpus / "accuracy" / name), stack.bucket, name)
+    stack.wait_until_settled(DEADLINE_S)
+    for name in names:
+        stack.s3.download_file(stack.bucket, f"{name}.ocr.json", str(tmp_path / f"{name}.ocr.json"))
+    score = [sys.executable, corpus.parent / "tools" / "score.py", truth, corpus / "accuracy", tmp_path]
+    scored = subprocess.run(
+        [*map(str, score), "--floor", str(WORD_F1)], capture_output=True, text=True, check=False
+    )
+    with capsys.disabled():
+        print(f"\n{scored.stdout.splitlines()[-1] if scored.stdout else scored.stderr}")  # noqa: T201
+    assert scored.returncode == 0, scored.stdout + scored.stderr
