@@ -1,7 +1,6 @@
 """The composition root: builds every adapter and puts the consumer together."""
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -67,7 +66,7 @@ async def consume(options: Settings) -> None:
 
     Raises ServiceError where the queue cannot be used, ChildError where the engine does not start.
     """
-    for name in settings.unknown(os.environ):
+    for name in settings.unknown():
         log.warning("settings.unknown", name=name)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,10 +1,11 @@
 """The settings: read once, from the environment and `.env`, and frozen."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -87,16 +88,15 @@ def load() -> Settings:
         raise SettingsError("; ".join(_complaint(detail) for detail in error.errors())) from error
 
 
-def unknown(environment: Mapping[str, str]) -> Iterator[str]:
+def unknown() -> list[str]:
     """Names with our prefix that are no setting: misspelt ones, which would silently do nothing.
 
     Kubernetes puts variables such as `BUCKET_OCR_SERVICE_HOST` into every pod where a service is named
     bucket-ocr, so these are a warning and no error.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    return (
-        name for name in sorted(environment) if name.upper().startswith(PREFIX) and name.upper() not in known
-    )
+    named = {name.upper() for name in (*os.environ, *dotenv_values(".env"))}
+    return sorted(name for name in named - known if name.startswith(PREFIX))
 
 
 def _complaint(detail: Mapping[str, object]) -> str:

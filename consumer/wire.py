@@ -22,7 +22,7 @@ MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class RenderOptions(_Message):

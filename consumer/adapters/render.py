@@ -63,10 +63,14 @@ class Document:
             image_path=str(image_path),
         )
         try:
-            return _image(await _request(self._seat, request))
+            image = _image(await _request(self._seat, request))
+            # A renderer taken over by a hostile file must not choose which file is read and deleted.
+            if (image.path, image.page_number) != (request.image_path, page_number):
+                raise PageError(Code.RENDER_CRASH, "the renderer answered for another page")  # noqa: TRY301
         except BaseException:
             image_path.unlink(missing_ok=True)
             raise
+        return image
 
 
 def _image(reply: wire.Reply) -> PageImage:

@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import unquote_plus
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, ValidationError
 
 from consumer.domain import keys
 from consumer.domain.errors import MalformedMessageError
@@ -88,6 +88,15 @@ class _EventBridge(BaseModel):
     detail: _S3
 
 
+_PageNumber = Annotated[StrictInt, Field(ge=1)]
+
+
+def _ascending(pages: tuple[int, int]) -> tuple[int, int]:
+    if pages[0] > pages[1]:
+        raise ValueError("the first page comes after the last")
+    return pages
+
+
 class _Request(BaseModel):
     """The project's own message, whole document or page range of one.
 
@@ -95,11 +104,11 @@ class _Request(BaseModel):
     parts answers it with the whole result, which covers every range.
     """
 
-    version: Literal[1] = Field(alias="bucket-ocr")
+    version: Annotated[StrictInt, Field(alias="bucket-ocr", ge=1, le=1)]
     bucket: _Name
     key: _Name
-    force: bool = False
-    pages: tuple[Annotated[int, Field(ge=1)], int] | None = None
+    force: StrictBool = False
+    pages: Annotated[tuple[_PageNumber, _PageNumber], AfterValidator(_ascending)] | None = None
 
 
 def _records(body: str) -> list[_Record]:
@@ -172,4 +181,5 @@ def _one_line(error: MalformedMessageError | ValidationError) -> str:
     if isinstance(error, MalformedMessageError):
         return str(error)
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    where = ".".join(map(str, first["loc"])) or "the record"
+    return f"{where}: {first['msg'].replace(_S3Record.__name__, 'an S3 record')}"

@@ -96,17 +96,54 @@ def _turned(quad: Quad, turn: float) -> Quad:
 
 
 def _cut(lines: list[int], rects: Sequence[Rect]) -> Iterator[int]:
+    # A stack rather than recursion: how deep a page is nested is up to whoever made it.
+    parts = [lines]
+    while parts:
+        part = parts.pop()
+        for parted in (_columns, _zones, _bands):
+            pieces = parted(part, rects)
+            if len(pieces) > 1:
+                parts.extend(reversed(pieces))
+                break
+        else:
+            yield from _rows(part, rects)
+
+
+def _columns(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
     columns = _split(lines, [(rects[i].x1, rects[i].x2) for i in lines])
-    if len(columns) > 1 and all(_is_running_text(column, rects) for column in columns):
-        for column in columns:
-            yield from _cut(column, rects)
-        return
-    bands = _split(lines, [(rects[i].y1, rects[i].y2) for i in lines], widest_only=True)
-    if len(bands) > 1:
-        for band in bands:
-            yield from _cut(band, rects)
-        return
-    yield from _rows(lines, rects)
+    return columns if all(_is_running_text(column, rects) for column in columns) else [lines]
+
+
+def _zones(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
+    """Successive bands that leave a white gutter free from top to bottom, and what stands between them.
+
+    So a heading that reaches over the gutter is parted from the columns under it.
+    """
+    zones: list[list[int]] = []
+    covered: list[tuple[float, float]] = []
+    for band in _split(lines, [(rects[i].y1, rects[i].y2) for i in lines]):
+        both = _union(covered + [(rects[i].x1, rects[i].x2) for i in band])
+        if zones and len(both) > 1:
+            zones[-1] += band
+            covered = both
+        else:
+            zones.append(band)
+            covered = _union([(rects[i].x1, rects[i].x2) for i in band])
+    return zones
+
+
+def _bands(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
+    return _split(lines, [(rects[i].y1, rects[i].y2) for i in lines], widest_only=True)
+
+
+def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _split(
@@ -114,8 +151,7 @@ def _split(
 ) -> list[list[int]]:
     """Part the lines wherever their spans along one axis leave a gap.
 
-    `widest_only` parts at the gaps at least half as wide as the widest, so that a heading is parted
-    from what stands under it before that is parted into rows.
+    `widest_only`: at the gaps that are at least half as wide as the widest.
     """
     order = sorted(range(len(lines)), key=lambda k: spans[k])
     gaps: list[float] = []

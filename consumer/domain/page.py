@@ -11,7 +11,7 @@ class PageImage(BaseModel):
     `dpi` is null for a page that is an image by itself. Whoever asked for it deletes the file.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     kind: Literal["image"] = "image"
     page_number: int = Field(ge=1)

@@ -7,9 +7,9 @@ renamed or removed. All boxes are in the frame of `geometry`.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from consumer.domain.errors import Code
 
@@ -17,7 +17,18 @@ SCHEMA_VERSION: Final = "1.0"
 
 Pixel = Annotated[int, Field(ge=0, description="pixels of the page image, origin top-left")]
 Corner = tuple[Pixel, Pixel]
-Box = Annotated[tuple[Pixel, Pixel, Pixel, Pixel], Field(description="[x1, y1, x2, y2]")]
+
+
+def _in_order(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = box
+    if x1 > x2 or y1 > y2:
+        raise ValueError("x1 must not be over x2, nor y1 over y2")
+    return box
+
+
+Box = Annotated[
+    tuple[Pixel, Pixel, Pixel, Pixel], AfterValidator(_in_order), Field(description="[x1, y1, x2, y2]")
+]
 Confidence = Annotated[float, Field(ge=0, le=1)]
 PageNumber = Annotated[int, Field(ge=1, description="the first page is 1")]
 Seconds = Annotated[float, Field(ge=0)]
@@ -112,6 +123,12 @@ class Page(_Value):
     formulas: tuple[Formula, ...] = ()
     markdown: str = ""
 
+    @model_validator(mode="after")
+    def _read_pages_have_a_size(self) -> Self:
+        if self.status is Status.SUCCESS and None in (self.width_px, self.height_px, self.scale):
+            raise ValueError("a page that was read has a size and a scale")
+        return self
+
 
 class Warning(_Value):  # noqa: A001 - the contract's word, always used as result.Warning
     """Something a reader of the result should know about the document or one page of it."""
@@ -152,6 +169,13 @@ class ResultDocument(_Value):
     warnings: tuple[Warning, ...] = ()
     error: Failure | None = None
     timing: Timing
+
+    @model_validator(mode="after")
+    def _failures_have_an_error_and_no_text(self) -> Self:
+        failed = self.status is Status.FAILURE
+        if failed != (self.error is not None) or (failed and self.detections):
+            raise ValueError("a failure, and nothing else, has an error; it has no detections")
+        return self
 
 
 class PageResult(_Value):

@@ -2,13 +2,19 @@
 
 import re
 
+from tests.e2e import documents
 from tests.e2e.conftest import Start
+from tests.e2e.stack import Stack
 
 HEAVY = {"pymupdf", "fitz", "cv2", "numpy", "PIL", "onnxruntime", "openvino", "paddle", "rapidocr"}
 
 
-def test_the_running_parent_has_imported_nothing_heavy(start: Start) -> None:
+def test_a_parent_whose_children_have_read_a_document_has_imported_nothing_heavy(
+    stack: Stack, start: Start
+) -> None:
     consumer = start("consumer", "-X", "importtime").wait_ready()
+    stack.put("light.pdf", documents.pdf("LIGHT"))
+    assert documents.text(stack.result("light.pdf")) == "LIGHT"
     assert consumer.stop() == 0
     imported = re.findall(r"^import time:.*\|\s+(\w+)", consumer.stderr, re.MULTILINE)
     assert {"consumer", "aiobotocore"} <= set(imported)

@@ -110,7 +110,7 @@ def test_a_bad_record_does_not_hide_a_good_one() -> None:
 
 
 def test_two_records_of_one_key_are_one_job() -> None:
-    twice = (s3_record("a+b.pdf"), s3_record("other.pdf"), s3_record("a%20b.pdf", "s3:ObjectCreated:Copy"))
+    twice = (s3_record("a+b.pdf"), s3_record("other.pdf", "s3:ObjectCreated:Put"), s3_record("a%20b.pdf"))
     assert parse(s3_event(*twice)).jobs == (Job("inbox", "a b.pdf"), Job("inbox", "other.pdf"))
 
 

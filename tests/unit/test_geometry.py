@@ -6,7 +6,7 @@ import random
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consumer.domain.geometry import Point, Quad, angle, bounds, clip_quad, reading_order
@@ -118,10 +118,31 @@ def test_a_heading_over_the_columns_comes_before_them(
     assert_read_as_listed([line(200, 20, width, 36), *lines], degrees, seed)
 
 
+@given(st.floats(3, 60), st.integers(3, 40), TURNS, st.integers())
+@example(8, 20, 0, 0)
+@settings(deadline=None)
+def test_a_heading_is_parted_from_level_columns_however_close_it_stands(
+    gap: float, count: int, degrees: float, seed: int
+) -> None:
+    heading = line(100, 20, 900, 36)
+    texts = [[line(x, 56 + gap + n * 28, 420) for n in range(count)] for x in (100, 580)]
+    assert_read_as_listed([heading, *texts[0], *texts[1]], degrees, seed)
+
+
+def test_a_page_nested_to_any_depth_is_read() -> None:
+    """On each level a line above and a line to the left of all that follows."""
+    lines = []
+    for start in range(0, 60_000, 40):
+        lines.append(line(start, start, 200_000 - start))
+        lines.append(line(start, start + 30, 20, 99_969 - start))
+    assert sorted(reading_order(lines)) == list(range(len(lines)))
+
+
 RECEIPT_ROWS = st.tuples(st.floats(60, 300), st.floats(40, 100), st.floats(-4, 4))
 
 
-@given(st.lists(RECEIPT_ROWS, min_size=1, max_size=30), st.floats(24, 50), TURNS, st.integers())
+@given(st.lists(RECEIPT_ROWS, min_size=1, max_size=30), st.floats(21, 30), TURNS, st.integers())
+@example([(200, 50, -4)] * 4, 22, 0, 0)
 @settings(deadline=None)
 def test_a_receipt_is_read_row_by_row(
     rows: list[tuple[float, float, float]], pitch: float, degrees: float, seed: int

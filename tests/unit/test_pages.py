@@ -85,7 +85,9 @@ class FakeRecognizer:
             raise ChildError("died")
         return [
             PageResult(
-                page=Page(page_number=image.page_number, status=Status.SUCCESS),
+                page=Page(
+                    page_number=image.page_number, status=Status.SUCCESS, width_px=1, height_px=1, scale=1
+                ),
                 detections=(
                     Detection(
                         text=name,

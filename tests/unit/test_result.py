@@ -122,7 +122,13 @@ def test_a_document_written_as_json_is_read_back_the_same(texts: list[str], mess
 
 DETECTION: dict[str, Any] = {"text": "x", "box": SQUARE, "confidence": 0.5, "page_number": 1}
 BLOCK: dict[str, Any] = {"label": "text", "box": (0, 0, 1, 1), "order": None, "content": "", "confidence": 1}
-PAGE: dict[str, Any] = {"page_number": 1, "status": "SUCCESS"}
+PAGE: dict[str, Any] = {
+    "page_number": 1,
+    "status": "SUCCESS",
+    "width_px": 1190,
+    "height_px": 1684,
+    "scale": 2.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,13 @@ PAGE: dict[str, Any] = {"page_number": 1, "status": "SUCCESS"}
         (Detection, DETECTION, {"box": SQUARE[:3]}),
         (Detection, DETECTION, {"page_number": 0}),
         (result.Block, BLOCK, {"box": (0, 0, -1, 1)}),
+        (result.Block, BLOCK, {"box": (2, 0, 1, 1)}),
+        (result.Block, BLOCK, {"box": (0, 2, 1, 1)}),
+        (Page, PAGE, {"width_px": None}),
+        (Page, PAGE, {"scale": None}),
+        (ResultDocument, assembled(read_page(1, "x")).model_dump(), {"status": "FAILURE"}),
+        (ResultDocument, assembled(crash(1)).model_dump(), {"error": None}),
+        (ResultDocument, assembled(crash(1)).model_dump(), {"detections": [DETECTION]}),
         (Page, PAGE, {"status": "PARTIAL"}),
         (Page, PAGE, {"angle": 45}),
         (Page, PAGE, {"width_px": 0}),

@@ -96,7 +96,6 @@ def test_what_is_no_reply_is_the_childs_error(garbage: bytes) -> None:
         wire.parse_reply(garbage)
 
 
-@pytest.mark.xfail(strict=True, reason="page.py:14: a scale of infinity passes, and result.Page raises later")
 @pytest.mark.parametrize("number", [b"Infinity", b"1e999"])
 def test_a_page_image_of_infinite_scale_is_the_childs_error(number: bytes) -> None:
     with pytest.raises(ChildError):
