@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,9 @@ RESULT_S = 60.0
 COMMAND_S = 120.0
 STOP_S = 30.0
 _POLL_S = 0.2
+# Where there is such a tool, a killed test run leaves no consumer behind.
+_SETPRIV = shutil.which("setpriv")
+_MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []
 
 
 def until(look: Callable[[], _T], deadline_s: float, what: str) -> _T:
@@ -137,7 +141,7 @@ class Consumer:
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, *python, "-m", "consumer", "run"],
+                [*_MORTAL, sys.executable, *python, "-m", "consumer", "run"],
                 cwd=folder,
                 env=stack.environment(WORK_DIR=self.work_dir, LOG_FORMAT="json", **settings),
                 stdin=subprocess.DEVNULL,
