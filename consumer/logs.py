@@ -1,5 +1,6 @@
 """Log lines: JSON for machines, columns for people; to standard output, one event a line."""
 
+import io
 import logging
 import sys
 from typing import Literal
@@ -10,6 +11,9 @@ from structlog.typing import Processor
 
 def configure(log_format: Literal["auto", "json", "console"], level: str) -> None:
     """Set structlog up for the process. `auto`: console on a terminal, JSON otherwise."""
+    # Keys and error texts are what senders make them: no character may be able to end the process.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -21,7 +25,7 @@ def configure(log_format: Literal["auto", "json", "console"], level: str) -> Non
     else:
         processors += [
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            structlog.processors.JSONRenderer(),
         ]
     structlog.configure(
         processors=processors,

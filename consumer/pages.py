@@ -70,6 +70,7 @@ class PageScheduler:
         self._window = asyncio.Semaphore(window_pages)
         self._ready: RoundRobin[_ReadyPage] = RoundRobin()
         self._more = asyncio.Event()
+        self._documents: dict[Hashable, Progress] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,22 +87,29 @@ class PageScheduler:
     async def read(self, document: RenderedDocument, progress: Progress) -> list[PageResult]:
         """Render and read all pages, in page order; one that cannot be is a failed one, the rest go on.
 
-        A cancelled document takes its waiting pages with it.
+        A cancelled document takes its waiting pages with it. `progress` is called at every step of any
+        document: one that waits for its turn behind others is not stalled.
         """
         owner = object()
         answers: list[asyncio.Future[PageResult]] = []
+        self._documents[owner] = progress
         try:
             for page_number in range(1, document.page_count + 1):
-                answer = await self._render(owner, document, page_number)
-                answer.add_done_callback(lambda _: progress())
-                answers.append(answer)
-                progress()
+                answers.append(await self._render(owner, document, page_number))
+                self._progress()
             return [await answer for answer in answers]
         finally:
+            del self._documents[owner]
             for answer in answers:
-                answer.cancel()
+                # An error that nobody waits for any more is the same as the one that ended the document.
+                if not answer.cancel() and not answer.cancelled():
+                    answer.exception()
             for page in self._ready.discard(owner):
                 self._leave(page)
+
+    def _progress(self) -> None:
+        for progress in self._documents.values():
+            progress()
 
     async def _render(
         self, owner: Hashable, document: RenderedDocument, page_number: int
@@ -129,7 +137,7 @@ class PageScheduler:
                 self._more.clear()
                 await self._more.wait()
             try:
-                results = await self._recognizer.read([page.image for page in batch])
+                results = await self._recognizer.read([page.image for page in batch], self._progress)
                 for page, result in zip(batch, results, strict=True):
                     if not page.answer.done():
                         page.answer.set_result(result)
@@ -138,6 +146,7 @@ class PageScheduler:
                     if not page.answer.done():
                         page.answer.set_exception(error)
             finally:
+                self._progress()
                 for page in batch:
                     self._leave(page)
 

@@ -90,6 +90,9 @@ class Pipeline:
     async def _look(self, bucket: str, key: str) -> ObjectHead:
         head = await self._store.head(bucket, key)
         if head is None:
+            # A HEAD is answered by 404 for a bucket that is not there (a wrong endpoint, a typo) as well;
+            # taking that for "deleted" would empty the queue without a word.
+            await self._store.check_bucket(bucket)
             raise SourceGoneError(key)
         return head
 
@@ -115,10 +118,9 @@ class Pipeline:
 
         try:
             async with self._downloaded(source, progress) as path:
-                file_format = _sniffed(path)
-                opened = await self._renderer.open(path, file_format)
-                progress()
-                pages = await self._scheduler.read(opened, progress)
+                async with self._renderer.open(path, _sniffed(path)) as opened:
+                    progress()
+                    pages = await self._scheduler.read(opened, progress)
                 return result.assemble(source, self._engine, pages, timing())
         except DocumentError as error:
             return result.failure(source, self._engine, error.code, error.message, timing())

@@ -83,6 +83,10 @@ class ObjectHead:
 class ObjectStore(Protocol):
     """The bucket; raises ServiceError where it cannot be reached or refuses."""
 
+    async def check_bucket(self, bucket: str) -> None:
+        """Raise ServiceError where the bucket does not exist or may not be used."""
+        ...
+
     async def head(self, bucket: str, key: str) -> ObjectHead | None:
         """Look at an object as it is now; None where there is none."""
         ...
@@ -121,8 +125,8 @@ class RenderedDocument(Protocol):
 class Renderer(Protocol):
     """Turns documents into page images."""
 
-    async def open(self, path: Path, file_format: Format) -> RenderedDocument:
-        """Open a downloaded file; raises DocumentError."""
+    def open(self, path: Path, file_format: Format) -> AbstractAsyncContextManager[RenderedDocument]:
+        """Open a downloaded file for as long as the context lasts; raises DocumentError."""
         ...
 
 
@@ -134,7 +138,7 @@ class Recognizer(Protocol):
         """How many batches are read at the same time."""
         ...
 
-    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
         """Read pages, in their order; a page that cannot be read comes back as a failed one."""
         ...
 

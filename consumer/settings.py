@@ -75,7 +75,7 @@ class Settings(BaseSettings):
                 f"{PREFIX}STALL_S ({self.stall_s:g}) must be at least {PREFIX}LEASE_S ({self.lease_s})"
             )
         folder = self.work_dir
-        if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
             raise ValueError(f"{PREFIX}WORK_DIR ({folder}) is not a folder that can be written to")
         return self
 

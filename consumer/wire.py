@@ -58,6 +58,13 @@ class RenderPage(_Message):
     image_path: str
 
 
+class CloseDocument(_Message):
+    """To a render child: forget a file."""
+
+    kind: Literal["close"] = "close"
+    path: str
+
+
 class ReadPages(_Message):
     """To an engine child: read these pages; answered by as many `PageText` in `PagesRead`."""
 
@@ -86,6 +93,12 @@ class DocumentOpened(_Message):
 
     kind: Literal["opened"] = "opened"
     page_count: int = Field(ge=1)
+
+
+class DocumentClosed(_Message):
+    """From a render child: the file is not open any more."""
+
+    kind: Literal["closed"] = "closed"
 
 
 class Line(_Message):
@@ -127,8 +140,17 @@ class Failed(_Message):
     message: Annotated[str, AfterValidator(_encodable)]
 
 
-Request = OpenDocument | RenderPage | ReadPages
-Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | Failed
+class Broken(_Message):
+    """From a child: the machine cannot fulfil the request (a full disk, say), whatever the document."""
+
+    kind: Literal["broken"] = "broken"
+    message: Annotated[str, AfterValidator(_encodable)]
+
+
+Request = OpenDocument | RenderPage | CloseDocument | ReadPages
+Reply = (
+    EngineReady | RendererReady | DocumentOpened | DocumentClosed | PageImage | PagesRead | Failed | Broken
+)
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 _REPLIES: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])

@@ -2,17 +2,16 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 
 from consumer.domain import events, settle
 from consumer.domain.errors import PassingError, ServiceError
-from consumer.domain.events import Job
+from consumer.domain.events import Job, Notification
 from consumer.domain.settle import Decision, Outcome
 from consumer.pipeline import Answer, Pipeline
 from consumer.ports import Clock, LeaseKeeper, Message, Progress, Queue
@@ -20,15 +19,21 @@ from consumer.ports import Clock, LeaseKeeper, Message, Progress, Queue
 #: Pause after a failed receive, so that an outage is not answered by a storm.
 _RECEIVE_PAUSE_S: Final = 5.0
 
+#: A message of several documents ends as the worst of them; what may still be done comes before what
+#: nobody can do.
+_SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.PASSING, Outcome.BUG)
+
+_LEVELS: Final = {
+    Outcome.DONE: logging.INFO,
+    Outcome.HANDED_BACK: logging.INFO,
+    Outcome.BUG: logging.ERROR,
+}
+
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """How the work on a message ended, and the facts for its log line."""
-
-    outcome: Outcome
-    facts: Mapping[str, Any] = field(default_factory=dict)
+#: What the log says of a message; filled as its work goes on, so that it is there however that ends.
+_Facts = dict[str, Any]
 
 
 class Worker:
@@ -52,7 +57,7 @@ class Worker:
         self._drain_s = drain_s
         self._clock = clock
         self._rng = rng
-        self._works: set[asyncio.Task[_Report]] = set()
+        self._works: set[asyncio.Task[Outcome]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; then finish or hand back what is in work."""
@@ -67,7 +72,7 @@ class Worker:
                     self._slots.release()
                 elif stop.is_set():
                     # It came with the last poll, and no work was begun on it.
-                    await self._settle(message, _Report(Outcome.HANDED_BACK))
+                    await self._settle(message, Outcome.HANDED_BACK, {})
                 else:
                     group.create_task(self._answer(group, message), name=f"message {message.message_id}")
             await self._drain()
@@ -96,68 +101,87 @@ class Worker:
                 work.cancel()
 
     async def _answer(self, group: asyncio.TaskGroup, message: Message) -> None:
-        """Hold a message, do its work and settle it; gives the slot back."""
-        started = self._clock.monotonic()
+        """Do all that a message needs, and give its slot back; no error of it ends the consumer."""
         try:
-            async with self._leases.hold(message) as lease:
-                # A task of its own, because a lost lease or a drain ends the work and not what follows.
-                work = group.create_task(self._work(message, lease.progress), name="work")
-                lost = group.create_task(lease.lost.wait(), name="lease lost")
-                self._works.add(work)
-                await asyncio.wait([work, lost], return_when=asyncio.FIRST_COMPLETED)
-                if lease.lost.is_set():
-                    work.cancel()
-                lost.cancel()
-                await asyncio.wait([work])
-                self._works.discard(work)
-            if lease.lost.is_set():
-                report = _Report(Outcome.LEASE_LOST)
-            elif work.cancelled():
-                report = _Report(Outcome.HANDED_BACK)
-            else:
-                report = work.result()
-            seconds = round(self._clock.monotonic() - started, 3)
-            await self._settle(message, report, seconds=seconds)
+            await self._hold(group, message)
+        except Exception:  # the last boundary: other documents go on
+            log.exception("message.abandoned", message_id=message.message_id)
         finally:
             self._slots.release()
 
-    async def _work(self, message: Message, progress: Progress) -> _Report:
-        """Do what the message asks for; the boundary at which errors become outcomes."""
+    async def _hold(self, group: asyncio.TaskGroup, message: Message) -> None:
+        """Hold a message while its work is done, then settle it."""
+        started = self._clock.monotonic()
         notification = events.parse(message.body)
-        facts: list[dict[str, Any]] = []
-        try:
-            for job in notification.jobs:
-                answer = await self._pipeline.process(job, message.sent_at, progress)
-                facts.append(_facts(job, answer))
-        except PassingError as error:
-            return _Report(Outcome.PASSING, {"bucket": job.bucket, "key": job.key, "error": str(error)})
-        except Exception:  # noqa: BLE001 - the boundary: a bug must not take other documents along
-            trace = traceback.format_exc()
-            return _Report(Outcome.BUG, {"bucket": job.bucket, "key": job.key, "traceback": trace})
-        if notification.malformed:
-            return _Report(Outcome.MALFORMED, {"problems": notification.malformed, "documents": facts})
-        if len(facts) == 1:
-            return _Report(Outcome.DONE, facts[0])
-        return _Report(Outcome.DONE, {"ignored": notification.ignored, "documents": facts})
+        facts: _Facts = {}
+        async with self._leases.hold(message) as lease:
+            # A task of its own, because a lost lease or a drain ends the work and not what follows.
+            work = group.create_task(self._work(message, notification, facts, lease.progress), name="work")
+            lost = group.create_task(lease.lost.wait(), name="lease lost")
+            self._works.add(work)
+            try:
+                await asyncio.wait([work, lost], return_when=asyncio.FIRST_COMPLETED)
+                if lease.lost.is_set():
+                    work.cancel()
+                await asyncio.wait([work])
+            finally:
+                lost.cancel()
+                self._works.discard(work)
+        if lease.lost.is_set():
+            outcome = Outcome.LEASE_LOST
+        else:
+            outcome = Outcome.HANDED_BACK if work.cancelled() else work.result()
+        facts["seconds"] = round(self._clock.monotonic() - started, 3)
+        await self._settle(message, outcome, facts)
 
-    async def _settle(self, message: Message, report: _Report, **facts: Any) -> None:
-        decision = settle.decide(report.outcome, message.receive_count, self._rng)
+    async def _work(
+        self, message: Message, notification: Notification, facts: _Facts, progress: Progress
+    ) -> Outcome:
+        """Do all that the message asks for; what fails does not keep the rest from being done."""
+        if notification.ignored:
+            facts["ignored"] = notification.ignored
+        if notification.malformed:
+            facts["malformed"] = notification.malformed
+        outcomes = [Outcome.MALFORMED] if notification.malformed else [Outcome.DONE]
+        documents: list[_Facts] = []
+        facts["documents"] = documents
+        for job in notification.jobs:
+            document: _Facts = {"bucket": job.bucket, "key": job.key}
+            documents.append(document)
+            outcomes.append(await self._process(job, message, document, progress))
+        return max(outcomes, key=_SEVERITY.index)
+
+    async def _process(self, job: Job, message: Message, document: _Facts, progress: Progress) -> Outcome:
+        """Do one job; the boundary at which errors become outcomes."""
+        try:
+            answer = await self._pipeline.process(job, message.sent_at, progress)
+        except PassingError as error:
+            document["error"] = str(error)
+            return Outcome.PASSING
+        except Exception:  # noqa: BLE001 - a bug must not take other documents along
+            document["traceback"] = traceback.format_exc()
+            return Outcome.BUG
+        document |= _facts(answer)
+        return Outcome.DONE
+
+    async def _settle(self, message: Message, outcome: Outcome, facts: _Facts) -> None:
+        decision = settle.decide(outcome, message.receive_count, self._rng)
         try:
             await self._apply(decision, message)
         except ServiceError as error:
             # The message comes again by itself, and then costs two HEAD requests.
             log.warning("settle.failed", message_id=message.message_id, error=str(error))
-        line = log.info if report.outcome in (Outcome.DONE, Outcome.HANDED_BACK) else log.warning
-        if report.outcome is Outcome.BUG:
-            line = log.error
-        line(
+        documents = facts.pop("documents", [])
+        # Nearly always a message names one document; then its facts stand in the line itself.
+        facts |= documents[0] if len(documents) == 1 else {"documents": documents}
+        log.log(
+            _LEVELS.get(outcome, logging.WARNING),
             "message",
             message_id=message.message_id,
             receive_count=message.receive_count,
-            outcome=report.outcome.name.lower(),
+            outcome=outcome.name.lower(),
             settled=type(decision).__name__,
             **facts,
-            **report.facts,
         )
 
     async def _apply(self, decision: Decision, message: Message) -> None:
@@ -170,9 +194,9 @@ class Worker:
                 pass
 
 
-def _facts(job: Job, answer: Answer) -> dict[str, Any]:
+def _facts(answer: Answer) -> _Facts:
     """What the log says of a document: never its text."""
-    facts: dict[str, Any] = {"bucket": job.bucket, "key": job.key, "answer": answer.reason}
+    facts: _Facts = {"answer": answer.reason}
     if (document := answer.document) is not None:
         facts |= {
             "status": document.status.value,

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from consumer.domain.errors import Code, ConflictError, DocumentError, SourceChangedError, SourceGoneError
+from consumer.domain.errors import (
+    Code,
+    ConflictError,
+    DocumentError,
+    ServiceError,
+    SourceChangedError,
+    SourceGoneError,
+)
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Engine, Page, PageResult, Source, Status
@@ -63,9 +70,13 @@ class MemoryStore:
         if (action := self.before.pop(operation, None)) is not None:
             action()
 
+    async def check_bucket(self, bucket: str) -> None:
+        if bucket != BUCKET:
+            raise ServiceError(f"no bucket {bucket}")
+
     async def head(self, bucket: str, key: str) -> ObjectHead | None:
         self._called("head", key)
-        if (found := self.objects.get(key)) is None:
+        if bucket != BUCKET or (found := self.objects.get(key)) is None:
             return None
         source = Source(
             bucket=bucket,
@@ -113,11 +124,12 @@ class TextRenderer:
     def __init__(self, pages_dir: Path) -> None:
         self._pages_dir = pages_dir
 
-    async def open(self, path: Path, file_format: Format) -> "TextDocument":
+    @asynccontextmanager
+    async def open(self, path: Path, file_format: Format) -> AsyncIterator["TextDocument"]:
         text = path.read_bytes().removeprefix(b"%PDF-")
         if text == b"broken":
             raise DocumentError(Code.CORRUPT_DOCUMENT, "it is broken")
-        return TextDocument(text.split(b"\f"), self._pages_dir)
+        yield TextDocument(text.split(b"\f"), self._pages_dir)
 
 
 class TextDocument:
@@ -152,7 +164,7 @@ class TextRecognizer:
         self.gate.set()
         self.reading = asyncio.Event()
 
-    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
         self.reading.set()
         await self.gate.wait()
         self.pages_read += len(images)
@@ -173,6 +185,7 @@ class MemoryQueue:
 
     def __init__(self) -> None:
         self.waiting: asyncio.Queue[Message] = asyncio.Queue()
+        self.asked = asyncio.Event()
         self.received = 0
         self.deleted: list[str] = []
         self.returned: dict[str, int] = {}
@@ -185,6 +198,7 @@ class MemoryQueue:
         )
 
     async def receive(self) -> Message | None:
+        self.asked.set()
         try:
             async with asyncio.timeout(0.05):
                 message = await self.waiting.get()

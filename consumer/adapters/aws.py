@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import aiohttp
 from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.parsers import ResponseParserError
 
-from consumer.domain.errors import ServiceError
+from consumer.domain.errors import ServiceError, SettingsError
 
 #: Standard retries have back-off with jitter, and a budget so that an outage is not answered by a storm.
 _COMMON: Final[dict[str, Any]] = {"retries": {"mode": "standard", "total_max_attempts": 4}}
@@ -36,13 +37,27 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+_UNREACHABLE: Final = (
+    BotoCoreError,
+    ResponseParserError,
+    aiohttp.ClientError,
+    TimeoutError,
+    ConnectionError,
+)
+
+
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn everything a client may raise into a ServiceError; `what` names operation and object."""
+    """Turn what a client may raise into a ServiceError; `what` names operation and object.
+
+    A missing region is a SettingsError.
+    """
     try:
         yield
     except ClientError as error:
         message = error.response.get("Error", {}).get("Message", "")
         raise ServiceError(f"{what}: {error_code(error)} {message}".rstrip()) from error
-    except (TimeoutError, BotoCoreError, aiohttp.ClientError, OSError) as error:
+    except NoRegionError as error:
+        raise SettingsError("AWS_REGION is not set") from error
+    except _UNREACHABLE as error:
         raise ServiceError(f"{what}: {str(error) or type(error).__name__}") from error

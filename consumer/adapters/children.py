@@ -1,8 +1,8 @@
 """Child processes: started, spoken to by frames over a socket, and killed with all they started.
 
 A child is a fresh interpreter (never a fork), leader of its own process group, without the parent's
-AWS credentials. Whatever goes wrong with it, the caller sees a ChildError and the next request gets a
-fresh child.
+AWS variables. Whatever goes wrong with it, the caller sees a ChildError and the next request gets a
+fresh child. That none can be started is the machine's fault and no document's: a MachineError.
 """
 
 import asyncio
@@ -16,14 +16,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+import structlog
+
 from consumer import wire
-from consumer.domain.errors import ChildError
+from consumer.domain.errors import ChildError, MachineError
+
+_STANDARD_ERROR: Final = 2
 
 #: Importing an engine and loading its models, on a busy machine.
 START_DEADLINE_S: Final = 120.0
 
 #: A killed process is reaped at once; if not, the kernel is at fault and waiting longer would not help.
 _REAP_DEADLINE_S: Final = 10.0
+
+log = structlog.get_logger(__name__)
 
 
 class ChildTimeoutError(ChildError):
@@ -46,7 +52,7 @@ class Seat:
         self.ready: wire.Reply | None = None
 
     async def fill(self) -> None:
-        """Start the child now rather than at the first request; raises ChildError."""
+        """Start the child now rather than at the first request; raises MachineError."""
         async with self._turn:
             await self._filled()
 
@@ -54,7 +60,8 @@ class Seat:
         """Hand a request to the child and wait for its reply.
 
         Raises ChildError where the child dies or talks nonsense, ChildTimeoutError where it does not
-        answer within `deadline_s`. A child whose request failed or was cancelled is killed.
+        answer within `deadline_s`, MachineError where no child can be started or the child finds the
+        machine broken. A child whose request failed or was cancelled is killed.
         """
         self.load += 1
         try:
@@ -62,7 +69,7 @@ class Seat:
                 child = await self._filled()
                 try:
                     async with asyncio.timeout(deadline_s):
-                        return await child.request(message)
+                        reply = await child.request(message)
                 except BaseException as error:
                     await self.vacate()
                     if isinstance(error, TimeoutError):
@@ -70,6 +77,9 @@ class Seat:
                     raise
         finally:
             self.load -= 1
+        if isinstance(reply, wire.Broken):
+            raise MachineError(f"{self._role}: {reply.message}")
+        return reply
 
     async def vacate(self) -> None:
         """Kill the child; the next request gets a fresh one."""
@@ -87,7 +97,7 @@ class Seat:
 async def seated(seats: Sequence[Seat]) -> AsyncIterator[None]:
     """Fill all seats at the same time and wait until every child is ready; kill them all at the end.
 
-    Raises ChildError where one does not get ready.
+    Raises MachineError where one does not get ready.
     """
     async with AsyncExitStack() as stack:
         for seat in seats:
@@ -125,10 +135,7 @@ class _Child:
     async def kill(self) -> None:
         """End the child and everything it started, and wait until it is gone."""
         self._writer.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        async with asyncio.timeout(_REAP_DEADLINE_S):
-            await self._process.wait()
+        await _end(self._process)
 
     async def _death(self) -> ChildError:
         try:
@@ -141,30 +148,62 @@ class _Child:
 
 
 async def _start(role: str, options: wire.RenderOptions | wire.EngineOptions) -> tuple[_Child, wire.Reply]:
-    ours, theirs = socket.socketpair()
+    """Start a child and wait until it is ready; raises MachineError where that cannot be done."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "consumer.child", role, str(theirs.fileno()), options.model_dump_json()),
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-            env=_without_credentials(os.environ),
-            start_new_session=True,
-        )
+        async with asyncio.timeout(START_DEADLINE_S), _spawned(role, options) as child:
+            reply = await child.reply()
+            if isinstance(reply, wire.EngineReady | wire.RendererReady):
+                return child, reply
+            raise ChildError(f"it said {reply.kind} instead of being ready")  # noqa: TRY301
+    except TimeoutError as error:
+        raise MachineError(f"{role}: not ready in {START_DEADLINE_S:.0f} s") from error
+    except (ChildError, OSError) as error:
+        raise MachineError(f"{role}: cannot be started: {error}") from error
+
+
+@asynccontextmanager
+async def _spawned(role: str, options: wire.RenderOptions | wire.EngineOptions) -> AsyncIterator[_Child]:
+    """Spawn a child process, which is killed if the context fails."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(
+                    sys.executable,
+                    "-m",
+                    "consumer.child",
+                    role,
+                    str(theirs.fileno()),
+                    options.model_dump_json(),
+                ),
+                stdin=asyncio.subprocess.DEVNULL,
+                # Libraries print; our standard output is for log lines only.
+                stdout=_STANDARD_ERROR,
+                pass_fds=(theirs.fileno(),),
+                env=_without_credentials(os.environ),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+    try:
+        yield _Child(process, *await asyncio.open_connection(sock=ours))
     except BaseException:
         ours.close()
+        await _end(process)
         raise
-    finally:
-        theirs.close()
-    reader, writer = await asyncio.open_connection(sock=ours)
-    child = _Child(process, reader, writer)
+
+
+async def _end(process: Process) -> None:
+    # Once it has been waited for, its number may be another's.
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     try:
-        async with asyncio.timeout(START_DEADLINE_S):
-            return child, await child.reply()
-    except BaseException as error:
-        await child.kill()
-        if isinstance(error, TimeoutError):
-            raise ChildTimeoutError(f"{role}: not ready in {START_DEADLINE_S:.0f} s") from error
-        raise
+        async with asyncio.timeout(_REAP_DEADLINE_S):
+            await process.wait()
+    except TimeoutError:
+        log.warning("child.not_reaped", pid=process.pid)
 
 
 def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from consumer.ports import Message
 
@@ -88,7 +88,7 @@ class SqsLeases:
             if code in _LOST:
                 return code
             log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
-        except BotoCoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live to see the deadline
             log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
         else:
             lease.deadline = asked_at + hold_s

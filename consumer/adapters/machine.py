@@ -1,11 +1,13 @@
-"""What this machine, or the container we are in, may use."""
+"""What this machine, or the container or service we are in, may use."""
 
 import os
+from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 from typing import Final
 
-_CGROUP: Final = Path("/sys/fs/cgroup")
+_MEMBERSHIP: Final = Path("/proc/self/cgroup")
+_HIERARCHY: Final = Path("/sys/fs/cgroup")
 
 
 def processors() -> tuple[int, ...]:
@@ -13,29 +15,34 @@ def processors() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
-def cpu_quota(cgroup: Path = _CGROUP) -> int | None:
-    """Whole processors' worth of time that the container may use, rounded up; None if unlimited.
+def cpu_quota(membership: Path = _MEMBERSHIP, hierarchy: Path = _HIERARCHY) -> int | None:
+    """Whole processors' worth of time that we may use, rounded up; None if unlimited.
 
-    Without it a container of 2 CPUs on a host of 64 would start 64 threads that take turns on two.
+    Without it a container of 2 CPUs on a host of 64 would start 64 engines that take turns on two.
     """
-    try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (cgroup / "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    return None if quota in ("max", "-1") else max(1, ceil(int(quota) / int(period)))
+    quotas = [
+        max(1, ceil(int(quota) / int(period)))
+        for quota, period in map(str.split, _limits("cpu.max", membership, hierarchy))
+        if quota != "max"
+    ]
+    return min(quotas, default=None)
 
 
-def memory_bytes(cgroup: Path = _CGROUP) -> int:
+def memory_bytes(membership: Path = _MEMBERSHIP, hierarchy: Path = _HIERARCHY) -> int:
     """Memory that this process and its children may use together, in bytes."""
     host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            limit = (cgroup / name).read_text().strip()
-        except OSError:
-            continue
-        return host if limit == "max" else min(host, int(limit))
-    return host
+    limits = _limits("memory.max", membership, hierarchy)
+    return min([host, *(int(limit) for limit in limits if limit != "max")])
+
+
+def _limits(name: str, membership: Path, hierarchy: Path) -> Iterator[str]:
+    """A limit of our control group (version 2) and of all groups it is in, as far as they are seen."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    ours = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    group = hierarchy / ours
+    for folder in (group, *group.parents):
+        if folder.is_relative_to(hierarchy) and (folder / name).is_file():
+            yield (folder / name).read_text().strip()

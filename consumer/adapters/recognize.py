@@ -6,14 +6,25 @@ from collections.abc import Sequence
 from typing import Final
 
 from consumer import wire
-from consumer.adapters.children import ChildTimeoutError, Seat
+from consumer.adapters.children import START_DEADLINE_S, ChildTimeoutError, Seat
 from consumer.domain import result
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status, failed_page
+from consumer.ports import Progress
 
-#: Longest time to read one page; a batch gets as many times more.
-PAGE_DEADLINE_S: Final = 120.0
+#: Longest time to read one page, and how much longer a batch may take for each further one.
+PAGE_DEADLINE_S: Final = 60.0
+_FURTHER_PAGE_S: Final = 15.0
+
+
+def longest_step_s(batch_pages: int) -> float:
+    """Longest time without a sign of progress: a child is started, then it reads a full batch."""
+    return START_DEADLINE_S + _deadline_s(batch_pages)
+
+
+def _deadline_s(pages: int) -> float:
+    return PAGE_DEADLINE_S + _FURTHER_PAGE_S * (pages - 1)
 
 
 class EnginePool:
@@ -38,18 +49,23 @@ class EnginePool:
             raise ChildError("the engine is not ready")
         return ready
 
-    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
         """Read pages, in their order; a page that cannot be read comes back as a failed one.
 
         A batch that fails is read again page by page, each failure in a fresh child, so that a bad
-        page takes down nothing but itself.
+        page takes down nothing but itself. `progress` is called before each step. Raises MachineError.
         """
         seat = await self._free.get()
         try:
+            progress()
             try:
                 return await _read(seat, images)
             except (ChildError, _EngineError):
-                return [await _read_alone(seat, image) for image in images]
+                results = []
+                for image in images:
+                    progress()
+                    results.append(await _read_alone(seat, image))
+                return results
         finally:
             self._free.put_nowait(seat)
 
@@ -72,7 +88,7 @@ async def _read_alone(seat: Seat, image: PageImage) -> PageResult:
 
 async def _read(seat: Seat, images: Sequence[PageImage]) -> Sequence[PageResult]:
     started = time.monotonic()
-    reply = await seat.request(wire.ReadPages(images=tuple(images)), PAGE_DEADLINE_S * len(images))
+    reply = await seat.request(wire.ReadPages(images=tuple(images)), _deadline_s(len(images)))
     engine_s = (time.monotonic() - started) / len(images)
     match reply:
         case wire.PagesRead(pages=texts) if len(texts) == len(images):

@@ -1,13 +1,15 @@
 """Rendering in child processes."""
 
+import contextlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from consumer import wire
 from consumer.adapters.children import ChildTimeoutError, Seat
-from consumer.domain.errors import ChildError, Code, DocumentError, PageError
+from consumer.domain.errors import ChildError, Code, DocumentError, PageError, PassingError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 
@@ -26,21 +28,26 @@ class RenderPool:
         self._seats = seats
         self._pages_dir = pages_dir
 
-    async def open(self, path: Path, file_format: Format) -> "Document":
+    @asynccontextmanager
+    async def open(self, path: Path, file_format: Format) -> AsyncIterator["Document"]:
         """Open a downloaded file in the least busy child; raises DocumentError."""
         seat = min(self._seats, key=lambda seat: seat.load)
-        request = wire.OpenDocument(path=str(path), format=file_format)
         try:
-            reply = await _request(seat, request)
+            reply = await _request(seat, wire.OpenDocument(path=str(path), format=file_format))
         except PageError as error:
             raise DocumentError(error.code, error.message) from error
         match reply:
             case wire.DocumentOpened(page_count=count):
-                return Document(seat, path, file_format, count, self._pages_dir)
+                pass
             case wire.Failed(code=code, message=message):
                 raise DocumentError(code, message)
             case _:
-                raise ChildError(f"a renderer answered {request.kind} with {reply.kind}")
+                raise ChildError(f"a renderer answered open with {reply.kind}")
+        yield Document(seat, path, file_format, count, self._pages_dir)
+        # Work that failed or was cancelled does not wait for its turn: the child forgets the file when
+        # it opens others.
+        with contextlib.suppress(PassingError):
+            await seat.request(wire.CloseDocument(path=str(path)), DEADLINE_S)
 
 
 class Document:

@@ -5,13 +5,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
 from consumer.adapters.aws import error_code, translated
-from consumer.domain.errors import ConflictError, SourceChangedError, SourceGoneError
+from consumer.domain.errors import (
+    ConflictError,
+    MachineError,
+    ServiceError,
+    SourceChangedError,
+    SourceGoneError,
+)
 from consumer.domain.result import Source
 from consumer.ports import ObjectHead, Progress
 
@@ -45,6 +52,11 @@ class S3Store:
 
     def __init__(self, client: "S3Client") -> None:
         self._client = client
+
+    async def check_bucket(self, bucket: str) -> None:
+        """Raise ServiceError where the bucket does not exist or may not be used."""
+        with translated(f"HEAD s3://{bucket}"):
+            await self._client.head_bucket(Bucket=bucket)
 
     async def head(self, bucket: str, key: str) -> ObjectHead | None:
         """Look at an object as it is now; None where there is none."""
@@ -82,19 +94,21 @@ class S3Store:
             answer = await self._client.get_object(**_identified(source))
             written = 0
             async with answer["Body"] as body:
-                with path.open("wb") as file:
+                with FileIO(path, "wb") as file:
                     while chunk := await _next_chunk(body):
                         # In a thread: a slow disk must not stop the loop.
-                        written += await asyncio.to_thread(file.write, chunk)
+                        written += await asyncio.to_thread(_write, file, chunk)
                         progress()
-            if written != source.size_bytes:
-                raise OSError(f"the transfer ended after {written} of {source.size_bytes} bytes")
+        if written != source.size_bytes:
+            raise ServiceError(
+                f"GET s3://{source.bucket}/{source.key}: ended after {written} of {source.size_bytes} bytes"
+            )
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
     ) -> None:
         """Write the result, only if the object there still has the ETag `replaces` (None: is absent)."""
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": replaces}
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
         with translated(f"PUT s3://{bucket}/{key}"):
             try:
                 await self._client.put_object(
@@ -148,9 +162,20 @@ async def _next_chunk(body: Any) -> bytes:
         return chunk
 
 
+def _write(file: FileIO, chunk: bytes) -> int:
+    # Unbuffered, so that a full disk is noticed here; such a write may take a part only.
+    left = memoryview(chunk)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as error:
+        raise MachineError(f"a download cannot be written: {error}") from error
+    return len(chunk)
+
+
 def _identified(source: Source) -> dict[str, Any]:
     """Arguments of a GET that returns this very object or fails."""
-    arguments: dict[str, Any] = {"Bucket": source.bucket, "Key": source.key, "IfMatch": source.etag}
+    arguments: dict[str, Any] = {"Bucket": source.bucket, "Key": source.key, "IfMatch": f'"{source.etag}"'}
     if source.version_id is not None:
         arguments["VersionId"] = source.version_id
     return arguments

@@ -12,6 +12,7 @@ from consumer.child import serve
 
 def main() -> None:
     """Do the work of one role until the parent hangs up."""
+    serve.end_with_parent()
     role, descriptor, options = sys.argv[1:]
     # Imported only in the role that needs it: a renderer shall not hold an engine in memory.
     match role:

@@ -61,6 +61,10 @@ class RenderChild:
                 return wire.DocumentOpened(page_count=self._open(path, file_format).page_count)
             case wire.RenderPage():
                 return self._render(request)
+            case wire.CloseDocument(path=path):
+                if (document := self._documents.pop(path, None)) is not None:
+                    document.close()
+                return wire.DocumentClosed()
             case _:
                 raise TypeError(f"a renderer cannot {request.kind}")
 
@@ -83,6 +87,8 @@ class RenderChild:
     def _open(self, path: str, file_format: Format) -> _Document:
         document = self._documents.pop(path, None)
         if document is None:
+            # A file that cannot be found or read is our own doing, and not the document's.
+            Path(path).open("rb").close()
             document = (_Pdf if file_format is Format.PDF else _Picture)(path, file_format, self._options)
         self._documents[path] = document
         if len(self._documents) > _OPEN_DOCUMENTS:
@@ -132,16 +138,32 @@ class _Picture:
         self._options = options
         try:
             self._image = Image.open(path, formats=[file_format.name])
+            self._check_size()
             self.page_count = self._count_frames(file_format)
         except UnidentifiedImageError as error:
             raise DocumentError(Code.CORRUPT_DOCUMENT, f"the {file_format.name} cannot be opened") from error
         except _IMAGE_ERRORS as error:
             raise DocumentError(Code.CORRUPT_DOCUMENT, f"the image cannot be opened: {error}") from error
 
+    def _check_size(self) -> None:
+        """Before anything is decoded, which seeking in an animated file does too."""
+        width, height = self._image.size
+        limit = _DECODED_PER_PAGE_PIXELS * self._options.max_page_pixels
+        if width * height > limit:
+            raise PageError(
+                Code.PAGE_UNREADABLE,
+                f"the image has {width} x {height} pixels; at most {limit} are decoded: upload it smaller",
+            )
+
     def _count_frames(self, file_format: Format) -> int:
         # Further pictures in a JPEG (MPO) are depth maps and previews of the first.
         if file_format is Format.JPEG:
             return 1
+        if file_format is not Format.TIFF:
+            count = int(getattr(self._image, "n_frames", 1))
+            _check_page_count(count, self._options)
+            return count
+        # The directories of a TIFF are a chain, which may be endless: count them, and not too far.
         count = 1
         with contextlib.suppress(EOFError):
             while True:
@@ -153,24 +175,14 @@ class _Picture:
     def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
         try:
             self._image.seek(page_number - 1)
-            image = self._decoded()
+            self._check_size()
+            image = _rgb(ImageOps.exif_transpose(self._image))
         except _IMAGE_ERRORS as error:
             raise PageError(Code.PAGE_UNREADABLE, f"the image cannot be decoded: {error}") from error
         plan = plan_page(image.width, image.height, 1.0, self._options.max_page_pixels)
         if plan.downscaled:
             image = image.resize((plan.width_px, plan.height_px), Image.Resampling.BOX)
         return image, plan
-
-    def _decoded(self) -> Image.Image:
-        width, height = self._image.size
-        limit = _DECODED_PER_PAGE_PIXELS * self._options.max_page_pixels
-        if width * height > limit:
-            raise PageError(
-                Code.PAGE_UNREADABLE,
-                f"the image has {width} x {height} pixels; at most {limit} are decoded: upload it smaller",
-            )
-        # A copy, so that the frame's decoded pixels do not stay in memory with the open file.
-        return _rgb(ImageOps.exif_transpose(self._image.copy()))
 
     def close(self) -> None:
         self._image.close()

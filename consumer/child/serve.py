@@ -1,7 +1,7 @@
 """The loop of every child process: ready, then a reply per request, until the parent hangs up."""
 
 import ctypes
-import os
+import errno
 import signal
 import socket
 import sys
@@ -12,6 +12,19 @@ from consumer import wire
 from consumer.domain.errors import Code, DocumentError, PageError
 
 _PR_SET_PDEATHSIG = 1
+
+#: Errors that no document can cause: no room, no more files, a file of ours that is gone.
+_MACHINE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EROFS,
+    errno.EIO,
+    errno.EACCES,
+    errno.ENOENT,
+}
 
 
 class Servant(Protocol):
@@ -28,12 +41,6 @@ class Servant(Protocol):
 
 def serve(descriptor: int, build: Callable[[], Servant]) -> None:
     """Serve requests on the socket with this descriptor; returns when the parent has gone."""
-    _die_with_parent()
-    # Ctrl-C and a service manager's SIGTERM are the parent's to answer; it ends its children.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Libraries print; the parent's standard output is for log lines only.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as requests:
         servant = build()
         connection.sendall(wire.frame(servant.ready()))
@@ -45,16 +52,29 @@ def _reply(servant: Servant, request: wire.Request) -> wire.Reply:
     try:
         return servant.handle(request)
     except (DocumentError, PageError) as error:
+        cause = error.__cause__
+        if isinstance(cause, Exception) and _is_the_machines(cause):
+            return wire.Broken(message=str(cause))
         return wire.Failed(code=error.code, message=error.message)
     except Exception as error:  # noqa: BLE001 - a library's complaint about a page; never ends the child
+        if _is_the_machines(error):
+            return wire.Broken(message=f"{type(error).__name__}: {error}")
         code = Code.ENGINE_ERROR if isinstance(request, wire.ReadPages) else Code.PAGE_UNREADABLE
         return wire.Failed(code=code, message=f"{type(error).__name__}: {error}"[:500])
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to end this process with its parent, even in the middle of a page.
+def _is_the_machines(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _MACHINE
 
-    A parent that died before this call is noticed by the end of the request stream.
+
+def end_with_parent() -> None:
+    """Leave signals to the parent, and ask Linux to end this process with it, even amid a page.
+
+    Called before anything heavy is imported. A parent that died before is noticed by the end of the
+    request stream.
     """
+    # Ctrl-C and a service manager's SIGTERM are the parent's to answer; it ends its children.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

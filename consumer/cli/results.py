@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Annotated, TypeVar
 
 import typer
+from pydantic import ValidationError
 
 from consumer import app
 from consumer.cli.uris import location
@@ -49,7 +50,11 @@ def get(
     if body is None:
         typer.echo(f"bucket-ocr: {source} has no result (yet): see `bucket-ocr status {source}`", err=True)
         sys.exit(EXIT_FAILED)
-    document = ResultDocument.model_validate_json(body)
+    try:
+        document = ResultDocument.model_validate_json(body)
+    except ValidationError as error:
+        typer.echo(f"bucket-ocr: what lies at {keys.result_key(source)} is no result document", err=True)
+        raise typer.Exit(EXIT_FAILED) from error
     if text:
         typer.echo(_text(document))
     elif markdown:

@@ -12,7 +12,8 @@ The class decides what happens to the message; nobody looks at texts::
     ├── ConflictError          somebody else wrote the result meanwhile: look again
     └── PassingError           storage, network, capacity: tried again later
         ├── ServiceError       a service answered with an error, or not at all
-        └── ChildError         a child process died, hung or spoke nonsense
+        ├── ChildError         a child process died, hung or spoke nonsense
+        └── MachineError       the machine's: a full disk, an engine that cannot be started
 """
 
 from enum import StrEnum
@@ -95,3 +96,7 @@ class ServiceError(PassingError):
 
 class ChildError(PassingError):
     """A child process died, did not answer in time, or sent what cannot be understood."""
+
+
+class MachineError(PassingError):
+    """The machine cannot do the work now; it says nothing about any document."""

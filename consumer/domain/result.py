@@ -1,13 +1,13 @@
 """The result document: what a program reads next to its source. Schema 1.0.
 
-`ResultDocument.model_json_schema()` is the published schema. Within 1.x fields may be added; none is
+`json_schema()` is the published schema. Within 1.x fields may be added; none is
 renamed or removed. All boxes are in the frame of `geometry`.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -43,7 +43,10 @@ class Status(StrEnum):
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    # Every field is written, so the published schema promises every one.
+    model_config = ConfigDict(
+        frozen=True, allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
 
 
 class Source(_Value):
@@ -159,7 +162,7 @@ class Timing(_Value):
 class ResultDocument(_Value):
     """The text of one source, or why there is none."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: str = Field(default=SCHEMA_VERSION, pattern=r"^1\.\d+$")
     status: Status
     source: Source
     engine: Engine
@@ -176,6 +179,11 @@ class ResultDocument(_Value):
         if failed != (self.error is not None) or (failed and self.detections):
             raise ValueError("a failure, and nothing else, has an error; it has no detections")
         return self
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a stored result document."""
+    return ResultDocument.model_json_schema(mode="serialization")
 
 
 class PageResult(_Value):

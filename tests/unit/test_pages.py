@@ -16,6 +16,7 @@ from consumer.domain.errors import ChildError, Code, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status
 from consumer.pages import PageScheduler, RoundRobin
+from consumer.ports import Progress
 
 _Result = TypeVar("_Result")
 DEADLINE_S = 20.0
@@ -75,7 +76,7 @@ class FakeRecognizer:
         if not held:
             self.gate.set()
 
-    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
         names = [Path(image.path).name for image in images]
         self.batches.append(names)
         self.begun.put_nowait(names)
@@ -312,7 +313,7 @@ async def test_a_document_cancelled_while_it_is_rendered_gives_its_room_back(tmp
         assert len(await scheduler.read(FakeDocument(tmp_path, "heir", 3), no_progress)) == 3
 
 
-async def test_every_page_rendered_and_every_page_read_is_progress(tmp_path: Path) -> None:
+async def test_every_page_rendered_and_every_batch_read_is_progress(tmp_path: Path) -> None:
     recognizer = FakeRecognizer(held=True)
     document = FakeDocument(tmp_path, "a", 3)
     steps: asyncio.Queue[None] = asyncio.Queue()
@@ -323,5 +324,17 @@ async def test_every_page_rendered_and_every_page_read_is_progress(tmp_path: Pat
         assert not work.done()
         recognizer.gate.set()
         await work
-        for _ in range(3):
-            await steps.get()
+        await steps.get()
+
+
+async def test_a_document_that_waits_for_its_turn_is_not_stalled(tmp_path: Path) -> None:
+    recognizer = FakeRecognizer(held=True)
+    behind = FakeDocument(tmp_path, "behind", 1)
+    steps: list[None] = []
+    async with scheduling(recognizer, batch_pages=1, window_pages=9) as scheduler:
+        first = begin(scheduler.read(FakeDocument(tmp_path, "first", 3), no_progress))
+        second = begin(scheduler.read(behind, lambda: steps.append(None)))
+        recognizer.gate.set()
+        await asyncio.gather(first, second)
+
+    assert len(steps) > behind.page_count * 2

@@ -22,8 +22,8 @@ class PipelineWorld:
         self.recognizer = world.recognizer
         self._pipeline = world.pipeline
 
-    async def process(self, key: str, *, force: bool = False) -> Answer:
-        return await self._pipeline.process(Job(BUCKET, key, force), None, lambda: None)
+    async def process(self, key: str, *, force: bool = False, bucket: str = BUCKET) -> Answer:
+        return await self._pipeline.process(Job(bucket, key, force), None, lambda: None)
 
     def result(self, key: str) -> ResultDocument:
         return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
@@ -113,6 +113,11 @@ async def test_a_source_deleted_in_work_gets_no_result(world: PipelineWorld) -> 
 
     assert answer.reason == "source gone"
     assert not world.store.objects
+
+
+async def test_a_bucket_that_is_not_there_is_no_deleted_source(world: PipelineWorld) -> None:
+    with pytest.raises(ServiceError):
+        await world.process("a.pdf", bucket="typo")
 
 
 async def test_a_put_whose_answer_was_lost_counts_as_stored(world: PipelineWorld) -> None:

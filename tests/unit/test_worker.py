@@ -164,12 +164,36 @@ async def test_a_message_that_comes_with_the_last_poll_is_handed_back_unstarted(
     world.store.upload("a.pdf", b"%PDF-a")
 
     async with world.worker():
-        await until(lambda: world.queue.waiting._getters)  # type: ignore[attr-defined]
+        await asyncio.wait_for(world.queue.asked.wait(), 10)
         world.stop.set()
         world.queue.put("m", request("a.pdf"))
 
     assert world.queue.returned == {"m": 0}
     assert world.store.calls == []
+
+
+async def test_a_document_that_fails_does_not_hold_up_the_others_of_its_message(world: WorkerWorld) -> None:
+    def fail() -> None:
+        raise ServiceError("503")
+
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.store.upload("b.pdf", b"%PDF-b")
+    world.store.before["head"] = fail
+    world.queue.put("m", request("a.pdf", "b.pdf"))
+
+    async with world.worker():
+        await world.queue.until(lambda: "m" in world.queue.returned)
+
+    assert "b.pdf.ocr.json" in world.store.objects
+
+
+async def test_no_text_a_sender_makes_up_ends_the_consumer(world: WorkerWorld) -> None:
+    world.queue.put("m", json.dumps({"Records": [{"eventName": "Object\ud800", "s3": {}}]}))
+    world.queue.put("n", request("gone\ud800.pdf"))
+    world.queue.put("o", request("gone.pdf"))
+
+    async with world.worker(slots=1):
+        await world.queue.until(lambda: "o" in world.queue.deleted)
 
 
 async def until(holds: Callable[[], object], deadline_s: float = 10) -> None:

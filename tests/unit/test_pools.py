@@ -1,0 +1,170 @@
+"""The pools of children: whose fault it is that a page is not rendered or read; on scripted seats."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from consumer import wire
+from consumer.adapters.children import ChildTimeoutError
+from consumer.adapters.recognize import EnginePool
+from consumer.adapters.render import RenderPool
+from consumer.domain.errors import ChildError, Code, DocumentError, MachineError, PageError
+from consumer.domain.formats import Format
+from consumer.domain.page import PageImage
+from consumer.domain.result import Status
+
+READY = wire.EngineReady(name="fake", version="1", models={}, device="cpu")
+CRASH = ChildError("the child process was killed by SIGSEGV")
+HANG = ChildTimeoutError("no answer in 60 s")
+RAISED = wire.Failed(code=Code.ENGINE_ERROR, message="cv2.error")
+
+
+class ScriptedSeat:
+    """Answers requests with what the script holds for each page; None: as it should."""
+
+    def __init__(self, script: dict[int, list[object]] | None = None) -> None:
+        self.script = script or {}
+        self.asked: list[list[int]] = []
+        self.restarts = 0
+        self.load = 0
+        self.ready = READY
+
+    async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
+        self._failed: wire.Failed | None = None
+        match message:
+            case wire.ReadPages(images=images):
+                numbers = [image.page_number for image in images]
+                self.asked.append(numbers)
+                for number in numbers:
+                    self._follow_script(number)
+                text = wire.PageText(lines=())
+                return self._failed or wire.PagesRead(pages=(text,) * len(numbers))
+            case wire.RenderPage(page_number=number, image_path=image_path):
+                self.asked.append([number])
+                self._follow_script(number)
+                Path(image_path).write_bytes(b"pixels")
+                return self._failed or image(number, image_path)
+            case wire.OpenDocument():
+                self.asked.append([0])
+                self._follow_script(0)
+                return self._failed or wire.DocumentOpened(page_count=3)
+            case _:
+                return wire.DocumentClosed()
+
+    def _follow_script(self, number: int) -> None:
+        if steps := self.script.get(number):
+            match steps.pop(0):
+                case Exception() as error:
+                    raise error
+                case wire.Failed() as failed:
+                    self._failed = failed
+
+    async def vacate(self) -> None:
+        self.restarts += 1
+
+
+def image(page_number: int, path: str = "page.bgr") -> PageImage:
+    return PageImage(
+        page_number=page_number,
+        path=path,
+        width_px=10,
+        height_px=10,
+        scale=2.0,
+        dpi=144.0,
+        downscaled=False,
+        render_s=0.1,
+    )
+
+
+async def read(seat: ScriptedSeat, numbers: Sequence[int]) -> list[str]:
+    """Read pages in one batch; per page, the code of its failure or `ok`."""
+    pool = EnginePool([seat])  # type: ignore[list-item]
+    results = await pool.read([image(number) for number in numbers], lambda: None)
+    assert [result.page.page_number for result in results] == list(numbers)
+    return [result.warnings[0].code if result.page.status is Status.FAILURE else "ok" for result in results]
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(CRASH, "ENGINE_CRASH"), (HANG, "ENGINE_TIMEOUT"), (RAISED, "ENGINE_ERROR")]
+)
+async def test_a_page_that_fails_again_when_read_alone_is_the_only_one_that_is_lost(
+    failure: object, code: str
+) -> None:
+    seat = ScriptedSeat({2: [failure, failure]})
+
+    assert await read(seat, [1, 2, 3]) == ["ok", code, "ok"]
+    assert seat.asked == [[1, 2, 3], [1], [2], [3]]
+
+
+@pytest.mark.parametrize("failure", [CRASH, HANG, RAISED])
+async def test_a_batch_that_failed_once_costs_no_page(failure: object) -> None:
+    assert await read(ScriptedSeat({2: [failure]}), [1, 2, 3]) == ["ok", "ok", "ok"]
+
+
+async def test_an_engine_that_raised_is_replaced_before_it_reads_again() -> None:
+    seat = ScriptedSeat({1: [RAISED]})
+    await read(seat, [1])
+    assert seat.restarts == 1
+
+
+async def test_an_engine_that_cannot_be_started_is_no_fault_of_the_page() -> None:
+    with pytest.raises(MachineError):
+        await read(ScriptedSeat({1: [CRASH, MachineError("out of memory")]}), [1])
+
+
+async def test_an_engine_gives_its_place_back_whatever_happened() -> None:
+    seat = ScriptedSeat({1: [MachineError("no")]})
+    pool = EnginePool([seat])  # type: ignore[list-item]
+    with pytest.raises(MachineError):
+        await pool.read([image(1)], lambda: None)
+
+    async with asyncio.timeout(5):
+        (result,) = await pool.read([image(1)], lambda: None)
+
+    assert result.page.status is Status.SUCCESS
+
+
+async def render(seat: ScriptedSeat, folder: Path) -> PageImage:
+    pool = RenderPool([seat], folder)  # type: ignore[list-item]
+    async with pool.open(folder / "source", Format.PDF) as document:
+        return await document.render(1)
+
+
+async def test_a_renderer_that_was_killed_once_costs_no_page(tmp_path: Path) -> None:
+    assert (await render(ScriptedSeat({0: [CRASH], 1: [CRASH]}), tmp_path)).page_number == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "code"),
+    [
+        ({0: [CRASH, CRASH]}, DocumentError, Code.RENDER_CRASH),
+        ({0: [HANG]}, DocumentError, Code.RENDER_TIMEOUT),
+        ({1: [CRASH, CRASH]}, PageError, Code.RENDER_CRASH),
+        ({1: [HANG]}, PageError, Code.RENDER_TIMEOUT),
+        ({1: [wire.Failed(code=Code.PAGE_UNREADABLE, message="")]}, PageError, Code.PAGE_UNREADABLE),
+    ],
+)
+async def test_what_cannot_be_rendered_fails_with_its_code_and_leaves_no_file(
+    tmp_path: Path, script: dict[int, list[object]], error: type[DocumentError | PageError], code: Code
+) -> None:
+    with pytest.raises(error, match=code.value):
+        await render(ScriptedSeat(script), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_machine_that_cannot_render_is_no_fault_of_the_document(tmp_path: Path) -> None:
+    with pytest.raises(MachineError):
+        await render(ScriptedSeat({1: [MachineError("disk full")]}), tmp_path)
+
+
+async def test_a_renderer_cannot_choose_which_file_is_read_and_deleted(tmp_path: Path) -> None:
+    class Liar(ScriptedSeat):
+        async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
+            reply = await super().request(message, deadline_s)
+            return reply.model_copy(update={"path": "/etc/passwd"}) if isinstance(reply, PageImage) else reply
+
+    with pytest.raises(PageError):
+        await render(Liar(), tmp_path)
