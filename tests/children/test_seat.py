@@ -14,7 +14,7 @@ import pytest
 
 from consumer import wire
 from consumer.adapters.children import ChildTimeoutError, Seat, seated
-from consumer.domain.errors import ChildError
+from consumer.domain.errors import ChildError, MachineError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 
@@ -129,8 +129,18 @@ async def test_a_cancelled_request_leaves_no_answer_for_the_next(
     with pytest.raises(asyncio.CancelledError):
         await request
     assert not child.is_running()
-    missing = wire.OpenDocument(path="/missing.pdf", format=Format.PDF)
-    assert isinstance(await seat.request(missing, DEADLINE_S), wire.Failed)
+    report = letter.model_copy(update={"path": letter.path.replace("letter", "report")})
+    assert await seat.request(report, DEADLINE_S) == wire.DocumentOpened(page_count=3)
+
+
+async def test_a_file_that_is_not_there_is_the_machines_fault_and_kills_no_child(
+    seat: Seat, letter: wire.OpenDocument
+) -> None:
+    child = _the_renderer()
+    with pytest.raises(MachineError, match="No such file"):
+        await seat.request(wire.OpenDocument(path="/missing.pdf", format=Format.PDF), DEADLINE_S)
+    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+    assert _the_renderer() == child
 
 
 async def test_a_child_has_no_credentials_and_ignores_sigterm(seat: Seat, letter: wire.OpenDocument) -> None:
@@ -161,6 +171,6 @@ def test_a_child_dies_with_its_parent(hangs: bool, tmp_path: Path) -> None:
 
 
 async def test_a_role_that_does_not_start_is_an_error() -> None:
-    with pytest.raises(ChildError, match="exited with 1"):
+    with pytest.raises(MachineError, match="exited with 1"):
         async with seated([Seat("no such role", OPTIONS)]):
             pass

@@ -1,4 +1,4 @@
-"""One stack and one running consumer for each module, and more consumers where a test asks for them."""
+"""One stack with a running consumer for all tests that only upload and look, stacks of their own for others."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,30 +11,45 @@ from local_cloud import LocalCloud
 from tests.e2e.stack import Consumer, Stack
 
 
-@pytest.fixture(scope="module")
-def stack(cloud: LocalCloud, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    name = request.path.stem.removeprefix("test_").replace("_", "-")
-    with Stack.deployed(cloud, f"e2e-{name}") as stack:
+@pytest.fixture(scope="session")
+def stack(cloud: LocalCloud) -> Iterator[Stack]:
+    """The stack of all; each test uses keys of its own and leaves its queues empty."""
+    with Stack.deployed(cloud, "e2e") as stack:
         yield stack
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def consumer(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consumer]:
+    """The consumer of all, with all defaults; it must never stop."""
     with Consumer(stack, tmp_path_factory.mktemp("consumer")) as consumer:
         yield consumer.wait_ready()
-
-
-class Start(Protocol):
-    """Starts a consumer of the test's own, with these settings, in a folder of this name."""
-
-    def __call__(self, folder: str = "consumer", /, *python: str, **settings: object) -> Consumer: ...
+        assert consumer.process.poll() is None
 
 
 @pytest.fixture
-def start(stack: Stack, tmp_path: Path) -> Iterator[Start]:
+def lone_stack(cloud: LocalCloud, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A stack for one test that stops or kills consumers.
+
+    The last long poll of a killed one may still take a message, for a whole lease.
+    """
+    number = request.session.items.index(request.node)
+    with Stack.deployed(cloud, f"e2e-{number}") as stack:
+        yield stack
+
+
+class Start(Protocol):
+    """Starts a consumer of the test's own on a stack, with these settings, in a folder of this name."""
+
+    def __call__(
+        self, stack: Stack, folder: str = "consumer", /, *python: str, **settings: object
+    ) -> Consumer: ...
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
     with contextlib.ExitStack() as consumers:
 
-        def started(folder: str = "consumer", /, *python: str, **settings: object) -> Consumer:
+        def started(stack: Stack, folder: str = "consumer", /, *python: str, **settings: object) -> Consumer:
             # One engine process starts faster and is enough for one document.
             settings = {"ENGINE_WORKERS": 1} | settings
             return consumers.enter_context(Consumer(stack, tmp_path / folder, *python, **settings))

@@ -57,7 +57,7 @@ def test_what_a_client_stored_in_the_results_place_is_replaced(stack: Stack, con
 def test_two_consumers_at_one_queue_leave_one_result_each(
     stack: Stack, consumer: Consumer, start: Start
 ) -> None:
-    other = start().wait_ready()
+    other = start(stack).wait_ready()
     sources = [f"many/{number}.pdf" for number in range(4)]
     for key in sources:
         stack.put(key, documents.pdf(f"NUMBER {key[5]}"), silent=True)

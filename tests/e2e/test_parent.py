@@ -1,4 +1,4 @@
-"""The parent process, which holds the credentials, loads nothing that parses documents."""
+"""A consumer from start to stop: the parent process, which holds the credentials, loads nothing that parses documents."""
 
 import re
 
@@ -10,11 +10,11 @@ HEAVY = {"pymupdf", "fitz", "cv2", "numpy", "PIL", "onnxruntime", "openvino", "p
 
 
 def test_a_parent_whose_children_have_read_a_document_has_imported_nothing_heavy(
-    stack: Stack, start: Start
+    lone_stack: Stack, start: Start
 ) -> None:
-    consumer = start("consumer", "-X", "importtime").wait_ready()
-    stack.put("light.pdf", documents.pdf("LIGHT"))
-    assert documents.text(stack.result("light.pdf")) == "LIGHT"
+    consumer = start(lone_stack, "consumer", "-X", "importtime").wait_ready()
+    lone_stack.put("light.pdf", documents.pdf("LIGHT"))
+    assert documents.text(lone_stack.result("light.pdf")) == "LIGHT"
     assert consumer.stop() == 0
     imported = re.findall(r"^import time:.*\|\s+(\w+)", consumer.stderr, re.MULTILINE)
     assert {"consumer", "aiobotocore"} <= set(imported)

@@ -32,34 +32,29 @@ class ScriptedSeat:
         self.ready = READY
 
     async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
-        self._failed: wire.Failed | None = None
         match message:
             case wire.ReadPages(images=images):
                 numbers = [image.page_number for image in images]
-                self.asked.append(numbers)
-                for number in numbers:
-                    self._follow_script(number)
-                text = wire.PageText(lines=())
-                return self._failed or wire.PagesRead(pages=(text,) * len(numbers))
+                read = wire.PagesRead(pages=(wire.PageText(lines=()),) * len(numbers))
+                return self._scripted(numbers) or read
             case wire.RenderPage(page_number=number, image_path=image_path):
-                self.asked.append([number])
-                self._follow_script(number)
                 Path(image_path).write_bytes(b"pixels")
-                return self._failed or image(number, image_path)
+                return self._scripted([number]) or image(number, image_path)
             case wire.OpenDocument():
-                self.asked.append([0])
-                self._follow_script(0)
-                return self._failed or wire.DocumentOpened(page_count=3)
+                return self._scripted([0]) or wire.DocumentOpened(page_count=3)
             case _:
                 return wire.DocumentClosed()
 
-    def _follow_script(self, number: int) -> None:
-        if steps := self.script.get(number):
-            match steps.pop(0):
-                case Exception() as error:
-                    raise error
-                case wire.Failed() as failed:
-                    self._failed = failed
+    def _scripted(self, numbers: list[int]) -> wire.Reply | None:
+        self.asked.append(numbers)
+        for number in numbers:
+            if steps := self.script.get(number):
+                match steps.pop(0):
+                    case Exception() as error:
+                        raise error
+                    case wire.Failed() as failed:
+                        return failed
+        return None
 
     async def vacate(self) -> None:
         self.restarts += 1
