@@ -187,10 +187,15 @@ async def _spawned(role: str, options: wire.RenderOptions | wire.EngineOptions) 
             ours.close()
             raise
     try:
-        yield _Child(process, *await asyncio.open_connection(sock=ours))
+        child = _Child(process, *await asyncio.open_connection(sock=ours))
     except BaseException:
         ours.close()
         await _end(process)
+        raise
+    try:
+        yield child
+    except BaseException:
+        await child.kill()
         raise
 
 
