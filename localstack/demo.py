@@ -33,12 +33,18 @@ console = Console(highlight=False)
 
 def main() -> None:
     """Run the demonstration; raises SystemExit with a message where a step fails."""
+    # Stopped like by Ctrl-C: everything that was started is stopped first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _OUT.mkdir(parents=True, exist_ok=True)
     console.print("[bold]1.[/] LocalStack: S3 and SQS on this machine, and the stack infra/storage.yaml")
     with LocalCloud(log_file=_OUT / "localstack.log") as cloud:
         stack = cloud.deploy()
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("AWS_", "BUCKET_OCR_"))
+            },
             **cloud.environment(),
             "BUCKET_OCR_QUEUE_URL": stack.queue_url,
         }
@@ -57,7 +63,9 @@ def main() -> None:
 def _consumer(environment: dict[str, str]) -> Iterator[None]:
     log_file = _OUT / "consumer.log"
     with log_file.open("wb") as log:
-        consumer = subprocess.Popen([_BIN / "bucket-ocr", "run"], env=environment, stdout=log, stderr=log)
+        command = [_BIN / "bucket-ocr", "run"]
+        # In a folder without a .env of the user's.
+        consumer = subprocess.Popen(command, env=environment, cwd=_OUT, stdout=log, stderr=log)
     try:
         yield
         if consumer.poll() is not None:

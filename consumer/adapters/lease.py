@@ -62,7 +62,8 @@ class SqsLeases:
             await asyncio.shield(asyncio.to_thread(thread.join))
 
     def _keep(self, message: Message, lease: "SqsLease") -> None:
-        while not lease.released.wait(self._lease_s / 3):
+        # A lease that cannot be renewed is lost when it ends, not at the beat after that.
+        while not lease.released.wait(min(self._lease_s / 3, max(0.0, lease.deadline - time.monotonic()))):
             if time.monotonic() - lease.last_progress > self._stall_s:
                 reason: str | None = f"no progress in {self._stall_s:.0f} s"
             else:

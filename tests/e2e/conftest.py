@@ -1,4 +1,4 @@
-"""One stack with a running consumer for all tests that only upload and look, stacks of their own for others."""
+"""One stack with a running consumer for the tests that only upload and look; the others get their own."""
 
 import contextlib
 from collections.abc import Iterator

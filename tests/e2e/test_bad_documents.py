@@ -1,6 +1,7 @@
 """A document that cannot be read gets a result that says why, and nothing else waits for it."""
 
 import random
+
 import pymupdf
 import pytest
 

@@ -1,4 +1,4 @@
-"""A consumer from start to stop: the parent process, which holds the credentials, loads nothing that parses documents."""
+"""The parent process, which holds the credentials, loads nothing that parses documents."""
 
 import re
 
