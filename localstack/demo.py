@@ -63,7 +63,7 @@ def main() -> None:
 def _consumer(environment: dict[str, str]) -> Iterator[None]:
     log_file = _OUT / "consumer.log"
     with log_file.open("wb") as log:
-        command = [_BIN / "bucket-ocr", "run"]
+        command = [str(_BIN / "bucket-ocr"), "run"]
         # In a folder without a .env of the user's.
         consumer = subprocess.Popen(command, env=environment, cwd=_OUT, stdout=log, stderr=log)
     try:
