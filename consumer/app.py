@@ -56,7 +56,7 @@ async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
     """Open the bucket, for the consumer and the command line alike; raises ServiceError."""
     config = aws.client_config(connections, read_timeout_s=30)
     async with AsyncExitStack() as stack:
-        with aws.translated("S3"):
+        with aws.configured("S3"):
             client = await stack.enter_async_context(
                 get_session().create_client("s3", region_name=aws.region(), config=config)
             )
@@ -98,7 +98,10 @@ async def consume(options: Settings) -> None:
 async def _build(options: Settings, stack: AsyncExitStack) -> Worker:
     """Put the consumer together; what it holds is released with the stack."""
     role = _engine_role(options)
-    folder = stack.enter_context(work_folder(options.work_dir))
+    try:
+        folder = stack.enter_context(work_folder(options.work_dir))
+    except OSError as error:
+        raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
     queue = await stack.enter_async_context(_queue(options))
     shares = _engine_shares(options)
     batch_pages = options.batch_pages or 1
@@ -159,7 +162,7 @@ async def _queue(options: Settings) -> AsyncIterator[SqsQueue]:
     # One long poll, and the few short calls that settle messages.
     config = aws.client_config(connections=16, read_timeout_s=WAIT_S + 15)
     async with AsyncExitStack() as stack:
-        with aws.translated(f"queue {options.queue_url}"):
+        with aws.configured(f"queue {options.queue_url}"):
             client = await stack.enter_async_context(
                 get_session().create_client("sqs", region_name=aws.region(), config=config)
             )

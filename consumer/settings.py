@@ -84,6 +84,8 @@ def load() -> Settings:
     """Read the settings; raises SettingsError, one line that names the setting and what is wrong."""
     try:
         return Settings()
+    except UnicodeDecodeError as error:
+        raise SettingsError(f".env is not UTF-8: {error}") from error
     except ValidationError as error:
         raise SettingsError("; ".join(_complaint(detail) for detail in error.errors())) from error
 

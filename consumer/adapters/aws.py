@@ -27,6 +27,16 @@ def client_config(connections: int, read_timeout_s: float) -> AioConfig:
     )
 
 
+@contextmanager
+def configured(what: str) -> Iterator[None]:
+    """Like `translated`, round the making of a client: what it refuses is a SettingsError."""
+    try:
+        with translated(what):
+            yield
+    except ValueError as error:
+        raise SettingsError(f"{what}: {error}") from error
+
+
 def region() -> str | None:
     """Region from `AWS_REGION`, which botocore, unlike other SDKs, does not read; None: its own rules."""
     return os.environ.get("AWS_REGION")

@@ -170,6 +170,7 @@ async def _spawned(role: str, options: wire.RenderOptions | wire.EngineOptions) 
             process = await asyncio.create_subprocess_exec(
                 *(
                     sys.executable,
+                    "-P",  # nothing is imported from the folder that we happen to be started in
                     "-m",
                     "consumer.child",
                     role,

@@ -83,7 +83,7 @@ class RapidChild:
 
     def _read(self, page: _Image) -> list[tuple[Quad, str, float]]:
         """Boxes in pixels of the page, texts and confidences, in no particular order."""
-        padded = _padded(page)
+        padded, shrunk = self._prepared(page)
         image, record = self._ocr.preprocess_img(padded)
         try:
             crops, detected = self._ocr.detect_and_crop(image, record)
@@ -98,7 +98,7 @@ class RapidChild:
         ]
         recognized = self._ocr.recognize_txt(crops)
         height, width = padded.shape[:2]
-        boxes = map_boxes_to_original(detected.boxes.astype(np.float64), record, height, width)
+        boxes = map_boxes_to_original(detected.boxes.astype(np.float64), record, height, width) / shrunk
         return [
             (_from_start(box, 2 * turned + side), text.strip(), float(score))
             for box, side, turned, text, score in zip(
@@ -106,6 +106,25 @@ class RapidChild:
             )
             if text.strip() and score >= _MIN_CONFIDENCE
         ]
+
+    def _prepared(self, page: _Image) -> tuple[_Image, float]:
+        """The page as RapidOCR gets it, and by how much it was made smaller; its origin stays.
+
+        A long thin strip gets white at its right or bottom, after it was shrunk to the size at which
+        RapidOCR reads at most: white round a strip at full size would be gigabytes.
+        """
+        height, width = page.shape[:2]
+        if max(height, width) <= _MAX_ASPECT * min(height, width):
+            return page, 1.0
+        shrunk = min(1.0, self._ocr.max_side_len / max(height, width))
+        if shrunk < 1.0:
+            size = (max(1, round(width * shrunk)), max(1, round(height * shrunk)))
+            page = np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), np.uint8)
+            height, width = page.shape[:2]
+        right, bottom = max(0, height // _MAX_ASPECT - width), max(0, width // _MAX_ASPECT - height)
+        white = (255, 255, 255)
+        padded = cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=white)
+        return np.asarray(padded, np.uint8), shrunk
 
     def _upside_down(self, crops: list[_Image], sideways: list[bool]) -> list[bool]:
         """Which lines must be turned half round before they are read: all that run along, or none.
@@ -118,19 +137,6 @@ class RapidChild:
         for crop, side, (label, certainty) in zip(crops, sideways, oriented.cls_res, strict=True):
             votes[side] += crop.shape[1] * (certainty - 0.5) * (1 if label == "180" else -1)
         return [votes[side] > 0 for side in sideways]
-
-
-def _padded(page: _Image) -> _Image:
-    """The page, white added at the right or the bottom where it is a long thin strip; origin unchanged."""
-    height, width = page.shape[:2]
-    right = max(0, height // _MAX_ASPECT - width)
-    bottom = max(0, width // _MAX_ASPECT - height)
-    if not right and not bottom:
-        return page
-    white = (255, 255, 255)
-    return np.asarray(
-        cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=white), np.uint8
-    )
 
 
 def _is_sideways(box: npt.NDArray[np.float32]) -> bool:

@@ -1,13 +1,14 @@
 """Rendering: from a file to one raw BGR image per page. PyMuPDF for PDF, Pillow for images."""
 
-import contextlib
+import struct
 import time
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pymupdf
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from consumer import wire
 from consumer.domain.errors import Code, DocumentError, PageError
@@ -22,7 +23,19 @@ _OPEN_DOCUMENTS: Final = 4
 _DECODED_PER_PAGE_PIXELS: Final = 8
 
 #: What Pillow raises on broken files.
-_IMAGE_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError)
+_IMAGE_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    struct.error,
+)
+
+#: What PyMuPDF raises on broken files.
+_PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError)
 
 
 class _Document(Protocol):
@@ -47,6 +60,8 @@ class RenderChild:
         self._documents: OrderedDict[str, _Document] = OrderedDict()
         pymupdf.TOOLS.mupdf_display_errors(False)
         pymupdf.TOOLS.mupdf_display_warnings(False)
+        # What is wrong with a file stands in its result, not on standard error.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         # Pillow's own guard is replaced by the page limit, which is checked before any pixel is made.
         Image.MAX_IMAGE_PIXELS = None
 
@@ -103,15 +118,28 @@ class _Pdf:
         self._options = options
         try:
             self._document = pymupdf.open(path, filetype=file_format.name)
+        except _PDF_ERRORS as error:
+            # The library names the file, which is ours; the reader of the result knows it by another name.
+            reason = str(error).replace(path, "")
+            raise DocumentError(Code.CORRUPT_DOCUMENT, f"the PDF cannot be opened: {reason}") from error
+        try:
+            self.page_count = self._count_pages()
+        except BaseException:
+            self.close()
+            raise
+
+    def _count_pages(self) -> int:
+        try:
             # Many PDFs are encrypted with an empty user password: they open without one.
             if self._document.needs_pass and not self._document.authenticate(""):
                 raise DocumentError(Code.ENCRYPTED, "the PDF needs a password: upload it without one")
-            self.page_count = self._document.page_count
-        except (pymupdf.FileDataError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as error:
-            raise DocumentError(Code.CORRUPT_DOCUMENT, f"the PDF cannot be opened: {error}") from error
-        if self.page_count < 1:
+            count = int(self._document.page_count)
+        except _PDF_ERRORS as error:
+            raise DocumentError(Code.CORRUPT_DOCUMENT, f"the PDF cannot be read: {error}") from error
+        if count < 1:
             raise DocumentError(Code.CORRUPT_DOCUMENT, "the PDF has no pages")
-        _check_page_count(self.page_count, options)
+        _check_page_count(count, self._options)
+        return count
 
     def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
         try:
@@ -121,7 +149,7 @@ class _Pdf:
             )
             matrix = pymupdf.Matrix(plan.scale, plan.scale)
             pixels = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
-        except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as error:
+        except _PDF_ERRORS as error:
             raise PageError(Code.PAGE_UNREADABLE, f"the page cannot be rendered: {error}") from error
         # PyMuPDF keeps rows without padding, so the samples are an image as they are.
         size = (pixels.width, pixels.height)
@@ -138,15 +166,18 @@ class _Picture:
         self._options = options
         try:
             self._image = Image.open(path, formats=[file_format.name])
-            self._check_size()
-            self.page_count = self._count_frames(file_format)
         except UnidentifiedImageError as error:
             raise DocumentError(Code.CORRUPT_DOCUMENT, f"the {file_format.name} cannot be opened") from error
         except _IMAGE_ERRORS as error:
             raise DocumentError(Code.CORRUPT_DOCUMENT, f"the image cannot be opened: {error}") from error
+        try:
+            self.page_count = self._count_frames(file_format)
+        except BaseException:
+            self.close()
+            raise
 
     def _check_size(self) -> None:
-        """Before anything is decoded, which seeking in an animated file does too."""
+        """Before anything is decoded."""
         width, height = self._image.size
         limit = _DECODED_PER_PAGE_PIXELS * self._options.max_page_pixels
         if width * height > limit:
@@ -165,24 +196,32 @@ class _Picture:
             return count
         # The directories of a TIFF are a chain, which may be endless: count them, and not too far.
         count = 1
-        with contextlib.suppress(EOFError):
-            while True:
+        while True:
+            try:
                 self._image.seek(count)
-                count += 1
-                _check_page_count(count, self._options)
-        return count
+            except EOFError:
+                return count
+            except _IMAGE_ERRORS:
+                # A broken directory is one page that cannot be read, and the end of the chain.
+                return count + 1
+            count += 1
+            _check_page_count(count, self._options)
 
     def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
         try:
             self._image.seek(page_number - 1)
             self._check_size()
-            image = _rgb(ImageOps.exif_transpose(self._image))
+            plan = plan_page(*self._image.size, 1.0, self._options.max_page_pixels)
+            if not plan.downscaled:
+                return _rgb(ImageOps.exif_transpose(self._image)), plan
+            # A JPEG can be decoded at a fraction of its size, others only whole.
+            self._image.draft(None, (plan.width_px, plan.height_px))
+            orientation = self._image.getexif().get(ExifTags.Base.Orientation)
+            image = _resized(self._image, (plan.width_px, plan.height_px))
+            image.getexif()[ExifTags.Base.Orientation] = orientation or 1
+            return _rgb(ImageOps.exif_transpose(image)), plan
         except _IMAGE_ERRORS as error:
             raise PageError(Code.PAGE_UNREADABLE, f"the image cannot be decoded: {error}") from error
-        plan = plan_page(image.width, image.height, 1.0, self._options.max_page_pixels)
-        if plan.downscaled:
-            image = image.resize((plan.width_px, plan.height_px), Image.Resampling.BOX)
-        return image, plan
 
     def close(self) -> None:
         self._image.close()
@@ -194,6 +233,16 @@ def _check_page_count(count: int, options: wire.RenderOptions) -> None:
             Code.TOO_MANY_PAGES,
             f"the document has more than {options.max_pages} pages: raise BUCKET_OCR_MAX_PAGES or split it",
         )
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image made smaller before its colours are converted, which takes copies; average of its pixels."""
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "RGB", "RGBA", "CMYK", "YCbCr"):
+        # Palettes cannot be averaged, and the like.
+        image = _rgb(image)
+    return image.resize(size, Image.Resampling.BOX)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -13,6 +13,14 @@ from consumer.domain.errors import Code, DocumentError, PageError
 
 _PR_SET_PDEATHSIG = 1
 
+#: What it means for the document that a library failed in an unforeseen way.
+_BLAMED: dict[type[wire.Request], Code] = {
+    wire.OpenDocument: Code.CORRUPT_DOCUMENT,
+    wire.RenderPage: Code.PAGE_UNREADABLE,
+    wire.CloseDocument: Code.CORRUPT_DOCUMENT,
+    wire.ReadPages: Code.ENGINE_ERROR,
+}
+
 #: Errors that no document can cause: no room, no more files, a file of ours that is gone.
 _MACHINE = {
     errno.ENOSPC,
@@ -59,8 +67,7 @@ def _reply(servant: Servant, request: wire.Request) -> wire.Reply:
     except Exception as error:  # noqa: BLE001 - a library's complaint about a page; never ends the child
         if _is_the_machines(error):
             return wire.Broken(message=f"{type(error).__name__}: {error}")
-        code = Code.ENGINE_ERROR if isinstance(request, wire.ReadPages) else Code.PAGE_UNREADABLE
-        return wire.Failed(code=code, message=f"{type(error).__name__}: {error}"[:500])
+        return wire.Failed(code=_BLAMED[type(request)], message=f"{type(error).__name__}: {error}"[:500])
 
 
 def _is_the_machines(error: Exception) -> bool:

@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from consumer import app
-from consumer.cli.uris import location
+from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import ResultDocument, Status
@@ -46,6 +46,8 @@ def get(
     if text + markdown + as_json > 1:
         raise typer.BadParameter("choose one of --text, --markdown and --json")
     bucket, key = location(source)
+    if not key:
+        raise typer.BadParameter(f"{source} names no object")
     body = asyncio.run(_read_result(bucket, key))
     if body is None:
         typer.echo(f"bucket-ocr: {source} has no result (yet): see `bucket-ocr status {source}`", err=True)
@@ -118,7 +120,7 @@ async def _status(bucket: str, prefix: str, *, as_json: bool) -> Counter[State]:
         if as_json:
             typer.echo(json.dumps({"source": uri, "state": state.value}, ensure_ascii=False))
         else:
-            typer.echo(f"{typer.style(f'{state.value:<8}', fg=_COLOURS.get(state))} {uri}")
+            typer.echo(f"{typer.style(f'{state.value:<8}', fg=_COLOURS.get(state))} {shown(uri)}")
     if as_json:
         typer.echo(json.dumps({"totals": {state.value: totals[state] for state in State}}))
     elif totals:

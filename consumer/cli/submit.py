@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from consumer import app
-from consumer.cli.uris import location
+from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import Status
@@ -50,20 +50,32 @@ def submit(
     targets = {path: key + path.name if not key or key.endswith("/") else key for path in files}
     if len(set(targets.values())) < len(files):
         raise typer.BadParameter("two files have the same name: upload them to different prefixes")
-    for target_key in targets.values():
-        if keys.is_own_output(target_key) or keys.is_too_long(target_key):
-            raise typer.BadParameter(f"s3://{bucket}/{target_key} is not a name that a source may have")
-    printer = _Printer(as_json=as_json)
-    sys.exit(asyncio.run(_submit(targets, bucket, printer, wait_s=timeout if wait else None)))
+    for path, target_key in targets.items():
+        if not _may_be_a_source(target_key):
+            raise typer.BadParameter(f"{shown(target_key)} is not a name that a source may have")
+        if wait and not formats.has_source_extension(target_key) and _format(path) is None:
+            raise typer.BadParameter(f"{path} is none of the formats that are read: it would get no result")
+    sys.exit(asyncio.run(_submit(targets, bucket, wait_s=timeout if wait else None, as_json=as_json)))
 
 
-async def _submit(targets: dict[Path, str], bucket: str, printer: "_Printer", wait_s: float | None) -> int:
-    console = Console(stderr=True)
+def _may_be_a_source(key: str) -> bool:
+    try:
+        return not keys.is_own_output(key) and not keys.is_too_long(key)
+    except UnicodeEncodeError:
+        return False
+
+
+async def _submit(targets: dict[Path, str], bucket: str, *, wait_s: float | None, as_json: bool) -> int:
+    # On a terminal the bar and the outcomes share one console, which keeps them apart.
+    console = Console(stderr=not sys.stdout.isatty(), highlight=False)
     async with app.object_store() as store:
         with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+            printer = _Printer(console if sys.stdout.isatty() else None, as_json=as_json)
             uploads = []
             for path, key in bar.track(targets.items(), description="uploading"):
-                etag = await store.upload(path, bucket, key, _content_type(path))
+                found = _format(path)
+                content_type = found.value if found else "application/octet-stream"
+                etag = await store.upload(path, bucket, key, content_type)
                 uploads.append(_Upload(path, bucket, key, etag))
             if wait_s is None:
                 for upload in uploads:
@@ -101,20 +113,26 @@ async def _status(store: ObjectStore, upload: _Upload, pause_s: float) -> Status
         await asyncio.sleep(pause_s)
 
 
-def _content_type(path: Path) -> str:
+def _format(path: Path) -> formats.Format | None:
     with path.open("rb") as file:
-        found = formats.sniff(file.read(formats.SNIFF_BYTES))
-    return found.value if found else "application/octet-stream"
+        return formats.sniff(file.read(formats.SNIFF_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
 class _Printer:
+    """Prints outcomes to standard output, through the `console` of a progress bar if that is there too."""
+
+    console: Console | None
     as_json: bool
 
     def line(self, upload: _Upload, outcome: str) -> None:
         uri = f"s3://{upload.bucket}/{upload.key}"
         if self.as_json:
             facts = {"source": uri, "result": keys.result_key(uri), "etag": upload.etag, "status": outcome}
-            typer.echo(json.dumps(facts, ensure_ascii=False))
+            text = json.dumps(facts)
         else:
-            typer.echo(f"{outcome:<8} {uri}")
+            text = f"{outcome:<8} {shown(uri)}"
+        if self.console is None:
+            typer.echo(text)
+        else:
+            self.console.print(text, markup=False, soft_wrap=True)

@@ -62,11 +62,13 @@ def parse(body: str) -> Notification:
 
 
 _Name = Annotated[str, Field(min_length=1)]
+#: As S3 has ever allowed them; an access point's ARN would send the request to a host of its choice.
+_BucketName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$")]
 _Record = Callable[[], Job | str]
 
 
 class _Bucket(BaseModel):
-    name: _Name
+    name: _BucketName
 
 
 class _Object(BaseModel):
@@ -105,7 +107,7 @@ class _Request(BaseModel):
     """
 
     version: Annotated[StrictInt, Field(alias="bucket-ocr", ge=1, le=1)]
-    bucket: _Name
+    bucket: _BucketName
     key: _Name
     force: StrictBool = False
     pages: Annotated[tuple[_PageNumber, _PageNumber], AfterValidator(_ascending)] | None = None

@@ -208,18 +208,15 @@ def assemble(source: Source, engine: Engine, pages: Sequence[PageResult], timing
     """Put the pages of a whole document together, in page order.
 
     A document none of whose pages could be read is a failure: with the code of its pages where they
-    agree, else `CORRUPT_DOCUMENT`. Raises ValueError where page numbers are not 1 to n, each once.
+    agree (on more than `PAGE_UNREADABLE`), else `CORRUPT_DOCUMENT`. Raises ValueError where page numbers
+    are not 1 to n, each once.
     """
     pages = sorted(pages, key=lambda page: page.page.page_number)
     if [page.page.page_number for page in pages] != list(range(1, len(pages) + 1)):
         raise ValueError("pages are missing or doubled")
     warnings = tuple(warning for page in pages for warning in page.warnings)
     failed = [page for page in pages if page.page.status is Status.FAILURE]
-    error = None
-    if len(failed) == len(pages):
-        codes = {warning.code for page in failed for warning in page.warnings}
-        code = codes.pop() if len(codes) == 1 else Code.CORRUPT_DOCUMENT
-        error = Failure(code=code, message="no page could be read", retryable=code.retryable)
+    error = _common_failure(failed) if len(failed) == len(pages) else None
     status = Status.FAILURE if error else Status.PARTIAL if failed else Status.SUCCESS
     return ResultDocument(
         status=status,
@@ -237,6 +234,15 @@ def assemble(source: Source, engine: Engine, pages: Sequence[PageResult], timing
             }
         ),
     )
+
+
+def _common_failure(failed: Sequence[PageResult]) -> Failure:
+    warnings = [warning for page in failed for warning in page.warnings]
+    codes = {warning.code for warning in warnings}
+    # One page that is unreadable is a page's fault; that all of them are is the document's.
+    code = codes.pop() if len(codes) == 1 and Code.PAGE_UNREADABLE not in codes else Code.CORRUPT_DOCUMENT
+    message = f"no page could be read; the first: {warnings[0].message}"
+    return Failure(code=code, message=message, retryable=code.retryable)
 
 
 def failure(source: Source, engine: Engine, code: Code, message: str, timing: Timing) -> ResultDocument:
