@@ -13,7 +13,6 @@ from typing import Final, Literal
 
 import boto3
 import structlog
-from aiobotocore.session import get_session
 from botocore.config import Config
 
 from consumer import __version__, settings, wire
@@ -54,12 +53,7 @@ class SystemClock:
 @asynccontextmanager
 async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
     """Open the bucket, for the consumer and the command line alike; raises ServiceError."""
-    config = aws.client_config(connections, read_timeout_s=30)
-    async with AsyncExitStack() as stack:
-        with aws.configured("S3"):
-            client = await stack.enter_async_context(
-                get_session().create_client("s3", region_name=aws.region(), config=config)
-            )
+    async with aws.client("s3", connections=connections, read_timeout_s=30) as client:
         yield S3Store(client)
 
 
@@ -98,18 +92,18 @@ async def consume(options: Settings) -> None:
 async def _build(options: Settings, stack: AsyncExitStack) -> Worker:
     """Put the consumer together; what it holds is released with the stack."""
     role = _engine_role(options)
-    try:
-        folder = stack.enter_context(work_folder(options.work_dir))
-    except OSError as error:
-        raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
-    queue = await stack.enter_async_context(_queue(options))
-    shares = _engine_shares(options)
     batch_pages = options.batch_pages or 1
     if options.stall_s < (longest_s := longest_step_s(batch_pages)):
         raise SettingsError(
             f"{settings.PREFIX}STALL_S ({options.stall_s:g}) must be at least {longest_s:g}: so long may an "
             f"engine take to start and to read {batch_pages} page(s)"
         )
+    try:
+        folder = stack.enter_context(work_folder(options.work_dir))
+    except OSError as error:
+        raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
+    queue = await stack.enter_async_context(_queue(options))
+    shares = _engine_shares(options)
     slots = options.max_in_flight or max(4, 2 * len(shares) * batch_pages)
     store = await stack.enter_async_context(object_store(connections=slots))
     renderer = await stack.enter_async_context(_renderer(options, folder))
@@ -160,12 +154,7 @@ def _engine_role(options: Settings) -> Literal["rapidocr"]:
 @asynccontextmanager
 async def _queue(options: Settings) -> AsyncIterator[SqsQueue]:
     # One long poll, and the few short calls that settle messages.
-    config = aws.client_config(connections=16, read_timeout_s=WAIT_S + 15)
-    async with AsyncExitStack() as stack:
-        with aws.configured(f"queue {options.queue_url}"):
-            client = await stack.enter_async_context(
-                get_session().create_client("sqs", region_name=aws.region(), config=config)
-            )
+    async with aws.client("sqs", connections=16, read_timeout_s=WAIT_S + 15) as client:
         queue = SqsQueue(client, options.queue_url, options.lease_s)
         await queue.check()
         yield queue

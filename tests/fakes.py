@@ -27,6 +27,20 @@ BUCKET = "inbox"
 ENGINE = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
 
 
+def page_image(page_number: int, path: Path) -> PageImage:
+    """A page of 100 by 100 pixels, said to lie in this file."""
+    return PageImage(
+        page_number=page_number,
+        path=str(path),
+        width_px=100,
+        height_px=100,
+        scale=2.0,
+        dpi=144.0,
+        downscaled=False,
+        render_s=0.1,
+    )
+
+
 class FakeClock:
     """Wall-clock time that moves a second at every look."""
 
@@ -141,16 +155,7 @@ class TextDocument:
     async def render(self, page_number: int) -> PageImage:
         path = self._pages_dir / f"{id(self)}-{page_number}.bgr"
         path.write_bytes(self._pages[page_number - 1])
-        return PageImage(
-            page_number=page_number,
-            path=str(path),
-            width_px=100,
-            height_px=100,
-            scale=2.0,
-            dpi=144.0,
-            downscaled=False,
-            render_s=0.1,
-        )
+        return page_image(page_number, path)
 
 
 class TextRecognizer:

@@ -5,12 +5,13 @@ Credentials, region and endpoint are botocore's own business (`AWS_REGION`, `AWS
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Final, Literal
 
 import aiohttp
 from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from botocore.parsers import ResponseParserError
 
@@ -18,23 +19,6 @@ from consumer.domain.errors import ServiceError, SettingsError
 
 #: Standard retries have back-off with jitter, and a budget so that an outage is not answered by a storm.
 _COMMON: Final[dict[str, Any]] = {"retries": {"mode": "standard", "total_max_attempts": 4}}
-
-
-def client_config(connections: int, read_timeout_s: float) -> AioConfig:
-    """Build a client's configuration for so many requests at the same time."""
-    return AioConfig(
-        connect_timeout=5, read_timeout=read_timeout_s, max_pool_connections=connections, **_COMMON
-    )
-
-
-@contextmanager
-def configured(what: str) -> Iterator[None]:
-    """Like `translated`, round the making of a client: what it refuses is a SettingsError."""
-    try:
-        with translated(what):
-            yield
-    except ValueError as error:
-        raise SettingsError(f"{what}: {error}") from error
 
 
 def region() -> str | None:
@@ -71,3 +55,21 @@ def translated(what: str) -> Iterator[None]:
         raise SettingsError("AWS_REGION is not set") from error
     except _UNREACHABLE as error:
         raise ServiceError(f"{what}: {str(error) or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def client(
+    service: Literal["s3", "sqs"], *, connections: int, read_timeout_s: float
+) -> AsyncIterator[Any]:
+    """Open a client for so many requests at the same time; what it refuses is a SettingsError."""
+    config = AioConfig(
+        connect_timeout=5, read_timeout=read_timeout_s, max_pool_connections=connections, **_COMMON
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            with translated(service):
+                made = get_session().create_client(service, region_name=region(), config=config)
+                opened = await stack.enter_async_context(made)
+        except ValueError as error:
+            raise SettingsError(f"{service}: {error}") from error
+        yield opened

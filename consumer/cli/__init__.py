@@ -9,11 +9,8 @@ import sys
 import typer
 
 from consumer import __version__
-from consumer.cli import results, run, schema, submit
+from consumer.cli import exits, results, run, schema, submit
 from consumer.domain.errors import BucketOcrError, PassingError, SettingsError
-
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
 
 app = typer.Typer(
     name="bucket-ocr",
@@ -58,4 +55,4 @@ def main() -> None:
         if not isinstance(cause, SettingsError | PassingError):
             raise
         typer.echo(f"bucket-ocr: {cause}", err=True)
-        sys.exit(EXIT_USAGE if isinstance(cause, SettingsError) else EXIT_UNREACHABLE)
+        sys.exit(exits.USAGE if isinstance(cause, SettingsError) else exits.UNREACHABLE)

@@ -13,12 +13,11 @@ import typer
 from pydantic import ValidationError
 
 from consumer import app
+from consumer.cli import exits
 from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import ResultDocument, Status
-
-EXIT_FAILED = 1
 
 _Item = TypeVar("_Item")
 
@@ -51,12 +50,12 @@ def get(
     body = asyncio.run(_read_result(bucket, key))
     if body is None:
         typer.echo(f"bucket-ocr: {source} has no result (yet): see `bucket-ocr status {source}`", err=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(exits.FAILED)
     try:
         document = ResultDocument.model_validate_json(body)
     except ValidationError as error:
         typer.echo(f"bucket-ocr: what lies at {keys.result_key(source)} is no result document", err=True)
-        raise typer.Exit(EXIT_FAILED) from error
+        raise typer.Exit(exits.FAILED) from error
     if text:
         typer.echo(_text(document))
     elif markdown:
@@ -65,7 +64,7 @@ def get(
         typer.echo(body.decode())
     if document.error is not None:
         typer.echo(f"bucket-ocr: {document.error.code.value}: {document.error.message}", err=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(exits.FAILED)
 
 
 async def _read_result(bucket: str, key: str) -> bytes | None:
@@ -109,7 +108,7 @@ def status(
     if not totals:
         typer.echo(f"bucket-ocr: there is no document at {target}", err=True)
     if not totals or totals[State.FAILED]:
-        sys.exit(EXIT_FAILED)
+        sys.exit(exits.FAILED)
 
 
 async def _status(bucket: str, prefix: str, *, as_json: bool) -> Counter[State]:

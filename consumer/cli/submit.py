@@ -12,14 +12,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from consumer import app
+from consumer.cli import exits
 from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import Status
 from consumer.ports import ObjectStore
-
-EXIT_FAILED = 1
-EXIT_TIMED_OUT = 124
 
 #: Between two looks at a result that is not there yet.
 _MIN_PAUSE_S = 0.5
@@ -99,8 +97,8 @@ async def _submit(targets: dict[Path, str], bucket: str, *, wait_s: float | None
             except TimeoutError:
                 missing = len(uploads) - len(statuses)
                 typer.echo(f"bucket-ocr: no result of {missing} document(s) after {wait_s:g} s", err=True)
-                return EXIT_TIMED_OUT
-    return EXIT_FAILED if Status.FAILURE in statuses else 0
+                return exits.TIMED_OUT
+    return exits.FAILED if Status.FAILURE in statuses else 0
 
 
 async def _status(store: ObjectStore, upload: _Upload, pause_s: float) -> Status:

@@ -56,22 +56,21 @@ class MalformedMessageError(BucketOcrError):
     """A message body, or one record of it, is in none of the accepted forms."""
 
 
-class DocumentError(BucketOcrError):
+class _CodedError(BucketOcrError):
+    """Base of the errors that readers of a result see; never raised itself."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class DocumentError(_CodedError):
     """The document can never be read; `code` says why and `message` is written into its result."""
 
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
-
-class PageError(BucketOcrError):
+class PageError(_CodedError):
     """One page can never be read; `code` and `message` go into the page and a warning of the result."""
-
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
 
 class SourceGoneError(BucketOcrError):

@@ -17,6 +17,7 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status
 from consumer.pages import PageScheduler, RoundRobin
 from consumer.ports import Progress
+from tests.fakes import page_image
 
 _Result = TypeVar("_Result")
 DEADLINE_S = 20.0
@@ -52,16 +53,7 @@ class FakeDocument:
         path.write_bytes(b"\0\0\0")
         self.most_files = max(self.most_files, len(files(self.folder)))
         self.rendered.put_nowait(page_number)
-        return PageImage(
-            page_number=page_number,
-            path=str(path),
-            width_px=1,
-            height_px=1,
-            scale=1.0,
-            dpi=None,
-            downscaled=False,
-            render_s=0.0,
-        )
+        return page_image(page_number, path)
 
 
 class FakeRecognizer:

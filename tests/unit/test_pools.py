@@ -14,7 +14,9 @@ from consumer.domain.errors import ChildError, Code, DocumentError, MachineError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import Status
+from tests.fakes import page_image
 
+PAGE = Path("page.bgr")
 READY = wire.EngineReady(name="fake", version="1", models={}, device="cpu")
 CRASH = ChildError("the child process was killed by SIGSEGV")
 HANG = ChildTimeoutError("no answer in 60 s")
@@ -39,7 +41,7 @@ class ScriptedSeat:
                 return self._scripted(numbers) or read
             case wire.RenderPage(page_number=number, image_path=image_path):
                 Path(image_path).write_bytes(b"pixels")
-                return self._scripted([number]) or image(number, image_path)
+                return self._scripted([number]) or page_image(number, Path(image_path))
             case wire.OpenDocument():
                 return self._scripted([0]) or wire.DocumentOpened(page_count=3)
             case _:
@@ -60,23 +62,10 @@ class ScriptedSeat:
         self.restarts += 1
 
 
-def image(page_number: int, path: str = "page.bgr") -> PageImage:
-    return PageImage(
-        page_number=page_number,
-        path=path,
-        width_px=10,
-        height_px=10,
-        scale=2.0,
-        dpi=144.0,
-        downscaled=False,
-        render_s=0.1,
-    )
-
-
 async def read(seat: ScriptedSeat, numbers: Sequence[int]) -> list[str]:
     """Read pages in one batch; per page, the code of its failure or `ok`."""
     pool = EnginePool([seat])  # type: ignore[list-item]
-    results = await pool.read([image(number) for number in numbers], lambda: None)
+    results = await pool.read([page_image(number, PAGE) for number in numbers], lambda: None)
     assert [result.page.page_number for result in results] == list(numbers)
     return [result.warnings[0].code if result.page.status is Status.FAILURE else "ok" for result in results]
 
@@ -113,10 +102,10 @@ async def test_an_engine_gives_its_place_back_whatever_happened() -> None:
     seat = ScriptedSeat({1: [MachineError("no")]})
     pool = EnginePool([seat])  # type: ignore[list-item]
     with pytest.raises(MachineError):
-        await pool.read([image(1)], lambda: None)
+        await pool.read([page_image(1, PAGE)], lambda: None)
 
     async with asyncio.timeout(5):
-        (result,) = await pool.read([image(1)], lambda: None)
+        (result,) = await pool.read([page_image(1, PAGE)], lambda: None)
 
     assert result.page.status is Status.SUCCESS
 
