@@ -25,12 +25,18 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
+#: Exit status of a child for which memory ran out: 12 is ENOMEM, above what interpreters and shells use.
+OUT_OF_MEMORY: Final = 64 + 12
+
+
 class RenderOptions(_Message):
     """How a render child works; fixed for its life."""
 
     scale: float = Field(gt=0, description="pixels per point")
     max_page_pixels: int = Field(ge=1)
     max_pages: int = Field(ge=1)
+    address_space_bytes: int = Field(ge=1, description="a renderer that asks for more ends")
+    processor_s: int = Field(ge=1, description="processor time for one request; more ends the renderer")
 
 
 class EngineOptions(_Message):
@@ -141,10 +147,14 @@ class Failed(_Message):
 
 
 class Broken(_Message):
-    """From a child: the machine cannot fulfil the request (a full disk, say), whatever the document."""
+    """From a child: the machine cannot fulfil the request, whatever the document.
+
+    `needed_bytes`: there is no room on the disk for a file of so many.
+    """
 
     kind: Literal["broken"] = "broken"
     message: Annotated[str, AfterValidator(_encodable)]
+    needed_bytes: int | None = Field(default=None, ge=0)
 
 
 Request = OpenDocument | RenderPage | CloseDocument | ReadPages

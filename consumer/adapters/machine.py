@@ -35,6 +35,15 @@ def memory_bytes(membership: Path = _MEMBERSHIP, hierarchy: Path = _HIERARCHY) -
     return min([host, *(int(limit) for limit in limits if limit != "max")])
 
 
+def resident_bytes(pid: int) -> int:
+    """Memory that a process holds at present; 0 where there is none of that number."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _limits(name: str, membership: Path, hierarchy: Path) -> Iterator[str]:
     """A limit of our control group (version 2) and of all groups it is in, as far as they are seen."""
     try:

@@ -12,14 +12,16 @@ from consumer.child import serve
 
 def main() -> None:
     """Do the work of one role until the parent hangs up."""
-    serve.end_with_parent()
+    serve.settle_in()
     role, descriptor, options = sys.argv[1:]
     # Imported only in the role that needs it: a renderer shall not hold an engine in memory.
     match role:
         case "render":
             from consumer.child.render import RenderChild
 
-            serve.serve(int(descriptor), lambda: RenderChild(wire.RenderOptions.model_validate_json(options)))
+            how = wire.RenderOptions.model_validate_json(options)
+            serve.limit_address_space(how.address_space_bytes)
+            serve.serve(int(descriptor), lambda: RenderChild(how), processor_s=how.processor_s)
         case "rapidocr":
             from consumer.child.rapid import RapidChild
 

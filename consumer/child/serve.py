@@ -2,14 +2,18 @@
 
 import ctypes
 import errno
+import math
+import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from consumer import wire
-from consumer.domain.errors import Code, DocumentError, PageError
+from consumer.domain.errors import Code, DocumentError, NoRoomError, PageError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -21,13 +25,13 @@ _BLAMED: dict[type[wire.Request], Code] = {
     wire.ReadPages: Code.ENGINE_ERROR,
 }
 
-#: Errors that no document can cause: no room, no more files, a file of ours that is gone.
+#: Errors that no document can cause: no room, no more files, a file of ours that is gone. Not ENOMEM: memory
+#: is limited per child, so that a document can very well be what takes it all.
 _MACHINE = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EMFILE,
     errno.ENFILE,
-    errno.ENOMEM,
     errno.EROFS,
     errno.EIO,
     errno.EACCES,
@@ -47,12 +51,17 @@ class Servant(Protocol):
         ...
 
 
-def serve(descriptor: int, build: Callable[[], Servant]) -> None:
-    """Serve requests on the socket with this descriptor; returns when the parent has gone."""
+def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | None = None) -> None:
+    """Serve requests on the socket with this descriptor; returns when the parent has gone.
+
+    `processor_s`: processor time for one request; the kernel ends a process that takes more.
+    """
     with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as requests:
         servant = build()
         connection.sendall(wire.frame(servant.ready()))
         while (request := wire.read_request(requests)) is not None:
+            if processor_s is not None:
+                _limit_processor_time(processor_s)
             connection.sendall(wire.frame(_reply(servant, request)))
 
 
@@ -64,6 +73,11 @@ def _reply(servant: Servant, request: wire.Request) -> wire.Reply:
         if isinstance(cause, Exception) and _is_the_machines(cause):
             return wire.Broken(message=str(cause))
         return wire.Failed(code=error.code, message=error.message)
+    except NoRoomError as error:
+        return wire.Broken(message=str(error), needed_bytes=error.needed_bytes)
+    except MemoryError:
+        # What is left of a process that has none is not to be trusted with a reply, and gives none back.
+        os._exit(wire.OUT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - a library's complaint about a page; never ends the child
         if _is_the_machines(error):
             return wire.Broken(message=f"{type(error).__name__}: {error}")
@@ -74,8 +88,23 @@ def _is_the_machines(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _MACHINE
 
 
-def end_with_parent() -> None:
+def _limit_processor_time(processor_s: int) -> None:
+    """Allow so much from now on: unlike the parent's deadline, this holds even where the parent hangs."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit_s = math.ceil(used.ru_utime + used.ru_stime) + processor_s
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, resource.RLIM_INFINITY))
+
+
+def limit_address_space(size_bytes: int) -> None:
+    """Let a decompression bomb end this process, and not the machine."""
+    resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))
+
+
+def settle_in() -> None:
     """Leave signals to the parent, and ask Linux to end this process with it, even amid a page.
+
+    And to end this one first where memory runs out on the machine, and to write no image of it, which
+    would hold a document, to disk.
 
     Called before anything heavy is imported. A parent that died before is noticed by the end of the
     request stream.
@@ -85,3 +114,5 @@ def end_with_parent() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

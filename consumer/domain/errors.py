@@ -13,7 +13,8 @@ The class decides what happens to the message; nobody looks at texts::
     └── PassingError           storage, network, capacity: tried again later
         ├── ServiceError       a service answered with an error, or not at all
         ├── ChildError         a child process died, hung or spoke nonsense
-        └── MachineError       the machine's: a full disk, an engine that cannot be started
+        └── MachineError       the machine's: an engine that cannot be started; no work is taken until it is over
+            └── NoRoomError    a file does not fit on the disk
 """
 
 from enum import StrEnum
@@ -99,3 +100,11 @@ class ChildError(PassingError):
 
 class MachineError(PassingError):
     """The machine cannot do the work now; it says nothing about any document."""
+
+
+class NoRoomError(MachineError):
+    """There is no room in the work folder for a file of `needed_bytes`."""
+
+    def __init__(self, message: str, needed_bytes: int) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes

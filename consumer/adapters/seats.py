@@ -1,0 +1,145 @@
+"""Places for child processes, filled anew whenever a child has died or was killed."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import structlog
+
+from consumer import wire
+from consumer.adapters.children import Child, ChildKilledError, ChildTimeoutError, Program
+from consumer.domain.errors import ChildError, MachineError, NoRoomError
+
+#: How often in a row a request whose child is killed from outside (an operator, the kernel out of memory)
+#: is made again: nobody knows that it was to blame, but it may have been.
+_KILLED_TRIES: Final = 6
+
+#: Why a child is given up that has done nothing wrong.
+WORN: Final = "worn"
+
+log = structlog.get_logger(__name__)
+
+
+class Seat:
+    """A place for one child, which takes one request at a time, first come first served.
+
+    `load`: requests that wait or are answered now. `lost`: how many children were given up, by why.
+    `seated` starts and ends it.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.child: Child | None = None
+        self.load = 0
+        self.lost: Counter[str] = Counter()
+        self._turn = asyncio.Lock()
+
+    async def fill(self) -> None:
+        """Start a child now, if there is none, rather than at the first request; raises MachineError."""
+        async with self._turn:
+            await self._filled()
+
+    async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
+        """Hand a request to the child and wait for its reply.
+
+        Raises ChildError where the child dies or talks nonsense, ChildTimeoutError where it does not
+        answer within `deadline_s`, MachineError where no child can be started or the child finds the
+        machine broken. A child whose request failed or was cancelled is killed.
+        """
+        self.load += 1
+        try:
+            async with self._turn:
+                reply = await self._insist(message, deadline_s)
+        finally:
+            self.load -= 1
+        if isinstance(reply, wire.Broken):
+            if reply.needed_bytes is not None:
+                raise NoRoomError(f"{self.program.name}: {reply.message}", reply.needed_bytes)
+            raise MachineError(f"{self.program.name}: {reply.message}")
+        return reply
+
+    async def renew(self) -> None:
+        """Put a fresh child in the place of the present one, which serves until the other is ready.
+
+        Raises MachineError where none can be started; then the old one stays.
+        """
+        fresh: Child | None = await _started(self.program)
+        try:
+            async with self._turn:
+                await self.vacate(WORN)
+                self.child, fresh = fresh, None
+        finally:
+            if fresh is not None:
+                await fresh.kill()
+
+    async def vacate(self, reason: str) -> None:
+        """Kill the child, if there is one; the next request gets a fresh one."""
+        child, self.child = self.child, None
+        if child is not None:
+            self.lost[reason] += 1
+            log.info("child.replaced", role=self.program.name, pid=child.pid, reason=reason)
+            await child.kill()
+
+    async def _insist(self, message: wire.Request, deadline_s: float) -> wire.Reply:
+        """Ask, again where the child is killed from outside."""
+        for _ in range(_KILLED_TRIES - 1):
+            try:
+                return await self._ask(message, deadline_s)
+            except ChildKilledError:
+                continue
+        return await self._ask(message, deadline_s)
+
+    async def _ask(self, message: wire.Request, deadline_s: float) -> wire.Reply:
+        child = await self._filled()
+        try:
+            return await child.request(message, deadline_s)
+        except BaseException as error:
+            await self.vacate(_reason(error))
+            raise
+
+    async def _filled(self) -> Child:
+        if self.child is None:
+            self.child = await _started(self.program)
+        return self.child
+
+
+async def _started(program: Program) -> Child:
+    """Start a child; raises MachineError where that cannot be done."""
+    for _ in range(_KILLED_TRIES):
+        with contextlib.suppress(ChildKilledError):
+            return await Child.started(program)
+    raise MachineError(f"{program.name}: was killed by SIGKILL {_KILLED_TRIES} times while it started")
+
+
+def _reason(error: BaseException) -> str:
+    """Why a child is given up, in one word of few, for the log and for counting."""
+    match error:
+        case ChildTimeoutError():
+            return "timeout"
+        case ChildKilledError():
+            return "killed"
+        case ChildError():
+            return "crash"
+        case _:
+            return "cancelled"
+
+
+@asynccontextmanager
+async def seated(seats: Sequence[Seat]) -> AsyncIterator[None]:
+    """Fill all seats at the same time and wait until every child is ready; kill them all at the end.
+
+    Raises MachineError where one does not get ready.
+    """
+    async with AsyncExitStack() as stack:
+        for seat in seats:
+            stack.push_async_callback(seat.vacate, "stopped")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for seat in seats:
+                    group.create_task(seat.fill(), name="start a child")
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        yield

@@ -1,0 +1,94 @@
+"""PDF, rendered by PyMuPDF."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pymupdf
+from PIL import Image
+
+from consumer import wire
+from consumer.child.document import check_page_count, corrupt, unreadable
+from consumer.domain.errors import Code, DocumentError, PageError
+from consumer.domain.formats import Format
+from consumer.domain.plan import PagePlan, plan_page
+
+#: An indirect reference in the text of a PDF object.
+_REFERENCE: Final = re.compile(r"\d+ 0 R")
+
+#: What PyMuPDF raises on broken files.
+_PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError)
+
+
+class Pdf:
+    """A PDF, by PyMuPDF."""
+
+    in_points = True
+
+    def __init__(self, path: str, file_format: Format, options: wire.RenderOptions) -> None:
+        self._options = options
+        # The library names the file, which is ours; the reader of the result knows it by another name.
+        with _complaints(lambda reason: corrupt(f"the PDF cannot be opened: {reason.replace(path, '')}")):
+            self._document = pymupdf.open(path, filetype=file_format.name)
+        try:
+            self.page_count = self._count_pages()
+        except BaseException:
+            self.close()
+            raise
+
+    def _count_pages(self) -> int:
+        with _complaints(lambda reason: corrupt(f"the PDF cannot be read: {reason}")):
+            # Many PDFs are encrypted with an empty user password: they open without one.
+            if self._document.needs_pass and not self._document.authenticate(""):
+                raise DocumentError(Code.ENCRYPTED, "the PDF needs a password: upload it without one")
+            if self._document.page_count < 1:
+                self._write_missing_count()
+            count = int(self._document.page_count)
+        if count < 1:
+            raise corrupt("the PDF has no pages")
+        check_page_count(count, self._options)
+        return count
+
+    def _write_missing_count(self) -> None:
+        """Count the pages of a PDF whose page tree does not say how many it has, as viewers do."""
+        _, pages = self._document.xref_get_key(self._document.pdf_catalog(), "Pages")
+        seen: set[str] = set()
+        waiting, count = [pages], 0
+        while waiting:
+            if (node := waiting.pop()) in seen or not _REFERENCE.fullmatch(node):
+                continue
+            seen.add(node)
+            number = int(node.split()[0])
+            waiting += _REFERENCE.findall(self._document.xref_get_key(number, "Kids")[1])
+            count += self._document.xref_get_key(number, "Type") == ("name", "/Page")
+        if count:
+            self._document.xref_set_key(int(pages.split()[0]), "Count", str(count))
+
+    def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
+        """Render a page (from 1) to 8-bit RGB; raises PageError."""
+        with _complaints(lambda reason: unreadable(f"the page cannot be rendered: {reason}")):
+            page = self._document[page_number - 1]
+            plan = plan_page(
+                page.rect.width, page.rect.height, self._options.scale, self._options.max_page_pixels
+            )
+            matrix = pymupdf.Matrix(plan.scale, plan.scale)
+            pixels = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
+        # PyMuPDF keeps rows without padding, so the samples are an image as they are.
+        size = (pixels.width, pixels.height)
+        return Image.frombuffer("RGB", size, pixels.samples_mv, "raw", "RGB", 0, 1), plan
+
+    def close(self) -> None:
+        """Close the file."""
+        self._document.close()
+
+
+@contextmanager
+def _complaints(told: Callable[[str], DocumentError | PageError]) -> Iterator[None]:
+    """Turn what PyMuPDF complains of into an error of ours, and want of memory into Python's."""
+    try:
+        yield
+    except pymupdf.mupdf.FzErrorSystem as error:
+        raise MemoryError(str(error)) from error
+    except _PDF_ERRORS as error:
+        raise told(str(error)) from error
