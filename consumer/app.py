@@ -4,11 +4,10 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final, Literal
 
 import boto3
@@ -16,24 +15,29 @@ import structlog
 from botocore.config import Config
 
 from consumer import __version__, settings, wire
-from consumer.adapters import aws, machine
-from consumer.adapters.children import Seat, seated
+from consumer.adapters import aws, render
+from consumer.adapters.children import Program
+from consumer.adapters.engines import Recycling
 from consumer.adapters.lease import SqsLeases
 from consumer.adapters.recognize import EnginePool, longest_step_s
 from consumer.adapters.render import RenderPool
 from consumer.adapters.s3 import S3Store
+from consumer.adapters.seats import Seat
 from consumer.adapters.sqs import WAIT_S, SqsQueue
 from consumer.adapters.work_dir import work_folder
 from consumer.domain import identity, plan
 from consumer.domain.errors import SettingsError
 from consumer.domain.result import Engine
+from consumer.gate import Gate
 from consumer.pages import PageScheduler
 from consumer.pipeline import Pipeline
+from consumer.room import Room
 from consumer.settings import Settings
+from consumer.sizing import Sizing
 from consumer.worker import Worker
 
-#: An engine process of few threads holds about this much: models, compiled shapes, a page.
-_ENGINE_BYTES: Final = 1536 * 1024 * 1024
+#: What the interpreter is asked to run as a child of each role.
+PROGRAMS: Final = {role: ("-m", "consumer.child", role) for role in ("render", "rapidocr")}
 
 log = structlog.get_logger(__name__)
 
@@ -57,9 +61,10 @@ async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
         yield S3Store(client)
 
 
-async def consume(options: Settings) -> None:
+async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = PROGRAMS) -> None:
     """Run the consumer until SIGTERM or SIGINT.
 
+    `programs`: what the interpreter is asked to run as a child of each role.
     Raises SettingsError where they cannot be met, ServiceError where the queue cannot be used,
     MachineError where the engine does not start.
     """
@@ -79,7 +84,7 @@ async def consume(options: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop_now)
     try:
         async with AsyncExitStack() as stack:
-            worker = await _build(options, stack)
+            worker = await _build(options, programs, stack)
             ready.set()
             await worker.run(stop)
     except asyncio.CancelledError:
@@ -89,37 +94,42 @@ async def consume(options: Settings) -> None:
     log.info("stopped")
 
 
-async def _build(options: Settings, stack: AsyncExitStack) -> Worker:
+async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], stack: AsyncExitStack) -> Worker:
     """Put the consumer together; what it holds is released with the stack."""
     role = _engine_role(options)
-    batch_pages = options.batch_pages or 1
-    if options.stall_s < (longest_s := longest_step_s(batch_pages)):
+    sizing = Sizing.of(options)
+    if options.stall_s < (longest_s := longest_step_s(sizing.batch_pages)):
         raise SettingsError(
             f"{settings.PREFIX}STALL_S ({options.stall_s:g}) must be at least {longest_s:g}: so long may an "
-            f"engine take to start and to read {batch_pages} page(s)"
+            f"engine take to start and to read {sizing.batch_pages} page(s)"
         )
     try:
         folder = stack.enter_context(work_folder(options.work_dir))
     except OSError as error:
         raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
     queue = await stack.enter_async_context(_queue(options))
-    shares = _engine_shares(options)
-    slots = options.max_in_flight or max(4, 2 * len(shares) * batch_pages)
-    store = await stack.enter_async_context(object_store(connections=slots))
-    renderer = await stack.enter_async_context(_renderer(options, folder))
-    recognizer = await stack.enter_async_context(_recognizer(role, shares))
+    store = await stack.enter_async_context(object_store(connections=sizing.slots))
+    renderer = RenderPool(_render_seats(programs["render"], options, sizing), folder)
+    await stack.enter_async_context(renderer.running())
+    recycling = Recycling(options.recycle_pages, sizing.engine_bytes)
+    recognizer = EnginePool(_engine_seats(role, programs[role], sizing, recycling), recycling)
+    await stack.enter_async_context(recognizer.running())
     engine = _engine(recognizer.engine, options)
-    window_pages = 2 * len(shares) * batch_pages + 2
-    scheduler = PageScheduler(recognizer, batch_pages=batch_pages, window_pages=window_pages)
+    room = Room(folder)
+    scheduler = PageScheduler(
+        recognizer, room, batch_pages=sizing.batch_pages, window_pages=sizing.window_pages
+    )
     await stack.enter_async_context(scheduler.running())
+    clock = SystemClock()
     pipeline = Pipeline(
         store,
         renderer,
         scheduler,
         engine,
+        room,
         work_dir=folder,
         max_file_bytes=options.max_file_bytes,
-        clock=SystemClock(),
+        clock=clock,
     )
     log.info(
         "ready",
@@ -127,17 +137,19 @@ async def _build(options: Settings, stack: AsyncExitStack) -> Worker:
         queue_url=options.queue_url,
         engine=f"{engine.name} {engine.version}",
         device=engine.device,
-        engine_workers=len(shares),
-        max_in_flight=slots,
+        engine_workers=len(sizing.engines),
+        recycle_rss_bytes=sizing.engine_bytes,
+        max_in_flight=sizing.slots,
         work_dir=str(folder),
     )
     return Worker(
         queue,
-        _leases(options, slots),
+        _leases(options, sizing.slots),
         pipeline,
-        slots=slots,
+        Gate([room.check, renderer.check, recognizer.check], clock),
+        slots=sizing.slots,
         drain_s=options.drain_s,
-        clock=SystemClock(),
+        clock=clock,
         rng=random.SystemRandom(),
     )
 
@@ -172,36 +184,24 @@ def _leases(options: Settings, slots: int) -> SqsLeases:
     return SqsLeases(client, options.queue_url, options.lease_s, options.stall_s)
 
 
-@asynccontextmanager
-async def _renderer(options: Settings, folder: Path) -> AsyncIterator[RenderPool]:
-    workers = options.render_workers or max(1, _usable_processors() // 4)
+def _render_seats(arguments: tuple[str, ...], options: Settings, sizing: Sizing) -> list[Seat]:
     how = wire.RenderOptions(
         scale=options.render_dpi / plan.POINTS_PER_INCH,
         max_page_pixels=options.max_page_pixels,
         max_pages=options.max_pages,
+        address_space_bytes=sizing.renderer_bytes,
+        processor_s=int(render.DEADLINE_S),
     )
-    seats = [Seat("render", how) for _ in range(workers)]
-    async with seated(seats):
-        yield RenderPool(seats, folder)
+    # What stays with a renderer is lost to the documents that follow.
+    program = Program("render", arguments, how, sizing.renderer_bytes // 2, sizing.renderer_bytes)
+    return [Seat(program) for _ in range(sizing.renderers)]
 
 
-@asynccontextmanager
-async def _recognizer(role: str, shares: list[plan.EngineShare]) -> AsyncIterator[EnginePool]:
-    seats = [Seat(role, wire.EngineOptions(threads=share.threads, cpus=share.cpus)) for share in shares]
-    async with seated(seats):
-        yield EnginePool(seats)
-
-
-def _engine_shares(options: Settings) -> list[plan.EngineShare]:
-    """One engine process per processor, as far as memory allows: one of several threads reads slower."""
-    affordable = min(_usable_processors(), machine.memory_bytes() // 2 // _ENGINE_BYTES)
-    workers = options.engine_workers or max(1, affordable)
-    return plan.share_processors(machine.processors(), machine.cpu_quota(), workers)
-
-
-def _usable_processors() -> int:
-    cpus = len(machine.processors())
-    return min(cpus, machine.cpu_quota() or cpus)
+def _engine_seats(role: str, arguments: tuple[str, ...], sizing: Sizing, recycling: Recycling) -> list[Seat]:
+    return [
+        Seat(Program(role, arguments, how, recycling.retired_bytes, recycling.killed_bytes))
+        for how in (wire.EngineOptions(threads=share.threads, cpus=share.cpus) for share in sizing.engines)
+    ]
 
 
 def _engine(ready: wire.EngineReady, options: Settings) -> Engine:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from consumer.domain.assembly import PageRecord
 from consumer.domain.errors import PageError
 from consumer.domain.page import PageImage
-from consumer.domain.result import PageResult, failed_page
+from consumer.domain.result import failed_page
 from consumer.ports import Progress, Recognizer, RenderedDocument
+from consumer.room import Room
 
 _Item = TypeVar("_Item")
 
@@ -54,7 +56,7 @@ class RoundRobin(Generic[_Item]):
 @dataclass(eq=False, slots=True)
 class _ReadyPage:
     image: PageImage
-    answer: asyncio.Future[PageResult]
+    answer: asyncio.Future[PageRecord]
 
 
 class PageScheduler:
@@ -64,8 +66,9 @@ class PageScheduler:
     that are rendered and not yet read.
     """
 
-    def __init__(self, recognizer: Recognizer, *, batch_pages: int, window_pages: int) -> None:
+    def __init__(self, recognizer: Recognizer, room: Room, *, batch_pages: int, window_pages: int) -> None:
         self._recognizer = recognizer
+        self._room = room
         self._batch_pages = batch_pages
         self._window = asyncio.Semaphore(window_pages)
         self._ready: RoundRobin[_ReadyPage] = RoundRobin()
@@ -84,14 +87,14 @@ class PageScheduler:
             for feeder in feeders:
                 feeder.cancel()
 
-    async def read(self, document: RenderedDocument, progress: Progress) -> list[PageResult]:
+    async def read(self, document: RenderedDocument, progress: Progress) -> list[PageRecord]:
         """Render and read all pages, in page order; one that cannot be is a failed one, the rest go on.
 
         A cancelled document takes its waiting pages with it. `progress` is called at every step of any
         document: one that waits for its turn behind others is not stalled.
         """
         owner = object()
-        answers: list[asyncio.Future[PageResult]] = []
+        answers: list[asyncio.Future[PageRecord]] = []
         self._documents[owner] = progress
         try:
             for page_number in range(1, document.page_count + 1):
@@ -113,19 +116,20 @@ class PageScheduler:
 
     async def _render(
         self, owner: Hashable, document: RenderedDocument, page_number: int
-    ) -> asyncio.Future[PageResult]:
+    ) -> asyncio.Future[PageRecord]:
         """Wait for room in the window, render a page, and queue it; the future gets what is read."""
-        answer: asyncio.Future[PageResult] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[PageRecord] = asyncio.get_running_loop().create_future()
         await self._window.acquire()
         try:
-            image = await document.render(page_number)
+            image = await self._room.make(lambda: document.render(page_number), self._progress)
         except PageError as error:
             self._window.release()
-            answer.set_result(failed_page(page_number, error.code, error.message))
+            answer.set_result(PageRecord.of(failed_page(page_number, error.code, error.message)))
         except BaseException:
             self._window.release()
             raise
         else:
+            self._room.enter()
             self._ready.add(owner, _ReadyPage(image, answer))
             self._more.set()
         return answer
@@ -140,7 +144,7 @@ class PageScheduler:
                 results = await self._recognizer.read([page.image for page in batch], self._progress)
                 for page, result in zip(batch, results, strict=True):
                     if not page.answer.done():
-                        page.answer.set_result(result)
+                        page.answer.set_result(PageRecord.of(result))
             except Exception as error:  # noqa: BLE001 - raised again in the documents' own tasks
                 for page in batch:
                     if not page.answer.done():
@@ -153,4 +157,5 @@ class PageScheduler:
     def _leave(self, page: _ReadyPage) -> None:
         """Make room for another page."""
         Path(page.image.path).unlink(missing_ok=True)
+        self._room.leave()
         self._window.release()

@@ -8,20 +8,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from consumer.domain import formats, identity, keys, result
+from consumer.domain import assembly, formats, identity, keys, result
+from consumer.domain.assembly import StoredResult
 from consumer.domain.errors import (
     Code,
     ConflictError,
     DocumentError,
+    NoRoomError,
     PassingError,
     SourceChangedError,
     SourceGoneError,
 )
 from consumer.domain.events import Job
 from consumer.domain.identity import ResultHead
-from consumer.domain.result import Engine, ResultDocument, Source
+from consumer.domain.result import Engine, Source
 from consumer.pages import PageScheduler
 from consumer.ports import Clock, ObjectHead, ObjectStore, Progress, Renderer
+from consumer.room import Room
 
 #: How often a source that is overwritten while it is read, or a result that others write, is tried at once.
 _TRIES: Final = 5
@@ -29,10 +32,10 @@ _TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a job; `document` is what was stored, if anything was."""
+    """What became of a job; `result` is what was stored, if anything was."""
 
     reason: str
-    document: ResultDocument | None = None
+    result: StoredResult | None = None
 
 
 class Pipeline:
@@ -47,6 +50,7 @@ class Pipeline:
         renderer: Renderer,
         scheduler: PageScheduler,
         engine: Engine,
+        room: Room,
         *,
         work_dir: Path,
         max_file_bytes: int,
@@ -56,6 +60,7 @@ class Pipeline:
         self._renderer = renderer
         self._scheduler = scheduler
         self._engine = engine
+        self._room = room
         self._work_dir = work_dir
         self._max_file_bytes = max_file_bytes
         self._clock = clock
@@ -84,8 +89,8 @@ class Pipeline:
             return Answer("already current")
         if not await self._is_source(source.source):
             return Answer("not a document")
-        document = await self._read(source.source, queued_at, started_at, progress)
-        return await self._publish(document, there)
+        read = await self._read(source.source, queued_at, started_at, progress)
+        return await self._publish(read, there)
 
     async def _look(self, bucket: str, key: str) -> ObjectHead:
         head = await self._store.head(bucket, key)
@@ -111,7 +116,7 @@ class Pipeline:
 
     async def _read(
         self, source: Source, queued_at: datetime | None, started_at: datetime, progress: Progress
-    ) -> ResultDocument:
+    ) -> StoredResult:
         def timing() -> result.Timing:
             finished_at = self._clock.now()
             return result.Timing(queued_at=queued_at, started_at=started_at, finished_at=finished_at)
@@ -121,9 +126,9 @@ class Pipeline:
                 async with self._renderer.open(path, _sniffed(path)) as opened:
                     progress()
                     pages = await self._scheduler.read(opened, progress)
-                return result.assemble(source, self._engine, pages, timing())
+                return assembly.assemble(source, self._engine, pages, timing())
         except DocumentError as error:
-            return result.failure(source, self._engine, error.code, error.message, timing())
+            return assembly.failure(source, self._engine, error.code, error.message, timing())
 
     @asynccontextmanager
     async def _downloaded(self, source: Source, progress: Progress) -> AsyncIterator[Path]:
@@ -136,16 +141,24 @@ class Pipeline:
                 f"allows {self._max_file_bytes}: raise it or split the document",
             )
         path = self._work_dir / f"{uuid.uuid4().hex}.source"
+        with self._room.used():
+            try:
+                await self._room.make(lambda: self._download(source, path, progress), progress)
+                yield path
+            finally:
+                _remove(path)
+
+    async def _download(self, source: Source, path: Path, progress: Progress) -> None:
         try:
             await self._store.download(source, path, progress)
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+        except NoRoomError:
+            # Who waits for room shall take none.
+            _remove(path)
+            raise
 
-    async def _publish(self, document: ResultDocument, there: ObjectHead | None) -> Answer:
+    async def _publish(self, read: StoredResult, there: ObjectHead | None) -> Answer:
         """Store the result, unless the source has changed or somebody else has stored the same."""
-        source = document.source
-        body = document.model_dump_json().encode()
+        source = read.head.source
         for _ in range(_TRIES):
             now = (await self._look(source.bucket, source.key)).source
             if (now.etag, now.version_id) != (source.etag, source.version_id):
@@ -154,18 +167,22 @@ class Pipeline:
                 await self._store.put_result(
                     source.bucket,
                     keys.result_key(source.key),
-                    body,
-                    identity.metadata(document),
+                    read.body,
+                    identity.metadata(read.head),
                     replaces=there.source.etag if there else None,
                 )
             except ConflictError:
                 # Also our own put looks like this when its answer was lost and it was sent again.
                 there = await self._store.head(source.bucket, keys.result_key(source.key))
                 if self._is_current(there, source):
-                    return Answer("stored meanwhile", document)
+                    return Answer("stored meanwhile", read)
             else:
-                return Answer("stored", document)
+                return Answer("stored", read)
         raise PassingError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _sniffed(path: Path) -> formats.Format:

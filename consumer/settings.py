@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     max_page_pixels: int = Field(
         default=40_000_000, ge=10_000, description="larger pages are rendered smaller, with a warning"
     )
+    recycle_pages: int = Field(default=2000, ge=1, description="an engine process is replaced after so many")
+    recycle_rss_bytes: _Count = Field(
+        default=None, description="an engine process is replaced before it holds so much memory"
+    )
     work_dir: Path | None = Field(
         default=None, description="downloads and page images; a new folder in the temporary one by default"
     )

@@ -10,18 +10,22 @@ from typing import Any, Final
 import structlog
 
 from consumer.domain import events, settle
-from consumer.domain.errors import PassingError, ServiceError
+from consumer.domain.errors import MachineError, PassingError, ServiceError
 from consumer.domain.events import Job, Notification
 from consumer.domain.settle import Decision, Outcome
+from consumer.gate import Gate
 from consumer.pipeline import Answer, Pipeline
 from consumer.ports import Clock, LeaseKeeper, Message, Progress, Queue
 
 #: Pause after a failed receive, so that an outage is not answered by a storm.
 _RECEIVE_PAUSE_S: Final = 5.0
 
+#: How often a machine that is not well is looked at.
+_GATE_PAUSE_S: Final = 1.0
+
 #: A message of several documents ends as the worst of them; what may still be done comes before what
 #: nobody can do.
-_SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.PASSING, Outcome.BUG)
+_SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.PASSING, Outcome.MACHINE, Outcome.BUG)
 
 _LEVELS: Final = {
     Outcome.DONE: logging.INFO,
@@ -44,6 +48,7 @@ class Worker:
         queue: Queue,
         leases: LeaseKeeper,
         pipeline: Pipeline,
+        gate: Gate,
         *,
         slots: int,
         drain_s: float,
@@ -53,6 +58,7 @@ class Worker:
         self._queue = queue
         self._leases = leases
         self._pipeline = pipeline
+        self._gate = gate
         self._slots = asyncio.Semaphore(slots)
         self._drain_s = drain_s
         self._clock = clock
@@ -83,13 +89,14 @@ class Worker:
         self._slots.release()
 
     async def _receive(self, stop: asyncio.Event) -> Message | None:
+        if not await self._gate.is_open():
+            await _pause(_GATE_PAUSE_S, stop)
+            return None
         try:
             return await self._queue.receive()
         except ServiceError as error:
             log.warning("receive.failed", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RECEIVE_PAUSE_S):
-                    await stop.wait()
+            await _pause(_RECEIVE_PAUSE_S, stop)
             return None
 
     async def _drain(self) -> None:
@@ -155,12 +162,18 @@ class Worker:
         """Do one job; the boundary at which errors become outcomes."""
         try:
             answer = await self._pipeline.process(job, message.sent_at, progress)
+        except MachineError as error:
+            document["error"] = str(error)
+            self._gate.machine_failed(error)
+            return Outcome.MACHINE
         except PassingError as error:
             document["error"] = str(error)
             return Outcome.PASSING
         except Exception:  # noqa: BLE001 - a bug must not take other documents along
             document["traceback"] = traceback.format_exc()
             return Outcome.BUG
+        if answer.result is not None:
+            self._gate.machine_worked()
         document |= _facts(answer)
         return Outcome.DONE
 
@@ -194,16 +207,24 @@ class Worker:
                 pass
 
 
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    """Wait, unless it is time to stop."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+
+
 def _facts(answer: Answer) -> _Facts:
     """What the log says of a document: never its text."""
     facts: _Facts = {"answer": answer.reason}
-    if (document := answer.document) is not None:
+    if (stored := answer.result) is not None:
+        document = stored.head
         facts |= {
             "status": document.status.value,
             "code": document.error.code.value if document.error else None,
             "etag": document.source.etag,
             "pages": document.page_count,
-            "lines": len(document.detections),
+            "lines": stored.lines,
             "render_s": document.timing.render_s,
             "engine_s": document.timing.engine_s,
         }

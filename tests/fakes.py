@@ -22,6 +22,7 @@ from consumer.domain.result import Detection, Engine, Page, PageResult, Source, 
 from consumer.pages import PageScheduler
 from consumer.pipeline import Pipeline
 from consumer.ports import Message, ObjectHead, Progress
+from consumer.room import Room
 
 BUCKET = "inbox"
 ENGINE = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
@@ -268,12 +269,14 @@ class World:
 async def memory_world(work_dir: Path) -> AsyncIterator[World]:
     """A world whose engine is named by `ENGINE`, and files of more than 1,000 bytes are too large for."""
     store, recognizer = MemoryStore(), TextRecognizer()
-    scheduler = PageScheduler(recognizer, batch_pages=2, window_pages=4)
+    room = Room(work_dir)
+    scheduler = PageScheduler(recognizer, room, batch_pages=2, window_pages=4)
     pipeline = Pipeline(
         store,
         TextRenderer(work_dir),
         scheduler,
         ENGINE,
+        room,
         work_dir=work_dir,
         max_file_bytes=1000,
         clock=FakeClock(),

@@ -49,20 +49,23 @@ class ChildKilledError(ChildError):
 class Program:
     """What a child runs, with `arguments` to the interpreter.
 
-    `most_resident_bytes`: a child that holds more memory than this is killed, even amid a request.
+    `retired_bytes`: a child that holds more memory than this after a request gets no other one.
+    `killed_bytes`: one that holds more than this is killed, even amid a request.
     """
 
     name: str
     arguments: tuple[str, ...]
     options: wire.RenderOptions | wire.EngineOptions
-    most_resident_bytes: int
+    retired_bytes: int
+    killed_bytes: int
     start_deadline_s: float = START_DEADLINE_S
 
 
 class Child:
-    """A running child process. `ready` is what it said when it was."""
+    """A running child process. `ready`: what it said when it was; `pages_read`: how many, since then."""
 
     ready: wire.Reply
+    pages_read = 0
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class Child:
         """
         try:
             async with asyncio.timeout(program.start_deadline_s), cls._spawned(program) as child:
-                child.ready = await child._reply()
+                child.ready = await child.reply()
                 if isinstance(child.ready, wire.EngineReady | wire.RendererReady):
                     return child
                 raise ChildError(f"it said {child.ready.kind} instead of being ready")  # noqa: TRY301
@@ -116,7 +119,7 @@ class Child:
         try:
             async with asyncio.timeout(deadline_s):
                 while not (await asyncio.wait([exchange], timeout=_LOOK_S))[0]:
-                    if (resident := self.resident_bytes) > self._program.most_resident_bytes:
+                    if (resident := self.resident_bytes) > self._program.killed_bytes:
                         raise ChildError(f"the child process took {resident >> 20} MiB of memory")
             return exchange.result()
         except TimeoutError as error:
@@ -135,9 +138,10 @@ class Child:
             await self._writer.drain()
         except OSError as error:
             raise await self._death() from error
-        return await self._reply()
+        return await self.reply()
 
-    async def _reply(self) -> wire.Reply:
+    async def reply(self) -> wire.Reply:
+        """Wait for the next thing that the child says; raises ChildError."""
         try:
             length = wire.frame_length(await self._reader.readexactly(wire.LENGTH.size))
             return wire.parse_reply(await self._reader.readexactly(length))

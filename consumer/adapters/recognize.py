@@ -2,39 +2,61 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
+import structlog
+
 from consumer import wire
-from consumer.adapters.children import START_DEADLINE_S, ChildTimeoutError, Seat
+from consumer.adapters.children import START_DEADLINE_S, ChildTimeoutError
+from consumer.adapters.engines import EngineSeats, Recycling
+from consumer.adapters.seats import Seat
 from consumer.domain import result
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status, failed_page
 from consumer.ports import Progress
 
-#: Longest time to read one page, and how much longer a batch may take for each further one.
+#: Longest time to read one page, and the part of it that a batch may take for each further one.
 PAGE_DEADLINE_S: Final = 60.0
-_FURTHER_PAGE_S: Final = 15.0
+_FURTHER_PAGE_PART: Final = 0.25
+
+#: How often it is logged how busy the engines are.
+_REPORT_S: Final = 60.0
+
+log = structlog.get_logger(__name__)
 
 
 def longest_step_s(batch_pages: int) -> float:
     """Longest time without a sign of progress: a child is started, then it reads a full batch."""
-    return START_DEADLINE_S + _deadline_s(batch_pages)
+    return START_DEADLINE_S + _deadline_s(PAGE_DEADLINE_S, batch_pages)
 
 
-def _deadline_s(pages: int) -> float:
-    return PAGE_DEADLINE_S + _FURTHER_PAGE_S * (pages - 1)
+def _deadline_s(page_deadline_s: float, pages: int) -> float:
+    return page_deadline_s * (1 + _FURTHER_PAGE_PART * (pages - 1))
 
 
 class EnginePool:
     """Engine children, each reading one batch at a time."""
 
-    def __init__(self, seats: Sequence[Seat]) -> None:
+    def __init__(
+        self, seats: Sequence[Seat], recycling: Recycling, page_deadline_s: float = PAGE_DEADLINE_S
+    ) -> None:
         self._seats = seats
-        self._free: asyncio.Queue[Seat] = asyncio.Queue()
-        for seat in seats:
-            self._free.put_nowait(seat)
+        self._engines = EngineSeats(seats, recycling)
+        self._page_deadline_s = page_deadline_s
+        self._reading = _Meter()
+        self._pages = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the engines running as long as the context lasts; raises MachineError."""
+        async with self._engines.running(), asyncio.TaskGroup() as group:
+            report = group.create_task(self._report(), name="report on engines")
+            yield
+            report.cancel()
 
     @property
     def concurrency(self) -> int:
@@ -43,62 +65,113 @@ class EnginePool:
 
     @property
     def engine(self) -> wire.EngineReady:
-        """What the children said of their engine when they got ready."""
-        ready = self._seats[0].ready
-        if not isinstance(ready, wire.EngineReady):
+        """What the first child said of its engine when it got ready."""
+        child = self._seats[0].child
+        if child is None or not isinstance(child.ready, wire.EngineReady):
             raise ChildError("the engine is not ready")
-        return ready
+        return child.ready
+
+    async def check(self) -> None:
+        """Raise MachineError where no engine works and none can be started."""
+        self._engines.check()
 
     async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
         """Read pages, in their order; a page that cannot be read comes back as a failed one.
 
-        A batch that fails is read again page by page, each failure in a fresh child, so that a bad
-        page takes down nothing but itself. `progress` is called before each step. Raises MachineError.
+        A batch that fails is read again page by page in a fresh child, so that a bad page takes down
+        nothing but itself. `progress` is called before each step. Raises MachineError.
         """
-        seat = await self._free.get()
-        try:
+        async with self._engines.lent() as seat:
             progress()
             try:
-                return await _read(seat, images)
+                return await self._read(seat, images)
             except (ChildError, _EngineError):
+                # It raised, and is not to be trusted, or is gone already.
+                await seat.vacate("error")
                 results = []
                 for image in images:
                     progress()
-                    results.append(await _read_alone(seat, image))
+                    results.append(await self._read_alone(seat, image))
                 return results
+
+    async def _read_alone(self, seat: Seat, image: PageImage) -> PageResult:
+        try:
+            return (await self._read(seat, [image]))[0]
+        except ChildTimeoutError as error:
+            code, message = Code.ENGINE_TIMEOUT, str(error)
+        except ChildError as error:
+            code, message = Code.ENGINE_CRASH, str(error)
+        except _EngineError as error:
+            # Twice, in two processes: it is the page, and this process is as good as another.
+            code, message = Code.ENGINE_ERROR, str(error)
+        return failed_page(image.page_number, code, message)
+
+    async def _read(self, seat: Seat, images: Sequence[PageImage]) -> Sequence[PageResult]:
+        deadline_s = _deadline_s(self._page_deadline_s, len(images))
+        started = time.monotonic()
+        with self._reading.counted():
+            reply = await seat.request(wire.ReadPages(images=tuple(images)), deadline_s)
+        engine_s = time.monotonic() - started
+        match reply:
+            case wire.PagesRead(pages=texts) if len(texts) == len(images):
+                if seat.child is not None:
+                    seat.child.pages_read += len(images)
+                self._pages += len(images)
+                each_s = engine_s / len(images)
+                return [_page_result(image, text, each_s) for image, text in zip(images, texts, strict=True)]
+            case wire.Failed(message=message):
+                raise _EngineError(message)
+            case _:
+                await seat.vacate("crash")
+                raise ChildError("the engine did not answer with the pages it was given")
+
+    async def _report(self) -> None:
+        """Log, from time to time, how busy the engines were since the last time, if they were at all."""
+        while True:
+            busy_s, pages, lost = self._reading.total_s, self._pages, self._lost()
+            started = time.monotonic()
+            await asyncio.sleep(_REPORT_S)
+            if (read := self._pages - pages) or self._lost() != lost:
+                whole_s = self.concurrency * (time.monotonic() - started)
+                log.info(
+                    "engines",
+                    pages=read,
+                    busy=round((self._reading.total_s - busy_s) / whole_s, 3),
+                    resident_bytes=[seat.child.resident_bytes if seat.child else 0 for seat in self._seats],
+                    replaced=dict(self._lost() - lost),
+                )
+
+    def _lost(self) -> Counter[str]:
+        return sum((seat.lost for seat in self._seats), Counter())
+
+
+class _Meter:
+    """Adds up the time that several do something."""
+
+    def __init__(self) -> None:
+        self._active = 0
+        self._counted_s = 0.0
+        self._since_s = 0.0
+
+    @property
+    def total_s(self) -> float:
+        return self._counted_s + self._active * (time.monotonic() - self._since_s)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        self._change(+1)
+        try:
+            yield
         finally:
-            self._free.put_nowait(seat)
+            self._change(-1)
+
+    def _change(self, by: int) -> None:
+        self._counted_s, self._since_s = self.total_s, time.monotonic()
+        self._active += by
 
 
 class _EngineError(Exception):
-    """The engine raised; its child lives but is not to be trusted."""
-
-
-async def _read_alone(seat: Seat, image: PageImage) -> PageResult:
-    try:
-        return (await _read(seat, [image]))[0]
-    except ChildTimeoutError as error:
-        code, message = Code.ENGINE_TIMEOUT, str(error)
-    except ChildError as error:
-        code, message = Code.ENGINE_CRASH, str(error)
-    except _EngineError as error:
-        code, message = Code.ENGINE_ERROR, str(error)
-    return failed_page(image.page_number, code, message)
-
-
-async def _read(seat: Seat, images: Sequence[PageImage]) -> Sequence[PageResult]:
-    started = time.monotonic()
-    reply = await seat.request(wire.ReadPages(images=tuple(images)), _deadline_s(len(images)))
-    engine_s = (time.monotonic() - started) / len(images)
-    match reply:
-        case wire.PagesRead(pages=texts) if len(texts) == len(images):
-            return [_page_result(image, text, engine_s) for image, text in zip(images, texts, strict=True)]
-        case wire.Failed(message=message):
-            await seat.vacate()
-            raise _EngineError(message)
-        case _:
-            await seat.vacate()
-            raise ChildError("the engine did not answer with the pages it was given")
+    """The engine raised; its child lives."""
 
 
 def _page_result(image: PageImage, text: wire.PageText, engine_s: float) -> PageResult:

@@ -1,6 +1,7 @@
 """The bucket on S3."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from consumer.adapters.aws import error_code, translated
 from consumer.domain.errors import (
     ConflictError,
     MachineError,
+    NoRoomError,
     ServiceError,
     SourceChangedError,
     SourceGoneError,
@@ -94,10 +96,14 @@ class S3Store:
             answer = await self._client.get_object(**_identified(source))
             written = 0
             async with answer["Body"] as body:
-                with FileIO(path, "wb") as file:
+                with _disk(source.size_bytes):
+                    file = FileIO(path, "wb")
+                with file:
                     while chunk := await _next_chunk(body):
                         # In a thread: a slow disk must not stop the loop.
-                        written += await asyncio.to_thread(_write, file, chunk)
+                        with _disk(source.size_bytes):
+                            await asyncio.to_thread(_write, file, chunk)
+                        written += len(chunk)
                         progress()
         if written != source.size_bytes:
             raise ServiceError(
@@ -162,15 +168,23 @@ async def _next_chunk(body: Any) -> bytes:
         return chunk
 
 
-def _write(file: FileIO, chunk: bytes) -> int:
+@contextmanager
+def _disk(size_bytes: int) -> "Iterator[None]":
+    """Say whose fault it is that a file which will have `size_bytes` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        message = f"a download cannot be written: {error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoomError(message, size_bytes) from error
+        raise MachineError(message) from error
+
+
+def _write(file: FileIO, chunk: bytes) -> None:
     # Unbuffered, so that a full disk is noticed here; such a write may take a part only.
     left = memoryview(chunk)
-    try:
-        while left:
-            left = left[file.write(left) :]
-    except OSError as error:
-        raise MachineError(f"a download cannot be written: {error}") from error
-    return len(chunk)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _identified(source: Source) -> dict[str, Any]:

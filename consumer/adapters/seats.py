@@ -95,10 +95,13 @@ class Seat:
     async def _ask(self, message: wire.Request, deadline_s: float) -> wire.Reply:
         child = await self._filled()
         try:
-            return await child.request(message, deadline_s)
+            reply = await child.request(message, deadline_s)
         except BaseException as error:
             await self.vacate(_reason(error))
             raise
+        if child.resident_bytes > self.program.retired_bytes:
+            await self.vacate(WORN)
+        return reply
 
     async def _filled(self) -> Child:
         if self.child is None:

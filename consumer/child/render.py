@@ -48,8 +48,7 @@ class RenderChild:
             case wire.RenderPage():
                 return self._render(request)
             case wire.CloseDocument(path=path):
-                if (document := self._documents.pop(path, None)) is not None:
-                    document.close()
+                self._close(path)
                 return wire.DocumentClosed()
             case _:
                 raise TypeError(f"a renderer cannot {request.kind}")
@@ -59,6 +58,9 @@ class RenderChild:
         document = self._open(request.path, request.format)
         image, plan = document.render(request.page_number)
         _write(image.tobytes("raw", "BGR"), Path(request.image_path))
+        if request.page_number == document.page_count:
+            # Whatever was decoded for it would be held until the document's other pages have been read.
+            self._close(request.path)
         return PageImage(
             page_number=request.page_number,
             path=request.image_path,
@@ -69,6 +71,10 @@ class RenderChild:
             downscaled=plan.downscaled,
             render_s=time.monotonic() - started,
         )
+
+    def _close(self, path: str) -> None:
+        if (document := self._documents.pop(path, None)) is not None:
+            document.close()
 
     def _open(self, path: str, file_format: Format) -> Document:
         document = self._documents.pop(path, None)

@@ -13,7 +13,7 @@ The class decides what happens to the message; nobody looks at texts::
     └── PassingError           storage, network, capacity: tried again later
         ├── ServiceError       a service answered with an error, or not at all
         ├── ChildError         a child process died, hung or spoke nonsense
-        └── MachineError       the machine's: an engine that cannot be started; no work is taken until it is over
+        └── MachineError       the machine's: an engine that cannot be started, a broken disk
             └── NoRoomError    a file does not fit on the disk
 """
 

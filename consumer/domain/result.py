@@ -4,7 +4,6 @@
 renamed or removed. All boxes are in the frame of `geometry`.
 """
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
@@ -202,60 +201,3 @@ def failed_page(page_number: int, code: Code, message: str) -> PageResult:
         page=Page(page_number=page_number, status=Status.FAILURE),
         warnings=(Warning(code=code, message=message, page_number=page_number),),
     )
-
-
-def assemble(source: Source, engine: Engine, pages: Sequence[PageResult], timing: Timing) -> ResultDocument:
-    """Put the pages of a whole document together, in page order.
-
-    A document none of whose pages could be read is a failure: with the code of its pages where they
-    agree (on more than `PAGE_UNREADABLE`), else `CORRUPT_DOCUMENT`. Raises ValueError where page numbers
-    are not 1 to n, each once.
-    """
-    pages = sorted(pages, key=lambda page: page.page.page_number)
-    if [page.page.page_number for page in pages] != list(range(1, len(pages) + 1)):
-        raise ValueError("pages are missing or doubled")
-    warnings = tuple(warning for page in pages for warning in page.warnings)
-    failed = [page for page in pages if page.page.status is Status.FAILURE]
-    error = _common_failure(failed) if len(failed) == len(pages) else None
-    status = Status.FAILURE if error else Status.PARTIAL if failed else Status.SUCCESS
-    return ResultDocument(
-        status=status,
-        source=source,
-        engine=engine,
-        page_count=len(pages),
-        pages=tuple(page.page for page in pages),
-        detections=tuple(line for page in pages for line in page.detections),
-        warnings=warnings,
-        error=error,
-        timing=timing.model_copy(
-            update={
-                "render_s": _total(p.render_s for p in pages),
-                "engine_s": _total(p.engine_s for p in pages),
-            }
-        ),
-    )
-
-
-def _common_failure(failed: Sequence[PageResult]) -> Failure:
-    warnings = [warning for page in failed for warning in page.warnings]
-    codes = {warning.code for warning in warnings}
-    # One page that is unreadable is a page's fault; that all of them are is the document's.
-    code = codes.pop() if len(codes) == 1 and Code.PAGE_UNREADABLE not in codes else Code.CORRUPT_DOCUMENT
-    message = f"no page could be read; the first: {warnings[0].message}"
-    return Failure(code=code, message=message, retryable=code.retryable)
-
-
-def failure(source: Source, engine: Engine, code: Code, message: str, timing: Timing) -> ResultDocument:
-    """Build the result of a document that could not be opened."""
-    return ResultDocument(
-        status=Status.FAILURE,
-        source=source,
-        engine=engine,
-        page_count=0,
-        error=Failure(code=code, message=message, retryable=code.retryable),
-        timing=timing,
-    )
-
-
-def _total(seconds: Iterable[float]) -> float:
-    return round(sum(seconds), 3)

@@ -15,6 +15,7 @@ class Outcome(Enum):
     DONE = auto()  #: every source it names has a current result, or needs none
     MALFORMED = auto()  #: some of it cannot be understood
     PASSING = auto()  #: something failed that may work later
+    MACHINE = auto()  #: this machine cannot do it now; another may
     BUG = auto()  #: our own code failed
     LEASE_LOST = auto()  #: the message may be in other hands
     HANDED_BACK = auto()  #: stopped before the work was done
@@ -47,7 +48,7 @@ def decide(outcome: Outcome, receive_count: int, rng: random.Random) -> Decision
             return Delete()
         case Outcome.MALFORMED | Outcome.LEASE_LOST:
             return Leave()
-        case Outcome.HANDED_BACK:
+        case Outcome.HANDED_BACK | Outcome.MACHINE:
             return RetryAfter(0)
         case Outcome.PASSING | Outcome.BUG:
             return RetryAfter(backoff_s(receive_count, rng))

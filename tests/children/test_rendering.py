@@ -15,7 +15,9 @@ from consumer.domain.formats import SNIFF_BYTES, sniff
 from consumer.domain.page import PageImage
 
 MAX_PAGE_PIXELS = 40_000
-OPTIONS = wire.RenderOptions(scale=2.0, max_page_pixels=MAX_PAGE_PIXELS, max_pages=5)
+OPTIONS = wire.RenderOptions(
+    scale=2.0, max_page_pixels=MAX_PAGE_PIXELS, max_pages=5, address_space_bytes=2**32, processor_s=60
+)
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
 

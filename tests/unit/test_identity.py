@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from consumer.domain import identity, result
+from consumer.domain.assembly import failure
 from consumer.domain.errors import Code
 from consumer.domain.identity import ResultHead, fingerprint
 
@@ -33,7 +34,7 @@ def source(etag: str = "e1", version_id: str | None = None) -> result.Source:
 def stored(version_id: str | None = None) -> tuple[result.ResultDocument, dict[str, str]]:
     engine = result.Engine(name="x", version="1", models={}, device="cpu", fingerprint=fingerprint(**FACTS))
     timing = result.Timing(queued_at=None, started_at=NOW, finished_at=NOW)
-    document = result.failure(source(version_id=version_id), engine, Code.ENCRYPTED, "", timing)
+    document = failure(source(version_id=version_id), engine, Code.ENCRYPTED, "", timing).head
     return document, identity.metadata(document)
 
 

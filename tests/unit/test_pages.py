@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.domain.assembly import PageRecord
 from consumer.domain.errors import ChildError, Code, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status
 from consumer.pages import PageScheduler, RoundRobin
 from consumer.ports import Progress
+from consumer.room import Room
 from tests.fakes import page_image
 
 _Result = TypeVar("_Result")
@@ -99,7 +102,9 @@ async def scheduling(
     recognizer: FakeRecognizer, *, batch_pages: int = 2, window_pages: int = 4
 ) -> AsyncIterator[PageScheduler]:
     """A scheduler at work; whatever hangs in the body ends at the deadline."""
-    scheduler = PageScheduler(recognizer, batch_pages=batch_pages, window_pages=window_pages)
+    scheduler = PageScheduler(
+        recognizer, Room(Path.cwd()), batch_pages=batch_pages, window_pages=window_pages
+    )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(DEADLINE_S))
         await stack.enter_async_context(scheduler.running())
@@ -114,8 +119,8 @@ def no_progress() -> None:
     pass
 
 
-def texts(pages: Sequence[PageResult]) -> list[str]:
-    return [line.text for page in pages for line in page.detections]
+def texts(pages: Sequence[PageRecord]) -> list[str]:
+    return [line["text"] for page in pages for line in json.loads(b"[%b]" % page.detections)]
 
 
 OWNERS = st.sampled_from("abcd")
@@ -174,7 +179,7 @@ async def test_pages_come_in_order_and_no_more_are_rendered_and_unread_than_the_
         read = await asyncio.gather(*work)
     for document, pages in zip(documents, read, strict=True):
         assert texts(pages) == [f"{document.name}-{number}" for number in range(1, 31)]
-        assert [page.page.page_number for page in pages] == list(range(1, 31))
+        assert [page.page_number for page in pages] == list(range(1, 31))
     assert max(document.most_files for document in documents) == window_pages
     assert max(map(len, recognizer.batches)) <= batch_pages
     assert files(tmp_path) == []
@@ -213,8 +218,8 @@ async def test_a_page_that_cannot_be_rendered_is_a_failed_one_and_the_others_sta
     document = FakeDocument(tmp_path, "torn", 9, broken=frozenset({1, 4, 5, 9}))
     async with scheduling(FakeRecognizer(), window_pages=1) as scheduler:
         pages = await scheduler.read(document, no_progress)
-    assert [page.page.page_number for page in pages] == list(range(1, 10))
-    failed = {page.page.page_number: page for page in pages if page.page.status is Status.FAILURE}
+    assert [page.page_number for page in pages] == list(range(1, 10))
+    failed = {page.page_number: page for page in pages if page.status is Status.FAILURE}
     assert set(failed) == document.broken
     assert {warning.code for page in failed.values() for warning in page.warnings} == {Code.PAGE_UNREADABLE}
     assert texts(pages) == ["torn-2", "torn-3", "torn-6", "torn-7", "torn-8"]

@@ -126,7 +126,7 @@ async def test_a_put_whose_answer_was_lost_counts_as_stored(world: PipelineWorld
 
     answer = await world.process("a.pdf")
 
-    assert answer.document is not None
+    assert answer.result is not None
     assert world.text("a.pdf") == ["one"]
     assert [call for call, _ in world.store.calls].count("put") == 1
 

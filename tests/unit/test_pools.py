@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from consumer import wire
 from consumer.adapters.children import ChildTimeoutError
+from consumer.adapters.engines import Recycling
 from consumer.adapters.recognize import EnginePool
 from consumer.adapters.render import RenderPool
 from consumer.domain.errors import ChildError, Code, DocumentError, MachineError, PageError
@@ -17,10 +19,18 @@ from consumer.domain.result import Status
 from tests.fakes import page_image
 
 PAGE = Path("page.bgr")
-READY = wire.EngineReady(name="fake", version="1", models={}, device="cpu")
+RECYCLING = Recycling(pages=1000, resident_bytes=2**30)
 CRASH = ChildError("the child process was killed by SIGSEGV")
 HANG = ChildTimeoutError("no answer in 60 s")
 RAISED = wire.Failed(code=Code.ENGINE_ERROR, message="cv2.error")
+
+
+@dataclass
+class NewChild:
+    """A child that does not wear."""
+
+    resident_bytes = 0
+    pages_read = 0
 
 
 class ScriptedSeat:
@@ -31,7 +41,7 @@ class ScriptedSeat:
         self.asked: list[list[int]] = []
         self.restarts = 0
         self.load = 0
-        self.ready = READY
+        self.child = NewChild()
 
     async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
         match message:
@@ -58,13 +68,13 @@ class ScriptedSeat:
                         return failed
         return None
 
-    async def vacate(self) -> None:
+    async def vacate(self, reason: str) -> None:
         self.restarts += 1
 
 
 async def read(seat: ScriptedSeat, numbers: Sequence[int]) -> list[str]:
     """Read pages in one batch; per page, the code of its failure or `ok`."""
-    pool = EnginePool([seat])  # type: ignore[list-item]
+    pool = EnginePool([seat], RECYCLING)  # type: ignore[list-item]
     results = await pool.read([page_image(number, PAGE) for number in numbers], lambda: None)
     assert [result.page.page_number for result in results] == list(numbers)
     return [result.warnings[0].code if result.page.status is Status.FAILURE else "ok" for result in results]
@@ -100,7 +110,7 @@ async def test_an_engine_that_cannot_be_started_is_no_fault_of_the_page() -> Non
 
 async def test_an_engine_gives_its_place_back_whatever_happened() -> None:
     seat = ScriptedSeat({1: [MachineError("no")]})
-    pool = EnginePool([seat])  # type: ignore[list-item]
+    pool = EnginePool([seat], RECYCLING)  # type: ignore[list-item]
     with pytest.raises(MachineError):
         await pool.read([page_image(1, PAGE)], lambda: None)
 

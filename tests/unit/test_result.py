@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from consumer.domain import result
+from consumer.domain.assembly import PageRecord, StoredResult, assemble, failure
 from consumer.domain.errors import Code
-from consumer.domain.result import Detection, Page, PageResult, ResultDocument, Status, assemble, failed_page
+from consumer.domain.result import Detection, Page, PageResult, ResultDocument, Status, failed_page
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 SOURCE = result.Source(
@@ -38,8 +39,16 @@ def crash(number: int, code: Code = Code.ENGINE_CRASH) -> PageResult:
     return failed_page(number, code, "why")
 
 
+def stored(result: StoredResult) -> ResultDocument:
+    """Read what is stored; its head says the same of the whole."""
+    document = ResultDocument.model_validate_json(result.body)
+    assert result.lines == len(document.detections)
+    assert document.model_copy(update={"pages": (), "detections": ()}) == result.head
+    return document
+
+
 def assembled(*pages: PageResult) -> ResultDocument:
-    return assemble(SOURCE, ENGINE, pages, TIMING)
+    return stored(assemble(SOURCE, ENGINE, [PageRecord.of(page) for page in pages], TIMING))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_the_seconds_of_all_pages_are_summed() -> None:
 
 @pytest.mark.parametrize("code", Code)
 def test_a_document_that_cannot_be_opened_fails_with_its_code_and_no_pages(code: Code) -> None:
-    document = result.failure(SOURCE, ENGINE, code, "why", TIMING)
+    document = stored(failure(SOURCE, ENGINE, code, "why", TIMING))
     assert (document.status, document.page_count, document.pages, document.detections) == (
         Status.FAILURE,
         0,
@@ -115,7 +124,7 @@ def test_a_document_that_cannot_be_opened_fails_with_its_code_and_no_pages(code:
 def test_a_document_written_as_json_is_read_back_the_same(texts: list[str], message: str, code: Code) -> None:
     for document in (
         assembled(read_page(1, *texts), failed_page(2, code, message)),
-        result.failure(SOURCE, ENGINE, code, message, TIMING),
+        stored(failure(SOURCE, ENGINE, code, message, TIMING)),
     ):
         assert ResultDocument.model_validate_json(document.model_dump_json()) == document
 

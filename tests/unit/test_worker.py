@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.domain.errors import ServiceError
+from consumer.domain.errors import MachineError, ServiceError
+from consumer.gate import Gate
 from consumer.worker import Worker
 from tests.fakes import FakeClock, FakeLeases, MemoryQueue, World, memory_world
 
@@ -32,17 +33,25 @@ class WorkerWorld:
         self.queue = MemoryQueue()
         self.leases = FakeLeases()
         self.stop = asyncio.Event()
+        #: What is wrong with the machine.
+        self.problem: MachineError | None = None
+
+    async def _check(self) -> None:
+        if self.problem is not None:
+            raise self.problem
 
     @asynccontextmanager
     async def worker(self, slots: int = 2, drain_s: float = 10) -> AsyncIterator[None]:
         """A worker that is stopped, and has drained, when the context ends."""
+        clock = FakeClock()
         worker = Worker(
             self.queue,
             self.leases,
             self._pipeline,
+            Gate([self._check], clock),
             slots=slots,
             drain_s=drain_s,
-            clock=FakeClock(),
+            clock=clock,
             rng=random.Random(1),
         )
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:

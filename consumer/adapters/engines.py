@@ -1,0 +1,139 @@
+"""The seats of engines: which is free, which gets a fresh child, and whether there is any that works."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from consumer.adapters.seats import Seat, seated
+from consumer.domain.errors import MachineError, SettingsError
+
+#: Pause after a start that failed, doubled with every further one.
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recycling:
+    """An engine is replaced after it has read `pages` pages, or before it holds `resident_bytes`."""
+
+    pages: int
+    resident_bytes: int
+
+    @property
+    def worn_bytes(self) -> int:
+        """An engine that holds more gets a successor, and works on, growing, while that warms up."""
+        return int(0.75 * self.resident_bytes)
+
+    @property
+    def retired_bytes(self) -> int:
+        """One that holds more gets no other batch, since that may be what is too much."""
+        return int(0.9 * self.resident_bytes)
+
+    @property
+    def killed_bytes(self) -> int:
+        """One that holds more amid a batch is killed: it does not grow by wear."""
+        return int(1.5 * self.resident_bytes)
+
+
+class EngineSeats:
+    """Lends seats with running engines, and replaces those that are worn or dead behind everybody's back.
+
+    One replacement is started at a time: all engines wear at the same pace, and twice as many might not fit.
+    """
+
+    def __init__(self, seats: Sequence[Seat], recycling: Recycling) -> None:
+        self._seats = seats
+        self._recycling = recycling
+        self._free = list(seats)
+        self._lent: set[Seat] = set()
+        self._more = asyncio.Event()
+        #: Seats that get another child, and the tasks that see to it.
+        self._renewals: dict[Seat, asyncio.Task[None]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        #: Why no engine works, while none does.
+        self._broken: MachineError | None = None
+        self._group = asyncio.TaskGroup()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start all engines, and replace them as long as the context lasts; raises MachineError."""
+        async with seated(self._seats), self._group:
+            self._check_limit()
+            yield
+            for renewal in self._renewals.values():
+                renewal.cancel()
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[Seat]:
+        """Wait for a seat and have it alone; raises MachineError where no engine can be started."""
+        while not self._free:
+            self.check()
+            self._more.clear()
+            await self._more.wait()
+        seat = self._free.pop(0)
+        self._lent.add(seat)
+        try:
+            yield seat
+        except MachineError as error:
+            self._note(error)
+            raise
+        finally:
+            self._lent.discard(seat)
+            self._take_back(seat)
+
+    def check(self) -> None:
+        """Raise MachineError where no engine works and none can be started."""
+        if self._broken is not None:
+            raise self._broken
+
+    def _check_limit(self) -> None:
+        """Raise SettingsError where engines are worn as soon as they are ready."""
+        holds = max(seat.child.resident_bytes for seat in self._seats if seat.child)
+        if holds > self._recycling.worn_bytes:
+            raise SettingsError(
+                f"BUCKET_OCR_RECYCLE_RSS_BYTES ({self._recycling.resident_bytes}) is too low: an engine that "
+                f"has read nothing yet holds {holds} bytes"
+            )
+
+    def _take_back(self, seat: Seat) -> None:
+        if self._is_worn(seat) and seat not in self._renewals:
+            self._renewals[seat] = self._group.create_task(self._renew(seat), name="replace an engine")
+        # An engine that is gone is missed; one that is only worn works until the other is ready.
+        if seat.child is not None:
+            self._offer(seat)
+
+    def _offer(self, seat: Seat) -> None:
+        if seat not in self._lent and seat not in self._free:
+            self._free.append(seat)
+            self._more.set()
+
+    def _note(self, error: MachineError) -> None:
+        if all(seat.child is None for seat in self._seats):
+            self._broken = error
+            self._more.set()
+
+    def _is_worn(self, seat: Seat) -> bool:
+        if (child := seat.child) is None:
+            return True
+        limits = self._recycling
+        return child.pages_read >= limits.pages or child.resident_bytes > limits.worn_bytes
+
+    async def _renew(self, seat: Seat) -> None:
+        """Give the seat a fresh child, however long that takes."""
+        pause_s = _PAUSE_S
+        while self._is_worn(seat):
+            try:
+                async with self._one_at_a_time:
+                    await seat.renew()
+            except MachineError as error:
+                log.warning("engine.not_started", error=str(error), next_try_s=pause_s)
+                self._note(error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        del self._renewals[seat]
+        self._broken = None
+        self._offer(seat)

@@ -1,0 +1,62 @@
+"""Whether this machine may take work: not while its disk is full or no engine can be started.
+
+What is broken is looked for before a message is received, since every receipt counts: a queue gives a
+message up after a few.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from consumer.domain.errors import MachineError
+from consumer.ports import Clock
+
+#: Time between a failure of the machine and the next message; doubled while messages go on to fail though
+#: nothing is found to be broken.
+_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0
+
+log = structlog.get_logger(__name__)
+
+
+class Gate:
+    """Open while the machine is well. `checks` raise MachineError while it is not."""
+
+    def __init__(self, checks: Sequence[Callable[[], Awaitable[None]]], clock: Clock) -> None:
+        self._checks = checks
+        self._clock = clock
+        self._pause_s = _PAUSE_S
+        self._closed_until_s = 0.0
+        self.problem: str | None = None
+
+    async def is_open(self) -> bool:
+        """Look at the machine; what changes is logged."""
+        if self._clock.monotonic() < self._closed_until_s:
+            return False
+        try:
+            for check in self._checks:
+                await check()
+        except MachineError as error:
+            self._say(str(error))
+        else:
+            self._say(None)
+        return self.problem is None
+
+    def machine_failed(self, error: MachineError) -> None:
+        """Close for a while: the work on a message failed for reasons of the machine."""
+        now = self._clock.monotonic()
+        # Messages in work at the same time fail for the same reason, and count once.
+        if now >= self._closed_until_s:
+            self._closed_until_s = now + self._pause_s
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._say(str(error))
+
+    def machine_worked(self) -> None:
+        """Forget earlier failures: a document has been read."""
+        self._pause_s = _PAUSE_S
+
+    def _say(self, problem: str | None) -> None:
+        if problem is not None and self.problem is None:
+            log.error("machine.unhealthy", error=problem)
+        elif problem is None and self.problem is not None:
+            log.info("machine.healthy")
+        self.problem = problem
