@@ -56,7 +56,7 @@ class Gate:
 
     def _say(self, problem: str | None) -> None:
         if problem is not None and self.problem is None:
-            log.error("machine.unhealthy", error=problem)
+            log.warning("machine.unhealthy", error=problem)
         elif problem is None and self.problem is not None:
             log.info("machine.healthy")
         self.problem = problem

@@ -162,6 +162,26 @@ Reply = (
     EngineReady | RendererReady | DocumentOpened | DocumentClosed | PageImage | PagesRead | Failed | Broken
 )
 
+
+def answers(request: Request, reply: Reply) -> bool:
+    """Whether this can be the reply to this request.
+
+    A renderer that a hostile file has taken over must not choose which file is read and deleted.
+    """
+    match request, reply:
+        case (
+            (_, Failed() | Broken())
+            | (OpenDocument(), DocumentOpened())
+            | (CloseDocument(), DocumentClosed())
+        ):
+            return True
+        case RenderPage(page_number=number, image_path=path), PageImage():
+            return (reply.page_number, reply.path) == (number, path)
+        case ReadPages(images=images), PagesRead(pages=pages):
+            return len(pages) == len(images)
+    return False
+
+
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 _REPLIES: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 

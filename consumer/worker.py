@@ -76,9 +76,10 @@ class Worker:
                 message = await self._receive(stop)
                 if message is None:
                     self._slots.release()
-                elif stop.is_set():
-                    # It came with the last poll, and no work was begun on it.
+                elif stop.is_set() or self._gate.problem is not None:
+                    # It came with a poll that had begun before, and no work was begun on it.
                     await self._settle(message, Outcome.HANDED_BACK, {})
+                    self._slots.release()
                 else:
                     group.create_task(self._answer(group, message), name=f"message {message.message_id}")
             await self._drain()

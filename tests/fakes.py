@@ -160,12 +160,13 @@ class TextDocument:
 
 
 class TextRecognizer:
-    """Reads what `TextRenderer` rendered. `gate`: nothing is read while it is closed."""
+    """Reads what `TextRenderer` rendered, or fails. `gate`: nothing is read while it is closed."""
 
     concurrency = 1
 
     def __init__(self) -> None:
         self.pages_read = 0
+        self.failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.reading = asyncio.Event()
@@ -173,6 +174,8 @@ class TextRecognizer:
     async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
         self.reading.set()
         await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
         self.pages_read += len(images)
         return [_page_result(image, Path(image.path).read_text()) for image in images]
 
@@ -192,6 +195,7 @@ class MemoryQueue:
     def __init__(self) -> None:
         self.waiting: asyncio.Queue[Message] = asyncio.Queue()
         self.asked = asyncio.Event()
+        self.poll_s = 0.05
         self.received = 0
         self.deleted: list[str] = []
         self.returned: dict[str, int] = {}
@@ -206,7 +210,7 @@ class MemoryQueue:
     async def receive(self) -> Message | None:
         self.asked.set()
         try:
-            async with asyncio.timeout(0.05):
+            async with asyncio.timeout(self.poll_s):
                 message = await self.waiting.get()
         except TimeoutError:
             return None

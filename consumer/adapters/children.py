@@ -104,6 +104,11 @@ class Child:
         return self._process.pid
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended, as far as is known."""
+        return self._process.returncode is None
+
+    @property
     def resident_bytes(self) -> int:
         """Memory that the process holds; 0 once it has ended."""
         return machine.resident_bytes(self.pid)
@@ -121,7 +126,9 @@ class Child:
                 while not (await asyncio.wait([exchange], timeout=_LOOK_S))[0]:
                     if (resident := self.resident_bytes) > self._program.killed_bytes:
                         raise ChildError(f"the child process took {resident >> 20} MiB of memory")
-            return exchange.result()
+            if wire.answers(message, reply := exchange.result()):
+                return reply
+            raise ChildError(f"the child process answered {message.kind} with something else")
         except TimeoutError as error:
             raise ChildTimeoutError(f"{self._program.name}: no answer in {deadline_s:g} s") from error
         finally:

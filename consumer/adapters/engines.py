@@ -71,7 +71,8 @@ class EngineSeats:
     async def lent(self) -> AsyncIterator[Seat]:
         """Wait for a seat and have it alone; raises MachineError where no engine can be started."""
         while not self._free:
-            self.check()
+            if self._broken is not None:
+                raise self._broken
             self._more.clear()
             await self._more.wait()
         seat = self._free.pop(0)
@@ -86,9 +87,16 @@ class EngineSeats:
             self._take_back(seat)
 
     def check(self) -> None:
-        """Raise MachineError where no engine works and none can be started."""
-        if self._broken is not None:
-            raise self._broken
+        """Have engines replaced that have died meanwhile; raise MachineError where none is running."""
+        for seat in [seat for seat in self._free if not seat.is_filled]:
+            self._free.remove(seat)
+            self._take_back(seat)
+        if not (self._lent or self._any_runs):
+            raise self._broken or MachineError("no engine is running: one is being started")
+
+    @property
+    def _any_runs(self) -> bool:
+        return any(seat.is_filled for seat in self._seats)
 
     def _check_limit(self) -> None:
         """Raise SettingsError where engines are worn as soon as they are ready."""
@@ -103,7 +111,7 @@ class EngineSeats:
         if self._is_worn(seat) and seat not in self._renewals:
             self._renewals[seat] = self._group.create_task(self._renew(seat), name="replace an engine")
         # An engine that is gone is missed; one that is only worn works until the other is ready.
-        if seat.child is not None:
+        if seat.is_filled:
             self._offer(seat)
 
     def _offer(self, seat: Seat) -> None:
@@ -112,14 +120,14 @@ class EngineSeats:
             self._more.set()
 
     def _note(self, error: MachineError) -> None:
-        if all(seat.child is None for seat in self._seats):
+        if not self._any_runs:
             self._broken = error
             self._more.set()
 
     def _is_worn(self, seat: Seat) -> bool:
-        if (child := seat.child) is None:
+        child, limits = seat.child, self._recycling
+        if child is None or not child.is_alive:
             return True
-        limits = self._recycling
         return child.pages_read >= limits.pages or child.resident_bytes > limits.worn_bytes
 
     async def _renew(self, seat: Seat) -> None:

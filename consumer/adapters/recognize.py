@@ -113,7 +113,7 @@ class EnginePool:
             reply = await seat.request(wire.ReadPages(images=tuple(images)), deadline_s)
         engine_s = time.monotonic() - started
         match reply:
-            case wire.PagesRead(pages=texts) if len(texts) == len(images):
+            case wire.PagesRead(pages=texts):
                 if seat.child is not None:
                     seat.child.pages_read += len(images)
                 self._pages += len(images)
@@ -122,8 +122,7 @@ class EnginePool:
             case wire.Failed(message=message):
                 raise _EngineError(message)
             case _:
-                await seat.vacate("crash")
-                raise ChildError("the engine did not answer with the pages it was given")
+                raise ChildError(f"an engine answered with {reply.kind}")
 
     async def _report(self) -> None:
         """Log, from time to time, how busy the engines were since the last time, if they were at all."""

@@ -103,14 +103,10 @@ class Document:
             image_path=str(image_path),
         )
         try:
-            image = _image(await self._pool.request(self._seat, request))
-            # A renderer taken over by a hostile file must not choose which file is read and deleted.
-            if (image.path, image.page_number) != (request.image_path, page_number):
-                raise PageError(Code.RENDER_CRASH, "the renderer answered for another page")  # noqa: TRY301
+            return _image(await self._pool.request(self._seat, request))
         except BaseException:
             image_path.unlink(missing_ok=True)
             raise
-        return image
 
 
 def _image(reply: wire.Reply) -> PageImage:

@@ -37,6 +37,11 @@ class Seat:
         self.lost: Counter[str] = Counter()
         self._turn = asyncio.Lock()
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether a child is running."""
+        return self.child is not None and self.child.is_alive
+
     async def fill(self) -> None:
         """Start a child now, if there is none, rather than at the first request; raises MachineError."""
         async with self._turn:
@@ -104,6 +109,8 @@ class Seat:
         return reply
 
     async def _filled(self) -> Child:
+        if self.child is not None and not self.child.is_alive:
+            await self.vacate("killed")
         if self.child is None:
             self.child = await _started(self.program)
         return self.child

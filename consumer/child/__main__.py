@@ -20,6 +20,7 @@ def main() -> None:
             from consumer.child.render import RenderChild
 
             how = wire.RenderOptions.model_validate_json(options)
+            serve.silence_libraries()
             serve.limit_address_space(how.address_space_bytes)
             serve.serve(int(descriptor), lambda: RenderChild(how), processor_s=how.processor_s)
         case "rapidocr":

@@ -28,8 +28,8 @@ class Pdf:
 
     def __init__(self, path: str, file_format: Format, options: wire.RenderOptions) -> None:
         self._options = options
-        # The library names the file, which is ours; the reader of the result knows it by another name.
-        with _complaints(lambda reason: corrupt(f"the PDF cannot be opened: {reason.replace(path, '')}")):
+        # All the library says is the file's name, which is ours: readers of the result know another.
+        with _complaints(lambda _: corrupt("the PDF is damaged and cannot be opened: upload it again")):
             self._document = pymupdf.open(path, filetype=file_format.name)
         try:
             self.page_count = self._count_pages()

@@ -25,6 +25,9 @@ _MAX_ASPECT: Final = 8
 #: A crop this many times as high as wide is turned by RapidOCR before it is read (get_rotate_crop_image).
 _UPRIGHT_ASPECT: Final = 1.5
 
+#: Height of the classifier's input (its `cls_image_shape`).
+_CLASSIFIED_HEIGHT_PX: Final = 48
+
 _Image = npt.NDArray[np.uint8]
 
 
@@ -132,11 +135,20 @@ class RapidChild:
         The classifier is right about a page, but on single lines it is wrong with any certainty: it
         makes 886 of an upright 988. So the lines vote, each by its length.
         """
-        _, oriented = self._ocr.cls_and_rotate(crops)
+        _, oriented = self._ocr.cls_and_rotate([_line_high(crop) for crop in crops])
         votes = {True: 0.0, False: 0.0}
         for crop, side, (label, certainty) in zip(crops, sideways, oriented.cls_res, strict=True):
             votes[side] += crop.shape[1] * (certainty - 0.5) * (1 if label == "180" else -1)
         return [votes[side] > 0 for side in sideways]
+
+
+def _line_high(crop: _Image) -> _Image:
+    """The crop no higher than the classifier sees it, averaged: it drops strokes when it shrinks itself."""
+    height, width = crop.shape[:2]
+    if height <= _CLASSIFIED_HEIGHT_PX:
+        return crop
+    size = (max(1, round(width * _CLASSIFIED_HEIGHT_PX / height)), _CLASSIFIED_HEIGHT_PX)
+    return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _is_sideways(box: npt.NDArray[np.float32]) -> bool:

@@ -95,6 +95,16 @@ def _limit_processor_time(processor_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limit_s, resource.RLIM_INFINITY))
 
 
+def silence_libraries() -> None:
+    """Drop what C libraries print: a hostile file can make them fill the operator's log. Python is heard."""
+    heard = os.dup(2)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(silence, descriptor)
+    os.close(silence)
+    sys.stdout = sys.stderr = os.fdopen(heard, "w", buffering=1, errors="backslashreplace")
+
+
 def limit_address_space(size_bytes: int) -> None:
     """Let a decompression bomb end this process, and not the machine."""
     resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))

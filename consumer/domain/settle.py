@@ -9,6 +9,11 @@ BACKOFF_BASE_S: Final = 5.0
 BACKOFF_CAP_S: Final = 900.0
 
 
+#: A message that this machine cannot work on is for another one. This one may have asked for messages before
+#: it knew, and would be given the same again.
+MACHINE_DELAY_S: Final = 10
+
+
 class Outcome(Enum):
     """How the work on a message ended."""
 
@@ -48,8 +53,10 @@ def decide(outcome: Outcome, receive_count: int, rng: random.Random) -> Decision
             return Delete()
         case Outcome.MALFORMED | Outcome.LEASE_LOST:
             return Leave()
-        case Outcome.HANDED_BACK | Outcome.MACHINE:
+        case Outcome.HANDED_BACK:
             return RetryAfter(0)
+        case Outcome.MACHINE:
+            return RetryAfter(MACHINE_DELAY_S)
         case Outcome.PASSING | Outcome.BUG:
             return RetryAfter(backoff_s(receive_count, rng))
 

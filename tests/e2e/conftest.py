@@ -1,14 +1,14 @@
 """One stack with a running consumer for the tests that only upload and look; the others get their own."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 from local_cloud import LocalCloud
 
-from tests.e2e.stack import Consumer, Stack
+from tests.e2e.stack import RUN, Consumer, Stack
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ class Start(Protocol):
     """Starts a consumer of the test's own on a stack, with these settings, in a folder of this name."""
 
     def __call__(
-        self, stack: Stack, folder: str = "consumer", /, *python: str, **settings: object
+        self, stack: Stack, folder: str = "consumer", program: Sequence[str] = RUN, /, **settings: object
     ) -> Consumer: ...
 
 
@@ -49,9 +49,11 @@ class Start(Protocol):
 def start(tmp_path: Path) -> Iterator[Start]:
     with contextlib.ExitStack() as consumers:
 
-        def started(stack: Stack, folder: str = "consumer", /, *python: str, **settings: object) -> Consumer:
+        def started(
+            stack: Stack, folder: str = "consumer", program: Sequence[str] = RUN, /, **settings: object
+        ) -> Consumer:
             # One engine process starts faster and is enough for one document.
             settings = {"ENGINE_WORKERS": 1} | settings
-            return consumers.enter_context(Consumer(stack, tmp_path / folder, *python, **settings))
+            return consumers.enter_context(Consumer(stack, tmp_path / folder, program, **settings))
 
         yield started

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 _T = TypeVar("_T")
+
+#: The consumer, and the consumer with another engine, whose program and arguments follow.
+RUN = ("-m", "consumer", "run")
+SCRIPTED = (str(Path(__file__).with_name("scripted.py")),)
 
 READY_S = 120.0
 RESULT_S = 60.0
@@ -131,19 +135,20 @@ class Stack:
 class Consumer:
     """`bucket-ocr run` in a process of its own; a context manager that kills it with all its children.
 
-    It runs in `folder`, so that a `.env` of the developer is not read, and works in `work_dir` in it.
+    `program`: what the interpreter is asked to run. It runs in `folder`, so that a `.env` of the developer
+    is not read, and works in `work_dir` in it.
     """
 
-    def __init__(self, stack: Stack, folder: Path, *python: str, **settings: object) -> None:
+    def __init__(self, stack: Stack, folder: Path, program: Sequence[str] = RUN, **settings: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.work_dir = folder / "work"
         self.work_dir.mkdir(exist_ok=True)
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [*_MORTAL, sys.executable, *python, "-m", "consumer", "run"],
+                [*_MORTAL, sys.executable, *program],
                 cwd=folder,
-                env=stack.environment(WORK_DIR=self.work_dir, LOG_FORMAT="json", **settings),
+                env=stack.environment(**{"WORK_DIR": self.work_dir, "LOG_FORMAT": "json"} | settings),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

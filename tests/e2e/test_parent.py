@@ -4,7 +4,7 @@ import re
 
 from tests.e2e import documents
 from tests.e2e.conftest import Start
-from tests.e2e.stack import Stack
+from tests.e2e.stack import RUN, Stack
 
 HEAVY = {"pymupdf", "fitz", "cv2", "numpy", "PIL", "onnxruntime", "openvino", "paddle", "rapidocr"}
 
@@ -12,7 +12,7 @@ HEAVY = {"pymupdf", "fitz", "cv2", "numpy", "PIL", "onnxruntime", "openvino", "p
 def test_a_parent_whose_children_have_read_a_document_has_imported_nothing_heavy(
     lone_stack: Stack, start: Start
 ) -> None:
-    consumer = start(lone_stack, "consumer", "-X", "importtime").wait_ready()
+    consumer = start(lone_stack, "consumer", ("-X", "importtime", *RUN)).wait_ready()
     lone_stack.put("light.pdf", documents.pdf("LIGHT"))
     assert documents.text(lone_stack.result("light.pdf")) == "LIGHT"
     assert consumer.stop() == 0

@@ -31,6 +31,7 @@ class NewChild:
 
     resident_bytes = 0
     pages_read = 0
+    is_alive = True
 
 
 class ScriptedSeat:
@@ -42,6 +43,7 @@ class ScriptedSeat:
         self.restarts = 0
         self.load = 0
         self.child = NewChild()
+        self.is_filled = True
 
     async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
         match message:
@@ -152,13 +154,3 @@ async def test_what_cannot_be_rendered_fails_with_its_code_and_leaves_no_file(
 async def test_a_machine_that_cannot_render_is_no_fault_of_the_document(tmp_path: Path) -> None:
     with pytest.raises(MachineError):
         await render(ScriptedSeat({1: [MachineError("disk full")]}), tmp_path)
-
-
-async def test_a_renderer_cannot_choose_which_file_is_read_and_deleted(tmp_path: Path) -> None:
-    class Liar(ScriptedSeat):
-        async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
-            reply = await super().request(message, deadline_s)
-            return reply.model_copy(update={"path": "/etc/passwd"}) if isinstance(reply, PageImage) else reply
-
-    with pytest.raises(PageError):
-        await render(Liar(), tmp_path)

@@ -37,6 +37,8 @@ def test_a_queue_is_all_that_must_be_set() -> None:
         "max_file_bytes": 1024**3,
         "max_pages": 20_000,
         "max_page_pixels": 40_000_000,
+        "recycle_pages": 2000,
+        "recycle_rss_bytes": None,
         "work_dir": None,
         "log_format": "auto",
         "log_level": "info",

@@ -23,7 +23,7 @@ DECISIONS: dict[Outcome, Decision | type[RetryAfter]] = {
     Outcome.MALFORMED: Leave(),
     Outcome.LEASE_LOST: Leave(),
     Outcome.HANDED_BACK: RetryAfter(0),
-    Outcome.MACHINE: RetryAfter(0),
+    Outcome.MACHINE: RetryAfter(10),
     Outcome.PASSING: RetryAfter,
     Outcome.BUG: RetryAfter,
 }

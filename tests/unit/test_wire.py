@@ -1,6 +1,7 @@
 """What crosses between the consumer and its children arrives as it was sent, or not at all."""
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from consumer import wire
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
+from tests.fakes import page_image
 
 IMAGE = PageImage(
     page_number=3,
@@ -125,3 +127,23 @@ def test_a_request_cut_short_means_that_the_parent_has_gone() -> None:
 
 def test_a_librarys_complaint_that_is_not_unicode_still_crosses() -> None:
     body(wire.Failed(code=Code.ENGINE_ERROR, message="cannot read \udcff.bgr"))
+
+
+def test_a_renderer_cannot_choose_which_file_is_read_and_deleted() -> None:
+    asked = wire.RenderPage(path="a.pdf", format=Format.PDF, page_number=2, image_path="/work/2.bgr")
+    right = page_image(2, Path("/work/2.bgr"))
+
+    assert wire.answers(asked, right)
+    assert not wire.answers(asked, right.model_copy(update={"path": "/etc/passwd"}))
+    assert not wire.answers(asked, right.model_copy(update={"page_number": 3}))
+
+
+def test_only_what_was_asked_for_is_an_answer_or_that_it_cannot_be_had() -> None:
+    asked = wire.ReadPages(images=(page_image(1, Path("a")),))
+    text = wire.PageText(lines=())
+
+    assert wire.answers(asked, wire.PagesRead(pages=(text,)))
+    assert wire.answers(asked, wire.Failed(code=Code.ENGINE_ERROR, message=""))
+    assert wire.answers(asked, wire.Broken(message=""))
+    assert not wire.answers(asked, wire.PagesRead(pages=(text, text)))
+    assert not wire.answers(asked, wire.DocumentClosed())

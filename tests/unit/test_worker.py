@@ -35,8 +35,10 @@ class WorkerWorld:
         self.stop = asyncio.Event()
         #: What is wrong with the machine.
         self.problem: MachineError | None = None
+        self.looked = asyncio.Event()
 
     async def _check(self) -> None:
+        self.looked.set()
         if self.problem is not None:
             raise self.problem
 
@@ -210,3 +212,46 @@ async def until(holds: Callable[[], object], deadline_s: float = 10) -> None:
     async with asyncio.timeout(deadline_s):
         while not holds():
             await asyncio.sleep(0)
+
+
+async def test_a_machine_that_is_not_well_receives_nothing_until_it_is(world: WorkerWorld) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.problem = MachineError("the disk is full")
+    world.queue.put("1", request("a.pdf"))
+    async with world.worker():
+        await world.looked.wait()
+        assert world.queue.received == 0
+        world.problem = None
+        await world.queue.until(lambda: world.queue.deleted == ["1"])
+
+
+async def test_a_machine_that_fails_gives_the_message_to_others(world: WorkerWorld) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.recognizer.failure = MachineError("the disk is full")
+    world.queue.put("1", request("a.pdf"))
+    async with world.worker():
+        await world.queue.until(lambda: world.queue.returned == {"1": 10})
+
+
+async def test_a_message_that_comes_with_a_poll_during_which_the_machine_failed_is_not_begun(
+    world: WorkerWorld,
+) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.recognizer.failure = MachineError("the disk is full")
+    world.recognizer.gate.clear()
+    world.queue.put("1", request("a.pdf"))
+    world.queue.poll_s = 5
+    async with world.worker(slots=2):
+        await world.recognizer.reading.wait()
+        world.queue.asked.clear()
+        await world.queue.asked.wait()
+        world.recognizer.gate.set()
+        await world.queue.until(lambda: "1" in world.queue.returned)
+        world.queue.put("2", request("a.pdf"))
+        await world.queue.until(lambda: world.queue.returned.get("2") == 0)
+        # Both slots are free again.
+        world.recognizer.failure = None
+        world.queue.poll_s = 0.05
+        for number in ("3", "4"):
+            world.queue.put(number, request("a.pdf"))
+            await world.queue.until(lambda number=number: number in world.queue.deleted)  # type: ignore[misc]

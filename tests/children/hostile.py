@@ -1,0 +1,184 @@
+"""Child programs that misbehave as they are told: `python hostile.py engine|renderer HOW FD OPTIONS`.
+
+The engine reads of a page the colour in its middle, as `#rrggbb`; it misbehaves on red pages. The
+renderer is the real one; it misbehaves on page 2 of files that contain the word `hostile`. `HOW` may name
+a file that exists once the program may start.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from consumer import wire
+from consumer.child import serve
+from consumer.domain.page import PageImage
+
+HOSTILE = "#ff0000"
+HOSTILE_WORD = b"hostile"
+LEAK_BYTES = 20_000_000
+
+_leaked: list[bytearray] = []
+
+
+def die_of_a_segmentation_fault() -> None:
+    ctypes.string_at(0)
+
+
+def exit_with_0() -> None:
+    os._exit(0)
+
+
+def be_killed_from_outside() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang_politely() -> None:
+    time.sleep(3600)
+
+
+def hang_holding_the_interpreter_lock() -> None:
+    # Unlike CDLL, PyDLL does not give the lock back while the C function runs.
+    ctypes.PyDLL(None).sleep(3600)
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def be_stopped() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def eat_memory() -> None:
+    while True:
+        # Filled, since untouched memory costs nothing; in pieces, so that it takes a while.
+        _leaked.append(bytearray(b"x") * LEAK_BYTES)
+        time.sleep(0.01)
+
+
+def leak() -> None:
+    _leaked.append(bytearray(b"x") * LEAK_BYTES)
+
+
+def print_to_stdout() -> None:
+    sys.stdout.write('{"event": "not a log line"}\n')
+    sys.stdout.flush()
+    os.write(1, b"\x00\x00\x00\x02{}")
+
+
+def send_a_broken_frame() -> None:
+    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(b"\xff\xff\xff\xff nonsense")
+
+
+def send_what_is_no_reply() -> None:
+    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(b"\x00\x00\x00\x02{}")
+
+
+def answer_for_nobody() -> None:
+    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(wire.frame(wire.PagesRead(pages=())))
+
+
+def raise_an_error() -> None:
+    raise ValueError("could not broadcast")
+
+
+def behave() -> None:
+    pass
+
+
+WAYS: dict[str, Callable[[], None]] = {
+    way.__name__: way
+    for way in (
+        die_of_a_segmentation_fault,
+        os.abort,
+        exit_with_0,
+        be_killed_from_outside,
+        hang_politely,
+        hang_holding_the_interpreter_lock,
+        spin,
+        be_stopped,
+        eat_memory,
+        leak,
+        print_to_stdout,
+        send_a_broken_frame,
+        send_what_is_no_reply,
+        answer_for_nobody,
+        raise_an_error,
+        behave,
+    )
+}
+
+
+class ColourReader:
+    """The engine."""
+
+    def __init__(self, misbehave: Callable[[], None]) -> None:
+        self._misbehave = misbehave
+
+    def ready(self) -> wire.Reply:
+        return wire.EngineReady(name="colours", version="1", models={}, device="cpu")
+
+    def handle(self, request: wire.Request) -> wire.Reply:
+        assert isinstance(request, wire.ReadPages)
+        return wire.PagesRead(pages=tuple(map(self._read, request.images)))
+
+    def _read(self, image: PageImage) -> wire.PageText:
+        middle = 3 * (image.height_px // 2 * image.width_px + image.width_px // 2)
+        with Path(image.path).open("rb") as file:
+            file.seek(middle)
+            blue, green, red = file.read(3)
+        colour = f"#{red:02x}{green:02x}{blue:02x}"
+        if colour == HOSTILE:
+            self._misbehave()
+        box = ((0, 0), (image.width_px, 0), (image.width_px, image.height_px), (0, image.height_px))
+        return wire.PageText(lines=(wire.Line(text=colour, box=box, confidence=1.0),), markdown=colour)
+
+
+class HostileRenderer:
+    """The real renderer, until it meets a hostile page."""
+
+    def __init__(self, options: wire.RenderOptions, misbehave: Callable[[], None]) -> None:
+        # An engine needs none of it, and it takes more than a second.
+        from consumer.child.render import RenderChild
+
+        self._child = RenderChild(options)
+        self._misbehave = misbehave
+
+    def ready(self) -> wire.Reply:
+        return self._child.ready()
+
+    def handle(self, request: wire.Request) -> wire.Reply:
+        match request:
+            case wire.RenderPage(path=path, page_number=2) if HOSTILE_WORD in Path(path).read_bytes():
+                self._misbehave()
+        return self._child.handle(request)
+
+
+def main() -> None:
+    serve.settle_in()
+    role, how, descriptor, options = sys.argv[1:]
+    if "/" in how and not Path(how).exists():
+        sys.exit(f"{how} is not there")
+    if how == "never_get_ready":
+        hang_politely()
+    misbehave = WAYS.get(how, behave)
+    if role == "engine":
+        serve.serve(int(descriptor), lambda: ColourReader(misbehave))
+    else:
+        how_to_render = wire.RenderOptions.model_validate_json(options)
+        serve.limit_address_space(how_to_render.address_space_bytes)
+        serve.serve(
+            int(descriptor),
+            lambda: HostileRenderer(how_to_render, misbehave),
+            processor_s=how_to_render.processor_s,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""Whatever a child does, it costs the page it did it on, and nothing else: real processes, real signals."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pymupdf
+import pytest
+
+from consumer import wire
+from consumer.adapters.children import Program
+from consumer.adapters.engines import Recycling
+from consumer.adapters.recognize import EnginePool
+from consumer.adapters.render import RenderPool
+from consumer.adapters.seats import Seat
+from consumer.domain.errors import MachineError
+from consumer.domain.events import Job
+from consumer.domain.result import ResultDocument, Status
+from consumer.pages import PageScheduler
+from consumer.pipeline import Pipeline
+from consumer.room import Room
+from tests.children import hostile
+from tests.fakes import BUCKET, ENGINE, FakeClock, MemoryStore
+
+HOSTILE = Path(hostile.__file__)
+RED, GREEN, BLUE, WHITE = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)
+TEXTS = {GREEN: "#00ff00", BLUE: "#0000ff", WHITE: "#ffffff"}
+#: Far above what a good page takes on a busy machine, and waited for twice by each that hangs.
+PAGE_DEADLINE_S = 2.5
+START_DEADLINE_S = 10.0
+TEST_DEADLINE_S = 120.0
+ENGINE_BYTES = 400_000_000
+
+
+@dataclass
+class World:
+    store: MemoryStore
+    pipeline: Pipeline
+    engines: Sequence[Seat]
+    renderers: Sequence[Seat]
+    work_dir: Path
+
+    async def result(self, key: str) -> ResultDocument:
+        """Read a document whole."""
+        await self.pipeline.process(Job(bucket=BUCKET, key=key), None, lambda: None)
+        return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
+
+    @property
+    def children_lost(self) -> int:
+        return sum(seat.lost.total() for seat in (*self.engines, *self.renderers))
+
+
+@asynccontextmanager
+async def world_with(
+    folder: Path, *, engine: str = "behave", renderer: str = "behave", batch_pages: int = 1
+) -> AsyncIterator[World]:
+    """All that reads documents, with one engine and one renderer that behave as they are told."""
+    recycling = Recycling(pages=1000, resident_bytes=ENGINE_BYTES)
+    engines = [
+        Seat(
+            Program(
+                name="engine",
+                arguments=(str(HOSTILE), "engine", engine),
+                options=wire.EngineOptions(threads=1),
+                retired_bytes=recycling.retired_bytes,
+                killed_bytes=recycling.killed_bytes,
+                start_deadline_s=START_DEADLINE_S,
+            )
+        )
+    ]
+    renderers = [
+        Seat(
+            Program(
+                name="renderer",
+                arguments=(str(HOSTILE), "renderer", renderer),
+                options=wire.RenderOptions(
+                    scale=1.0,
+                    max_page_pixels=10_000_000,
+                    max_pages=100,
+                    address_space_bytes=2**30,
+                    processor_s=2,
+                ),
+                retired_bytes=2**29,
+                killed_bytes=2**30,
+                start_deadline_s=START_DEADLINE_S,
+            )
+        )
+    ]
+    store, room = MemoryStore(), Room(folder)
+    render_pool = RenderPool(renderers, folder, PAGE_DEADLINE_S)
+    engine_pool = EnginePool(engines, recycling, PAGE_DEADLINE_S)
+    scheduler = PageScheduler(engine_pool, room, batch_pages=batch_pages, window_pages=8)
+    pipeline = Pipeline(
+        store, render_pool, scheduler, ENGINE, room, work_dir=folder, max_file_bytes=10**6, clock=FakeClock()
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(TEST_DEADLINE_S))
+        for part in (render_pool, engine_pool, scheduler):
+            await stack.enter_async_context(part.running())
+        yield World(store, pipeline, engines, renderers, folder)
+    assert list(folder.iterdir()) == []
+    assert [
+        child for child in psutil.Process(os.getpid()).children() if HOSTILE.name in child.cmdline()
+    ] == []
+
+
+def pdf(*colours: tuple[int, int, int], comment: bytes = b"") -> bytes:
+    """A document of one page per colour."""
+    document = pymupdf.open()
+    for colour in colours:
+        page = document.new_page(width=20, height=20)
+        page.draw_rect(page.rect, fill=colour, color=None)
+    return bytes(document.tobytes()) + b"\n%" + comment
+
+
+def texts(document: ResultDocument) -> list[tuple[int, str]]:
+    return [(line.page_number, line.text) for line in document.detections]
+
+
+def codes(document: ResultDocument) -> list[tuple[int | None, str]]:
+    return [(warning.page_number, warning.code) for warning in document.warnings]
+
+
+COSTS = {
+    "die_of_a_segmentation_fault": "ENGINE_CRASH",
+    "abort": "ENGINE_CRASH",
+    "exit_with_0": "ENGINE_CRASH",
+    "be_killed_from_outside": "ENGINE_CRASH",
+    "hang_politely": "ENGINE_TIMEOUT",
+    "hang_holding_the_interpreter_lock": "ENGINE_TIMEOUT",
+    "spin": "ENGINE_TIMEOUT",
+    "be_stopped": "ENGINE_TIMEOUT",
+    "eat_memory": "ENGINE_CRASH",
+    "send_a_broken_frame": "ENGINE_CRASH",
+    "send_what_is_no_reply": "ENGINE_CRASH",
+    "answer_for_nobody": "ENGINE_CRASH",
+    "raise_an_error": "ENGINE_ERROR",
+}
+
+
+@pytest.mark.parametrize(("how", "code"), COSTS.items())
+async def test_an_engine_that_misbehaves_on_a_page_costs_that_page_alone(
+    tmp_path: Path, how: str, code: str
+) -> None:
+    async with world_with(tmp_path, engine=how, batch_pages=4) as world:
+        world.store.upload("hostile.pdf", pdf(GREEN, RED, BLUE))
+        world.store.upload("neighbour.pdf", pdf(WHITE, BLUE, GREEN))
+        bad, neighbour = await asyncio.gather(world.result("hostile.pdf"), world.result("neighbour.pdf"))
+        world.store.upload("next.pdf", pdf(GREEN))
+        after = await world.result("next.pdf")
+
+    assert bad.status is Status.PARTIAL
+    assert codes(bad) == [(2, code)]
+    assert texts(bad) == [(1, TEXTS[GREEN]), (3, TEXTS[BLUE])]
+    assert neighbour.status is Status.SUCCESS
+    assert texts(neighbour) == [(1, TEXTS[WHITE]), (2, TEXTS[BLUE]), (3, TEXTS[GREEN])]
+    assert (after.status, texts(after)) == (Status.SUCCESS, [(1, TEXTS[GREEN])])
+
+
+@pytest.mark.parametrize("batch_pages", [1, 8])
+async def test_a_page_that_kills_the_engine_every_time_costs_two_engines_at_most(
+    tmp_path: Path, batch_pages: int
+) -> None:
+    colours = [GREEN] * 16 + [RED] + [BLUE] * 33
+    async with world_with(tmp_path, engine="die_of_a_segmentation_fault", batch_pages=batch_pages) as world:
+        world.store.upload("long.pdf", pdf(*colours))
+        for name in ("a.pdf", "b.pdf", "c.pdf"):
+            world.store.upload(name, pdf(WHITE))
+        long, *others = await asyncio.gather(
+            *(world.result(name) for name in ("long.pdf", "a.pdf", "b.pdf", "c.pdf"))
+        )
+        assert world.children_lost <= 2
+
+    assert long.status is Status.PARTIAL
+    assert codes(long) == [(17, "ENGINE_CRASH")]
+    assert len(long.detections) == 49
+    assert [other.status for other in others] == [Status.SUCCESS] * 3
+
+
+async def test_what_an_engine_prints_is_not_taken_for_a_log_line_or_an_answer(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with world_with(tmp_path, engine="print_to_stdout") as world:
+        world.store.upload("loud.pdf", pdf(RED, GREEN))
+        document = await world.result("loud.pdf")
+
+    assert texts(document) == [(1, "#ff0000"), (2, TEXTS[GREEN])]
+    printed = capfd.readouterr()
+    assert "not a log line" not in printed.out
+    assert "not a log line" in printed.err
+
+
+async def test_an_engine_that_leaks_is_replaced_by_a_warm_one_and_no_page_is_lost(tmp_path: Path) -> None:
+    pages = 60
+    highest = 0
+    async with world_with(tmp_path, engine="leak") as world:
+        world.store.upload("long.pdf", pdf(*[RED] * pages))
+        (seat,) = world.engines
+        work = asyncio.create_task(world.result("long.pdf"))
+        while not work.done():
+            await asyncio.wait([work], timeout=0.01)
+            highest = max(highest, seat.child.resident_bytes if seat.child else 0)
+        document = await work
+        assert set(seat.lost) == {"worn"}
+        assert seat.lost["worn"] >= pages * hostile.LEAK_BYTES // ENGINE_BYTES
+
+    assert document.status is Status.SUCCESS
+    assert len(document.detections) == pages
+    assert highest < ENGINE_BYTES
+
+
+@pytest.mark.parametrize("what", ["engine", "renderer"])
+async def test_a_child_that_never_gets_ready_is_the_machines_failure(tmp_path: Path, what: str) -> None:
+    with pytest.raises(MachineError, match="not ready in"):
+        async with world_with(tmp_path, **{what: "never_get_ready"}):  # type: ignore[arg-type]
+            pass
+
+
+RENDERING_COSTS = {
+    "die_of_a_segmentation_fault": "RENDER_CRASH",
+    "abort": "RENDER_CRASH",
+    "exit_with_0": "RENDER_CRASH",
+    "hang_politely": "RENDER_TIMEOUT",
+    "hang_holding_the_interpreter_lock": "RENDER_TIMEOUT",
+    "spin": "RENDER_TIMEOUT",
+    "be_stopped": "RENDER_TIMEOUT",
+    "eat_memory": "RENDER_CRASH",
+    "send_a_broken_frame": "RENDER_CRASH",
+    "send_what_is_no_reply": "RENDER_CRASH",
+    "answer_for_nobody": "RENDER_CRASH",
+    "raise_an_error": "PAGE_UNREADABLE",
+}
+
+
+@pytest.mark.parametrize(("how", "code"), RENDERING_COSTS.items())
+async def test_a_renderer_that_misbehaves_on_a_page_costs_that_page_alone(
+    tmp_path: Path, how: str, code: str
+) -> None:
+    async with world_with(tmp_path, renderer=how) as world:
+        world.store.upload("hostile.pdf", pdf(GREEN, RED, BLUE, comment=hostile.HOSTILE_WORD))
+        world.store.upload("neighbour.pdf", pdf(WHITE, BLUE, GREEN))
+        bad, neighbour = await asyncio.gather(world.result("hostile.pdf"), world.result("neighbour.pdf"))
+        world.store.upload("next.pdf", pdf(GREEN))
+        after = await world.result("next.pdf")
+
+    assert bad.status is Status.PARTIAL
+    assert codes(bad) == [(2, code)]
+    assert texts(bad) == [(1, TEXTS[GREEN]), (3, TEXTS[BLUE])]
+    assert texts(neighbour) == [(1, TEXTS[WHITE]), (2, TEXTS[BLUE]), (3, TEXTS[GREEN])]
+    assert (after.status, texts(after)) == (Status.SUCCESS, [(1, TEXTS[GREEN])])
+    assert json.dumps(bad.model_dump(mode="json")).find(str(tmp_path)) == -1
+
+
+async def test_a_renderer_that_leaks_is_replaced_and_no_page_is_lost(tmp_path: Path) -> None:
+    async with world_with(tmp_path, renderer="leak") as world:
+        for number in range(40):
+            key = f"{number}.pdf"
+            world.store.upload(key, pdf(GREEN, BLUE, comment=hostile.HOSTILE_WORD))
+            assert (await world.result(key)).status is Status.SUCCESS
+        (seat,) = world.renderers
+        assert set(seat.lost) == {"worn"}

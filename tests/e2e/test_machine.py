@@ -1,0 +1,144 @@
+"""What this machine cannot do now costs no document anything: it takes no work until it can."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.children import hostile
+from tests.e2e.conftest import Start
+from tests.e2e.stack import SCRIPTED, Consumer, Stack, until
+
+KEYS = ("a.pdf", "b.pdf", "c.pdf")
+#: A page of the letter is an image of 6 MB.
+SMALL_DISK_BYTES = 8 * 1024**2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = f"size={SMALL_DISK_BYTES}"
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(command, check=False, timeout=10, capture_output=True).returncode:
+        pytest.skip("a file system can be mounted by root alone")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=10)
+
+
+def fill(folder: Path, left_bytes: int = 0) -> Path:
+    """Leave so much room in a folder, by a file; returns that."""
+    path = folder / "of-somebody-else"
+    path.write_bytes(bytes(shutil.disk_usage(folder).free - left_bytes))
+    return path
+
+
+def queued(stack: Stack) -> str:
+    return " ".join(message.body for message in stack.cloud.messages(stack.queue_url))
+
+
+def receive_counts(consumer: Consumer) -> dict[str, int]:
+    """How often each document's message had been received when it was done."""
+    return {line["key"]: line["receive_count"] for line in consumer.lines if line.get("status")}
+
+
+def test_a_full_disk_stops_the_polling_without_burning_receipts_until_there_is_room(
+    lone_stack: Stack, start: Start, samples: Path, small_disk: Path
+) -> None:
+    filler = fill(small_disk)
+    consumer = start(lone_stack, WORK_DIR=small_disk).wait_ready()
+    consumer.line(event="machine.unhealthy")
+    for key in KEYS:
+        lone_stack.aws_cp(samples / "letter.pdf", key)
+    until(lambda: all(key in queued(lone_stack) for key in KEYS), 20, "three messages")
+    assert {m.receive_count for m in lone_stack.cloud.messages(lone_stack.queue_url)} == {0}
+    assert lone_stack.keys() == set(KEYS)
+
+    filler.unlink()
+
+    for key in KEYS:
+        assert lone_stack.result(key)["status"] == "SUCCESS"
+    lone_stack.wait_until_settled()
+    consumer.line(event="machine.healthy")
+    assert receive_counts(consumer) == dict.fromkeys(KEYS, 1)
+    assert lone_stack.dead_letters() == set()
+    assert list(small_disk.rglob("*.*")) == []
+
+
+def test_a_disk_that_gets_full_amid_a_document_costs_one_receipt(
+    lone_stack: Stack, start: Start, samples: Path, small_disk: Path
+) -> None:
+    consumer = start(lone_stack, WORK_DIR=small_disk).wait_ready()
+    filler = fill(small_disk, left_bytes=2 * 1024**2)
+    lone_stack.aws_cp(samples / "letter.pdf", "a.pdf")
+    line = consumer.line(event="message", outcome="machine")
+    assert "no room for a page image" in line["error"]
+    unhealthy = consumer.line(event="machine.unhealthy")
+    assert "no room" in unhealthy["error"]
+
+    filler.unlink()
+
+    assert lone_stack.result("a.pdf")["status"] == "SUCCESS"
+    assert receive_counts(consumer) == {"a.pdf": 2}
+
+
+def test_a_disk_for_one_page_at_a_time_is_enough_for_many(
+    lone_stack: Stack, start: Start, samples: Path, small_disk: Path
+) -> None:
+    """Two pages do not fit at the same time; whoever has none waits, which is no failure."""
+    consumer = start(lone_stack, WORK_DIR=small_disk, ENGINE_WORKERS=2).wait_ready()
+    for number in range(2):
+        lone_stack.put(f"{number}.pdf", (samples / "report.pdf").read_bytes())
+
+    for number in range(2):
+        assert lone_stack.result(f"{number}.pdf")["status"] == "SUCCESS"
+
+    lone_stack.wait_until_settled()
+    assert receive_counts(consumer) == {f"{number}.pdf": 1 for number in range(2)}
+    assert all(line["event"] != "machine.unhealthy" for line in consumer.lines)
+
+
+def test_a_page_that_would_never_fit_on_the_disk_holds_up_nobody(
+    lone_stack: Stack, start: Start, samples: Path, small_disk: Path
+) -> None:
+    # At 200 dpi the letter is an image of 11.6 MB; the scan keeps its own size.
+    consumer = start(lone_stack, WORK_DIR=small_disk, RENDER_DPI=200).wait_ready()
+    lone_stack.put("large.pdf", (samples / "letter.pdf").read_bytes())
+    line = consumer.line(event="message", key="large.pdf")
+    assert (line["outcome"], "bytes in all" in line["error"]) == ("passing", True)
+
+    lone_stack.put("small.png", (samples / "scan.png").read_bytes())
+
+    assert lone_stack.result("small.png")["status"] == "SUCCESS"
+    assert all(line["event"] != "machine.unhealthy" for line in consumer.lines)
+
+
+def test_an_engine_that_cannot_be_started_stops_the_polling_until_it_can(
+    lone_stack: Stack, start: Start, samples: Path, tmp_path: Path
+) -> None:
+    licence = tmp_path / "licence"
+    licence.touch()
+    engine = (hostile.__file__, "engine", str(licence))
+    consumer = start(lone_stack, "consumer", (*SCRIPTED, *engine)).wait_ready()
+    licence.unlink()
+    (child,) = (child for child in consumer.children() if hostile.__file__ in child.cmdline())
+    child.kill()
+    psutil.wait_procs([child], timeout=10)
+    consumer.line(event="machine.unhealthy")
+    for key in KEYS:
+        lone_stack.aws_cp(samples / "letter.pdf", key)
+    consumer.line(event="engine.not_started", next_try_s=4.0)
+
+    licence.touch()
+
+    for key in KEYS:
+        assert lone_stack.result(key)["status"] == "SUCCESS"
+    consumer.line(event="machine.healthy")
+    assert set(receive_counts(consumer).values()) == {1}

@@ -1,0 +1,80 @@
+"""No message is received by a machine that cannot do its work."""
+
+import pytest
+
+from consumer.domain.errors import MachineError
+from consumer.gate import Gate
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Machine:
+    """What the gate looks at."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+
+    async def check(self) -> None:
+        if self.problem is not None:
+            raise MachineError(self.problem)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def gate(clock: Clock, machine: Machine) -> Gate:
+    return Gate([machine.check], clock)  # type: ignore[arg-type]
+
+
+async def opens_after(gate: Gate, clock: Clock) -> float:
+    """Seconds until the gate is open, in steps of one."""
+    began = clock.seconds
+    while not await gate.is_open():
+        clock.seconds += 1
+    return clock.seconds - began
+
+
+async def test_the_gate_is_closed_while_something_is_broken_and_says_what(
+    gate: Gate, machine: Machine
+) -> None:
+    assert await gate.is_open()
+    machine.problem = "the disk is full"
+    assert not await gate.is_open()
+    assert gate.problem == "the disk is full"
+    machine.problem = None
+    assert await gate.is_open()
+    assert gate.problem is None
+
+
+async def test_failures_that_no_check_finds_close_the_gate_longer_every_time_until_one_works(
+    gate: Gate, clock: Clock
+) -> None:
+    waits = []
+    for _ in range(9):
+        gate.machine_failed(MachineError("I/O error"))
+        waits.append(await opens_after(gate, clock))
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+
+    gate.machine_worked()
+    gate.machine_failed(MachineError("I/O error"))
+    assert await opens_after(gate, clock) == 5
+
+
+async def test_documents_that_fail_together_count_once(gate: Gate, clock: Clock) -> None:
+    for _ in range(8):
+        gate.machine_failed(MachineError("I/O error"))
+    assert await opens_after(gate, clock) == 5
