@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 STAMP := .venv/.installed
 LOCALSTACK_STAMP := localstack/.venv/.installed
 
-.PHONY: help setup demo local test check bench lock
+.PHONY: help setup demo local test soak check bench lock
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,6 +21,9 @@ local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
 
 test: setup  ## Run all tests
 	$(BIN)/pytest
+
+soak: setup  ## Run the tests that take minutes each
+	$(BIN)/pytest -m soak
 
 check: setup  ## Format, lint, types, templates
 	$(BIN)/ruff format --check .

@@ -28,6 +28,8 @@ class Room:
         #: Documents and pages that will make room without anybody else having to.
         self._leaving = 0
         self._left = asyncio.Event()
+        #: How often room was made: whoever failed while it was tries again before giving up.
+        self._times_made = 0
         self._needed_bytes = _RESERVE_BYTES
 
     @contextlib.contextmanager
@@ -46,6 +48,7 @@ class Room:
     def leave(self) -> None:
         """Say that its files are gone."""
         self._leaving -= 1
+        self._times_made += 1
         self._left.set()
 
     async def make(self, attempt: Callable[[], Awaitable[_Made]], progress: Progress) -> _Made:
@@ -55,28 +58,31 @@ class Room:
         would never fit.
         """
         while True:
+            made_before = self._times_made
             try:
                 return await attempt()
             except NoRoomError as error:
-                await self._other_left(error)
+                total = shutil.disk_usage(self._folder).total
+                if error.needed_bytes >= total:
+                    message = f"{error}: BUCKET_OCR_WORK_DIR has {total} bytes in all: give it more"
+                    raise PassingError(message) from error
+                nothing_left = self._times_made == made_before
+                # What this attempt had written is gone again.
+                self._times_made += 1
+                if nothing_left:
+                    await self._other_left(error)
                 progress()
 
     async def _other_left(self, error: NoRoomError) -> None:
         self._leaving -= 1
         try:
             if not self._leaving:
-                raise self._hopeless(error) from error
+                self._needed_bytes = max(self._needed_bytes, error.needed_bytes)
+                raise error
             self._left.clear()
             await self._left.wait()
         finally:
             self._leaving += 1
-
-    def _hopeless(self, error: NoRoomError) -> PassingError:
-        total = shutil.disk_usage(self._folder).total
-        if error.needed_bytes >= total:
-            return PassingError(f"{error}: BUCKET_OCR_WORK_DIR has {total} bytes in all: give it more")
-        self._needed_bytes = max(self._needed_bytes, error.needed_bytes)
-        return error
 
     async def check(self) -> None:
         """Raise NoRoomError while there is less room than was missing the last time."""

@@ -1,6 +1,7 @@
 """The render role: from a file to one raw BGR image per page."""
 
 import errno
+import logging
 import time
 import warnings
 from collections import OrderedDict
@@ -33,6 +34,7 @@ class RenderChild:
         pymupdf.TOOLS.mupdf_display_warnings(False)
         # What is wrong with a file stands in its result, not on standard error.
         warnings.filterwarnings("ignore", module=r"PIL\.")
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
         # Pillow's own guard is replaced by the page limit, which is checked before any pixel is made.
         Image.MAX_IMAGE_PIXELS = None
 

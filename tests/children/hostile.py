@@ -1,8 +1,8 @@
 """Child programs that misbehave as they are told: `python hostile.py engine|renderer HOW FD OPTIONS`.
 
 The engine reads of a page the colour in its middle, as `#rrggbb`; it misbehaves on red pages. The
-renderer is the real one; it misbehaves on page 2 of files that contain the word `hostile`. `HOW` may name
-a file that exists once the program may start.
+renderer is the real one; it misbehaves on page 2 of files that contain the word `hostile`. `HOW` may also
+name a file: the program starts if it exists.
 """
 
 import ctypes

@@ -1,6 +1,7 @@
 """Whatever a child does, it costs the page it did it on, and nothing else: real processes, real signals."""
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -57,10 +58,16 @@ class World:
 
 @asynccontextmanager
 async def world_with(
-    folder: Path, *, engine: str = "behave", renderer: str = "behave", batch_pages: int = 1
+    folder: Path,
+    *,
+    engine: str = "behave",
+    engine_count: int = 1,
+    renderer: str = "behave",
+    batch_pages: int = 1,
+    recycle_pages: int = 1000,
 ) -> AsyncIterator[World]:
-    """All that reads documents, with one engine and one renderer that behave as they are told."""
-    recycling = Recycling(pages=1000, resident_bytes=ENGINE_BYTES)
+    """All that reads documents, with engines and a renderer that behave as they are told."""
+    recycling = Recycling(pages=recycle_pages, resident_bytes=ENGINE_BYTES)
     engines = [
         Seat(
             Program(
@@ -72,6 +79,7 @@ async def world_with(
                 start_deadline_s=START_DEADLINE_S,
             )
         )
+        for _ in range(engine_count)
     ]
     renderers = [
         Seat(
@@ -81,7 +89,7 @@ async def world_with(
                 options=wire.RenderOptions(
                     scale=1.0,
                     max_page_pixels=10_000_000,
-                    max_pages=100,
+                    max_pages=1000,
                     address_space_bytes=2**30,
                     processor_s=2,
                 ),
@@ -107,6 +115,16 @@ async def world_with(
     assert [
         child for child in psutil.Process(os.getpid()).children() if HOSTILE.name in child.cmdline()
     ] == []
+
+
+def engine_processes() -> list[psutil.Process]:
+    """All engines that run now, seen from outside."""
+    found = []
+    for child in psutil.Process(os.getpid()).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if {str(HOSTILE), "engine"} <= set(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def pdf(*colours: tuple[int, int, int], comment: bytes = b"") -> bytes:
@@ -212,6 +230,28 @@ async def test_an_engine_that_leaks_is_replaced_by_a_warm_one_and_no_page_is_los
     assert document.status is Status.SUCCESS
     assert len(document.detections) == pages
     assert highest < ENGINE_BYTES
+
+
+async def test_an_engine_works_until_its_successor_is_ready_and_one_at_a_time_is_replaced(
+    tmp_path: Path,
+) -> None:
+    recycle_pages = 20
+    oldest, most_children = 0, 0
+    async with world_with(tmp_path, engine_count=2, recycle_pages=recycle_pages) as world:
+        world.store.upload("long.pdf", pdf(*[GREEN] * 400))
+        work = asyncio.create_task(world.result("long.pdf"))
+        while not work.done():
+            await asyncio.wait([work], timeout=0.005)
+            oldest = max(oldest, *(seat.child.pages_read for seat in world.engines if seat.child))
+            most_children = max(most_children, len(engine_processes()))
+        document = await work
+        lost = [dict(seat.lost) for seat in world.engines]
+
+    assert len(document.detections) == 400
+    assert all(set(reasons) == {"worn"} for reasons in lost)
+    # Starting a child takes longer than reading a page of these.
+    assert oldest > recycle_pages
+    assert most_children == 3
 
 
 @pytest.mark.parametrize("what", ["engine", "renderer"])

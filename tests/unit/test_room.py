@@ -105,3 +105,27 @@ async def test_a_file_larger_than_the_disk_is_not_the_machines_failure(room: Roo
         await room.make(attempt, ignored)
     assert not isinstance(caught.value, NoRoomError)
     await room.check()
+
+
+async def test_who_was_in_the_way_of_another_that_failed_at_the_same_time_tries_again(room: Room) -> None:
+    """Two files are begun at once, fill the disk together, and are removed again; either alone fits."""
+    at_work = 0
+
+    async def write() -> str:
+        nonlocal at_work
+        at_work += 1
+        try:
+            await asyncio.sleep(0)
+            if at_work > 1:
+                await asyncio.sleep(0)
+                raise NoRoomError("full", 1000)
+            return "written"
+        finally:
+            at_work -= 1
+
+    async def work() -> str:
+        with room.used():
+            return await room.make(write, ignored)
+
+    async with asyncio.timeout(DEADLINE_S):
+        assert list(await asyncio.gather(work(), work())) == ["written", "written"]
