@@ -61,11 +61,12 @@ class EngineSeats:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start all engines, and replace them as long as the context lasts; raises MachineError."""
-        async with seated(self._seats), self._group:
+        async with seated(self._seats):
             self._check_limit()
-            yield
-            for renewal in self._renewals.values():
-                renewal.cancel()
+            async with self._group:
+                yield
+                for renewal in self._renewals.values():
+                    renewal.cancel()
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Seat]:

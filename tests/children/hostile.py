@@ -133,6 +133,8 @@ class ColourReader:
         with Path(image.path).open("rb") as file:
             file.seek(middle)
             blue, green, red = file.read(3)
+        # Slower than rendering, so that pages wait and batches are full.
+        time.sleep(0.02)
         colour = f"#{red:02x}{green:02x}{blue:02x}"
         if colour == HOSTILE:
             self._misbehave()

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -65,6 +64,7 @@ async def world_with(
     renderer: str = "behave",
     batch_pages: int = 1,
     recycle_pages: int = 1000,
+    render_deadline_s: float = PAGE_DEADLINE_S,
 ) -> AsyncIterator[World]:
     """All that reads documents, with engines and a renderer that behave as they are told."""
     recycling = Recycling(pages=recycle_pages, resident_bytes=ENGINE_BYTES)
@@ -100,7 +100,7 @@ async def world_with(
         )
     ]
     store, room = MemoryStore(), Room(folder)
-    render_pool = RenderPool(renderers, folder, PAGE_DEADLINE_S)
+    render_pool = RenderPool(renderers, folder, render_deadline_s)
     engine_pool = EnginePool(engines, recycling, PAGE_DEADLINE_S)
     scheduler = PageScheduler(engine_pool, room, batch_pages=batch_pages, window_pages=8)
     pipeline = Pipeline(
@@ -166,15 +166,20 @@ async def test_an_engine_that_misbehaves_on_a_page_costs_that_page_alone(
     tmp_path: Path, how: str, code: str
 ) -> None:
     async with world_with(tmp_path, engine=how, batch_pages=4) as world:
-        world.store.upload("hostile.pdf", pdf(GREEN, RED, BLUE))
-        world.store.upload("neighbour.pdf", pdf(WHITE, BLUE, GREEN))
-        bad, neighbour = await asyncio.gather(world.result("hostile.pdf"), world.result("neighbour.pdf"))
-        world.store.upload("next.pdf", pdf(GREEN))
-        after = await world.result("next.pdf")
+        await costs_one_page_alone(world, code)
 
-    assert bad.status is Status.PARTIAL
-    assert codes(bad) == [(2, code)]
+
+async def costs_one_page_alone(world: World, code: str) -> None:
+    """Read a hostile document, a neighbour at the same time, and one after them."""
+    world.store.upload("hostile.pdf", pdf(GREEN, RED, BLUE, comment=hostile.HOSTILE_WORD))
+    world.store.upload("neighbour.pdf", pdf(WHITE, BLUE, GREEN))
+    world.store.upload("next.pdf", pdf(GREEN))
+    bad, neighbour = await asyncio.gather(world.result("hostile.pdf"), world.result("neighbour.pdf"))
+    after = await world.result("next.pdf")
+
+    assert (bad.status, codes(bad)) == (Status.PARTIAL, [(2, code)])
     assert texts(bad) == [(1, TEXTS[GREEN]), (3, TEXTS[BLUE])]
+    assert str(world.work_dir) not in bad.model_dump_json()
     assert neighbour.status is Status.SUCCESS
     assert texts(neighbour) == [(1, TEXTS[WHITE]), (2, TEXTS[BLUE]), (3, TEXTS[GREEN])]
     assert (after.status, texts(after)) == (Status.SUCCESS, [(1, TEXTS[GREEN])])
@@ -282,18 +287,16 @@ async def test_a_renderer_that_misbehaves_on_a_page_costs_that_page_alone(
     tmp_path: Path, how: str, code: str
 ) -> None:
     async with world_with(tmp_path, renderer=how) as world:
-        world.store.upload("hostile.pdf", pdf(GREEN, RED, BLUE, comment=hostile.HOSTILE_WORD))
-        world.store.upload("neighbour.pdf", pdf(WHITE, BLUE, GREEN))
-        bad, neighbour = await asyncio.gather(world.result("hostile.pdf"), world.result("neighbour.pdf"))
-        world.store.upload("next.pdf", pdf(GREEN))
-        after = await world.result("next.pdf")
+        await costs_one_page_alone(world, code)
 
-    assert bad.status is Status.PARTIAL
-    assert codes(bad) == [(2, code)]
-    assert texts(bad) == [(1, TEXTS[GREEN]), (3, TEXTS[BLUE])]
-    assert texts(neighbour) == [(1, TEXTS[WHITE]), (2, TEXTS[BLUE]), (3, TEXTS[GREEN])]
-    assert (after.status, texts(after)) == (Status.SUCCESS, [(1, TEXTS[GREEN])])
-    assert json.dumps(bad.model_dump(mode="json")).find(str(tmp_path)) == -1
+
+async def test_a_renderer_that_burns_processor_time_is_ended_by_the_kernel(tmp_path: Path) -> None:
+    async with world_with(tmp_path, renderer="spin", render_deadline_s=TEST_DEADLINE_S) as world:
+        world.store.upload("hostile.pdf", pdf(GREEN, RED, comment=hostile.HOSTILE_WORD))
+        document = await world.result("hostile.pdf")
+
+    assert codes(document) == [(2, "RENDER_TIMEOUT")]
+    assert "used up its processor time" in document.warnings[0].message
 
 
 async def test_a_renderer_that_leaks_is_replaced_and_no_page_is_lost(tmp_path: Path) -> None:

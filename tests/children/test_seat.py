@@ -173,6 +173,33 @@ async def test_a_file_that_is_not_there_is_the_machines_fault_and_kills_no_child
     assert _the_renderer() == child
 
 
+async def test_a_renderer_is_limited_in_memory_and_in_processor_time_for_each_request(
+    seat: Seat, letter: wire.OpenDocument
+) -> None:
+    await seat.request(letter, DEADLINE_S)
+    child = _the_renderer()
+    used = child.cpu_times()
+    assert child.rlimit(psutil.RLIMIT_AS) == (OPTIONS.address_space_bytes, OPTIONS.address_space_bytes)
+    limit_s, _ = child.rlimit(psutil.RLIMIT_CPU)
+    assert OPTIONS.processor_s <= limit_s <= used.user + used.system + OPTIONS.processor_s + 1
+    assert child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    assert Path(f"/proc/{child.pid}/oom_score_adj").read_text().strip() == "1000"
+
+
+async def test_a_child_that_is_renewed_works_until_the_other_is_ready(
+    seat: Seat, letter: wire.OpenDocument
+) -> None:
+    old = _the_renderer()
+    renewal = asyncio.create_task(seat.renew())
+    while len(_renderers(os.getpid())) < 2:
+        assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+        assert seat.child is not None
+        assert seat.child.pid == old.pid
+    await renewal
+    assert _the_renderer().pid != old.pid
+    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+
+
 async def test_a_child_has_no_credentials_and_ignores_sigterm(seat: Seat, letter: wire.OpenDocument) -> None:
     child = _the_renderer()
     names = child.environ().keys()
