@@ -3,122 +3,121 @@
     make bench
 
 Uploads copies of a one-page letter, starts the consumer, waits for all results and prints one line of
-JSON. `busy` is engine seconds over wall seconds times engine processes: 1.0 would mean that no engine
-ever waited. It exits with 1 where a result is missing, a message or a file is left over.
+JSON. It exits with 1 where a result is missing, a message or a file is left over, or the engines are busy
+for less than 0.95 of the time while letters wait in the queue.
+
+`busy` is what the consumer says of itself, minute by minute: the part of the time in which its engines
+read, 1.0 would mean that none ever waited. `engine_cpu` is what the system says of the same time: seconds
+of processor time per second and engine process. `whole_run` is engine seconds over wall seconds times engine
+processes, from the first page to the last.
 """
 
-import argparse
-import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from statistics import mean
 
 import psutil
-from local_cloud import LocalCloud, StackOutputs
 
-_LETTER = Path(__file__).resolve().parent.parent / "tests/samples/letter.pdf"
+from bench.common import DEADLINE_S, asked_for, deployed, put_letters, queued, report, stored
+from tests.e2e.stack import Consumer, Document
+
+_LOOK_S = 1.0
+#: What a line on the engines covers.
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen at one time: `engine_s` is processor time of all engines so far, `waiting` messages."""
+
+    at: datetime
+    engine_s: float
+    parent_bytes: int
+    waiting: int
 
 
 def main() -> int:
     """Measure once; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--documents", type=int, default=300)
-    parser.add_argument("--deadline", type=float, default=1800, help="seconds")
-    arguments = parser.parse_args()
-    with LocalCloud() as cloud, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        work_dir = folder / "work"
-        work_dir.mkdir()
-        stack = cloud.deploy()
-        s3 = cloud.client("s3")
-        for number in range(arguments.documents):
-            s3.put_object(Bucket=stack.bucket, Key=f"letters/{number:05}.pdf", Body=_LETTER.read_bytes())
-        with _consumer(cloud, stack, work_dir, folder / "log") as process:
-            ready = _wait_for_line(folder / "log", "ready", arguments.deadline)
+    documents = asked_for(__doc__, "documents", 300)
+    with deployed() as (stack, folder):
+        put_letters(stack, documents)
+        began = datetime.now().astimezone()
+        with Consumer(stack, folder) as consumer:
+            workers = consumer.wait_ready().line(event="ready")["engine_workers"]
             started = time.monotonic()
-            resident = [process.memory_info().rss]
-            while _left(cloud, stack) and time.monotonic() - started < arguments.deadline:
-                time.sleep(1)
-                resident.append(process.memory_info().rss)
+            looks = _watch(consumer, lambda: queued(stack), started + DEADLINE_S)
             wall_s = time.monotonic() - started
-            files_left = [path.name for path in work_dir.rglob("*") if path.is_file() and path.name != "lock"]
-        done = [line for line in _lines(folder / "log") if line.get("status") == "SUCCESS"]
-        left = len(cloud.messages(stack.queue_url)), len(cloud.messages(stack.dead_letter_queue_url))
-        results = _count(cloud, stack)
-    engine_s = sum(line["engine_s"] for line in done)
-    report = {
-        "documents": arguments.documents,
+            files_left = [path.name for path in _files(consumer.work_dir)]
+            done = [line for line in stored(consumer) if line["status"] == "SUCCESS"]
+            ended = max((look.at for look in looks if look.waiting), default=began)
+            minutes = [line for line in consumer.lines if line["event"] == "engines"]
+            minutes = [line for line in minutes if _ends(line) <= ended and _ends(line) - _MINUTE >= began]
+        left = sum(queued(stack)), len(stack.dead_letters())
+        keys = stack.keys()
+        results = sum(key.endswith(".ocr.json") for key in keys)
+    busy = [line["busy"] for line in minutes]
+    figures = {
+        "documents": documents,
         "results": results,
         "messages_left": left[0],
         "dead_letters": left[1],
         "files_left": files_left,
         "wall_s": round(wall_s, 1),
         "pages_per_s": round(len(done) / wall_s, 2),
-        "busy": round(engine_s / wall_s / ready["engine_workers"], 3),
+        "busy": round(mean(busy), 3) if busy else None,
+        "busy_by_minute": busy,
+        "engine_cpu": _engine_cpu(looks, minutes, workers),
+        "whole_run": round(sum(line["engine_s"] for line in done) / wall_s / workers, 3),
         "parent_rss_mib": {
-            "at_start": resident[0] >> 20,
-            "highest": max(resident) >> 20,
-            "at_end": resident[-1] >> 20,
+            "at_start": looks[0].parent_bytes >> 20,
+            "highest": max(look.parent_bytes for look in looks) >> 20,
+            "at_end": looks[-1].parent_bytes >> 20,
         },
     }
-    print(json.dumps(report))
-    return 0 if results == len(done) == arguments.documents and not any(left) and not files_left else 1
+    whole = results == len(done) == documents and not any(left) and not files_left
+    return report(figures, kept=whole and bool(busy) and mean(busy) >= 0.95)
 
 
-@contextmanager
-def _consumer(
-    cloud: LocalCloud, stack: StackOutputs, work_dir: Path, log_file: Path
-) -> Iterator[psutil.Process]:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BUCKET_OCR_"))},
-        **cloud.environment(),
-        "BUCKET_OCR_QUEUE_URL": stack.queue_url,
-        "BUCKET_OCR_WORK_DIR": str(work_dir),
-        "BUCKET_OCR_LOG_FORMAT": "json",
-    }
-    with log_file.open("wb") as log:
-        consumer = subprocess.Popen([sys.executable, "-m", "consumer", "run"], env=environment, stdout=log)
-    try:
-        yield psutil.Process(consumer.pid)
-    finally:
-        consumer.send_signal(signal.SIGTERM)
-        consumer.wait()
+def _watch(consumer: Consumer, queue: Callable[[], tuple[int, int]], end_s: float) -> list[_Look]:
+    """Look at the consumer until the queue is empty, leased messages included."""
+    parent = psutil.Process(consumer.process.pid)
+    looks: list[_Look] = []
+    used_s: dict[int, float] = {}
+    while True:
+        for child in consumer.children():
+            try:
+                if "rapidocr" in child.cmdline():
+                    used_s[child.pid] = child.cpu_times().user + child.cpu_times().system
+            except psutil.NoSuchProcess:
+                continue
+        waiting, in_work = queue()
+        now = datetime.now().astimezone()
+        looks.append(_Look(now, sum(used_s.values()), parent.memory_info().rss, waiting))
+        if not (waiting or in_work) or time.monotonic() > end_s:
+            return looks
+        time.sleep(_LOOK_S)
 
 
-def _lines(log_file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log_file.read_text().splitlines() if line.startswith("{")]
+def _engine_cpu(looks: list[_Look], minutes: list[Document], workers: int) -> float | None:
+    """Processor time per second and engine, over the time that the lines on the engines cover."""
+    if not minutes:
+        return None
+    covered = [look for look in looks if _ends(minutes[0]) - _MINUTE <= look.at <= _ends(minutes[-1])]
+    first, last = covered[0], covered[-1]
+    seconds = (last.at - first.at).total_seconds()
+    return round((last.engine_s - first.engine_s) / seconds / workers, 3)
 
 
-def _wait_for_line(log_file: Path, event: str, deadline_s: float) -> dict[str, Any]:
-    started = time.monotonic()
-    while time.monotonic() - started < deadline_s:
-        for line in _lines(log_file):
-            if line["event"] == event:
-                return line
-        time.sleep(0.2)
-    sys.exit(f"the consumer did not say {event!r}: {log_file.read_text()[-2000:]}")
+def _ends(line: Document) -> datetime:
+    return datetime.fromisoformat(line["timestamp"])
 
 
-def _left(cloud: LocalCloud, stack: StackOutputs) -> bool:
-    attributes = cloud.client("sqs").get_queue_attributes(
-        QueueUrl=stack.queue_url,
-        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-    )["Attributes"]
-    return any(int(value) for value in attributes.values())
-
-
-def _count(cloud: LocalCloud, stack: StackOutputs) -> int:
-    pages = cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=stack.bucket)
-    return sum(item["Key"].endswith(".ocr.json") for page in pages for item in page.get("Contents", []))
+def _files(work_dir: Path) -> list[Path]:
+    return [path for path in work_dir.rglob("*") if path.is_file() and path.name != "lock"]
 
 
 if __name__ == "__main__":

@@ -153,11 +153,12 @@ async def test_without_any_engine_no_work_is_taken_and_nobody_waits(
     with pytest.raises(MachineError, match="no memory"):
         engines.check()
 
+    dead = [seat.child for seat in seats]
     for seat in seats:
         seat.failure = None
         seat.start.set()
-    await renewed(seats[0], seats[0].child)
-    await renewed(seats[1], seats[1].child)
+    for seat, child in zip(seats, dead, strict=True):
+        await renewed(seat, child)
     engines.check()
     await read(engines, seats[0])
 
