@@ -1,0 +1,85 @@
+"""What the measurements share: a stack of their own, documents made of the sample letter, their reports."""
+
+import argparse
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymupdf
+from local_cloud import LocalCloud
+
+from tests.e2e.stack import Consumer, Document, Stack
+
+LETTER = (Path(__file__).resolve().parents[1] / "tests" / "samples" / "letter.pdf").read_bytes()
+
+#: Longest time that a measurement waits for results, in seconds.
+DEADLINE_S = 1800.0
+
+_NULL_ENGINE = Path(__file__).with_name("null_engine.py")
+
+
+def asked_for(purpose: str | None, what: str, usual: int) -> int:
+    """Read the command line: how many of `what` (documents, pages) are measured."""
+    parser = argparse.ArgumentParser(description=purpose, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(f"--{what}", type=int, default=usual, dest="count", help="default: %(default)s")
+    count: int = parser.parse_args().count
+    return count
+
+
+def report(figures: Document, *, kept: bool) -> int:
+    """Print what was measured as one line of JSON; returns the exit status. `kept`: the promise held."""
+    print(json.dumps({"kept": kept} | figures))
+    return 0 if kept else 1
+
+
+@contextlib.contextmanager
+def deployed() -> Iterator[tuple[Stack, Path]]:
+    """Start LocalStack with the stack in it; gives it and an empty folder. Settings of ours are forgotten."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "BUCKET_OCR_")):
+            del os.environ[name]
+    with (
+        LocalCloud() as cloud,
+        Stack.deployed(cloud, "bench") as stack,
+        tempfile.TemporaryDirectory(prefix="bucket-ocr-bench-") as folder,
+    ):
+        yield stack, Path(folder)
+
+
+def letters(pages: int) -> bytes:
+    """Make a PDF whose pages are all the sample letter."""
+    with pymupdf.open(stream=LETTER) as document:
+        for _ in range(pages - 1):
+            document.fullcopy_page(0)
+        return bytes(document.tobytes())
+
+
+def put_letters(stack: Stack, count: int) -> list[str]:
+    """Upload so many one-page letters; returns their keys."""
+    keys = [f"letters/{number:05}.pdf" for number in range(count)]
+    for key in keys:
+        stack.put(key, LETTER)
+    return keys
+
+
+def null_engine(page_s: float, *, leak_bytes: int = 0, lines: int = 0) -> tuple[str, ...]:
+    """Give the null engine's program with its arguments; see `null_engine.py`."""
+    return (str(_NULL_ENGINE), str(page_s), str(leak_bytes), str(lines))
+
+
+def stored(consumer: Consumer) -> list[Document]:
+    """Log lines of the documents whose results the consumer has stored."""
+    return [line for line in consumer.lines if line["event"] == "message" and "status" in line]
+
+
+def queued(stack: Stack) -> tuple[int, int]:
+    """How many messages wait in the queue, and how many are in work."""
+    answer = stack.sqs.get_queue_attributes(
+        QueueUrl=stack.queue_url,
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )["Attributes"]
+    waiting, in_work = answer["ApproximateNumberOfMessages"], answer["ApproximateNumberOfMessagesNotVisible"]
+    return int(waiting), int(in_work)

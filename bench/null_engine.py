@@ -1,0 +1,59 @@
+"""An engine that reads nothing: `python null_engine.py PAGE_S LEAK_BYTES LINES FD OPTIONS`.
+
+Every page takes PAGE_S seconds, costs next to no processor time, leaves LEAK_BYTES of memory behind that
+is never given back, and has LINES lines of 60 characters, one below the other.
+"""
+
+import sys
+import time
+
+from consumer import wire
+from consumer.child import serve
+from consumer.domain.page import PageImage
+
+_CHARACTERS = 60
+
+
+class NullEngine:
+    """The engine. `page_s`: seconds for a page, what it leaks included."""
+
+    def __init__(self, page_s: float, leak_bytes: int, lines: int) -> None:
+        self._page_s = page_s
+        self._leak_bytes = leak_bytes
+        self._lines = lines
+        self._leaked: list[bytearray] = []
+
+    def ready(self) -> wire.Reply:
+        """Give it a name."""
+        return wire.EngineReady(name="null", version="1", models={}, device="cpu")
+
+    def handle(self, request: wire.Request) -> wire.Reply:
+        """Answer with made-up pages."""
+        assert isinstance(request, wire.ReadPages)
+        return wire.PagesRead(pages=tuple(map(self._read, request.images)))
+
+    def _read(self, image: PageImage) -> wire.PageText:
+        end_s = time.monotonic() + self._page_s
+        # Filled, since untouched memory costs nothing.
+        self._leaked.append(bytearray(b"x") * self._leak_bytes)
+        lines = tuple(self._line(image, number) for number in range(self._lines))
+        text = wire.PageText(lines=lines, markdown="\n".join(line.text for line in lines))
+        time.sleep(max(0.0, end_s - time.monotonic()))
+        return text
+
+    def _line(self, image: PageImage, number: int) -> wire.Line:
+        top, bottom = (image.height_px * n // self._lines for n in (number, number + 1))
+        box = ((0, top), (image.width_px, top), (image.width_px, bottom), (0, bottom))
+        text = f"Page {image.page_number}, line {number}: nothing was read here ".ljust(_CHARACTERS, ".")
+        return wire.Line(text=text, box=box, confidence=1.0)
+
+
+def main() -> None:
+    """Serve the consumer that started us."""
+    serve.settle_in()
+    page_s, leak_bytes, lines, descriptor, _ = sys.argv[1:]
+    serve.serve(int(descriptor), lambda: NullEngine(float(page_s), int(leak_bytes), int(lines)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Engines that leak 20 MB a page, and engines that do not: what replacing the former costs.
+
+    PYTHONPATH=localstack:. .venv/bin/python bench/recycling.py
+
+A thousand tiny pages through two engines that take a fixed time for each, without LocalStack; first with
+engines that do not leak, then with such that do. It exits with 1 where an engine held more than its limit,
+a page was lost, or the leaking ones read less than 0.97 of the others' pages a second.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from bench.common import asked_for, null_engine, report
+from consumer import logs, wire
+from consumer.adapters.children import Program
+from consumer.adapters.engines import Recycling
+from consumer.adapters.recognize import EnginePool
+from consumer.adapters.seats import WORN, Seat
+from consumer.domain.page import PageImage
+from consumer.domain.result import Status
+from consumer.pages import PageScheduler
+from consumer.room import Room
+from tests.e2e.stack import Document
+
+_ENGINES = 2
+_PAGE_S = 0.1
+_LEAK_BYTES = 20_000_000
+_RECYCLING = Recycling(pages=10**6, resident_bytes=1_800_000_000)
+_LOOK_S = 0.01
+_SIDE_PX = 2
+
+
+def main() -> int:
+    """Measure once; returns the exit status."""
+    pages = asked_for(__doc__, "pages", 1000)
+    logs.configure("json", "warning")
+    steady = asyncio.run(_read(pages, leak_bytes=0))
+    leaking = asyncio.run(_read(pages, leak_bytes=_LEAK_BYTES))
+    ratio = leaking["pages_per_s"] / steady["pages_per_s"]
+    figures = {
+        "pages": pages,
+        "limit_bytes": _RECYCLING.resident_bytes,
+        "throughput_ratio": round(ratio, 4),
+        "leaking": leaking,
+        "steady": steady,
+    }
+    whole = steady["read"] == leaking["read"] == pages
+    return report(
+        figures, kept=whole and leaking["highest_bytes"] <= _RECYCLING.resident_bytes and ratio >= 0.97
+    )
+
+
+class TinyPages:
+    """A document of so many pages, rendered in no time into `folder`."""
+
+    def __init__(self, page_count: int, folder: Path) -> None:
+        self._page_count = page_count
+        self._folder = folder
+
+    @property
+    def page_count(self) -> int:
+        """Number of pages."""
+        return self._page_count
+
+    async def render(self, page_number: int) -> PageImage:
+        """Make the page."""
+        path = self._folder / f"{page_number}.bgr"
+        path.write_bytes(bytes(3 * _SIDE_PX**2))
+        return PageImage(
+            page_number=page_number,
+            path=str(path),
+            width_px=_SIDE_PX,
+            height_px=_SIDE_PX,
+            scale=1.0,
+            dpi=72.0,
+            downscaled=False,
+            render_s=0.0,
+        )
+
+
+async def _read(pages: int, *, leak_bytes: int) -> Document:
+    """Read a document of so many pages with fresh engines."""
+    program = Program(
+        name="engine",
+        arguments=null_engine(_PAGE_S, leak_bytes=leak_bytes),
+        options=wire.EngineOptions(threads=1),
+        retired_bytes=_RECYCLING.retired_bytes,
+        killed_bytes=_RECYCLING.killed_bytes,
+    )
+    seats = [Seat(program) for _ in range(_ENGINES)]
+    pool = EnginePool(seats, _RECYCLING)
+    highest = 0
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        scheduler = PageScheduler(pool, Room(folder), batch_pages=1, window_pages=2 * _ENGINES + 2)
+        for part in (pool, scheduler):
+            await stack.enter_async_context(part.running())
+        started = time.monotonic()
+        work = asyncio.create_task(scheduler.read(TinyPages(pages, folder), lambda: None))
+        while not work.done():
+            await asyncio.wait([work], timeout=_LOOK_S)
+            highest = max(highest, *_resident_bytes(seats))
+        wall_s = time.monotonic() - started
+        read = sum(page.status is Status.SUCCESS for page in await work)
+        replaced = sum(seat.lost[WORN] for seat in seats)
+    return {
+        "read": read,
+        "wall_s": round(wall_s, 2),
+        "pages_per_s": round(read / wall_s, 3),
+        "highest_bytes": highest,
+        "replaced": replaced,
+    }
+
+
+def _resident_bytes(seats: list[Seat]) -> Iterator[int]:
+    return (seat.child.resident_bytes if seat.child else 0 for seat in seats)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
