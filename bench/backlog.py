@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import mean
 
 import psutil
-
 from bench.common import DEADLINE_S, asked_for, deployed, put_letters, queued, report, stored
+
 from tests.e2e.stack import Consumer, Document
 
 _LOOK_S = 1.0

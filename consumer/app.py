@@ -109,7 +109,7 @@ async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], sta
         raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
     queue = await stack.enter_async_context(_queue(options))
     store = await stack.enter_async_context(object_store(connections=sizing.slots))
-    renderer = RenderPool(_render_seats(programs["render"], options, sizing), folder)
+    renderer = RenderPool(_render_seats(programs["render"], options, sizing), folder, options.max_pages)
     await stack.enter_async_context(renderer.running())
     recycling = Recycling(options.recycle_pages, sizing.engine_bytes)
     recognizer = EnginePool(_engine_seats(role, programs[role], sizing, recycling), recycling)
@@ -189,6 +189,7 @@ def _render_seats(arguments: tuple[str, ...], options: Settings, sizing: Sizing)
         scale=options.render_dpi / plan.POINTS_PER_INCH,
         max_page_pixels=options.max_page_pixels,
         max_pages=options.max_pages,
+        open_documents=-(-sizing.slots // sizing.renderers),
         address_space_bytes=sizing.renderer_bytes,
         processor_s=int(render.DEADLINE_S),
     )

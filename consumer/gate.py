@@ -19,7 +19,10 @@ log = structlog.get_logger(__name__)
 
 
 class Gate:
-    """Open while the machine is well. `checks` raise MachineError while it is not."""
+    """Open while the machine is well. `checks` raise MachineError while it is not.
+
+    `on_trial`: it has failed and nothing has worked since, so messages are to be tried one at a time.
+    """
 
     def __init__(self, checks: Sequence[Callable[[], Awaitable[None]]], clock: Clock) -> None:
         self._checks = checks
@@ -27,6 +30,7 @@ class Gate:
         self._pause_s = _PAUSE_S
         self._closed_until_s = 0.0
         self.problem: str | None = None
+        self.on_trial = False
 
     async def is_open(self) -> bool:
         """Look at the machine; what changes is logged."""
@@ -43,6 +47,7 @@ class Gate:
 
     def machine_failed(self, error: MachineError) -> None:
         """Close for a while: the work on a message failed for reasons of the machine."""
+        self.on_trial = True
         now = self._clock.monotonic()
         # Messages in work at the same time fail for the same reason, and count once.
         if now >= self._closed_until_s:
@@ -53,6 +58,7 @@ class Gate:
     def machine_worked(self) -> None:
         """Forget earlier failures: a document has been read."""
         self._pause_s = _PAUSE_S
+        self.on_trial = False
 
     def _say(self, problem: str | None) -> None:
         if problem is not None and self.problem is None:

@@ -7,11 +7,13 @@ one-page letter behind a long report waits for a batch or two, not for the repor
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
+
+import structlog
 
 from consumer.domain.assembly import PageRecord
 from consumer.domain.errors import PageError
@@ -21,6 +23,8 @@ from consumer.ports import Progress, Recognizer, RenderedDocument
 from consumer.room import Room
 
 _Item = TypeVar("_Item")
+
+log = structlog.get_logger(__name__)
 
 
 class RoundRobin(Generic[_Item]):
@@ -73,7 +77,7 @@ class PageScheduler:
         self._window = asyncio.Semaphore(window_pages)
         self._ready: RoundRobin[_ReadyPage] = RoundRobin()
         self._more = asyncio.Event()
-        self._documents: dict[Hashable, Progress] = {}
+        self._progresses: dict[object, Progress] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -95,14 +99,10 @@ class PageScheduler:
         """
         owner = object()
         answers: list[asyncio.Future[PageRecord]] = []
-        self._documents[owner] = progress
         try:
-            for page_number in range(1, document.page_count + 1):
-                answers.append(await self._render(owner, document, page_number))
-                self._progress()
-            return [await answer for answer in answers]
+            with self.waiting(progress):
+                return await self._read(owner, document, answers)
         finally:
-            del self._documents[owner]
             for answer in answers:
                 # An error that nobody waits for any more is the same as the one that ended the document.
                 if not answer.cancel() and not answer.cancelled():
@@ -110,24 +110,54 @@ class PageScheduler:
             for page in self._ready.discard(owner):
                 self._leave(page)
 
+    @contextmanager
+    def waiting(self, progress: Progress) -> Iterator[None]:
+        """Count what any document achieves as progress of one that waits for its turn behind others."""
+        key = object()
+        self._progresses[key] = progress
+        try:
+            yield
+        finally:
+            self._progress()
+            del self._progresses[key]
+
     def _progress(self) -> None:
-        for progress in self._documents.values():
+        for progress in self._progresses.values():
             progress()
+
+    async def _read(
+        self, owner: Hashable, document: RenderedDocument, answers: list[asyncio.Future[PageRecord]]
+    ) -> list[PageRecord]:
+        """Render and read all pages; `answers` gets what they will be."""
+        read = 0
+        for page_number in range(1, document.page_count + 1):
+            answers.append(await self._render(owner, document, page_number))
+            self._progress()
+            # What cannot be read now is noticed now, and not when all pages have been rendered.
+            while answers[read : read + 1] and answers[read].done():
+                answers[read].result()
+                read += 1
+        return [await answer for answer in answers]
 
     async def _render(
         self, owner: Hashable, document: RenderedDocument, page_number: int
     ) -> asyncio.Future[PageRecord]:
         """Wait for room in the window, render a page, and queue it; the future gets what is read."""
         answer: asyncio.Future[PageRecord] = asyncio.get_running_loop().create_future()
-        await self._window.acquire()
+
+        async def attempt() -> PageImage:
+            # Whoever waits for room must leave the window to those that will make some.
+            await self._window.acquire()
+            try:
+                return await document.render(page_number)
+            except BaseException:
+                self._window.release()
+                raise
+
         try:
-            image = await self._room.make(lambda: document.render(page_number), self._progress)
+            image = await self._room.make(attempt, self._progress)
         except PageError as error:
-            self._window.release()
             answer.set_result(PageRecord.of(failed_page(page_number, error.code, error.message)))
-        except BaseException:
-            self._window.release()
-            raise
         else:
             self._room.enter()
             self._ready.add(owner, _ReadyPage(image, answer))
@@ -156,6 +186,9 @@ class PageScheduler:
 
     def _leave(self, page: _ReadyPage) -> None:
         """Make room for another page."""
-        Path(page.image.path).unlink(missing_ok=True)
+        try:
+            Path(page.image.path).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("page.not_deleted", path=page.image.path, error=str(error))
         self._room.leave()
         self._window.release()

@@ -1,5 +1,7 @@
 """One source, one stored result: from a job to the document next to its source."""
 
+import contextlib
+import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -123,9 +125,9 @@ class Pipeline:
 
         try:
             async with self._downloaded(source, progress) as path:
-                async with self._renderer.open(path, _sniffed(path)) as opened:
-                    progress()
-                    pages = await self._scheduler.read(opened, progress)
+                with self._scheduler.waiting(progress):
+                    async with self._renderer.open(path, _sniffed(path)) as opened:
+                        pages = await self._scheduler.read(opened, progress)
                 return assembly.assemble(source, self._engine, pages, timing())
         except DocumentError as error:
             return assembly.failure(source, self._engine, error.code, error.message, timing())
@@ -149,6 +151,7 @@ class Pipeline:
                 _remove(path)
 
     async def _download(self, source: Source, path: Path, progress: Progress) -> None:
+        self._room.require(source.size_bytes)
         try:
             await self._store.download(source, path, progress)
         except NoRoomError:
@@ -182,7 +185,10 @@ class Pipeline:
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        # A renderer may have the file open for a while; its room is wanted now.
+        os.truncate(path, 0)
+        path.unlink()
 
 
 def _sniffed(path: Path) -> formats.Format:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from consumer.domain.errors import NoRoomError, PassingError
+from consumer.domain.errors import MachineError, NoRoomError, PassingError
 from consumer.ports import Progress
 
 _Made = TypeVar("_Made")
@@ -27,9 +27,9 @@ class Room:
         self._folder = folder
         #: Documents and pages that will make room without anybody else having to.
         self._leaving = 0
-        self._left = asyncio.Event()
-        #: How often room was made: whoever failed while it was tries again before giving up.
-        self._times_made = 0
+        #: How many have left so far.
+        self._left = 0
+        self._one_left = asyncio.Event()
         self._needed_bytes = _RESERVE_BYTES
 
     @contextlib.contextmanager
@@ -48,8 +48,8 @@ class Room:
     def leave(self) -> None:
         """Say that its files are gone."""
         self._leaving -= 1
-        self._times_made += 1
-        self._left.set()
+        self._left += 1
+        self._one_left.set()
 
     async def make(self, attempt: Callable[[], Awaitable[_Made]], progress: Progress) -> _Made:
         """Make a file of a document that has entered, waiting for others to leave where there is no room.
@@ -57,39 +57,56 @@ class Room:
         `progress` is called when one has. Raises NoRoomError where none will, PassingError where the file
         would never fit.
         """
+        alone = False
         while True:
-            made_before = self._times_made
+            left_before = self._left
             try:
                 return await attempt()
             except NoRoomError as error:
-                total = shutil.disk_usage(self._folder).total
-                if error.needed_bytes >= total:
-                    message = f"{error}: BUCKET_OCR_WORK_DIR has {total} bytes in all: give it more"
-                    raise PassingError(message) from error
-                nothing_left = self._times_made == made_before
-                # What this attempt had written is gone again.
-                self._times_made += 1
-                if nothing_left:
-                    await self._other_left(error)
-                progress()
+                self._check_fits(error)
+                if self._left == left_before and self._leaving == 1:
+                    # All others wait. One of them may have been in the way with a file that it began.
+                    if alone:
+                        self._needed_bytes = max(self._needed_bytes, error.needed_bytes)
+                        raise
+                    alone = True
+                    continue
+                alone = False
+                if self._left == left_before:
+                    await self._until_one_leaves()
+            progress()
 
-    async def _other_left(self, error: NoRoomError) -> None:
+    async def _until_one_leaves(self) -> None:
         self._leaving -= 1
         try:
-            if not self._leaving:
-                self._needed_bytes = max(self._needed_bytes, error.needed_bytes)
-                raise error
-            self._left.clear()
-            await self._left.wait()
+            self._one_left.clear()
+            await self._one_left.wait()
         finally:
             self._leaving += 1
 
+    def _check_fits(self, error: NoRoomError) -> None:
+        total = self._disk().total
+        if error.needed_bytes >= total:
+            message = f"{error}: BUCKET_OCR_WORK_DIR has {total} bytes in all: give it more"
+            raise PassingError(message) from error
+
     async def check(self) -> None:
-        """Raise NoRoomError while there is less room than was missing the last time."""
-        free = shutil.disk_usage(self._folder).free
+        """Raise MachineError while there is less room than was missing the last time."""
+        free = self._disk().free
         if free < self._needed_bytes:
             raise NoRoomError(
                 f"BUCKET_OCR_WORK_DIR has {free} bytes left and {self._needed_bytes} are needed: make room",
                 self._needed_bytes,
             )
         self._needed_bytes = _RESERVE_BYTES
+
+    def require(self, size_bytes: int) -> None:
+        """Raise NoRoomError where a file of this size would not fit now."""
+        if (free := self._disk().free) < size_bytes:
+            raise NoRoomError(f"{size_bytes} bytes are needed and {free} are left", size_bytes)
+
+    def _disk(self) -> "shutil._ntuple_diskusage":
+        try:
+            return shutil.disk_usage(self._folder)
+        except OSError as error:
+            raise MachineError(f"BUCKET_OCR_WORK_DIR: {error}") from error

@@ -35,6 +35,7 @@ class RenderOptions(_Message):
     scale: float = Field(gt=0, description="pixels per point")
     max_page_pixels: int = Field(ge=1)
     max_pages: int = Field(ge=1)
+    open_documents: int = Field(ge=1, description="most documents kept open; each has its pages in turn")
     address_space_bytes: int = Field(ge=1, description="a renderer that asks for more ends")
     processor_s: int = Field(ge=1, description="processor time for one request; more ends the renderer")
 
@@ -62,13 +63,6 @@ class RenderPage(_Message):
     format: Format
     page_number: int = Field(ge=1)
     image_path: str
-
-
-class CloseDocument(_Message):
-    """To a render child: forget a file."""
-
-    kind: Literal["close"] = "close"
-    path: str
 
 
 class ReadPages(_Message):
@@ -99,12 +93,6 @@ class DocumentOpened(_Message):
 
     kind: Literal["opened"] = "opened"
     page_count: int = Field(ge=1)
-
-
-class DocumentClosed(_Message):
-    """From a render child: the file is not open any more."""
-
-    kind: Literal["closed"] = "closed"
 
 
 class Line(_Message):
@@ -157,10 +145,8 @@ class Broken(_Message):
     needed_bytes: int | None = Field(default=None, ge=0)
 
 
-Request = OpenDocument | RenderPage | CloseDocument | ReadPages
-Reply = (
-    EngineReady | RendererReady | DocumentOpened | DocumentClosed | PageImage | PagesRead | Failed | Broken
-)
+Request = OpenDocument | RenderPage | ReadPages
+Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | Failed | Broken
 
 
 def answers(request: Request, reply: Reply) -> bool:
@@ -169,11 +155,7 @@ def answers(request: Request, reply: Reply) -> bool:
     A renderer that a hostile file has taken over must not choose which file is read and deleted.
     """
     match request, reply:
-        case (
-            (_, Failed() | Broken())
-            | (OpenDocument(), DocumentOpened())
-            | (CloseDocument(), DocumentClosed())
-        ):
+        case (_, Failed() | Broken()) | (OpenDocument(), DocumentOpened()):
             return True
         case RenderPage(page_number=number, image_path=path), PageImage():
             return (reply.page_number, reply.path) == (number, path)

@@ -63,6 +63,7 @@ class Worker:
         self._drain_s = drain_s
         self._clock = clock
         self._rng = rng
+        self._in_work = 0
         self._works: set[asyncio.Task[Outcome]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -81,6 +82,7 @@ class Worker:
                     await self._settle(message, Outcome.HANDED_BACK, {})
                     self._slots.release()
                 else:
+                    self._in_work += 1
                     group.create_task(self._answer(group, message), name=f"message {message.message_id}")
             await self._drain()
 
@@ -90,7 +92,7 @@ class Worker:
         self._slots.release()
 
     async def _receive(self, stop: asyncio.Event) -> Message | None:
-        if not await self._gate.is_open():
+        if not await self._may_receive(stop):
             await _pause(_GATE_PAUSE_S, stop)
             return None
         try:
@@ -99,6 +101,20 @@ class Worker:
             log.warning("receive.failed", error=str(error))
             await _pause(_RECEIVE_PAUSE_S, stop)
             return None
+
+    async def _may_receive(self, stop: asyncio.Event) -> bool:
+        if self._gate.on_trial and self._in_work:
+            return False
+        # A look may take as long as a child to start, and a stop does not wait for that.
+        looking = asyncio.create_task(self._gate.is_open(), name="look at the machine")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait([looking, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return looking.done() and looking.result()
+        finally:
+            for task in (looking, stopping):
+                task.cancel()
+            await asyncio.gather(looking, stopping, return_exceptions=True)
 
     async def _drain(self) -> None:
         """Give documents in work the time to end; hand the rest back."""
@@ -115,6 +131,7 @@ class Worker:
         except Exception:  # the last boundary: other documents go on
             log.exception("message.abandoned", message_id=message.message_id)
         finally:
+            self._in_work -= 1
             self._slots.release()
 
     async def _hold(self, group: asyncio.TaskGroup, message: Message) -> None:

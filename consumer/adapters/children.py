@@ -78,6 +78,7 @@ class Child:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._end = asyncio.create_task(self._bury(), name=f"end of {program.name}")
 
     @classmethod
     async def started(cls, program: Program) -> Self:
@@ -95,7 +96,8 @@ class Child:
             raise MachineError(f"{program.name}: not ready in {program.start_deadline_s:g} s") from error
         except ChildKilledError:
             raise
-        except (ChildError, OSError) as error:
+        # Where no thread can be started to wait for the process, asyncio says so by a RuntimeError.
+        except (ChildError, OSError, RuntimeError) as error:
             raise MachineError(f"{program.name}: cannot be started: {error}") from error
 
     @property
@@ -106,12 +108,12 @@ class Child:
     @property
     def is_alive(self) -> bool:
         """Whether the process has not ended, as far as is known."""
-        return self._process.returncode is None
+        return not self._end.done()
 
     @property
     def resident_bytes(self) -> int:
         """Memory that the process holds; 0 once it has ended."""
-        return machine.resident_bytes(self.pid)
+        return machine.resident_bytes(self.pid) if self.is_alive else 0
 
     async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
         """Hand over a request and wait for the reply.
@@ -124,6 +126,9 @@ class Child:
         try:
             async with asyncio.timeout(deadline_s):
                 while not (await asyncio.wait([exchange], timeout=_LOOK_S))[0]:
+                    if not self.is_alive:
+                        # Something that it started holds its end of the socket.
+                        raise await self._death()
                     if (resident := self.resident_bytes) > self._program.killed_bytes:
                         raise ChildError(f"the child process took {resident >> 20} MiB of memory")
             if wire.answers(message, reply := exchange.result()):
@@ -133,11 +138,25 @@ class Child:
             raise ChildTimeoutError(f"{self._program.name}: no answer in {deadline_s:g} s") from error
         finally:
             exchange.cancel()
+            await asyncio.gather(exchange, return_exceptions=True)
 
     async def kill(self) -> None:
         """End the child and everything it started, and wait until it is gone."""
         self._writer.close()
-        await _end(self._process)
+        if self.is_alive:
+            _kill_group(self.pid)
+        try:
+            async with asyncio.timeout(_REAP_DEADLINE_S):
+                await asyncio.shield(self._end)
+        except TimeoutError:
+            log.warning("child.not_reaped", pid=self.pid)
+
+    async def _bury(self) -> int:
+        """Wait for the end of the process, by itself or not, and end what it leaves behind."""
+        status = await self._process.wait()
+        # At once: later, the number may be another's.
+        _kill_group(self.pid)
+        return status
 
     async def _exchange(self, message: wire.Request) -> wire.Reply:
         try:
@@ -158,7 +177,7 @@ class Child:
     async def _death(self) -> ChildError:
         try:
             async with asyncio.timeout(_REAP_DEADLINE_S):
-                status = await self._process.wait()
+                status = await asyncio.shield(self._end)
         except TimeoutError:
             return ChildError("the child process hung up but lives on")
         match -status:
@@ -167,7 +186,7 @@ class Child:
             case signal.SIGXCPU:
                 return ChildTimeoutError(f"{self._program.name}: used up its processor time")
             case number if number > 0:
-                return ChildError(f"the child process was killed by {signal.Signals(number).name}")
+                return ChildError(f"the child process was killed by {_signal_name(number)}")
         why = " for want of memory" if status == wire.OUT_OF_MEMORY else ""
         return ChildError(f"the child process exited with {status}{why}")
 
@@ -198,7 +217,8 @@ class Child:
             child = cls(program, process, *await asyncio.open_connection(sock=ours))
         except BaseException:
             ours.close()
-            await _end(process)
+            _kill_group(process.pid)
+            await process.wait()
             raise
         try:
             yield child
@@ -207,16 +227,14 @@ class Child:
             raise
 
 
-async def _end(process: Process) -> None:
-    # Once it has been waited for, its number may be another's.
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    try:
-        async with asyncio.timeout(_REAP_DEADLINE_S):
-            await process.wait()
-    except TimeoutError:
-        log.warning("child.not_reaped", pid=process.pid)
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _signal_name(number: int) -> str:
+    # Real-time signals have no names, but kill like any other.
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:

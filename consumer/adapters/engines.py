@@ -54,7 +54,7 @@ class EngineSeats:
         #: Seats that get another child, and the tasks that see to it.
         self._renewals: dict[Seat, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
-        #: Why no engine works, while none does.
+        #: Why an engine could not be started the last time.
         self._broken: MachineError | None = None
         self._group = asyncio.TaskGroup()
 
@@ -72,7 +72,7 @@ class EngineSeats:
     async def lent(self) -> AsyncIterator[Seat]:
         """Wait for a seat and have it alone; raises MachineError where no engine can be started."""
         while not self._free:
-            if self._broken is not None:
+            if self._broken is not None and not self._any_works:
                 raise self._broken
             self._more.clear()
             await self._more.wait()
@@ -81,23 +81,26 @@ class EngineSeats:
         try:
             yield seat
         except MachineError as error:
-            self._note(error)
+            if not seat.is_filled:
+                self._broken = error
             raise
         finally:
             self._lent.discard(seat)
             self._take_back(seat)
+            self._more.set()
 
     def check(self) -> None:
         """Have engines replaced that have died meanwhile; raise MachineError where none is running."""
         for seat in [seat for seat in self._free if not seat.is_filled]:
             self._free.remove(seat)
             self._take_back(seat)
-        if not (self._lent or self._any_runs):
+        if not self._any_works:
             raise self._broken or MachineError("no engine is running: one is being started")
 
     @property
-    def _any_runs(self) -> bool:
-        return any(seat.is_filled for seat in self._seats)
+    def _any_works(self) -> bool:
+        # One that is lent may be starting; whoever has it will say if it does not.
+        return bool(self._lent) or any(seat.is_filled for seat in self._seats)
 
     def _check_limit(self) -> None:
         """Raise SettingsError where engines are worn as soon as they are ready."""
@@ -120,11 +123,6 @@ class EngineSeats:
             self._free.append(seat)
             self._more.set()
 
-    def _note(self, error: MachineError) -> None:
-        if not self._any_runs:
-            self._broken = error
-            self._more.set()
-
     def _is_worn(self, seat: Seat) -> bool:
         child, limits = seat.child, self._recycling
         if child is None or not child.is_alive:
@@ -140,7 +138,8 @@ class EngineSeats:
                     await seat.renew()
             except MachineError as error:
                 log.warning("engine.not_started", error=str(error), next_try_s=pause_s)
-                self._note(error)
+                self._broken = error
+                self._more.set()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         del self._renewals[seat]

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
@@ -30,7 +30,10 @@ log = structlog.get_logger(__name__)
 
 
 def longest_step_s(batch_pages: int) -> float:
-    """Longest time without a sign of progress: a child is started, then it reads a full batch."""
+    """Longest time without a sign of progress: a child is started, then it reads a full batch.
+
+    Unless somebody kills it amid that, and the next one too.
+    """
     return START_DEADLINE_S + _deadline_s(PAGE_DEADLINE_S, batch_pages)
 
 
@@ -47,7 +50,6 @@ class EnginePool:
         self._seats = seats
         self._engines = EngineSeats(seats, recycling)
         self._page_deadline_s = page_deadline_s
-        self._reading = _Meter()
         self._pages = 0
 
     @asynccontextmanager
@@ -108,10 +110,9 @@ class EnginePool:
 
     async def _read(self, seat: Seat, images: Sequence[PageImage]) -> Sequence[PageResult]:
         deadline_s = _deadline_s(self._page_deadline_s, len(images))
-        started = time.monotonic()
-        with self._reading.counted():
-            reply = await seat.request(wire.ReadPages(images=tuple(images)), deadline_s)
-        engine_s = time.monotonic() - started
+        before_s = seat.busy.total_s
+        reply = await seat.request(wire.ReadPages(images=tuple(images)), deadline_s)
+        engine_s = seat.busy.total_s - before_s
         match reply:
             case wire.PagesRead(pages=texts):
                 if seat.child is not None:
@@ -127,7 +128,7 @@ class EnginePool:
     async def _report(self) -> None:
         """Log, from time to time, how busy the engines were since the last time, if they were at all."""
         while True:
-            busy_s, pages, lost = self._reading.total_s, self._pages, self._lost()
+            busy_s, pages, lost = self._busy_s(), self._pages, self._lost()
             started = time.monotonic()
             await asyncio.sleep(_REPORT_S)
             if (read := self._pages - pages) or self._lost() != lost:
@@ -135,38 +136,16 @@ class EnginePool:
                 log.info(
                     "engines",
                     pages=read,
-                    busy=round((self._reading.total_s - busy_s) / whole_s, 3),
+                    busy=round((self._busy_s() - busy_s) / whole_s, 3),
                     resident_bytes=[seat.child.resident_bytes if seat.child else 0 for seat in self._seats],
                     replaced=dict(self._lost() - lost),
                 )
 
+    def _busy_s(self) -> float:
+        return sum(seat.busy.total_s for seat in self._seats)
+
     def _lost(self) -> Counter[str]:
         return sum((seat.lost for seat in self._seats), Counter())
-
-
-class _Meter:
-    """Adds up the time that several do something."""
-
-    def __init__(self) -> None:
-        self._active = 0
-        self._counted_s = 0.0
-        self._since_s = 0.0
-
-    @property
-    def total_s(self) -> float:
-        return self._counted_s + self._active * (time.monotonic() - self._since_s)
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        self._change(+1)
-        try:
-            yield
-        finally:
-            self._change(-1)
-
-    def _change(self, by: int) -> None:
-        self._counted_s, self._since_s = self.total_s, time.monotonic()
-        self._active += by
 
 
 class _EngineError(Exception):

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -26,7 +27,8 @@ log = structlog.get_logger(__name__)
 class Seat:
     """A place for one child, which takes one request at a time, first come first served.
 
-    `load`: requests that wait or are answered now. `lost`: how many children were given up, by why.
+    `load`: requests that wait or are answered now. `busy`: how long children have worked on requests.
+    `lost`: how many children were given up, by why.
     `seated` starts and ends it.
     """
 
@@ -34,6 +36,7 @@ class Seat:
         self.program = program
         self.child: Child | None = None
         self.load = 0
+        self.busy = Meter()
         self.lost: Counter[str] = Counter()
         self._turn = asyncio.Lock()
 
@@ -71,36 +74,46 @@ class Seat:
 
         Raises MachineError where none can be started; then the old one stays.
         """
-        fresh: Child | None = await _started(self.program)
+        other: Child | None = await _started(self.program)
         try:
             async with self._turn:
-                await self.vacate(WORN)
-                self.child, fresh = fresh, None
+                other, self.child = self.child, other
+                if other is not None:
+                    self._count_lost(other, WORN)
         finally:
-            if fresh is not None:
-                await fresh.kill()
+            # Not within the turn: a large process takes a while to end.
+            if other is not None:
+                await other.kill()
 
     async def vacate(self, reason: str) -> None:
         """Kill the child, if there is one; the next request gets a fresh one."""
         child, self.child = self.child, None
         if child is not None:
-            self.lost[reason] += 1
-            log.info("child.replaced", role=self.program.name, pid=child.pid, reason=reason)
+            self._count_lost(child, reason)
             await child.kill()
 
+    def _count_lost(self, child: Child, reason: str) -> None:
+        if not child.is_alive and reason == WORN:
+            reason = "killed"
+        self.lost[reason] += 1
+        log.info("child.replaced", role=self.program.name, pid=child.pid, reason=reason)
+
     async def _insist(self, message: wire.Request, deadline_s: float) -> wire.Reply:
-        """Ask, again where the child is killed from outside."""
+        """Ask, again where the child is killed from outside, for as long as one request may take."""
+        began = time.monotonic()
         for _ in range(_KILLED_TRIES - 1):
             try:
                 return await self._ask(message, deadline_s)
             except ChildKilledError:
-                continue
+                if time.monotonic() - began > deadline_s:
+                    raise
         return await self._ask(message, deadline_s)
 
     async def _ask(self, message: wire.Request, deadline_s: float) -> wire.Reply:
         child = await self._filled()
         try:
-            reply = await child.request(message, deadline_s)
+            with self.busy.counted():
+                reply = await child.request(message, deadline_s)
         except BaseException as error:
             await self.vacate(_reason(error))
             raise
@@ -118,10 +131,40 @@ class Seat:
 
 async def _started(program: Program) -> Child:
     """Start a child; raises MachineError where that cannot be done."""
+    began = time.monotonic()
     for _ in range(_KILLED_TRIES):
         with contextlib.suppress(ChildKilledError):
             return await Child.started(program)
-    raise MachineError(f"{program.name}: was killed by SIGKILL {_KILLED_TRIES} times while it started")
+        if time.monotonic() - began > program.start_deadline_s:
+            break
+    raise MachineError(f"{program.name}: was killed by SIGKILL while it started, again and again")
+
+
+class Meter:
+    """Adds up the time in which something is done."""
+
+    def __init__(self) -> None:
+        self._active = 0
+        self._counted_s = 0.0
+        self._since_s = 0.0
+
+    @property
+    def total_s(self) -> float:
+        """Seconds so far, what is under way included; of several at the same time, the sum."""
+        return self._counted_s + self._active * (time.monotonic() - self._since_s)
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count the time until the context ends."""
+        self._change(+1)
+        try:
+            yield
+        finally:
+            self._change(-1)
+
+    def _change(self, by: int) -> None:
+        self._counted_s, self._since_s = self.total_s, time.monotonic()
+        self._active += by
 
 
 def _reason(error: BaseException) -> str:

@@ -6,7 +6,6 @@ import time
 import warnings
 from collections import OrderedDict
 from pathlib import Path
-from typing import Final
 
 import pymupdf
 from PIL import Image
@@ -19,9 +18,6 @@ from consumer.domain.errors import NoRoomError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.plan import POINTS_PER_INCH
-
-#: Documents kept open: a child renders pages of a few documents in turn.
-_OPEN_DOCUMENTS: Final = 4
 
 
 class RenderChild:
@@ -49,20 +45,19 @@ class RenderChild:
                 return wire.DocumentOpened(page_count=self._open(path, file_format).page_count)
             case wire.RenderPage():
                 return self._render(request)
-            case wire.CloseDocument(path=path):
-                self._close(path)
-                return wire.DocumentClosed()
             case _:
                 raise TypeError(f"a renderer cannot {request.kind}")
 
     def _render(self, request: wire.RenderPage) -> PageImage:
         started = time.monotonic()
         document = self._open(request.path, request.format)
-        image, plan = document.render(request.page_number)
-        _write(image.tobytes("raw", "BGR"), Path(request.image_path))
-        if request.page_number == document.page_count:
-            # Whatever was decoded for it would be held until the document's other pages have been read.
-            self._close(request.path)
+        try:
+            image, plan = document.render(request.page_number)
+            _write(image.tobytes("raw", "BGR"), Path(request.image_path))
+        finally:
+            if request.page_number == document.page_count:
+                del self._documents[request.path]
+                document.close()
         return PageImage(
             page_number=request.page_number,
             path=request.image_path,
@@ -74,10 +69,6 @@ class RenderChild:
             render_s=time.monotonic() - started,
         )
 
-    def _close(self, path: str) -> None:
-        if (document := self._documents.pop(path, None)) is not None:
-            document.close()
-
     def _open(self, path: str, file_format: Format) -> Document:
         document = self._documents.pop(path, None)
         if document is None:
@@ -85,7 +76,7 @@ class RenderChild:
             Path(path).open("rb").close()
             document = (Pdf if file_format is Format.PDF else Picture)(path, file_format, self._options)
         self._documents[path] = document
-        if len(self._documents) > _OPEN_DOCUMENTS:
+        if len(self._documents) > self._options.open_documents:
             self._documents.popitem(last=False)[1].close()
         return document
 

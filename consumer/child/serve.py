@@ -1,5 +1,6 @@
 """The loop of every child process: ready, then a reply per request, until the parent hangs up."""
 
+import contextlib
 import ctypes
 import errno
 import math
@@ -21,7 +22,6 @@ _PR_SET_PDEATHSIG = 1
 _BLAMED: dict[type[wire.Request], Code] = {
     wire.OpenDocument: Code.CORRUPT_DOCUMENT,
     wire.RenderPage: Code.PAGE_UNREADABLE,
-    wire.CloseDocument: Code.CORRUPT_DOCUMENT,
     wire.ReadPages: Code.ENGINE_ERROR,
 }
 
@@ -124,5 +124,7 @@ def settle_in() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        # A wish: where /proc is hidden or read-only, it must do without.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -57,9 +57,8 @@ def be_stopped() -> None:
 
 def eat_memory() -> None:
     while True:
-        # Filled, since untouched memory costs nothing; in pieces, so that it takes a while.
+        # Filled, since untouched memory costs nothing.
         _leaked.append(bytearray(b"x") * LEAK_BYTES)
-        time.sleep(0.01)
 
 
 def leak() -> None:
@@ -82,6 +81,17 @@ def send_what_is_no_reply() -> None:
 
 def answer_for_nobody() -> None:
     socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(wire.frame(wire.PagesRead(pages=())))
+
+
+def die_of_a_signal_without_a_name() -> None:
+    os.kill(os.getpid(), signal.SIGRTMIN + 1)
+
+
+def leave_a_process_behind() -> None:
+    # It keeps the socket open, so that the parent sees no end of the stream.
+    if os.fork() == 0:
+        time.sleep(3600)
+    os._exit(1)
 
 
 def raise_an_error() -> None:
@@ -109,6 +119,8 @@ WAYS: dict[str, Callable[[], None]] = {
         send_a_broken_frame,
         send_what_is_no_reply,
         answer_for_nobody,
+        die_of_a_signal_without_a_name,
+        leave_a_process_behind,
         raise_an_error,
         behave,
     )

@@ -90,6 +90,7 @@ async def world_with(
                     scale=1.0,
                     max_page_pixels=10_000_000,
                     max_pages=1000,
+                    open_documents=4,
                     address_space_bytes=2**30,
                     processor_s=2,
                 ),
@@ -100,7 +101,7 @@ async def world_with(
         )
     ]
     store, room = MemoryStore(), Room(folder)
-    render_pool = RenderPool(renderers, folder, render_deadline_s)
+    render_pool = RenderPool(renderers, folder, 1000, render_deadline_s)
     engine_pool = EnginePool(engines, recycling, PAGE_DEADLINE_S)
     scheduler = PageScheduler(engine_pool, room, batch_pages=batch_pages, window_pages=8)
     pipeline = Pipeline(
@@ -117,12 +118,12 @@ async def world_with(
     ] == []
 
 
-def engine_processes() -> list[psutil.Process]:
-    """All engines that run now, seen from outside."""
+def hostile_processes(*arguments: str) -> list[psutil.Process]:
+    """All programs of ours that run now with these arguments, seen from outside."""
     found = []
-    for child in psutil.Process(os.getpid()).children():
+    for child in psutil.Process(os.getpid()).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if {str(HOSTILE), "engine"} <= set(child.cmdline()):
+            if {str(HOSTILE), *arguments} <= set(child.cmdline()):
                 found.append(child)
     return found
 
@@ -157,6 +158,8 @@ COSTS = {
     "send_a_broken_frame": "ENGINE_CRASH",
     "send_what_is_no_reply": "ENGINE_CRASH",
     "answer_for_nobody": "ENGINE_CRASH",
+    "die_of_a_signal_without_a_name": "ENGINE_CRASH",
+    "leave_a_process_behind": "ENGINE_CRASH",
     "raise_an_error": "ENGINE_ERROR",
 }
 
@@ -248,7 +251,7 @@ async def test_an_engine_works_until_its_successor_is_ready_and_one_at_a_time_is
         while not work.done():
             await asyncio.wait([work], timeout=0.005)
             oldest = max(oldest, *(seat.child.pages_read for seat in world.engines if seat.child))
-            most_children = max(most_children, len(engine_processes()))
+            most_children = max(most_children, len(hostile_processes("engine")))
         document = await work
         lost = [dict(seat.lost) for seat in world.engines]
 

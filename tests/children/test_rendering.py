@@ -16,7 +16,12 @@ from consumer.domain.page import PageImage
 
 MAX_PAGE_PIXELS = 40_000
 OPTIONS = wire.RenderOptions(
-    scale=2.0, max_page_pixels=MAX_PAGE_PIXELS, max_pages=5, address_space_bytes=2**32, processor_s=60
+    scale=2.0,
+    max_page_pixels=MAX_PAGE_PIXELS,
+    max_pages=5,
+    open_documents=4,
+    address_space_bytes=2**32,
+    processor_s=60,
 )
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
@@ -44,7 +49,8 @@ class Rendering:
         return page, Image.frombytes("RGB", size, self._image_path.read_bytes(), "raw", "BGR")
 
     def close(self) -> None:
-        self._child.handle(wire.CloseDocument(path=self._path))
+        for document in self._child._documents.values():
+            document.close()
 
 
 @pytest.fixture

@@ -21,7 +21,12 @@ from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 
 OPTIONS = wire.RenderOptions(
-    scale=2.0, max_page_pixels=40_000_000, max_pages=100, address_space_bytes=2**32, processor_s=60
+    scale=2.0,
+    max_page_pixels=40_000_000,
+    max_pages=100,
+    open_documents=4,
+    address_space_bytes=2**32,
+    processor_s=60,
 )
 PROGRAM = Program(
     "render", ("-m", "consumer.child", "render"), OPTIONS, retired_bytes=2**31, killed_bytes=2**32

@@ -163,6 +163,22 @@ async def test_without_any_engine_no_work_is_taken_and_nobody_waits(
     await read(engines, seats[0])
 
 
+async def test_an_engine_that_cannot_be_started_holds_up_nobody_while_another_works(
+    engines: EngineSeats, seats: list[FakeSeat]
+) -> None:
+    seats[0].failure = MachineError("no memory")
+    seats[0].child = None
+    async with engines.lent() as first:
+        assert first is seats[0]  # type: ignore[comparison-overlap]
+    await asked_to_start(seats[0])
+    async with engines.lent():
+        engines.check()
+        waiting = asyncio.create_task(engines.lent().__aenter__())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    assert await waiting is seats[1]  # type: ignore[comparison-overlap]
+
+
 async def test_a_limit_below_what_a_new_engine_holds_refuses_to_start(seats: list[FakeSeat]) -> None:
     pool = EngineSeats(seats, Recycling(pages=10, resident_bytes=100))  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="BUCKET_OCR_RECYCLE_RSS_BYTES"):

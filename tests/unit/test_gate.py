@@ -78,3 +78,13 @@ async def test_documents_that_fail_together_count_once(gate: Gate, clock: Clock)
     for _ in range(8):
         gate.machine_failed(MachineError("I/O error"))
     assert await opens_after(gate, clock) == 5
+
+
+async def test_after_a_failure_messages_are_tried_one_at_a_time_until_one_works(
+    gate: Gate, clock: Clock
+) -> None:
+    gate.machine_failed(MachineError("I/O error"))
+    await opens_after(gate, clock)
+    assert gate.on_trial
+    gate.machine_worked()
+    assert not gate.on_trial

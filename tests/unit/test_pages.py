@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.assembly import PageRecord
-from consumer.domain.errors import ChildError, Code, PageError
+from consumer.domain.errors import ChildError, Code, NoRoomError, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status
 from consumer.pages import PageScheduler, RoundRobin
@@ -99,11 +99,11 @@ class FakeRecognizer:
 
 @asynccontextmanager
 async def scheduling(
-    recognizer: FakeRecognizer, *, batch_pages: int = 2, window_pages: int = 4
+    recognizer: FakeRecognizer, *, batch_pages: int = 2, window_pages: int = 4, room: Room | None = None
 ) -> AsyncIterator[PageScheduler]:
     """A scheduler at work; whatever hangs in the body ends at the deadline."""
     scheduler = PageScheduler(
-        recognizer, Room(Path.cwd()), batch_pages=batch_pages, window_pages=window_pages
+        recognizer, room or Room(Path.cwd()), batch_pages=batch_pages, window_pages=window_pages
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(DEADLINE_S))
@@ -335,3 +335,38 @@ async def test_a_document_that_waits_for_its_turn_is_not_stalled(tmp_path: Path)
         await asyncio.gather(first, second)
 
     assert len(steps) > behind.page_count * 2
+
+
+async def test_documents_without_room_all_end_even_if_they_are_more_than_the_window_holds(
+    tmp_path: Path,
+) -> None:
+    class Homeless(FakeDocument):
+        async def render(self, page_number: int) -> PageImage:
+            await asyncio.sleep(0)
+            raise NoRoomError("full", 1000)
+
+    room = Room(tmp_path)
+
+    async def read(scheduler: PageScheduler) -> None:
+        with room.used():
+            await scheduler.read(Homeless(tmp_path, "homeless", 1), no_progress)
+
+    async with scheduling(FakeRecognizer(), window_pages=2, room=room) as scheduler:
+        ended = await asyncio.gather(*(read(scheduler) for _ in range(7)), return_exceptions=True)
+    assert {type(error) for error in ended} == {NoRoomError}
+
+
+async def test_a_document_that_cannot_be_read_now_is_not_rendered_to_its_end(tmp_path: Path) -> None:
+    document = FakeDocument(tmp_path, "bad", 500)
+    async with scheduling(FakeRecognizer(), window_pages=4) as scheduler:
+        with pytest.raises(ChildError):
+            await scheduler.read(document, no_progress)
+    assert document.rendered.qsize() <= 8
+
+
+async def test_a_document_that_waits_to_be_opened_is_not_stalled(tmp_path: Path) -> None:
+    steps: list[None] = []
+    async with scheduling(FakeRecognizer()) as scheduler:
+        with scheduler.waiting(lambda: steps.append(None)):
+            await scheduler.read(FakeDocument(tmp_path, "ahead", 3), no_progress)
+    assert len(steps) >= 3

@@ -1,13 +1,14 @@
 """One source, one stored result: the promises of the pipeline, on a bucket in memory."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from consumer.domain import identity
-from consumer.domain.errors import PassingError, ServiceError
+from consumer.domain.errors import MachineError, PassingError, ServiceError
 from consumer.domain.events import Job
 from consumer.domain.result import ResultDocument, Status
 from consumer.pipeline import Answer
@@ -223,3 +224,20 @@ async def test_a_failing_service_leaves_no_file_behind(world: PipelineWorld) -> 
 
     with pytest.raises(ServiceError):
         await world.process("a.pdf")
+
+
+async def test_a_document_that_is_given_up_frees_its_room_even_if_a_renderer_has_it_open(
+    world: PipelineWorld, tmp_path: Path
+) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.recognizer.gate.clear()
+    world.recognizer.failure = MachineError("no engine")
+    work = asyncio.create_task(world.process("a.pdf"))
+    await world.recognizer.reading.wait()
+    (source,) = tmp_path.glob("*.source")
+    with source.open("rb") as held:
+        world.recognizer.gate.set()
+        with pytest.raises(MachineError):
+            await work
+        assert os.fstat(held.fileno()).st_size == 0
+    assert list(tmp_path.iterdir()) == []

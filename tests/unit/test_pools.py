@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from consumer.adapters.children import ChildTimeoutError
 from consumer.adapters.engines import Recycling
 from consumer.adapters.recognize import EnginePool
 from consumer.adapters.render import RenderPool
-from consumer.domain.errors import ChildError, Code, DocumentError, MachineError, PageError
+from consumer.adapters.seats import Meter
+from consumer.domain.errors import ChildError, Code, DocumentError, MachineError, NoRoomError, PageError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import Status
@@ -44,6 +46,8 @@ class ScriptedSeat:
         self.load = 0
         self.child = NewChild()
         self.is_filled = True
+        self.busy = Meter()
+        self.page_count = 3
 
     async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
         match message:
@@ -55,9 +59,7 @@ class ScriptedSeat:
                 Path(image_path).write_bytes(b"pixels")
                 return self._scripted([number]) or page_image(number, Path(image_path))
             case wire.OpenDocument():
-                return self._scripted([0]) or wire.DocumentOpened(page_count=3)
-            case _:
-                return wire.DocumentClosed()
+                return self._scripted([0]) or wire.DocumentOpened(page_count=self.page_count)
 
     def _scripted(self, numbers: list[int]) -> wire.Reply | None:
         self.asked.append(numbers)
@@ -123,9 +125,14 @@ async def test_an_engine_gives_its_place_back_whatever_happened() -> None:
 
 
 async def render(seat: ScriptedSeat, folder: Path) -> PageImage:
-    pool = RenderPool([seat], folder)  # type: ignore[list-item]
-    async with pool.open(folder / "source", Format.PDF) as document:
-        return await document.render(1)
+    source = folder / "source"
+    source.touch()
+    pool = RenderPool([seat], folder, max_pages=3)  # type: ignore[list-item]
+    try:
+        async with pool.open(source, Format.PDF) as document:
+            return await document.render(1)
+    finally:
+        source.unlink()
 
 
 async def test_a_renderer_that_was_killed_once_costs_no_page(tmp_path: Path) -> None:
@@ -154,3 +161,44 @@ async def test_what_cannot_be_rendered_fails_with_its_code_and_leaves_no_file(
 async def test_a_machine_that_cannot_render_is_no_fault_of_the_document(tmp_path: Path) -> None:
     with pytest.raises(MachineError):
         await render(ScriptedSeat({1: [MachineError("disk full")]}), tmp_path)
+
+
+async def test_documents_are_spread_over_the_renderers(tmp_path: Path) -> None:
+    seats = [ScriptedSeat(), ScriptedSeat(), ScriptedSeat()]
+    pool = RenderPool(seats, tmp_path, max_pages=3)  # type: ignore[arg-type]
+    async with AsyncExitStack() as stack:
+        for number in range(6):
+            source = tmp_path / f"{number}"
+            source.touch()
+            await stack.enter_async_context(pool.open(source, Format.PDF))
+        assert [len(seat.asked) for seat in seats] == [2, 2, 2]
+
+
+async def test_a_document_goes_to_a_renderer_that_runs(tmp_path: Path) -> None:
+    gone, running = ScriptedSeat(), ScriptedSeat()
+    gone.is_filled = False
+    pool = RenderPool([gone, running], tmp_path, max_pages=3)  # type: ignore[list-item]
+    for number in range(3):
+        source = tmp_path / f"{number}"
+        source.touch()
+        async with pool.open(source, Format.PDF):
+            pass
+    assert (len(gone.asked), len(running.asked)) == (0, 3)
+
+
+async def test_a_renderer_cannot_make_a_document_endless(tmp_path: Path) -> None:
+    seat = ScriptedSeat()
+    seat.page_count = 10**12
+    with pytest.raises(ChildError):
+        await render(seat, tmp_path)
+
+
+async def test_a_page_without_room_needs_the_room_of_its_source_too(tmp_path: Path) -> None:
+    pool = RenderPool([ScriptedSeat({1: [NoRoomError("full", 1000)]})], tmp_path, max_pages=3)  # type: ignore[list-item]
+    source = tmp_path / "source"
+    source.write_bytes(bytes(234))
+    async with pool.open(source, Format.PDF) as document:
+        with pytest.raises(NoRoomError) as caught:
+            await document.render(1)
+    assert caught.value.needed_bytes == 1234
+    assert list(tmp_path.iterdir()) == [source]

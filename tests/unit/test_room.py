@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.domain.errors import NoRoomError, PassingError
+from consumer.domain.errors import MachineError, NoRoomError, PassingError
 from consumer.room import Room
 
 DEADLINE_S = 10.0
@@ -107,25 +107,55 @@ async def test_a_file_larger_than_the_disk_is_not_the_machines_failure(room: Roo
     await room.check()
 
 
-async def test_who_was_in_the_way_of_another_that_failed_at_the_same_time_tries_again(room: Room) -> None:
-    """Two files are begun at once, fill the disk together, and are removed again; either alone fits."""
-    at_work = 0
+class SmallDisk:
+    """A disk for so many files at once; what does not fit is noticed after a while, and removed again."""
 
-    async def write() -> str:
-        nonlocal at_work
-        at_work += 1
-        try:
+    def __init__(self, files: int) -> None:
+        self.files = files
+        self.begun = 0
+        self.tries = 0
+
+    async def write(self) -> None:
+        self.begun += 1
+        self.tries += 1
+        await asyncio.sleep(0)
+        if self.begun > self.files:
             await asyncio.sleep(0)
-            if at_work > 1:
-                await asyncio.sleep(0)
-                raise NoRoomError("full", 1000)
-            return "written"
-        finally:
-            at_work -= 1
+            self.begun -= 1
+            raise NoRoomError("full", 1000)
 
-    async def work() -> str:
+
+@pytest.mark.parametrize("documents", [1, 2, 3, 8])
+async def test_documents_that_are_in_each_others_way_are_made_one_after_the_other(
+    room: Room, documents: int
+) -> None:
+    disk = SmallDisk(files=1)
+
+    async def work() -> None:
         with room.used():
-            return await room.make(write, ignored)
+            await room.make(disk.write, ignored)
+            await asyncio.sleep(0)
+            disk.begun -= 1
 
     async with asyncio.timeout(DEADLINE_S):
-        assert list(await asyncio.gather(work(), work())) == ["written", "written"]
+        await asyncio.gather(*(work() for _ in range(documents)))
+    assert disk.tries <= documents**2 + documents
+
+
+@pytest.mark.parametrize("documents", [1, 2, 3, 8])
+async def test_documents_on_a_disk_that_stays_full_all_end(room: Room, documents: int) -> None:
+    disk = SmallDisk(files=0)
+
+    async def work() -> None:
+        with room.used():
+            await room.make(disk.write, ignored)
+
+    async with asyncio.timeout(DEADLINE_S):
+        ended = await asyncio.gather(*(work() for _ in range(documents)), return_exceptions=True)
+    assert {type(error) for error in ended} == {NoRoomError}
+    assert disk.tries <= documents**2 + documents
+
+
+async def test_a_work_folder_that_is_gone_is_the_machines_failure(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="BUCKET_OCR_WORK_DIR"):
+        await Room(tmp_path / "gone").check()

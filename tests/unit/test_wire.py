@@ -146,4 +146,4 @@ def test_only_what_was_asked_for_is_an_answer_or_that_it_cannot_be_had() -> None
     assert wire.answers(asked, wire.Failed(code=Code.ENGINE_ERROR, message=""))
     assert wire.answers(asked, wire.Broken(message=""))
     assert not wire.answers(asked, wire.PagesRead(pages=(text, text)))
-    assert not wire.answers(asked, wire.DocumentClosed())
+    assert not wire.answers(asked, wire.DocumentOpened(page_count=1))

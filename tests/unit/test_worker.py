@@ -249,11 +249,25 @@ async def test_a_message_that_comes_with_a_poll_during_which_the_machine_failed_
         await world.queue.until(lambda: "1" in world.queue.returned)
         world.queue.put("2", request("a.pdf"))
         await world.queue.until(lambda: world.queue.returned.get("2") == 0)
-        # Both slots are free again.
+        # One is tried alone; once it is done, both slots are there again.
         world.recognizer.failure = None
-        world.recognizer.gate.clear()
-        for number in ("3", "4"):
-            world.queue.put(number, request("a.pdf"))
-        while len(world.leases.held) < 2:
-            await asyncio.sleep(0)
-        world.recognizer.gate.set()
+        await both_are_held_once_one_was_done(world)
+
+
+async def both_are_held_once_one_was_done(world: WorkerWorld) -> None:
+    world.recognizer.gate.clear()
+    world.recognizer.reading.clear()
+    for number in ("3", "4"):
+        world.queue.put(number, request("a.pdf"))
+    await world.recognizer.reading.wait()
+    assert world.leases.held.keys() == {"3"}
+    world.recognizer.gate.set()
+    await world.queue.until(lambda: {"3", "4"} <= set(world.queue.deleted))
+    world.store.upload("b.pdf", b"%PDF-b")
+    world.store.upload("c.pdf", b"%PDF-c")
+    world.recognizer.gate.clear()
+    world.queue.put("5", request("b.pdf"))
+    world.queue.put("6", request("c.pdf"))
+    while world.leases.held.keys() != {"5", "6"}:
+        await asyncio.sleep(0)
+    world.recognizer.gate.set()
