@@ -6,7 +6,9 @@ UV := $(BIN)/uv
 STAMP := .venv/.installed
 LOCALSTACK_STAMP := localstack/.venv/.installed
 
-.PHONY: help setup demo local test soak check bench lock
+BENCHES := fairness recycling memory backlog kills
+
+.PHONY: help setup demo local test soak check bench lock $(BENCHES:%=bench/%)
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,8 +33,10 @@ check: setup  ## Format, lint, types, templates
 	$(BIN)/mypy
 	$(BIN)/cfn-lint infra/*.yaml
 
-bench: setup  ## Measure a backlog of 300 documents (some minutes)
-	PYTHONPATH=localstack $(BIN)/python bench/backlog.py
+bench: $(BENCHES:%=bench/%)  ## Measure (half an hour; one alone: make bench/fairness)
+
+$(BENCHES:%=bench/%): bench/%: setup
+	PYTHONPATH=localstack:. $(BIN)/python bench/$*.py
 
 lock: setup  ## Choose the newest versions for both environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \

@@ -1,6 +1,6 @@
 """A backlog of one-page documents: how well the engines are used, and what the parent process holds.
 
-    make bench
+    make bench/backlog
 
 Uploads copies of a one-page letter, starts the consumer, waits for all results and prints one line of
 JSON. It exits with 1 where a result is missing, a message or a file is left over, or the engines are busy
@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import mean
 
 import psutil
-from bench.common import DEADLINE_S, asked_for, deployed, put_letters, queued, report, stored
 
+from bench.common import DEADLINE_S, asked_for, deployed, put_letters, queued, report, stored
 from tests.e2e.stack import Consumer, Document
 
 _LOOK_S = 1.0

@@ -1,6 +1,6 @@
 """Letters behind a report: how long a one-page letter takes alone, and while a long PDF is read.
 
-    PYTHONPATH=localstack:. .venv/bin/python bench/fairness.py
+    make bench/fairness
 
 The real engine with all defaults. From the upload to the result, in seconds. It exits with 1 where a
 letter behind the report takes longer than three times what it takes alone and the time of one batch,

@@ -1,6 +1,6 @@
 """Letters while somebody kills a child process every two seconds: that nothing is lost, and nothing is wrong.
 
-    PYTHONPATH=localstack:. .venv/bin/python bench/kills.py
+    make bench/kills
 
 The real engine; any of its processes or the renderer's may be hit, at work, idle or while it starts. It
 exits with 1 unless every letter has a result with the text that one has which nobody disturbed, no message

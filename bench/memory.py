@@ -1,6 +1,6 @@
 """A short and a long document: what the parent process and the work folder hold at most.
 
-    PYTHONPATH=localstack:. .venv/bin/python bench/memory.py
+    make bench/memory
 
 A PDF of 10 pages, and one of a thousand with a fresh consumer. The engine reads nothing, in a time that
 lets rendered pages wait for it, and answers 50 lines a page. `work_dir_mib` counts the downloaded source,

@@ -1,6 +1,6 @@
 """Engines that leak 20 MB a page, and engines that do not: what replacing the former costs.
 
-    PYTHONPATH=localstack:. .venv/bin/python bench/recycling.py
+    make bench/recycling
 
 A thousand tiny pages through two engines that take a fixed time for each, without LocalStack; first with
 engines that do not leak, then with such that do. It exits with 1 where an engine held more than its limit,

@@ -32,7 +32,6 @@ RED, GREEN, BLUE, WHITE = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)
 TEXTS = {GREEN: "#00ff00", BLUE: "#0000ff", WHITE: "#ffffff"}
 #: Far above what a good page takes on a busy machine, and waited for twice by each that hangs.
 PAGE_DEADLINE_S = 2.5
-START_DEADLINE_S = 10.0
 TEST_DEADLINE_S = 120.0
 ENGINE_BYTES = 400_000_000
 
@@ -65,6 +64,7 @@ async def world_with(
     batch_pages: int = 1,
     recycle_pages: int = 1000,
     render_deadline_s: float = PAGE_DEADLINE_S,
+    start_deadline_s: float = 10.0,
 ) -> AsyncIterator[World]:
     """All that reads documents, with engines and a renderer that behave as they are told."""
     recycling = Recycling(pages=recycle_pages, resident_bytes=ENGINE_BYTES)
@@ -76,7 +76,7 @@ async def world_with(
                 options=wire.EngineOptions(threads=1),
                 retired_bytes=recycling.retired_bytes,
                 killed_bytes=recycling.killed_bytes,
-                start_deadline_s=START_DEADLINE_S,
+                start_deadline_s=start_deadline_s,
             )
         )
         for _ in range(engine_count)
@@ -96,7 +96,7 @@ async def world_with(
                 ),
                 retired_bytes=2**29,
                 killed_bytes=2**30,
-                start_deadline_s=START_DEADLINE_S,
+                start_deadline_s=start_deadline_s,
             )
         )
     ]
@@ -265,7 +265,7 @@ async def test_an_engine_works_until_its_successor_is_ready_and_one_at_a_time_is
 @pytest.mark.parametrize("what", ["engine", "renderer"])
 async def test_a_child_that_never_gets_ready_is_the_machines_failure(tmp_path: Path, what: str) -> None:
     with pytest.raises(MachineError, match="not ready in"):
-        async with world_with(tmp_path, **{what: "never_get_ready"}):  # type: ignore[arg-type]
+        async with world_with(tmp_path, start_deadline_s=2, **{what: "never_get_ready"}):  # type: ignore[arg-type]
             pass
 
 
