@@ -10,7 +10,8 @@ from tests.e2e import documents
 from tests.e2e.conftest import Start
 from tests.e2e.stack import Consumer, Document, Stack, gone
 
-PAGES = 3
+# They take far longer to read than a poll.
+PAGES = 6
 LEASE_S = 10
 SOON_S = 5.0
 POLL_S = 5.0  # a stopping consumer waits for its long poll
