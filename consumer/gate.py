@@ -61,8 +61,13 @@ class Gate:
         self.on_trial = False
 
     def _say(self, problem: str | None) -> None:
-        if problem is not None and self.problem is None:
+        if problem is not None and _kind(problem) != _kind(self.problem):
             log.warning("machine.unhealthy", error=problem)
         elif problem is None and self.problem is not None:
             log.info("machine.healthy")
         self.problem = problem
+
+
+def _kind(problem: str | None) -> str:
+    """A problem without its figures, which change all the time."""
+    return "".join(letter for letter in problem or "" if not letter.isdigit())

@@ -11,18 +11,22 @@ from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import structlog
 
 from consumer.domain.assembly import PageRecord
-from consumer.domain.errors import PageError
+from consumer.domain.errors import Code, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import failed_page
 from consumer.ports import Progress, Recognizer, RenderedDocument
 from consumer.room import Room
 
 _Item = TypeVar("_Item")
+
+#: After so many pages in a row on which a renderer or an engine hung, the rest of a document is not tried: a
+#: minute or two for each would be days for a long one, in which others wait.
+_HUNG_PAGES: Final = 3
 
 log = structlog.get_logger(__name__)
 
@@ -129,14 +133,17 @@ class PageScheduler:
         self, owner: Hashable, document: RenderedDocument, answers: list[asyncio.Future[PageRecord]]
     ) -> list[PageRecord]:
         """Render and read all pages; `answers` gets what they will be."""
-        read = 0
+        read = hung = 0
         for page_number in range(1, document.page_count + 1):
             answers.append(await self._render(owner, document, page_number))
             self._progress()
             # What cannot be read now is noticed now, and not when all pages have been rendered.
             while answers[read : read + 1] and answers[read].done():
-                answers[read].result()
+                hung = hung + 1 if _hung(answers[read].result()) else 0
                 read += 1
+            if hung >= _HUNG_PAGES:
+                given_up = [_given_up(n) for n in range(page_number + 1, document.page_count + 1)]
+                return [await answer for answer in answers] + given_up
         return [await answer for answer in answers]
 
     async def _render(
@@ -192,3 +199,12 @@ class PageScheduler:
             log.warning("page.not_deleted", path=page.image.path, error=str(error))
         self._room.leave()
         self._window.release()
+
+
+def _hung(page: PageRecord) -> bool:
+    return any(warning.code in (Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT) for warning in page.warnings)
+
+
+def _given_up(page_number: int) -> PageRecord:
+    message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
+    return PageRecord.of(failed_page(page_number, Code.RENDER_TIMEOUT, message))

@@ -9,22 +9,43 @@ import contextlib
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from consumer.domain.errors import MachineError, NoRoomError, PassingError
 from consumer.ports import Progress
 
 _Made = TypeVar("_Made")
 
+_FOLDER: Final = "BUCKET_OCR_WORK_DIR"
+
 #: Without so much room no work is begun.
 _RESERVE_BYTES: Final = 1024 * 1024
+
+#: Room for an ordinary document and a few of its pages. Where there is so much, a file that does not fit
+#: is its document's affair, and others go on.
+_ORDINARY_BYTES: Final = 16 * 1024 * 1024
+
+
+class Usage(Protocol):
+    """What `shutil.disk_usage` tells of a disk, in bytes."""
+
+    @property
+    def total(self) -> int:
+        """Size."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """Room that is left."""
+        ...
 
 
 class Room:
     """The room in one folder, shared by all documents in work."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, usage: Callable[[Path], Usage] = shutil.disk_usage) -> None:
         self._folder = folder
+        self._usage = usage
         #: Documents and pages that will make room without anybody else having to.
         self._leaving = 0
         #: How many have left so far.
@@ -54,8 +75,8 @@ class Room:
     async def make(self, attempt: Callable[[], Awaitable[_Made]], progress: Progress) -> _Made:
         """Make a file of a document that has entered, waiting for others to leave where there is no room.
 
-        `progress` is called when one has. Raises NoRoomError where none will, PassingError where the file
-        would never fit.
+        `progress` is called when one has. Raises NoRoomError where none will, PassingError where there is
+        room for others or the file would never fit.
         """
         alone = False
         while True:
@@ -63,12 +84,14 @@ class Room:
             try:
                 return await attempt()
             except NoRoomError as error:
-                self._check_fits(error)
+                if error.needed_bytes >= (total := self._disk().total):
+                    raise PassingError(
+                        f"{error}: {_FOLDER} has {total} bytes in all: give it more"
+                    ) from error
                 if self._left == left_before and self._leaving == 1:
                     # All others wait. One of them may have been in the way with a file that it began.
                     if alone:
-                        self._needed_bytes = max(self._needed_bytes, error.needed_bytes)
-                        raise
+                        raise self._given_up(error) from error
                     alone = True
                     continue
                 alone = False
@@ -84,29 +107,42 @@ class Room:
         finally:
             self._leaving += 1
 
-    def _check_fits(self, error: NoRoomError) -> None:
-        total = self._disk().total
-        if error.needed_bytes >= total:
-            message = f"{error}: BUCKET_OCR_WORK_DIR has {total} bytes in all: give it more"
-            raise PassingError(message) from error
+    def _given_up(self, error: NoRoomError) -> PassingError:
+        if (free := self._disk().free) >= _ORDINARY_BYTES:
+            return PassingError(f"{error}: {_FOLDER} has {free} bytes left: make more room for this document")
+        self._needed_bytes = max(self._needed_bytes, error.needed_bytes)
+        return error
 
     async def check(self) -> None:
-        """Raise MachineError while there is less room than was missing the last time."""
+        """Raise MachineError where nothing can be written, or while there is less room than was missing."""
+        if self._leaving:
+            # Whoever comes now and finds no room waits for those.
+            return
         free = self._disk().free
         if free < self._needed_bytes:
             raise NoRoomError(
-                f"BUCKET_OCR_WORK_DIR has {free} bytes left and {self._needed_bytes} are needed: make room",
+                f"{_FOLDER} has {free} bytes left and {self._needed_bytes} are needed: make room",
                 self._needed_bytes,
             )
+        await asyncio.to_thread(self._write_probe)
         self._needed_bytes = _RESERVE_BYTES
+
+    def _write_probe(self) -> None:
+        """Find out what no figure tells: a read-only disk, a quota, no inodes left."""
+        probe = self._folder / "probe"
+        try:
+            probe.write_bytes(b"probe")
+            probe.unlink()
+        except OSError as error:
+            raise MachineError(f"{_FOLDER} cannot be written to: {error}") from error
 
     def require(self, size_bytes: int) -> None:
         """Raise NoRoomError where a file of this size would not fit now."""
         if (free := self._disk().free) < size_bytes:
             raise NoRoomError(f"{size_bytes} bytes are needed and {free} are left", size_bytes)
 
-    def _disk(self) -> "shutil._ntuple_diskusage":
+    def _disk(self) -> Usage:
         try:
-            return shutil.disk_usage(self._folder)
+            return self._usage(self._folder)
         except OSError as error:
-            raise MachineError(f"BUCKET_OCR_WORK_DIR: {error}") from error
+            raise MachineError(f"{_FOLDER}: {error}") from error

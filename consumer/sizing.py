@@ -47,7 +47,8 @@ class Sizing:
         # One engine process per processor, as far as memory allows: one of several threads reads slower.
         engines = options.engine_workers or max(1, min(usable, half_bytes // _ENGINE_BYTES))
         batch_pages = options.batch_pages or 1
-        renderers = options.render_workers or max(1, usable // 4)
+        # One that hangs, for as long as it may, shall not be all there is.
+        renderers = options.render_workers or max(2, usable // 4)
         wanted_bytes = _RENDERER_BYTES + _RENDERER_BYTES_PER_PAGE_PIXEL * options.max_page_pixels
         return cls(
             engines=share_processors(cpus, quota, engines),

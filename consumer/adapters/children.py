@@ -130,7 +130,10 @@ class Child:
                         # Something that it started holds its end of the socket.
                         raise await self._death()
                     if (resident := self.resident_bytes) > self._program.killed_bytes:
-                        raise ChildError(f"the child process took {resident >> 20} MiB of memory")
+                        mib, limit_mib = resident >> 20, self._program.killed_bytes >> 20
+                        raise ChildError(
+                            f"the child process took {mib} MiB of memory; {limit_mib} are allowed"
+                        )
             if wire.answers(message, reply := exchange.result()):
                 return reply
             raise ChildError(f"the child process answered {message.kind} with something else")

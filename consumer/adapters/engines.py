@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -12,6 +13,9 @@ from consumer.domain.errors import MachineError, SettingsError
 
 #: Pause after a start that failed, doubled with every further one.
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+
+#: An engine may hold this much for a moment (measured: 2 GiB after a corpus of mixed sizes).
+_LEAST_KILLED_BYTES: Final = 4 * 1024**3
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +39,11 @@ class Recycling:
 
     @property
     def killed_bytes(self) -> int:
-        """One that holds more amid a batch is killed: it does not grow by wear."""
-        return int(1.5 * self.resident_bytes)
+        """One that holds more amid a batch is killed: it does not grow by wear.
+
+        Never below what any page may take, lest a limit that is merely low fails good pages.
+        """
+        return max(int(1.5 * self.resident_bytes), _LEAST_KILLED_BYTES)
 
 
 class EngineSeats:

@@ -15,10 +15,10 @@ from consumer.domain.formats import Format
 from consumer.domain.plan import PagePlan, plan_page
 
 #: An indirect reference in the text of a PDF object.
-_REFERENCE: Final = re.compile(r"\d+ 0 R")
+_REFERENCE: Final = re.compile(r"(\d+) \d+ R")
 
 #: What PyMuPDF raises on broken files.
-_PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError)
+_PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, IndexError)
 
 
 class Pdf:
@@ -52,18 +52,27 @@ class Pdf:
 
     def _write_missing_count(self) -> None:
         """Count the pages of a PDF whose page tree does not say how many it has, as viewers do."""
-        _, pages = self._document.xref_get_key(self._document.pdf_catalog(), "Pages")
-        seen: set[str] = set()
-        waiting, count = [pages], 0
+        root = self._reference(self._document.pdf_catalog(), "Pages")
+        seen: set[int] = set()
+        waiting, count = [root], 0
         while waiting:
-            if (node := waiting.pop()) in seen or not _REFERENCE.fullmatch(node):
+            node = waiting.pop()
+            if node in seen or not 0 < node < self._document.xref_length():
                 continue
             seen.add(node)
-            number = int(node.split()[0])
-            waiting += _REFERENCE.findall(self._document.xref_get_key(number, "Kids")[1])
-            count += self._document.xref_get_key(number, "Type") == ("name", "/Page")
+            kind, kids = self._document.xref_get_key(node, "Kids")
+            if kind == "xref":
+                kids = self._document.xref_object(self._reference(node, "Kids"))
+            waiting += map(int, _REFERENCE.findall(kids))
+            # A node without kids is a page, whatever it calls itself.
+            count += kind == "null"
         if count:
-            self._document.xref_set_key(int(pages.split()[0]), "Count", str(count))
+            self._document.xref_set_key(root, "Count", str(count))
+
+    def _reference(self, number: int, key: str) -> int:
+        """Number of the object that a value refers to; 0 where it refers to none."""
+        found = _REFERENCE.fullmatch(self._document.xref_get_key(number, key)[1])
+        return int(found[1]) if found else 0
 
     def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
         """Render a page (from 1) to 8-bit RGB; raises PageError."""

@@ -1,5 +1,6 @@
 """Images, rendered by Pillow."""
 
+import math
 import struct
 from typing import Any, Final
 
@@ -85,24 +86,30 @@ class Picture:
             plan = plan_page(*self._image.size, 1.0, self._options.max_page_pixels)
             if not plan.downscaled:
                 return _rgb(ImageOps.exif_transpose(self._image)), plan
-            return self._smaller(page_number, (plan.width_px, plan.height_px)), plan
+            return self._smaller((plan.width_px, plan.height_px)), plan
         except _IMAGE_ERRORS as error:
             raise unreadable(f"the image cannot be decoded: {error}") from error
 
-    def _smaller(self, page_number: int, size: tuple[int, int]) -> Image.Image:
-        # A JPEG can be decoded at a fraction of its size, others only whole. An image once decoded at a
-        # fraction keeps that size, so this is another.
+    def _smaller(self, size: tuple[int, int]) -> Image.Image:
+        if self._format is not Format.JPEG:
+            return _upright(self._image, size)
+        # A JPEG can be decoded at a fraction of its size, others only whole. It then keeps that size, so
+        # this is another image.
         with Image.open(self._path, formats=[self._format.name]) as image:
-            image.seek(page_number - 1)
             image.draft(None, size)
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
-            smaller = _resized(image, size)
-            smaller.getexif()[ExifTags.Base.Orientation] = orientation or 1
-            return _rgb(ImageOps.exif_transpose(smaller))
+            return _upright(image, size)
 
     def close(self) -> None:
         """Close the file."""
         self._image.close()
+
+
+def _upright(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image made smaller, then turned as its orientation says."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation)
+    smaller = _resized(image, size)
+    smaller.getexif()[ExifTags.Base.Orientation] = orientation or 1
+    return _rgb(ImageOps.exif_transpose(smaller))
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -115,13 +122,25 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.BOX)
 
 
+def _range(image: Image.Image) -> tuple[float, float]:
+    """The values that are black and white; raises ValueError where there are none."""
+    extrema: Any = image.convert("F").getextrema()
+    low, high = min(extrema[0], 0.0), max(extrema[1], 1.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("some of its pixels are no numbers")
+    if image.mode.startswith("I;16"):
+        # Scanners store 10, 12 or 14 bits in 16.
+        high = 2.0 ** math.ceil(math.log2(high + 1)) - 1
+    return low, high
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     """The image in 8-bit RGB, transparency over white."""
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow clips such pixels to 8 bits instead of scaling them: bring the range down first.
-        low_high: Any = image.convert("F").getextrema()
-        span = 65535.0 if image.mode.startswith("I;16") else max(low_high[1], 1.0)
-        image = image.convert("F").point(lambda value: value * (255 / span)).convert("L")
+        low, high = _range(image)
+        scale, offset = 255 / (high - low), -low * 255 / (high - low)
+        image = image.convert("F").point(lambda value: value * scale + offset).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

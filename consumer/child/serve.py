@@ -56,7 +56,12 @@ def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | N
 
     `processor_s`: processor time for one request; the kernel ends a process that takes more.
     """
-    with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as requests:
+    with (
+        # A parent that has gone is the end, and no failure.
+        contextlib.suppress(ConnectionError),
+        socket.socket(fileno=descriptor) as connection,
+        connection.makefile("rb") as requests,
+    ):
         servant = build()
         connection.sendall(wire.frame(servant.ready()))
         while (request := wire.read_request(requests)) is not None:

@@ -75,7 +75,7 @@ async def world_with(
                 arguments=(str(HOSTILE), "engine", engine),
                 options=wire.EngineOptions(threads=1),
                 retired_bytes=recycling.retired_bytes,
-                killed_bytes=recycling.killed_bytes,
+                killed_bytes=ENGINE_BYTES * 3 // 2,
                 start_deadline_s=start_deadline_s,
             )
         )

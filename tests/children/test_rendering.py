@@ -1,5 +1,6 @@
 """What the render role makes of files: the role itself, in the test's own process."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -114,6 +115,52 @@ def test_every_kind_of_pixels_becomes_dark_on_white(
     light = pixels.getpixel((page.width_px * 3 // 4, page.height_px // 2))
     assert max(dark) < 30  # type: ignore[arg-type]
     assert min(light) > 225  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("mode", "black", "white"), [("I;16", 0, 4095), ("F", -1.0, 1.0), ("I", 0, 100_000)])
+def test_values_beyond_eight_bits_keep_black_and_white_apart(
+    tmp_path: Path, render: Render, mode: str, black: float, white: float
+) -> None:
+    picture = Image.new(mode, (50, 50), white)
+    picture.paste(black, (0, 0, 25, 50))
+    picture.save(tmp_path / "page.tif")
+
+    page, pixels = render(tmp_path / "page.tif").page()
+
+    assert pixels.getpixel((page.width_px // 4, 25))[0] < 30  # type: ignore[index]
+    assert pixels.getpixel((page.width_px * 3 // 4, 25))[0] > 225  # type: ignore[index]
+
+
+def test_a_picture_of_what_are_no_numbers_is_unreadable_and_not_black(tmp_path: Path, render: Render) -> None:
+    picture = Image.new("F", (50, 50), 1.0)
+    picture.putpixel((7, 7), math.inf)
+    picture.save(tmp_path / "page.tif")
+
+    with pytest.raises(PageError, match="no numbers"):
+        render(tmp_path / "page.tif").page()
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        b"<</Type/Pages/Kids[3 0 R 4 0 R]/MediaBox[0 0 90 90]>>",
+        b"<</Type/Pages/Kids 5 0 R/MediaBox[0 0 90 90]>>",
+        b"<</Type/Pages/Kids[3 0 R 4 0 R 2 0 R 99999 0 R]/MediaBox[0 0 90 90]>>",
+    ],
+    ids=["direct", "by reference", "loop and nowhere"],
+)
+def test_the_pages_of_a_pdf_that_does_not_count_them_are_counted(
+    tmp_path: Path, render: Render, pages: bytes
+) -> None:
+    page = b"<</Type/Page/Parent 2 0 R>>"
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", pages, page, page, b"[3 0 R 4 0 R]"]
+    body = b"".join(b"%d 0 obj%bendobj\n" % (number, text) for number, text in enumerate(objects, start=1))
+    (tmp_path / "uncounted.pdf").write_bytes(b"%PDF-1.7\n" + body + b"trailer<</Root 1 0 R/Size 6>>\n%%EOF\n")
+
+    rendering = render(tmp_path / "uncounted.pdf")
+
+    assert rendering.page_count == 2
+    assert rendering.page(2)[0].width_px == 180
 
 
 def test_a_tiff_cut_off_in_the_middle_loses_only_the_pages_behind_the_cut(

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -18,19 +18,31 @@ KEYS = ("a.pdf", "b.pdf", "c.pdf")
 SMALL_DISK_BYTES = 8 * 1024**2
 
 
+#: Makes a file system of so many bytes.
+Disk = Callable[[int], Path]
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    folder = tmp_path / "small"
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    folder = tmp_path / "disk"
     folder.mkdir()
-    options = f"size={SMALL_DISK_BYTES}"
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(command, check=False, timeout=10, capture_output=True).returncode:
-        pytest.skip("a file system can be mounted by root alone")
-    try:
-        yield folder
-    finally:
+
+    def mounted(size_bytes: int) -> Path:
+        options = f"size={size_bytes}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if os.geteuid() or subprocess.run(command, check=False, timeout=10, capture_output=True).returncode:
+            pytest.skip("a file system can be mounted by root alone")
+        return folder
+
+    yield mounted
+    if folder.is_mount():
         subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=10)
+
+
+@pytest.fixture
+def small_disk(disk: Disk) -> Path:
+    """A file system of 8 MB."""
+    return disk(SMALL_DISK_BYTES)
 
 
 def fill(folder: Path, left_bytes: int = 0) -> Path:
@@ -118,6 +130,37 @@ def test_a_page_that_would_never_fit_on_the_disk_holds_up_nobody(
 
     assert lone_stack.result("small.png")["status"] == "SUCCESS"
     assert all(line["event"] != "machine.unhealthy" for line in consumer.lines)
+
+
+def test_a_file_that_does_not_fit_beside_what_others_left_holds_up_nobody(
+    lone_stack: Stack, start: Start, samples: Path, disk: Disk
+) -> None:
+    folder = disk(64 * 1024**2)
+    fill(folder, left_bytes=34 * 1024**2)
+    consumer = start(lone_stack, WORK_DIR=folder).wait_ready()
+    lone_stack.put("large.pdf", b"%PDF-1.7" + bytes(40 * 1024**2))
+    line = consumer.line(event="message", key="large.pdf")
+    assert (line["outcome"], "make more room for this document" in line["error"]) == ("passing", True)
+
+    lone_stack.put("small.pdf", (samples / "letter.pdf").read_bytes())
+
+    assert lone_stack.result("small.pdf")["status"] == "SUCCESS"
+    assert all(line["event"] != "machine.unhealthy" for line in consumer.lines)
+
+
+def test_a_disk_that_becomes_read_only_stops_the_polling_until_it_can_be_written(
+    lone_stack: Stack, start: Start, samples: Path, small_disk: Path
+) -> None:
+    consumer = start(lone_stack, WORK_DIR=small_disk).wait_ready()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=10)
+    consumer.line(event="machine.unhealthy")
+    lone_stack.aws_cp(samples / "letter.pdf", "a.pdf")
+    until(lambda: "a.pdf" in queued(lone_stack), 20, "a message")
+
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True, timeout=10)
+
+    assert lone_stack.result("a.pdf")["status"] == "SUCCESS"
+    assert receive_counts(consumer)["a.pdf"] <= 2
 
 
 def test_an_engine_that_cannot_be_started_stops_the_polling_until_it_can(

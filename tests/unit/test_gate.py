@@ -88,3 +88,11 @@ async def test_after_a_failure_messages_are_tried_one_at_a_time_until_one_works(
     assert gate.on_trial
     gate.machine_worked()
     assert not gate.on_trial
+
+
+async def test_another_problem_is_told_and_the_same_with_other_figures_is_not(
+    gate: Gate, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for machine.problem in ("12 bytes left", "13 bytes left", "no engine"):
+        await gate.is_open()
+    assert capsys.readouterr().out.count("machine.unhealthy") == 2

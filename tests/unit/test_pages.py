@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -345,7 +346,8 @@ async def test_documents_without_room_all_end_even_if_they_are_more_than_the_win
             await asyncio.sleep(0)
             raise NoRoomError("full", 1000)
 
-    room = Room(tmp_path)
+    usage = SimpleNamespace(total=10**9, free=0)
+    room = Room(tmp_path, lambda _: usage)
 
     async def read(scheduler: PageScheduler) -> None:
         with room.used():
@@ -370,3 +372,25 @@ async def test_a_document_that_waits_to_be_opened_is_not_stalled(tmp_path: Path)
         with scheduler.waiting(lambda: steps.append(None)):
             await scheduler.read(FakeDocument(tmp_path, "ahead", 3), no_progress)
     assert len(steps) >= 3
+
+
+@pytest.mark.parametrize(("hung", "tried"), [({1, 2, 3}, 3), ({2, 4, 6, 8}, 20), ({18, 19, 20}, 20)])
+async def test_after_three_pages_in_a_row_that_hang_the_rest_is_not_tried(
+    tmp_path: Path, hung: set[int], tried: int
+) -> None:
+    class Slow(FakeDocument):
+        async def render(self, page_number: int) -> PageImage:
+            if page_number in hung:
+                self.rendered.put_nowait(page_number)
+                raise PageError(Code.RENDER_TIMEOUT, "too slow")
+            return await super().render(page_number)
+
+    document = Slow(tmp_path, "slow", 20)
+    async with scheduling(FakeRecognizer()) as scheduler:
+        pages = await scheduler.read(document, no_progress)
+
+    assert document.rendered.qsize() == tried
+    assert [page.page_number for page in pages] == list(range(1, 21))
+    failed = {page.page_number for page in pages if page.status is Status.FAILURE}
+    assert failed == (hung if tried == 20 else set(range(1, 21)))
+    assert {warning.code for page in pages for warning in page.warnings} == {Code.RENDER_TIMEOUT}

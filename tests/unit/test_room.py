@@ -1,7 +1,7 @@
 """Whoever needs room waits for what leaves by itself; where nothing will, the machine is at fault."""
 
 import asyncio
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,22 @@ def ignored() -> None:
     pass
 
 
+@dataclass
+class Figures:
+    """What the disk says of itself."""
+
+    total: int = 100 * 2**20
+    free: int = 2 * 2**20
+
+
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path)
+def figures() -> Figures:
+    return Figures()
+
+
+@pytest.fixture
+def room(tmp_path: Path, figures: Figures) -> Room:
+    return Room(tmp_path, lambda _: figures)
 
 
 async def test_a_file_is_made_as_soon_as_another_document_has_left(room: Room) -> None:
@@ -82,28 +95,54 @@ async def test_of_documents_that_wait_for_each_other_one_gives_up_and_the_other_
     assert sorted(map(str, ended)) == ["full", "written", "written"]
 
 
-async def test_work_is_refused_until_there_is_the_room_that_was_missing(room: Room, tmp_path: Path) -> None:
-    await room.check()
-    free = shutil.disk_usage(tmp_path).free
-
+async def give_up(room: Room, needed_bytes: int) -> PassingError:
     async def attempt() -> None:
-        raise NoRoomError("full", free + 2**30)
+        raise NoRoomError("full", needed_bytes)
 
-    with room.used(), pytest.raises(NoRoomError):
+    with room.used(), pytest.raises(PassingError) as caught:
         await room.make(attempt, ignored)
+    return caught.value
+
+
+async def test_work_is_refused_until_there_is_the_room_that_was_missing(room: Room, figures: Figures) -> None:
+    await room.check()
+    assert isinstance(await give_up(room, 3 * 2**20), NoRoomError)
     with pytest.raises(NoRoomError, match="BUCKET_OCR_WORK_DIR has"):
+        await room.check()
+    figures.free = 3 * 2**20
+    await room.check()
+    figures.free = 2 * 2**20
+    await room.check()
+
+
+async def test_a_file_that_does_not_fit_where_others_would_is_its_documents_affair(
+    room: Room, figures: Figures
+) -> None:
+    figures.free = 40 * 2**20
+    error = await give_up(room, 50 * 2**20)
+    assert not isinstance(error, NoRoomError)
+    assert "make more room for this document" in str(error)
+    await room.check()
+
+
+async def test_a_folder_that_cannot_be_written_to_is_the_machines_failure(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    # Whoever asks is root: permissions alone would not do.
+    (tmp_path / "probe").mkdir()
+    with pytest.raises(MachineError, match="cannot be written to"):
         await room.check()
 
 
-async def test_a_file_larger_than_the_disk_is_not_the_machines_failure(room: Room, tmp_path: Path) -> None:
-    total = shutil.disk_usage(tmp_path).total
+async def test_work_is_taken_while_others_will_make_room(room: Room, figures: Figures) -> None:
+    figures.free = 0
+    with room.used():
+        await room.check()
 
-    async def attempt() -> None:
-        raise NoRoomError("full", total + 1)
 
-    with room.used(), pytest.raises(PassingError, match="in all: give it more") as caught:
-        await room.make(attempt, ignored)
-    assert not isinstance(caught.value, NoRoomError)
+async def test_a_file_larger_than_the_disk_is_not_the_machines_failure(room: Room, figures: Figures) -> None:
+    error = await give_up(room, figures.total + 1)
+    assert not isinstance(error, NoRoomError)
+    assert "in all: give it more" in str(error)
     await room.check()
 
 
