@@ -22,7 +22,7 @@ HOSTILE = "#ff0000"
 HOSTILE_WORD = b"hostile"
 LEAK_BYTES = 20_000_000
 
-_leaked: list[bytearray] = []
+_leaked: list[bytes] = []
 
 
 def die_of_a_segmentation_fault() -> None:
@@ -58,11 +58,11 @@ def be_stopped() -> None:
 def eat_memory() -> None:
     while True:
         # Filled, since untouched memory costs nothing.
-        _leaked.append(bytearray(b"x") * LEAK_BYTES)
+        _leaked.append(b"x" * LEAK_BYTES)
 
 
 def leak() -> None:
-    _leaked.append(bytearray(b"x") * LEAK_BYTES)
+    _leaked.append(b"x" * LEAK_BYTES)
 
 
 def print_to_stdout() -> None:

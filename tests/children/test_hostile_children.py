@@ -91,11 +91,11 @@ async def world_with(
                     max_page_pixels=10_000_000,
                     max_pages=1000,
                     open_documents=4,
-                    address_space_bytes=2**30,
+                    address_space_bytes=600_000_000,
                     processor_s=2,
                 ),
-                retired_bytes=2**29,
-                killed_bytes=2**30,
+                retired_bytes=300_000_000,
+                killed_bytes=600_000_000,
                 start_deadline_s=start_deadline_s,
             )
         )
