@@ -133,17 +133,19 @@ class PageScheduler:
         self, owner: Hashable, document: RenderedDocument, answers: list[asyncio.Future[PageRecord]]
     ) -> list[PageRecord]:
         """Render and read all pages; `answers` gets what they will be."""
-        read = hung = 0
+        read = 0
+        hung: list[Code] = []
         for page_number in range(1, document.page_count + 1):
             answers.append(await self._render(owner, document, page_number))
             self._progress()
             # What cannot be read now is noticed now, and not when all pages have been rendered.
             while answers[read : read + 1] and answers[read].done():
-                hung = hung + 1 if _hung(answers[read].result()) else 0
+                code = _hung(answers[read].result())
+                hung = [*hung, code] if code else []
                 read += 1
-            if hung >= _HUNG_PAGES:
-                given_up = [_given_up(n) for n in range(page_number + 1, document.page_count + 1)]
-                return [await answer for answer in answers] + given_up
+            if len(hung) >= _HUNG_PAGES:
+                rest = range(page_number + 1, document.page_count + 1)
+                return [await answer for answer in answers] + [_given_up(n, hung[-1]) for n in rest]
         return [await answer for answer in answers]
 
     async def _render(
@@ -201,10 +203,12 @@ class PageScheduler:
         self._window.release()
 
 
-def _hung(page: PageRecord) -> bool:
-    return any(warning.code in (Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT) for warning in page.warnings)
+def _hung(page: PageRecord) -> Code | None:
+    """Return the code of a page that took too long; None for any other."""
+    codes = {warning.code for warning in page.warnings} & {Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT}
+    return next(iter(codes), None)
 
 
-def _given_up(page_number: int) -> PageRecord:
+def _given_up(page_number: int, code: Code) -> PageRecord:
     message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
-    return PageRecord.of(failed_page(page_number, Code.RENDER_TIMEOUT, message))
+    return PageRecord.of(failed_page(page_number, code, message))

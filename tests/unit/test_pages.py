@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from consumer.domain.assembly import PageRecord
 from consumer.domain.errors import ChildError, Code, NoRoomError, PageError
 from consumer.domain.page import PageImage
-from consumer.domain.result import Detection, Page, PageResult, Status
+from consumer.domain.result import Detection, Page, PageResult, Status, failed_page
 from consumer.pages import PageScheduler, RoundRobin
 from consumer.ports import Progress
 from consumer.room import Room
@@ -394,3 +394,15 @@ async def test_after_three_pages_in_a_row_that_hang_the_rest_is_not_tried(
     failed = {page.page_number for page in pages if page.status is Status.FAILURE}
     assert failed == (hung if tried == 20 else set(range(1, 21)))
     assert {warning.code for page in pages for warning in page.warnings} == {Code.RENDER_TIMEOUT}
+
+
+async def test_the_rest_of_a_document_fails_as_its_pages_did(tmp_path: Path) -> None:
+    class Slow(FakeRecognizer):
+        async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+            return [failed_page(image.page_number, Code.ENGINE_TIMEOUT, "too slow") for image in images]
+
+    async with scheduling(Slow(), window_pages=1) as scheduler:
+        pages = await scheduler.read(FakeDocument(tmp_path, "slow", 9), no_progress)
+
+    assert {warning.code for page in pages for warning in page.warnings} == {Code.ENGINE_TIMEOUT}
+    assert [page.warnings[0].message.startswith("not tried") for page in pages[-4:]] == [True] * 4
