@@ -139,7 +139,7 @@ class PageScheduler:
             answers.append(await self._render(owner, document, page_number))
             self._progress()
             # What cannot be read now is noticed now, and not when all pages have been rendered.
-            while answers[read : read + 1] and answers[read].done():
+            while read < len(answers) and answers[read].done():
                 code = _hung(answers[read].result())
                 hung = [*hung, code] if code else []
                 read += 1

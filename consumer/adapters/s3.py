@@ -1,7 +1,6 @@
 """The bucket on S3."""
 
 import asyncio
-import errno
 from collections.abc import AsyncIterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from consumer.adapters.aws import error_code, translated
 from consumer.domain.errors import (
+    NO_ROOM_ERRNOS,
     ConflictError,
     MachineError,
     NoRoomError,
@@ -175,7 +175,7 @@ def _disk(size_bytes: int) -> "Iterator[None]":
         yield
     except OSError as error:
         message = f"a download cannot be written: {error}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM_ERRNOS:
             raise NoRoomError(message, size_bytes) from error
         raise MachineError(message) from error
 

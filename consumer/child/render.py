@@ -1,6 +1,5 @@
 """The render role: from a file to one raw BGR image per page."""
 
-import errno
 import logging
 import time
 import warnings
@@ -14,7 +13,7 @@ from consumer import wire
 from consumer.child.document import Document
 from consumer.child.pdf import Pdf
 from consumer.child.picture import Picture
-from consumer.domain.errors import NoRoomError
+from consumer.domain.errors import NO_ROOM_ERRNOS, NoRoomError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.plan import POINTS_PER_INCH
@@ -85,6 +84,6 @@ def _write(pixels: bytes, path: Path) -> None:
     try:
         path.write_bytes(pixels)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM_ERRNOS:
             raise NoRoomError(f"no room for a page image of {len(pixels)} bytes", len(pixels)) from error
         raise

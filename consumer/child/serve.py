@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from consumer import wire
-from consumer.domain.errors import Code, DocumentError, NoRoomError, PageError
+from consumer.domain.errors import NO_ROOM_ERRNOS, Code, DocumentError, NoRoomError, PageError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -28,8 +28,7 @@ _BLAMED: dict[type[wire.Request], Code] = {
 #: Errors that no document can cause: no room, no more files, a file of ours that is gone. Not ENOMEM: memory
 #: is limited per child, so that a document can very well be what takes it all.
 _MACHINE = {
-    errno.ENOSPC,
-    errno.EDQUOT,
+    *NO_ROOM_ERRNOS,
     errno.EMFILE,
     errno.ENFILE,
     errno.EROFS,

@@ -17,7 +17,12 @@ The class decides what happens to the message; nobody looks at texts::
             └── NoRoomError    a file does not fit on the disk
 """
 
+import errno
 from enum import StrEnum
+from typing import Final
+
+#: What the operating system says where a disk, or one's share of it, is full.
+NO_ROOM_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Code(StrEnum):

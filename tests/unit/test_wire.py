@@ -130,8 +130,8 @@ def test_a_librarys_complaint_that_is_not_unicode_still_crosses() -> None:
 
 
 def test_a_renderer_cannot_choose_which_file_is_read_and_deleted() -> None:
-    asked = wire.RenderPage(path="a.pdf", format=Format.PDF, page_number=2, image_path="/work/2.bgr")
-    right = page_image(2, Path("/work/2.bgr"))
+    asked = wire.RenderPage(path="a.pdf", format=Format.PDF, page_number=2, image_path="/w/2.bgr")
+    right = page_image(2, Path("/w/2.bgr"))
 
     assert wire.answers(asked, right)
     assert not wire.answers(asked, right.model_copy(update={"path": "/etc/passwd"}))
