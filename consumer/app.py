@@ -19,6 +19,7 @@ from consumer.adapters import aws, render
 from consumer.adapters.children import Program
 from consumer.adapters.engines import Recycling
 from consumer.adapters.lease import SqsLeases
+from consumer.adapters.protection import task_protection
 from consumer.adapters.recognize import EnginePool, longest_step_s
 from consumer.adapters.render import RenderPool
 from consumer.adapters.s3 import S3Store
@@ -29,6 +30,7 @@ from consumer.domain import identity, plan
 from consumer.domain.errors import SettingsError
 from consumer.domain.result import Engine
 from consumer.gate import Gate
+from consumer.handler import Handler
 from consumer.pages import PageScheduler
 from consumer.pipeline import Pipeline
 from consumer.room import Room
@@ -142,16 +144,11 @@ async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], sta
         max_in_flight=sizing.slots,
         work_dir=str(folder),
     )
-    return Worker(
-        queue,
-        _leases(options, sizing.slots),
-        pipeline,
-        Gate([room.check, renderer.check, recognizer.check], clock),
-        slots=sizing.slots,
-        drain_s=options.drain_s,
-        clock=clock,
-        rng=random.SystemRandom(),
-    )
+    gate = Gate([room.check, renderer.check, recognizer.check], clock)
+    leases = _leases(options, sizing.slots)
+    handler = Handler(queue, leases, pipeline, gate, clock=clock, rng=random.SystemRandom())
+    protection = await stack.enter_async_context(task_protection())
+    return Worker(queue, handler, gate, slots=sizing.slots, drain_s=options.drain_s, on_busy=protection)
 
 
 def _engine_role(options: Settings) -> Literal["rapidocr"]:
@@ -166,7 +163,7 @@ def _engine_role(options: Settings) -> Literal["rapidocr"]:
 @asynccontextmanager
 async def _queue(options: Settings) -> AsyncIterator[SqsQueue]:
     # One long poll, and the few short calls that settle messages.
-    async with aws.client("sqs", connections=16, read_timeout_s=WAIT_S + 15) as client:
+    async with aws.client("sqs", connections=16, read_timeout_s=WAIT_S + 5) as client:
         queue = SqsQueue(client, options.queue_url, options.lease_s)
         await queue.check()
         yield queue

@@ -1,4 +1,4 @@
-"""Whether this machine may take work: not while its disk is full or no engine can be started.
+"""Whether this machine may take work: not while its disk is full, or storage is down, or no engine starts.
 
 What is broken is looked for before a message is received, since every receipt counts: a queue gives a
 message up after a few.
@@ -8,27 +8,35 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from consumer.domain.errors import MachineError
+from consumer.domain.errors import MachineError, PassingError
 from consumer.ports import Clock
 
 #: Time between a failure of the machine and the next message; doubled while messages go on to fail though
 #: nothing is found to be broken.
 _PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0
 
+#: Storage that fails so many messages in a row may be down, or they may be documents that we may not read.
+_FAILURES_IN_A_ROW = 4
+
 log = structlog.get_logger(__name__)
+
+_Check = Callable[[], Awaitable[None]]
 
 
 class Gate:
-    """Open while the machine is well. `checks` raise MachineError while it is not.
+    """Open while the machine is well. `checks` raise PassingError while it is not.
 
     `on_trial`: it has failed and nothing has worked since, so messages are to be tried one at a time.
     """
 
-    def __init__(self, checks: Sequence[Callable[[], Awaitable[None]]], clock: Clock) -> None:
+    def __init__(self, checks: Sequence[_Check], clock: Clock) -> None:
         self._checks = checks
         self._clock = clock
         self._pause_s = _PAUSE_S
         self._closed_until_s = 0.0
+        self._failures = 0
+        #: Looks at the storage that failed.
+        self._probe: _Check | None = None
         self.problem: str | None = None
         self.on_trial = False
 
@@ -39,7 +47,9 @@ class Gate:
         try:
             for check in self._checks:
                 await check()
-        except MachineError as error:
+            if self._probe is not None:
+                await self._probe()
+        except PassingError as error:
             self._say(str(error))
         else:
             self._say(None)
@@ -54,6 +64,17 @@ class Gate:
             self._closed_until_s = now + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._say(str(error))
+
+    def storage_failed(self, probe: _Check) -> None:
+        """Note that storage failed a message; where it fails all, `probe` is asked before the next one."""
+        self._failures += 1
+        if self._failures >= _FAILURES_IN_A_ROW:
+            self._probe = probe
+
+    def storage_worked(self) -> None:
+        """Forget earlier failures of storage: a message has been answered."""
+        self._failures = 0
+        self._probe = None
 
     def machine_worked(self) -> None:
         """Forget earlier failures: a document has been read."""

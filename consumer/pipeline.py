@@ -3,7 +3,7 @@
 import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,9 +72,26 @@ class Pipeline:
 
         Raises PassingError where that is not possible now.
         """
+        return await self._until_steady(job, lambda: self._answer(job, queued_at, progress), progress)
+
+    async def give_up(self, job: Job, queued_at: datetime | None, why: str, progress: Progress) -> Answer:
+        """Make sure that the source has a result, be it one that says that nobody will try any more.
+
+        A result of the same source, by whatever engine, is worth more than that. Raises PassingError.
+        """
+        return await self._until_steady(job, lambda: self._give_up(job, queued_at, why), progress)
+
+    async def check(self, bucket: str) -> None:
+        """Raise PassingError where a bucket cannot be used."""
+        await self._store.check_bucket(bucket)
+
+    async def _until_steady(
+        self, job: Job, attempt: Callable[[], Awaitable[Answer]], progress: Progress
+    ) -> Answer:
+        """Try again while the source is overwritten meanwhile."""
         for _ in range(_TRIES):
             try:
-                return await self._answer(job, queued_at, progress)
+                return await attempt()
             except SourceChangedError:
                 progress()
             except SourceGoneError:
@@ -92,7 +109,21 @@ class Pipeline:
         if not await self._is_source(source.source):
             return Answer("not a document")
         read = await self._read(source.source, queued_at, started_at, progress)
-        return await self._publish(read, there)
+        return await self._publish(read, there, self._is_current)
+
+    async def _give_up(self, job: Job, queued_at: datetime | None, why: str) -> Answer:
+        now = self._clock.now()
+        source = await self._look(job.bucket, job.key)
+        if identity.SOURCE_ETAG in source.metadata:
+            return Answer("own output")
+        there = await self._store.head(job.bucket, keys.result_key(job.key))
+        if self._is_of(there, source.source):
+            return Answer("given up, a result is there")
+        if not await self._is_source(source.source):
+            return Answer("not a document")
+        timing = result.Timing(queued_at=queued_at, started_at=now, finished_at=now)
+        failure = assembly.failure(source.source, self._engine, Code.RETRIES_EXHAUSTED, why, timing)
+        return await self._publish(failure, there, self._is_of)
 
     async def _look(self, bucket: str, key: str) -> ObjectHead:
         head = await self._store.head(bucket, key)
@@ -104,10 +135,12 @@ class Pipeline:
         return head
 
     def _is_current(self, there: ObjectHead | None, source: Source) -> bool:
-        if there is None:
-            return False
-        head = ResultHead.from_metadata(there.source.etag, there.metadata)
+        head = _result_head(there)
         return head is not None and head.is_current(source, self._engine.fingerprint)
+
+    def _is_of(self, there: ObjectHead | None, source: Source) -> bool:
+        head = _result_head(there)
+        return head is not None and head.is_of(source)
 
     async def _is_source(self, source: Source) -> bool:
         """By its name; where that promises nothing, by a look at the first bytes."""
@@ -159,8 +192,13 @@ class Pipeline:
             _remove(path)
             raise
 
-    async def _publish(self, read: StoredResult, there: ObjectHead | None) -> Answer:
-        """Store the result, unless the source has changed or somebody else has stored the same."""
+    async def _publish(
+        self,
+        read: StoredResult,
+        there: ObjectHead | None,
+        suffices: Callable[[ObjectHead | None, Source], bool],
+    ) -> Answer:
+        """Store the result, unless the source has changed or somebody else has stored one that suffices."""
         source = read.head.source
         for _ in range(_TRIES):
             now = (await self._look(source.bucket, source.key)).source
@@ -177,11 +215,15 @@ class Pipeline:
             except ConflictError:
                 # Also our own put looks like this when its answer was lost and it was sent again.
                 there = await self._store.head(source.bucket, keys.result_key(source.key))
-                if self._is_current(there, source):
+                if suffices(there, source):
                     return Answer("stored meanwhile", read)
             else:
                 return Answer("stored", read)
         raise PassingError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
+
+
+def _result_head(there: ObjectHead | None) -> ResultHead | None:
+    return ResultHead.from_metadata(there.source.etag, there.metadata) if there else None
 
 
 def _remove(path: Path) -> None:

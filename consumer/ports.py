@@ -34,9 +34,13 @@ class Queue(Protocol):
     async def receive(self) -> Message | None:
         """Wait a few seconds for a message and lease it; None where there was none.
 
-        Must not be cancelled: a message the service has already handed out would stay hidden until
-        its lease ends.
+        One call at a time. Must not be cancelled: a message the service has already handed out would
+        stay hidden until its lease ends.
         """
+        ...
+
+    async def max_receive_count(self) -> int | None:
+        """How often a message is received before the queue gives it up; None where it never does."""
         ...
 
     async def delete(self, message: Message) -> None:
@@ -67,7 +71,8 @@ class LeaseKeeper(Protocol):
     def hold(self, message: Message) -> AbstractAsyncContextManager[Lease]:
         """Keep the message hidden from others until the context ends.
 
-        After that nothing of ours touches the message's visibility any more.
+        After that no renewal touches the message's visibility any more, and `lost` tells whether the lease
+        has ended before.
         """
         ...
 

@@ -1,21 +1,16 @@
-"""The loop: take a slot, receive a message, hold it, do its work, settle it. And drain."""
+"""The loop: take a slot, receive a message, have it handled. And drain."""
 
 import asyncio
 import contextlib
-import logging
-import random
-import traceback
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import structlog
 
-from consumer.domain import events, settle
-from consumer.domain.errors import MachineError, PassingError, ServiceError
-from consumer.domain.events import Job, Notification
-from consumer.domain.settle import Decision, Outcome
+from consumer.domain.errors import ServiceError
 from consumer.gate import Gate
-from consumer.pipeline import Answer, Pipeline
-from consumer.ports import Clock, LeaseKeeper, Message, Progress, Queue
+from consumer.handler import Handler
+from consumer.ports import Message, Queue
 
 #: Pause after a failed receive, so that an outage is not answered by a storm.
 _RECEIVE_PAUSE_S: Final = 5.0
@@ -23,73 +18,79 @@ _RECEIVE_PAUSE_S: Final = 5.0
 #: How often a machine that is not well is looked at.
 _GATE_PAUSE_S: Final = 1.0
 
-#: A message of several documents ends as the worst of them; what may still be done comes before what
-#: nobody can do.
-_SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.PASSING, Outcome.MACHINE, Outcome.BUG)
+#: Handing back takes a moment, which comes off the time to drain.
+_HAND_BACK_S: Final = 2.0
 
-_LEVELS: Final = {
-    Outcome.DONE: logging.INFO,
-    Outcome.HANDED_BACK: logging.INFO,
-    Outcome.BUG: logging.ERROR,
-}
+#: However short that is, a receive under way is waited for: a message may be on its way to us.
+_LEAST_DRAIN_S: Final = 8.0
 
 log = structlog.get_logger(__name__)
 
 
-#: What the log says of a message; filled as its work goes on, so that it is there however that ends.
-_Facts = dict[str, Any]
-
-
 class Worker:
-    """Consumes a queue. `slots`: messages in work at once; `drain_s`: time to finish them when stopped."""
+    """Consumes a queue. `slots`: messages in work at once; `drain_s`: time to finish them when stopped.
+
+    `on_busy` is told when the first message comes into work, and when the last one has left it.
+    """
 
     def __init__(  # noqa: PLR0913 - built in one place, the composition root
         self,
         queue: Queue,
-        leases: LeaseKeeper,
-        pipeline: Pipeline,
+        handler: Handler,
         gate: Gate,
         *,
         slots: int,
         drain_s: float,
-        clock: Clock,
-        rng: random.Random,
+        on_busy: Callable[[bool], None],
     ) -> None:
         self._queue = queue
-        self._leases = leases
-        self._pipeline = pipeline
+        self._handler = handler
         self._gate = gate
         self._slots = asyncio.Semaphore(slots)
         self._drain_s = drain_s
-        self._clock = clock
-        self._rng = rng
+        self._on_busy = on_busy
         self._in_work = 0
-        self._works: set[asyncio.Task[Outcome]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until `stop` is set; then finish or hand back what is in work."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._wake(stop), name="stop")
-            while True:
-                await self._slots.acquire()
-                if stop.is_set():
-                    break
-                message = await self._receive(stop)
-                if message is None:
-                    self._slots.release()
-                elif stop.is_set() or self._gate.problem is not None:
-                    # It came with a poll that had begun before, and no work was begun on it.
-                    await self._settle(message, Outcome.HANDED_BACK, {})
-                    self._slots.release()
-                else:
-                    self._in_work += 1
-                    group.create_task(self._answer(group, message), name=f"message {message.message_id}")
-            await self._drain()
+        """Consume until `stop` is set; then finish or hand back what is in work, all within `drain_s`."""
+        try:
+            async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as group:
+                draining = group.create_task(self._drain(stop, limit), name="drain")
+                async with asyncio.TaskGroup() as messages:
+                    await self._consume(stop, messages)
+                draining.cancel()
+        except TimeoutError:
+            # Their leases end by themselves.
+            log.warning("drain.cut_short", in_work=self._in_work)
 
-    async def _wake(self, stop: asyncio.Event) -> None:
-        """Let the loop see `stop` even while it waits for a slot."""
-        await stop.wait()
-        self._slots.release()
+    async def _consume(self, stop: asyncio.Event, messages: asyncio.TaskGroup) -> None:
+        while True:
+            await self._slots.acquire()
+            if stop.is_set():
+                return
+            message = await self._receive(stop)
+            if message is None:
+                self._slots.release()
+            elif stop.is_set() or self._gate.problem is not None:
+                # It came with a poll that had begun before.
+                await self._handler.hand_back(message)
+                self._slots.release()
+            else:
+                self._count(1)
+                messages.create_task(self._handle(message), name=f"message {message.message_id}")
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            await self._handler.handle(message)
+        finally:
+            self._count(-1)
+            self._slots.release()
+
+    def _count(self, step: int) -> None:
+        was_busy = self._in_work > 0
+        self._in_work += step
+        if (is_busy := self._in_work > 0) != was_busy:
+            self._on_busy(is_busy)
 
     async def _receive(self, stop: asyncio.Event) -> Message | None:
         if not await self._may_receive(stop):
@@ -116,113 +117,15 @@ class Worker:
                 task.cancel()
             await asyncio.gather(looking, stopping, return_exceptions=True)
 
-    async def _drain(self) -> None:
-        """Give documents in work the time to end; hand the rest back."""
-        log.info("drain.started", in_work=len(self._works))
-        if self._works:
-            _, unfinished = await asyncio.wait(self._works, timeout=self._drain_s)
-            for work in unfinished:
-                work.cancel()
-
-    async def _answer(self, group: asyncio.TaskGroup, message: Message) -> None:
-        """Do all that a message needs, and give its slot back; no error of it ends the consumer."""
-        try:
-            await self._hold(group, message)
-        except Exception:  # the last boundary: other documents go on
-            log.exception("message.abandoned", message_id=message.message_id)
-        finally:
-            self._in_work -= 1
-            self._slots.release()
-
-    async def _hold(self, group: asyncio.TaskGroup, message: Message) -> None:
-        """Hold a message while its work is done, then settle it."""
-        started = self._clock.monotonic()
-        notification = events.parse(message.body)
-        facts: _Facts = {}
-        async with self._leases.hold(message) as lease:
-            # A task of its own, because a lost lease or a drain ends the work and not what follows.
-            work = group.create_task(self._work(message, notification, facts, lease.progress), name="work")
-            lost = group.create_task(lease.lost.wait(), name="lease lost")
-            self._works.add(work)
-            try:
-                await asyncio.wait([work, lost], return_when=asyncio.FIRST_COMPLETED)
-                if lease.lost.is_set():
-                    work.cancel()
-                await asyncio.wait([work])
-            finally:
-                lost.cancel()
-                self._works.discard(work)
-        if lease.lost.is_set():
-            outcome = Outcome.LEASE_LOST
-        else:
-            outcome = Outcome.HANDED_BACK if work.cancelled() else work.result()
-        facts["seconds"] = round(self._clock.monotonic() - started, 3)
-        await self._settle(message, outcome, facts)
-
-    async def _work(
-        self, message: Message, notification: Notification, facts: _Facts, progress: Progress
-    ) -> Outcome:
-        """Do all that the message asks for; what fails does not keep the rest from being done."""
-        if notification.ignored:
-            facts["ignored"] = notification.ignored
-        if notification.malformed:
-            facts["malformed"] = notification.malformed
-        outcomes = [Outcome.MALFORMED] if notification.malformed else [Outcome.DONE]
-        documents: list[_Facts] = []
-        facts["documents"] = documents
-        for job in notification.jobs:
-            document: _Facts = {"bucket": job.bucket, "key": job.key}
-            documents.append(document)
-            outcomes.append(await self._process(job, message, document, progress))
-        return max(outcomes, key=_SEVERITY.index)
-
-    async def _process(self, job: Job, message: Message, document: _Facts, progress: Progress) -> Outcome:
-        """Do one job; the boundary at which errors become outcomes."""
-        try:
-            answer = await self._pipeline.process(job, message.sent_at, progress)
-        except MachineError as error:
-            document["error"] = str(error)
-            self._gate.machine_failed(error)
-            return Outcome.MACHINE
-        except PassingError as error:
-            document["error"] = str(error)
-            return Outcome.PASSING
-        except Exception:  # noqa: BLE001 - a bug must not take other documents along
-            document["traceback"] = traceback.format_exc()
-            return Outcome.BUG
-        if answer.result is not None:
-            self._gate.machine_worked()
-        document |= _facts(answer)
-        return Outcome.DONE
-
-    async def _settle(self, message: Message, outcome: Outcome, facts: _Facts) -> None:
-        decision = settle.decide(outcome, message.receive_count, self._rng)
-        try:
-            await self._apply(decision, message)
-        except ServiceError as error:
-            # The message comes again by itself, and then costs two HEAD requests.
-            log.warning("settle.failed", message_id=message.message_id, error=str(error))
-        documents = facts.pop("documents", [])
-        # Nearly always a message names one document; then its facts stand in the line itself.
-        facts |= documents[0] if len(documents) == 1 else {"documents": documents}
-        log.log(
-            _LEVELS.get(outcome, logging.WARNING),
-            "message",
-            message_id=message.message_id,
-            receive_count=message.receive_count,
-            outcome=outcome.name.lower(),
-            settled=type(decision).__name__,
-            **facts,
-        )
-
-    async def _apply(self, decision: Decision, message: Message) -> None:
-        match decision:
-            case settle.Delete():
-                await self._queue.delete(message)
-            case settle.RetryAfter(delay_s=delay_s):
-                await self._queue.retry_after(message, delay_s)
-            case settle.Leave():
-                pass
+    async def _drain(self, stop: asyncio.Event, limit: asyncio.Timeout) -> None:
+        """Once stopped, let works in hand end, then hand them back, and in the end leave the rest alone."""
+        await stop.wait()
+        # The loop may be waiting for a slot.
+        self._slots.release()
+        log.info("drain.started", in_work=self._in_work)
+        limit.reschedule(asyncio.get_running_loop().time() + max(self._drain_s, _LEAST_DRAIN_S))
+        await asyncio.sleep(self._drain_s - min(_HAND_BACK_S, self._drain_s / 5))
+        self._handler.end_works()
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:
@@ -230,20 +133,3 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
-
-
-def _facts(answer: Answer) -> _Facts:
-    """What the log says of a document: never its text."""
-    facts: _Facts = {"answer": answer.reason}
-    if (stored := answer.result) is not None:
-        document = stored.head
-        facts |= {
-            "status": document.status.value,
-            "code": document.error.code.value if document.error else None,
-            "etag": document.source.etag,
-            "pages": document.page_count,
-            "lines": stored.lines,
-            "render_s": document.timing.render_s,
-            "engine_s": document.timing.engine_s,
-        }
-    return facts

@@ -199,6 +199,7 @@ class MemoryQueue:
         self.received = 0
         self.deleted: list[str] = []
         self.returned: dict[str, int] = {}
+        self.most_receives: int | None = 5
         self.settled = asyncio.Condition()
 
     def put(self, message_id: str, body: str, receive_count: int = 1) -> None:
@@ -216,6 +217,9 @@ class MemoryQueue:
             return None
         self.received += 1
         return message
+
+    async def max_receive_count(self) -> int | None:
+        return self.most_receives
 
     async def delete(self, message: Message) -> None:
         self.deleted.append(message.message_id)

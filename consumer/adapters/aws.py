@@ -4,6 +4,7 @@ Credentials, region and endpoint are botocore's own business (`AWS_REGION`, `AWS
 `AWS_ENDPOINT_URL`, …).
 """
 
+import functools
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -31,7 +32,8 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-_UNREACHABLE: Final = (
+#: What a client raises, beside a service's own refusal, while it asks or reads an answer.
+UNREACHABLE: Final = (
     BotoCoreError,
     ResponseParserError,
     aiohttp.ClientError,
@@ -53,8 +55,12 @@ def translated(what: str) -> Iterator[None]:
         raise ServiceError(f"{what}: {error_code(error)} {message}".rstrip()) from error
     except NoRegionError as error:
         raise SettingsError("AWS_REGION is not set") from error
-    except _UNREACHABLE as error:
+    except UNREACHABLE as error:
         raise ServiceError(f"{what}: {str(error) or type(error).__name__}") from error
+
+
+#: One for the life of the process: each one loads the services' models, and fetches credentials, anew.
+_session = functools.cache(get_session)
 
 
 @asynccontextmanager
@@ -68,7 +74,7 @@ async def client(
     async with AsyncExitStack() as stack:
         try:
             with translated(service):
-                made = get_session().create_client(service, region_name=region(), config=config)
+                made = _session().create_client(service, region_name=region(), config=config)
                 opened = await stack.enter_async_context(made)
         except ValueError as error:
             raise SettingsError(f"{service}: {error}") from error

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumer.adapters.aws import error_code, translated
+from consumer.adapters.aws import UNREACHABLE, error_code, translated
 from consumer.domain.errors import (
     NO_ROOM_ERRNOS,
     ConflictError,
@@ -37,6 +38,17 @@ _CONTENDED: Final = {"409", "ConditionalRequestConflict"}
 
 #: A stalled body is noticed by the socket's timeout; a trickling one by this for each chunk.
 _CHUNK_DEADLINE_S: Final = 60.0
+
+#: A whole transfer takes at most a minute, and longer as it is longer than what this many a second would do.
+_SLOWEST_BYTES_PER_S: Final = 256 * 1024
+
+
+class _TransferCutError(ServiceError):
+    """A body ended before its end; what is missing can be asked for."""
+
+
+class _ContendedError(ServiceError):
+    """Somebody else was writing the same object at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,11 @@ class S3Store:
             except ClientError as error:
                 if error_code(error) in _MISSING:
                     return None
+                if error_code(error) == "403":
+                    raise ServiceError(
+                        f"HEAD s3://{bucket}/{key}: 403 Forbidden: allow s3:GetObject on it, and "
+                        "s3:ListBucket on the bucket, or S3 says the same of an object that does not exist"
+                    ) from error
                 raise
         version_id = head.get("VersionId")
         source = Source(
@@ -91,24 +108,35 @@ class S3Store:
                 return await body.read()
 
     async def download(self, source: Source, path: Path, progress: Progress) -> None:
-        """Write this very object to a file; SourceChangedError, SourceGoneError where it is another."""
+        """Write this very object to a file; SourceChangedError, SourceGoneError where it is another.
+
+        A transfer that is cut goes on where it ended, as long as the object is the same.
+        """
+        with _disk(source.size_bytes):
+            file = FileIO(path, "wb")
+        with file, translated(f"GET s3://{source.bucket}/{source.key}"):
+            async with asyncio.timeout(_deadline_s(source.size_bytes)):
+                async for attempt in _retried(_TransferCutError):
+                    with attempt:
+                        await self._fetch_rest(source, file, progress)
+
+    async def _fetch_rest(self, source: Source, file: FileIO, progress: Progress) -> None:
+        """Append to the file what it lacks of the object."""
+        if (offset := file.tell()) >= source.size_bytes:
+            # Complete, and yet not right: a checksum said so.
+            offset = file.seek(0)
+            file.truncate()
+        part: dict[str, Any] = {"Range": f"bytes={offset}-"} if offset else {}
         with _pinned(source):
-            answer = await self._client.get_object(**_identified(source))
-            written = 0
-            async with answer["Body"] as body:
+            answer = await self._client.get_object(**_identified(source), **part)
+        async with answer["Body"] as body:
+            while chunk := await _next_chunk(source, body):
+                # In a thread: a slow disk must not stop the loop.
                 with _disk(source.size_bytes):
-                    file = FileIO(path, "wb")
-                with file:
-                    while chunk := await _next_chunk(body):
-                        # In a thread: a slow disk must not stop the loop.
-                        with _disk(source.size_bytes):
-                            await asyncio.to_thread(_write, file, chunk)
-                        written += len(chunk)
-                        progress()
-        if written != source.size_bytes:
-            raise ServiceError(
-                f"GET s3://{source.bucket}/{source.key}: ended after {written} of {source.size_bytes} bytes"
-            )
+                    await asyncio.to_thread(_write, file, chunk)
+                progress()
+        if (written := file.tell()) != source.size_bytes:
+            raise _cut(source, f"ended after {written} of {source.size_bytes} bytes")
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
@@ -116,20 +144,17 @@ class S3Store:
         """Write the result, only if the object there still has the ETag `replaces` (None: is absent)."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
         with translated(f"PUT s3://{bucket}/{key}"):
-            try:
-                await self._client.put_object(
-                    Bucket=bucket,
-                    Key=key,
-                    Body=body,
-                    Metadata=dict(metadata),
-                    ContentType="application/json",
-                    **condition,
-                )
-            except ClientError as error:
-                # If-Match on an object that has been deleted meanwhile is answered by 404.
-                if error_code(error) in _REFUSED | _CONTENDED | _MISSING:
-                    raise ConflictError(f"s3://{bucket}/{key} was written by somebody else") from error
-                raise
+            async with asyncio.timeout(_deadline_s(len(body))):
+                async for attempt in _retried(_ContendedError):
+                    with attempt, _refused(f"s3://{bucket}/{key}"):
+                        await self._client.put_object(
+                            Bucket=bucket,
+                            Key=key,
+                            Body=body,
+                            Metadata=dict(metadata),
+                            ContentType="application/json",
+                            **condition,
+                        )
 
     async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
         """Upload a file, as a client does; returns the object's ETag."""
@@ -162,10 +187,45 @@ class S3Store:
                     )
 
 
-async def _next_chunk(body: Any) -> bytes:
-    async with asyncio.timeout(_CHUNK_DEADLINE_S):
-        chunk: bytes = await body.read(_CHUNK_BYTES)
-        return chunk
+def _deadline_s(size_bytes: int) -> float:
+    return 60 + size_bytes / _SLOWEST_BYTES_PER_S
+
+
+def _retried(error: type[ServiceError]) -> AsyncRetrying:
+    """Try a few times, at random moments of a second or two, as long as it fails like this."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(error),
+        stop=stop_after_attempt(5),
+        wait=wait_random_exponential(multiplier=0.25, max=2),
+        reraise=True,
+    )
+
+
+async def _next_chunk(source: Source, body: Any) -> bytes:
+    try:
+        async with asyncio.timeout(_CHUNK_DEADLINE_S):
+            chunk: bytes = await body.read(_CHUNK_BYTES)
+            return chunk
+    except UNREACHABLE as error:
+        raise _cut(source, str(error) or type(error).__name__) from error
+
+
+def _cut(source: Source, how: str) -> _TransferCutError:
+    return _TransferCutError(f"GET s3://{source.bucket}/{source.key}: {how}")
+
+
+@contextmanager
+def _refused(what: str) -> "Iterator[None]":
+    """Tell the ways in which a conditional put is refused apart."""
+    try:
+        yield
+    except ClientError as error:
+        # If-Match on an object that has been deleted meanwhile is answered by 404.
+        if (code := error_code(error)) in _REFUSED | _MISSING:
+            raise ConflictError(f"{what} was written by somebody else") from error
+        if code in _CONTENDED:
+            raise _ContendedError(f"PUT {what}: {code}: somebody else goes on writing it") from error
+        raise
 
 
 @contextmanager

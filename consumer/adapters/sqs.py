@@ -1,8 +1,9 @@
 """The queue on SQS."""
 
+import json
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from consumer.adapters.aws import translated
 from consumer.ports import Message
@@ -22,17 +23,28 @@ class SqsQueue:
         self._client = client
         self._queue_url = queue_url
         self._lease_s = lease_s
+        self._asked_at = 0.0
+        # The SDK asks again where an answer does not come, and the lease began no earlier than that.
+        client.meta.events.register("before-send.sqs.ReceiveMessage", self._note_asking)
+
+    def _note_asking(self, **_: Any) -> None:
+        self._asked_at = time.monotonic()
 
     async def check(self) -> None:
         """Raise ServiceError where the queue does not exist or may not be used."""
+        await self.max_receive_count()
+
+    async def max_receive_count(self) -> int | None:
+        """How often a message is received before it is given up; None: for ever, or until it expires."""
         with translated(f"queue {self._queue_url}"):
-            await self._client.get_queue_attributes(
-                QueueUrl=self._queue_url, AttributeNames=["VisibilityTimeout"]
+            answer = await self._client.get_queue_attributes(
+                QueueUrl=self._queue_url, AttributeNames=["RedrivePolicy"]
             )
+        policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy", "{}"))
+        return int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None
 
     async def receive(self) -> Message | None:
-        """Wait up to `WAIT_S` seconds for one message; must not be cancelled."""
-        asked_at = time.monotonic()
+        """Wait up to `WAIT_S` seconds for one message; one call at a time, which must not be cancelled."""
         with translated(f"receive from {self._queue_url}"):
             answer = await self._client.receive_message(
                 QueueUrl=self._queue_url,
@@ -49,7 +61,7 @@ class SqsQueue:
                 body=message["Body"],
                 receive_count=int(attributes["ApproximateReceiveCount"]),
                 sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
-                received_at=asked_at,
+                received_at=self._asked_at,
             )
         return None
 

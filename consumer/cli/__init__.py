@@ -1,7 +1,7 @@
 """The command line: one module per group of commands, thin.
 
 Exit status: 0 done, 1 the document(s) failed, 2 usage or settings, 3 a service (or the engine) cannot
-be reached, 124 timed out.
+be reached, 124 timed out. What takes long to import is imported by the commands that need it.
 """
 
 import sys

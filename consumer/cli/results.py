@@ -12,7 +12,6 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import ValidationError
 
-from consumer import app
 from consumer.cli import exits
 from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
@@ -68,7 +67,9 @@ def get(
 
 
 async def _read_result(bucket: str, key: str) -> bytes | None:
-    async with app.object_store() as store:
+    from consumer.app import object_store
+
+    async with object_store() as store:
         return await store.read(bucket, keys.result_key(key))
 
 
@@ -130,7 +131,9 @@ async def _status(bucket: str, prefix: str, *, as_json: bool) -> Counter[State]:
 
 async def _states(bucket: str, prefix: str) -> AsyncIterator[tuple[str, State]]:
     """Every source under the prefix, in the order of the keys."""
-    async with app.object_store(connections=_PARALLEL) as store:
+    from consumer.app import object_store
+
+    async with object_store(connections=_PARALLEL) as store:
         sources: dict[str, str] = {}
         results: set[str] = set()
         async for item in store.list(bucket, prefix):

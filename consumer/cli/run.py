@@ -1,8 +1,12 @@
 """`bucket-ocr run`: the consumer."""
 
 import asyncio
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
 
-from consumer import app, logs, settings
+from consumer import logs, settings
 
 
 def run() -> None:
@@ -14,6 +18,15 @@ def run() -> None:
     endpoint from the AWS standard ones. SIGTERM or Ctrl-C: documents in work are finished or handed back,
     then the exit status is 0.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _nothing_begun)
     options = settings.load()
     logs.configure(options.log_format, options.log_level)
+    # It takes a second, in which we may be stopped.
+    from consumer import app
+
     asyncio.run(app.consume(options))
+
+
+def _nothing_begun(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit()

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from consumer import app
 from consumer.cli import exits
 from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
@@ -64,9 +63,11 @@ def _may_be_a_source(key: str) -> bool:
 
 
 async def _submit(targets: dict[Path, str], bucket: str, *, wait_s: float | None, as_json: bool) -> int:
+    from consumer.app import object_store
+
     # On a terminal the bar and the outcomes share one console, which keeps them apart.
     console = Console(stderr=not sys.stdout.isatty(), highlight=False)
-    async with app.object_store() as store:
+    async with object_store() as store:
         with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
             printer = _Printer(console if sys.stdout.isatty() else None, as_json=as_json)
             uploads = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from consumer.domain.errors import Code
 from consumer.domain.result import SCHEMA_VERSION, ResultDocument, Source, Status
 
 #: Names of the user metadata that every output object carries (S3 prefixes them with x-amz-meta-).
@@ -14,6 +15,7 @@ SOURCE_ETAG: Final = "ocr-source-etag"
 SOURCE_VERSION_ID: Final = "ocr-source-version-id"
 FINGERPRINT: Final = "ocr-fingerprint"
 SCHEMA: Final = "ocr-schema-version"
+ERROR_CODE: Final = "ocr-error-code"
 
 
 def fingerprint(engine: str, version: str, models: Mapping[str, str], options: Mapping[str, object]) -> str:
@@ -37,6 +39,7 @@ class ResultHead:
     source_etag: str
     source_version_id: str | None
     fingerprint: str
+    error_code: Code | None
 
     @classmethod
     def from_metadata(cls, etag: str, metadata: Mapping[str, str]) -> Self | None:
@@ -48,6 +51,7 @@ class ResultHead:
                 source_etag=metadata[SOURCE_ETAG],
                 source_version_id=metadata.get(SOURCE_VERSION_ID),
                 fingerprint=metadata[FINGERPRINT],
+                error_code=Code(metadata[ERROR_CODE]) if ERROR_CODE in metadata else None,
             )
         except (KeyError, ValueError):
             return None
@@ -58,7 +62,8 @@ class ResultHead:
 
     def is_current(self, source: Source, fingerprint: str) -> bool:
         """Whether reading the source again would give the same result."""
-        return self.is_of(source) and self.fingerprint == fingerprint
+        given_up = self.error_code is not None and self.error_code.retryable
+        return self.is_of(source) and self.fingerprint == fingerprint and not given_up
 
 
 def metadata(document: ResultDocument) -> dict[str, str]:
@@ -71,4 +76,6 @@ def metadata(document: ResultDocument) -> dict[str, str]:
     }
     if document.source.version_id is not None:
         facts[SOURCE_VERSION_ID] = document.source.version_id
+    if document.error is not None:
+        facts[ERROR_CODE] = document.error.code.value
     return facts

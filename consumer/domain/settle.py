@@ -45,9 +45,26 @@ class Leave:
 
 Decision = Delete | RetryAfter | Leave
 
+#: How the work on a message may end that would be done if the message came again.
+_UNDONE: Final = {Outcome.PASSING, Outcome.MACHINE, Outcome.BUG, Outcome.HANDED_BACK}
 
-def decide(outcome: Outcome, receive_count: int, rng: random.Random) -> Decision:
-    """Choose what to do with a message that has been received `receive_count` times (from 1)."""
+
+def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | None) -> bool:
+    """Whether work is undone and nobody will do it: the queue gives the message to the dead letters.
+
+    `receive_count` is from 1; `max_receive_count` is the queue's, None where it has no redrive policy.
+    """
+    return outcome in _UNDONE and max_receive_count is not None and receive_count >= max_receive_count
+
+
+def decide(outcome: Outcome, receive_count: int, rng: random.Random, *, exhausted: bool = False) -> Decision:
+    """Choose what to do with a message that has been received `receive_count` times (from 1).
+
+    `exhausted`: what `is_exhausted` said of it.
+    """
+    if exhausted and outcome is not Outcome.HANDED_BACK:
+        # The next receive moves it to the dead letters, and its own delay is as good as any.
+        return Leave()
     match outcome:
         case Outcome.DONE:
             return Delete()

@@ -1,5 +1,6 @@
 """`ports.ObjectStore`, as the pipeline relies on it."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,7 +140,7 @@ class TestDownload:
         self, store: S3Store, source: Source, tmp_path: Path
     ) -> None:
         larger = source.model_copy(update={"size_bytes": source.size_bytes + 1})
-        with pytest.raises(ServiceError, match=f"after {len(BODY)} of {len(BODY) + 1} bytes"):
+        with pytest.raises(ServiceError, match=re.escape(f"GET s3://{source.bucket}/{KEY}")):
             await store.download(larger, tmp_path / "x", _no_progress)
 
 

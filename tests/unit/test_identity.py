@@ -31,10 +31,12 @@ def source(etag: str = "e1", version_id: str | None = None) -> result.Source:
     )
 
 
-def stored(version_id: str | None = None) -> tuple[result.ResultDocument, dict[str, str]]:
+def stored(
+    version_id: str | None = None, code: Code = Code.ENCRYPTED
+) -> tuple[result.ResultDocument, dict[str, str]]:
     engine = result.Engine(name="x", version="1", models={}, device="cpu", fingerprint=fingerprint(**FACTS))
     timing = result.Timing(queued_at=None, started_at=NOW, finished_at=NOW)
-    document = failure(source(version_id=version_id), engine, Code.ENCRYPTED, "", timing).head
+    document = failure(source(version_id=version_id), engine, code, "", timing).head
     return document, identity.metadata(document)
 
 
@@ -76,6 +78,7 @@ def test_the_metadata_of_a_result_tell_what_it_was_made_from(version_id: str | N
         source_etag="e1",
         source_version_id=version_id,
         fingerprint=document.engine.fingerprint,
+        error_code=Code.ENCRYPTED,
     )
     assert set(metadata) <= {
         "ocr-status",
@@ -83,6 +86,7 @@ def test_the_metadata_of_a_result_tell_what_it_was_made_from(version_id: str | N
         "ocr-source-version-id",
         "ocr-fingerprint",
         "ocr-schema-version",
+        "ocr-error-code",
     }
     assert all(value.isascii() for value in metadata.values())
 
@@ -113,3 +117,11 @@ def test_a_result_is_current_only_for_the_same_object_and_the_same_engine(
     head = ResultHead.from_metadata("result-etag", stored("v1")[1])
     assert head is not None
     assert (head.is_of(now), head.is_current(now, engine)) == (is_of, is_current)
+
+
+def test_a_result_that_says_that_tries_ran_out_is_never_current() -> None:
+    document, metadata = stored("v1", Code.RETRIES_EXHAUSTED)
+    head = ResultHead.from_metadata("result-etag", metadata)
+    assert head is not None
+    assert head.is_of(document.source)
+    assert not head.is_current(document.source, document.engine.fingerprint)

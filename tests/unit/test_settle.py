@@ -16,6 +16,7 @@ from consumer.domain.settle import (
     RetryAfter,
     backoff_s,
     decide,
+    is_exhausted,
 )
 
 DECISIONS: dict[Outcome, Decision | type[RetryAfter]] = {
@@ -52,3 +53,30 @@ def test_retries_spread_over_all_of_the_wait_and_grow_with_each_receive() -> Non
     assert shortest[0] == 1
     assert longest[-1] >= BACKOFF_CAP_S * 0.9
     assert all(low <= high * 0.2 for low, high in zip(shortest, longest, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "undone"),
+    [
+        (Outcome.DONE, False),
+        (Outcome.MALFORMED, False),
+        (Outcome.LEASE_LOST, False),
+        (Outcome.PASSING, True),
+        (Outcome.MACHINE, True),
+        (Outcome.BUG, True),
+        (Outcome.HANDED_BACK, True),
+    ],
+)
+def test_undone_work_is_exhausted_at_the_last_receive_that_the_queue_allows(
+    outcome: Outcome, undone: bool
+) -> None:
+    assert not is_exhausted(outcome, 4, 5)
+    assert is_exhausted(outcome, 5, 5) is undone
+    assert is_exhausted(outcome, 6, 5) is undone
+    assert not is_exhausted(outcome, 1000, None)
+
+
+def test_an_exhausted_message_is_left_for_the_dead_letters_and_not_delayed() -> None:
+    for outcome in (Outcome.PASSING, Outcome.MACHINE, Outcome.BUG):
+        assert decide(outcome, 5, random.Random(1), exhausted=True) == Leave()
+    assert decide(Outcome.HANDED_BACK, 5, random.Random(1), exhausted=True) == RetryAfter(0)

@@ -11,6 +11,7 @@ import pytest
 
 from consumer.domain.errors import MachineError, ServiceError
 from consumer.gate import Gate
+from consumer.handler import Handler
 from consumer.worker import Worker
 from tests.fakes import FakeClock, FakeLeases, MemoryQueue, World, memory_world
 
@@ -36,6 +37,7 @@ class WorkerWorld:
         #: What is wrong with the machine.
         self.problem: MachineError | None = None
         self.looked = asyncio.Event()
+        self.busy: list[bool] = []
 
     async def _check(self) -> None:
         self.looked.set()
@@ -46,16 +48,9 @@ class WorkerWorld:
     async def worker(self, slots: int = 2, drain_s: float = 10) -> AsyncIterator[None]:
         """A worker that is stopped, and has drained, when the context ends."""
         clock = FakeClock()
-        worker = Worker(
-            self.queue,
-            self.leases,
-            self._pipeline,
-            Gate([self._check], clock),
-            slots=slots,
-            drain_s=drain_s,
-            clock=clock,
-            rng=random.Random(1),
-        )
+        gate = Gate([self._check], clock)
+        handler = Handler(self.queue, self.leases, self._pipeline, gate, clock=clock, rng=random.Random(1))
+        worker = Worker(self.queue, handler, gate, slots=slots, drain_s=drain_s, on_busy=self.busy.append)
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(worker.run(self.stop))
             yield

@@ -1,0 +1,77 @@
+"""Protection of a busy task from scale-in and deployments on Amazon ECS.
+
+The agent of ECS tells its endpoint to every container:
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import aiohttp
+import structlog
+
+_ENDPOINT: Final = "ECS_AGENT_URI"
+
+#: Protection ends by itself, should we die without a word; while busy it is renewed well before.
+_EXPIRES_MIN: Final = 30
+_RENEW_S: Final = 600.0
+
+#: Two requests are so far apart, so that a consumer between two documents does not ask all the time.
+_LEAST_PAUSE_S: Final = 10.0
+
+_REQUEST_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def task_protection() -> AsyncIterator[Callable[[bool], None]]:
+    """Give a function that is told whether this task is busy; without ECS it does nothing."""
+    if (agent := os.environ.get(_ENDPOINT)) is None:
+        yield lambda _: None
+        return
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_REQUEST_S)) as session:
+        protection = _Protection(session, f"{agent}/task-protection/v1/state")
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(protection.keep(), name="task protection")
+            yield protection.tell
+            keeping.cancel()
+
+
+class _Protection:
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._wanted = False
+        self._changed = asyncio.Event()
+
+    def tell(self, busy: bool) -> None:
+        self._wanted = busy
+        self._changed.set()
+
+    async def keep(self) -> None:
+        """Make what is asked for so, for ever."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RENEW_S if self._wanted else None):
+                    await self._changed.wait()
+            self._changed.clear()
+            await self._ask(protected=self._wanted)
+            await asyncio.sleep(_LEAST_PAUSE_S)
+
+    async def _ask(self, *, protected: bool) -> None:
+        state: dict[str, object] = {"ProtectionEnabled": protected}
+        if protected:
+            state["ExpiresInMinutes"] = _EXPIRES_MIN
+        try:
+            async with self._session.put(self._url, json=state) as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("task_protection.failed", error=str(error) or type(error).__name__)
+            return
+        if not answer.ok:
+            # Of a task that belongs to no service, which nothing scales in, it says TASK_NOT_VALID.
+            log.warning("task_protection.refused", status=answer.status, answer=text[:500])

@@ -1,0 +1,73 @@
+"""When the lease on a message is renewed, and when it counts as lost.
+
+All times are monotonic seconds; whoever holds the lease looks at the clock and asks the service.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+#: SQS hides a message for at most 12 hours from its receipt, however often that is renewed; a renewal
+#: that asks for more is refused whole.
+MAX_HOLD_S: Final = 12 * 3600 - 60
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Ask the service to hide the message for `hold_s` more seconds."""
+
+    hold_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Give the message up: it may be in other hands, or soon will be."""
+
+    reason: str
+
+
+class Term:
+    """The term of one lease: `lease_s` from when the message was asked for, and from every renewal.
+
+    `received_at`: taken *before* the message was asked for, so the term never ends later than the service's.
+    `stall_s`: longest time without progress of the work before it is given up. `progress` may be called in
+    another thread than the rest.
+    """
+
+    def __init__(self, received_at: float, now: float, lease_s: int, stall_s: float) -> None:
+        self._received_at = received_at
+        self._lease_s = lease_s
+        self._stall_s = stall_s
+        self._progressed_at = now
+        self._ends_at = received_at + lease_s
+        self._beat_at = received_at + lease_s / 3
+
+    def progress(self, now: float) -> None:
+        """Note that the work has come a step further."""
+        self._progressed_at = now
+
+    @property
+    def beat_at(self) -> float:
+        """When `beat` is due: every third of the lease, however long the one before took, or at its end."""
+        return min(self._beat_at, self._ends_at)
+
+    def is_over(self, now: float) -> bool:
+        """Whether others may have the message."""
+        return now >= self._ends_at
+
+    def beat(self, now: float) -> Renew | Lost:
+        """Decide what to do now that a beat is due."""
+        self._beat_at = now + self._lease_s / 3
+        if self.is_over(now):
+            # A renewal that comes too late might hide the message from whoever has it now.
+            return Lost("it could not be renewed in time")
+        if now - self._progressed_at > self._stall_s:
+            return Lost(f"no progress in {self._stall_s:g} s")
+        left_s = math.floor(self._received_at + MAX_HOLD_S - now)
+        if left_s < 1:
+            return Lost("a message can be held for 12 hours at most")
+        return Renew(min(self._lease_s, left_s))
+
+    def renewed(self, asked_at: float, hold_s: int) -> None:
+        """Note that the service agreed to a renewal that was asked for at `asked_at`."""
+        self._ends_at = asked_at + hold_s
