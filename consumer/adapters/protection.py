@@ -19,22 +19,22 @@ _ENDPOINT: Final = "ECS_AGENT_URI"
 _EXPIRES_MIN: Final = 30
 _RENEW_S: Final = 600.0
 
-#: Two requests are so far apart, so that a consumer between two documents does not ask all the time.
-_LEAST_PAUSE_S: Final = 10.0
-
 _REQUEST_S: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def task_protection() -> AsyncIterator[Callable[[bool], None]]:
-    """Give a function that is told whether this task is busy; without ECS it does nothing."""
+async def task_protection(least_pause_s: float = 10.0) -> AsyncIterator[Callable[[bool], None]]:
+    """Give a function that is told whether this task is busy; without ECS it does nothing.
+
+    `least_pause_s`: between two requests, so that a consumer between two documents does not ask all the time.
+    """
     if (agent := os.environ.get(_ENDPOINT)) is None:
         yield lambda _: None
         return
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_REQUEST_S)) as session:
-        protection = _Protection(session, f"{agent}/task-protection/v1/state")
+        protection = _Protection(session, f"{agent}/task-protection/v1/state", least_pause_s)
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(protection.keep(), name="task protection")
             yield protection.tell
@@ -42,9 +42,10 @@ async def task_protection() -> AsyncIterator[Callable[[bool], None]]:
 
 
 class _Protection:
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, least_pause_s: float) -> None:
         self._session = session
         self._url = url
+        self._least_pause_s = least_pause_s
         self._wanted = False
         self._changed = asyncio.Event()
 
@@ -60,7 +61,7 @@ class _Protection:
                     await self._changed.wait()
             self._changed.clear()
             await self._ask(protected=self._wanted)
-            await asyncio.sleep(_LEAST_PAUSE_S)
+            await asyncio.sleep(self._least_pause_s)
 
     async def _ask(self, *, protected: bool) -> None:
         state: dict[str, object] = {"ProtectionEnabled": protected}

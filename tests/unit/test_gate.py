@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.domain.errors import MachineError
+from consumer.domain.errors import MachineError, ServiceError
 from consumer.gate import Gate
 
 
@@ -96,3 +96,45 @@ async def test_another_problem_is_told_and_the_same_with_other_figures_is_not(
     for machine.problem in ("12 bytes left", "13 bytes left", "no engine"):
         await gate.is_open()
     assert capsys.readouterr().out.count("machine.unhealthy") == 2
+
+
+class Storage:
+    """A bucket that is there, or not."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+
+    async def probe(self) -> None:
+        if self.is_down:
+            raise ServiceError("HEAD s3://inbox: 503")
+
+
+async def test_no_message_is_received_while_storage_that_failed_several_is_down(gate: Gate) -> None:
+    storage = Storage()
+    storage.is_down = True
+    for _ in range(3):
+        gate.storage_failed(storage.probe)
+        assert await gate.is_open()
+    gate.storage_failed(storage.probe)
+    assert not await gate.is_open()
+    assert gate.problem == "HEAD s3://inbox: 503"
+    storage.is_down = False
+    assert await gate.is_open()
+
+
+async def test_documents_that_may_not_be_read_hold_up_no_others(gate: Gate, clock: Clock) -> None:
+    storage = Storage()
+    for _ in range(100):
+        gate.storage_failed(storage.probe)
+    assert await opens_after(gate, clock) == 0
+    assert not gate.on_trial
+
+
+async def test_failures_of_storage_with_successes_between_are_not_looked_into(gate: Gate) -> None:
+    storage = Storage()
+    storage.is_down = True
+    for _ in range(10):
+        gate.storage_failed(storage.probe)
+        gate.storage_failed(storage.probe)
+        gate.storage_worked()
+    assert await gate.is_open()

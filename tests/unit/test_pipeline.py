@@ -26,6 +26,9 @@ class PipelineWorld:
     async def process(self, key: str, *, force: bool = False, bucket: str = BUCKET) -> Answer:
         return await self._pipeline.process(Job(bucket, key, force), None, lambda: None)
 
+    async def give_up(self, key: str) -> str:
+        return (await self._pipeline.give_up(Job(BUCKET, key), None, "in vain", lambda: None)).reason
+
     def result(self, key: str) -> ResultDocument:
         return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
 
@@ -241,3 +244,39 @@ async def test_a_document_that_is_given_up_frees_its_room_even_if_a_renderer_has
             await work
         assert os.fstat(held.fileno()).st_size == 0
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_giving_up_replaces_no_result_of_the_same_source_by_whatever_engine(
+    world: PipelineWorld,
+) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    await world.process("a.pdf")
+    stored = world.store.objects["a.pdf.ocr.json"]
+    stored.metadata = {**stored.metadata, "ocr-fingerprint": "sha256:older engine"}
+    assert await world.give_up("a.pdf") == "given up, a result is there"
+    assert world.store.objects["a.pdf.ocr.json"] is stored
+
+
+async def test_giving_up_replaces_the_result_of_an_older_source(world: PipelineWorld) -> None:
+    world.store.upload("a.pdf", b"%PDF-old")
+    await world.process("a.pdf")
+    world.store.upload("a.pdf", b"%PDF-new")
+    assert await world.give_up("a.pdf") == "stored"
+    assert world.result("a.pdf").source.etag == world.store.objects["a.pdf"].etag
+    assert world.store.objects["a.pdf.ocr.json"].metadata["ocr-error-code"] == "RETRIES_EXHAUSTED"
+
+
+async def test_a_result_stored_while_we_give_up_stays(world: PipelineWorld) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    await world.process("a.pdf")
+    there = world.store.objects.pop("a.pdf.ocr.json")
+    world.store.before["put"] = lambda: world.store.objects.update({"a.pdf.ocr.json": there})
+    assert await world.give_up("a.pdf") == "stored meanwhile"
+    assert world.store.objects["a.pdf.ocr.json"] is there
+
+
+async def test_nothing_is_written_for_what_is_gone_or_no_document(world: PipelineWorld) -> None:
+    world.store.upload("notes.txt", b"hello")
+    assert await world.give_up("notes.txt") == "not a document"
+    assert await world.give_up("gone.pdf") == "source gone"
+    assert set(world.store.objects) == {"notes.txt"}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.domain.errors import MachineError, ServiceError
+from consumer.domain.errors import Code, MachineError, ServiceError
+from consumer.domain.result import ResultDocument, Status
 from consumer.gate import Gate
 from consumer.handler import Handler
 from consumer.worker import Worker
@@ -38,6 +39,9 @@ class WorkerWorld:
         self.problem: MachineError | None = None
         self.looked = asyncio.Event()
         self.busy: list[bool] = []
+
+    def result(self, key: str) -> ResultDocument:
+        return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
 
     async def _check(self) -> None:
         self.looked.set()
@@ -200,6 +204,92 @@ async def test_no_text_a_sender_makes_up_ends_the_consumer(world: WorkerWorld) -
 
     async with world.worker(slots=1):
         await world.queue.until(lambda: "o" in world.queue.deleted)
+
+
+async def test_the_last_receive_leaves_a_result_that_says_so_and_the_message_to_the_dead_letters(
+    world: WorkerWorld,
+) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.recognizer.failure = ServiceError("GET s3://inbox/a.pdf: 503")
+    world.queue.put("4th", request("a.pdf"), receive_count=4)
+    world.queue.put("5th", request("a.pdf"), receive_count=5)
+
+    async with world.worker(slots=1):
+        await until(lambda: "a.pdf.ocr.json" in world.store.objects)
+
+    assert world.queue.returned.keys() == {"4th"}
+    assert world.queue.deleted == []
+    result = world.result("a.pdf")
+    assert result.error is not None
+    assert (result.status, result.error.code) == (Status.FAILURE, Code.RETRIES_EXHAUSTED)
+    assert result.error.retryable
+    assert result.error.message == "not read in 5 tries; the last one: GET s3://inbox/a.pdf: 503"
+
+
+async def test_a_redriven_message_replaces_the_result_that_said_that_tries_ran_out(
+    world: WorkerWorld,
+) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.recognizer.failure = ZeroDivisionError("a bug")
+    world.queue.put("m", request("a.pdf"), receive_count=5)
+    async with world.worker(slots=1):
+        await until(lambda: "a.pdf.ocr.json" in world.store.objects)
+        assert "ZeroDivisionError" in str(world.result("a.pdf").error)
+        world.recognizer.failure = None
+        world.queue.put("redriven", request("a.pdf"), receive_count=1)
+        await world.queue.until(lambda: world.queue.deleted == ["redriven"])
+    assert world.result("a.pdf").status is Status.SUCCESS
+
+
+async def test_a_queue_without_dead_letters_is_served_for_ever(world: WorkerWorld) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.queue.most_receives = None
+    world.recognizer.failure = ServiceError("503")
+    world.queue.put("m", request("a.pdf"), receive_count=1000)
+    async with world.worker():
+        await world.queue.until(lambda: "m" in world.queue.returned)
+    assert "a.pdf.ocr.json" not in world.store.objects
+
+
+async def test_a_document_cut_off_by_a_stop_at_its_last_receive_has_a_result_that_says_so(
+    world: WorkerWorld,
+) -> None:
+    world.recognizer.gate.clear()
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.queue.put("m", request("a.pdf"), receive_count=5)
+
+    async with world.worker(drain_s=0):
+        await asyncio.wait_for(world.recognizer.reading.wait(), 10)
+
+    assert world.queue.returned == {"m": 0}
+    assert str(world.result("a.pdf").error).count("stopped before it was read") == 1
+
+
+async def test_a_message_taken_but_not_begun_when_the_consumer_is_stopped_is_ended_by_the_drain(
+    world: WorkerWorld,
+) -> None:
+    # All messages come at once, and the stop with them: none may be forgotten by the drain.
+    world.recognizer.gate.clear()
+    for number in range(8):
+        world.store.upload(f"{number}.pdf", b"%PDF-a")
+        world.queue.put(str(number), request(f"{number}.pdf"))
+    async with world.worker(slots=8, drain_s=0):
+        await until(lambda: world.queue.received == 8)
+        world.stop.set()
+    assert world.queue.returned == {str(number): 0 for number in range(8)}
+
+
+async def test_the_platform_is_told_when_the_consumer_is_busy_and_when_it_is_not(world: WorkerWorld) -> None:
+    world.recognizer.gate.clear()
+    for key in ("a.pdf", "b.pdf"):
+        world.store.upload(key, b"%PDF-a")
+        world.queue.put(key, request(key))
+    async with world.worker():
+        await until(lambda: len(world.leases.held) == 2)
+        assert world.busy == [True]
+        world.recognizer.gate.set()
+        await world.queue.until(lambda: len(world.queue.deleted) == 2)
+    assert world.busy == [True, False]
 
 
 async def until(holds: Callable[[], object], deadline_s: float = 10) -> None:

@@ -1,0 +1,177 @@
+"""The lease on a message: renewed in time, never believed longer than the service does, never for ever."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.adapters.lease import SqsLeases
+from consumer.domain.lease import MAX_HOLD_S, Lost, Renew, Term
+from consumer.ports import Message
+
+LEASE_S = 60
+NEVER_S = 1e9
+
+
+def term(now: float = 0.0, *, stall_s: float = NEVER_S) -> Term:
+    return Term(0.0, now, LEASE_S, stall_s)
+
+
+def test_a_beat_is_due_every_third_of_the_lease_from_when_the_message_was_asked_for() -> None:
+    held = term(now=5.0)
+    assert held.beat_at == 20
+    assert held.beat(20.0) == Renew(LEASE_S)
+    held.renewed(20.0, LEASE_S)
+    assert held.beat_at == 40
+
+
+def test_a_slow_beat_does_not_skip_its_successor() -> None:
+    held = term()
+    held.beat(20.0)
+    # The answer takes 15 seconds.
+    held.renewed(20.0, LEASE_S)
+    assert held.beat_at == 40
+
+
+def test_the_term_counts_from_before_the_renewal_was_asked_for() -> None:
+    held = term()
+    held.beat(20.0)
+    held.renewed(20.0, LEASE_S)
+    assert not held.is_over(79.9)
+    assert held.is_over(80.0)
+
+
+def test_renewals_that_fail_are_tried_again_until_the_term_is_over() -> None:
+    held = term()
+    for now in (20.0, 40.0):
+        assert held.beat_at == now
+        assert held.beat(now) == Renew(LEASE_S)
+    assert held.beat_at == LEASE_S
+    assert isinstance(held.beat(60.0), Lost)
+
+
+def test_a_beat_that_comes_too_late_asks_for_nothing() -> None:
+    # It might take the message from whoever received it meanwhile.
+    assert isinstance(term().beat(LEASE_S + 0.1), Lost)
+
+
+def test_work_without_progress_is_given_up_and_progress_keeps_it() -> None:
+    held = term(stall_s=90)
+    now = 0.0
+    for _ in range(10):
+        now += 20
+        held.progress(now - 1)
+        assert held.beat(now) == Renew(LEASE_S)
+        held.renewed(now, LEASE_S)
+    for _ in range(4):
+        now += 20
+        assert held.beat(now) == Renew(LEASE_S)
+        held.renewed(now, LEASE_S)
+    assert held.beat(now + 12) == Lost("no progress in 90 s")
+
+
+@given(st.integers(10, 3600), st.floats(0, 0.9))
+def test_no_message_is_held_for_more_than_twelve_hours(lease_s: int, late: float) -> None:
+    held = Term(0.0, 0.0, lease_s, NEVER_S)
+    while True:
+        asked_at = held.beat_at + late * lease_s / 3
+        due = held.beat(asked_at)
+        if isinstance(due, Lost):
+            break
+        assert 1 <= due.hold_s <= lease_s
+        assert asked_at + due.hold_s <= MAX_HOLD_S < 12 * 3600
+        held.renewed(asked_at, due.hold_s)
+    assert held.is_over(MAX_HOLD_S)
+
+
+class Client:
+    """An SQS client that does what a test says at each renewal, and counts them."""
+
+    def __init__(self, *answers: Callable[[], None]) -> None:
+        self._answers = list(answers)
+        self.beats: list[float] = []
+
+    def change_message_visibility(self, **_: Any) -> None:
+        self.beats.append(time.monotonic())
+        if self._answers:
+            self._answers.pop(0)()
+
+
+def refuse(code: str) -> Callable[[], None]:
+    def answer() -> None:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "ChangeMessageVisibility")
+
+    return answer
+
+
+def leases(client: Client, lease_s: float) -> SqsLeases:
+    return SqsLeases(cast(Any, client), "queue", cast(int, lease_s), NEVER_S)
+
+
+def message(age_s: float = 0.0) -> Message:
+    return Message("m", "receipt", "", 1, datetime.now(UTC), time.monotonic() - age_s)
+
+
+@pytest.mark.parametrize("code", ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"])
+async def test_a_refusal_that_says_that_the_message_is_not_ours_loses_it_at_once(code: str) -> None:
+    client = Client(refuse(code))
+    async with asyncio.timeout(10), leases(client, 0.3).hold(message()) as lease:
+        await lease.lost.wait()
+    assert len(client.beats) == 1
+
+
+async def test_a_lost_heartbeat_is_made_up_for_by_the_next_one() -> None:
+    client = Client(refuse("RequestThrottled"))
+    async with asyncio.timeout(10), leases(client, 1.5).hold(message()) as lease:
+        while len(client.beats) < 3:
+            await asyncio.sleep(0.01)
+        assert not lease.lost.is_set()
+
+
+async def test_the_holder_goes_on_only_when_a_beat_under_way_has_ended() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        assert may_end.wait(10)
+
+    async with asyncio.timeout(10):
+        async with leases(Client(slow), 3).hold(message()):
+            await asyncio.to_thread(begun.wait, 10)
+            asyncio.get_running_loop().call_later(0.2, may_end.set)
+        assert may_end.is_set()
+
+
+async def test_a_lease_that_ended_unnoticed_is_lost_when_it_is_released() -> None:
+    # As after a suspended process, whose thread has not run yet.
+    async with asyncio.timeout(10):
+        async with leases(Client(), 60).hold(message(age_s=0)) as lease:
+            lease.term.renewed(time.monotonic() - 61, 60)
+        assert lease.lost.is_set()
+
+
+async def test_a_cancelled_holder_does_not_wait_for_a_beat_that_hangs() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        assert may_end.wait(30)
+
+    async def hold() -> None:
+        async with leases(Client(hang), 3).hold(message()):
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        holder = asyncio.create_task(hold())
+        await asyncio.to_thread(begun.wait, 10)
+        holder.cancel()
+        await asyncio.wait([holder])
+    assert not may_end.is_set()
+    may_end.set()
