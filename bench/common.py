@@ -18,8 +18,6 @@ LETTER = (Path(__file__).resolve().parents[1] / "tests" / "samples" / "letter.pd
 #: Longest time that a measurement waits for results, in seconds.
 DEADLINE_S = 1800.0
 
-_NULL_ENGINE = Path(__file__).with_name("null_engine.py")
-
 
 def asked_for(purpose: str | None, what: str, usual: int) -> int:
     """Read the command line: how many of `what` (documents, pages) are measured."""
@@ -63,11 +61,6 @@ def put_letters(stack: Stack, count: int) -> list[str]:
     for key in keys:
         stack.put(key, LETTER)
     return keys
-
-
-def null_engine(page_s: float, *, leak_bytes: int = 0, lines: int = 0) -> tuple[str, ...]:
-    """Give the null engine's program with its arguments; see `null_engine.py`."""
-    return (str(_NULL_ENGINE), str(page_s), str(leak_bytes), str(lines))
 
 
 def stored(consumer: Consumer) -> list[Document]:

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from bench.common import DEADLINE_S, asked_for, deployed, letters, null_engine, report, stored
-from tests.e2e.stack import SCRIPTED, Consumer, Document, Stack
+from bench.common import DEADLINE_S, asked_for, deployed, letters, report, stored
+from tests.e2e.stack import SCRIPTED, Consumer, Document, Stack, null_engine
 
 _SHORT = 10
 _LINES = 50

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bench.common import asked_for, null_engine, report
+from bench.common import asked_for, report
 from consumer import logs, wire
 from consumer.adapters.children import Program
 from consumer.adapters.engines import Recycling
@@ -25,7 +25,7 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import Status
 from consumer.pages import PageScheduler
 from consumer.room import Room
-from tests.e2e.stack import Document
+from tests.e2e.stack import Document, null_engine
 
 _ENGINES = 2
 _PAGE_S = 0.1

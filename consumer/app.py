@@ -59,7 +59,7 @@ class SystemClock:
 @asynccontextmanager
 async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
     """Open the bucket, for the consumer and the command line alike; raises ServiceError."""
-    async with aws.client("s3", connections=connections, read_timeout_s=30) as client:
+    async with aws.client("s3", connections=connections, read_timeout_s=20) as client:
         yield S3Store(client)
 
 

@@ -27,6 +27,15 @@ def pdf(*pages: str, **save: Any) -> bytes:
     return data
 
 
+def blank_pdf(width_pt: int, pages: int = 1) -> bytes:
+    """Make a PDF of empty pages, which is told from others by their width."""
+    with pymupdf.open() as document:
+        for _ in range(pages):
+            document.new_page(width=width_pt, height=50)
+        data: bytes = document.tobytes()
+    return data
+
+
 def long_pdf(path: Path, copies: int) -> bytes:
     """Repeat a document, so that it takes time to read."""
     with pymupdf.open(path) as source, pymupdf.open() as document:

@@ -1,6 +1,7 @@
 """A deployed stack as its clients see it, and the real consumer as a process."""
 
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ _T = TypeVar("_T")
 RUN = ("-m", "consumer", "run")
 SCRIPTED = (str(Path(__file__).with_name("scripted.py")),)
 
+_NULL_ENGINE = Path(__file__).with_name("null_engine.py")
+
 READY_S = 120.0
 RESULT_S = 60.0
 COMMAND_S = 120.0
@@ -35,6 +38,11 @@ _POLL_S = 0.2
 # Where there is such a tool, a killed test run leaves no consumer behind.
 _SETPRIV = shutil.which("setpriv")
 _MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []
+
+
+def null_engine(page_s: float, *, leak_bytes: int = 0, lines: int = 0) -> tuple[str, ...]:
+    """Give the program of an engine that reads nothing, with its arguments; see `null_engine.py`."""
+    return (str(_NULL_ENGINE), str(page_s), str(leak_bytes), str(lines))
 
 
 def until(look: Callable[[], _T], deadline_s: float, what: str) -> _T:
@@ -52,6 +60,7 @@ class Stack:
 
     def __init__(self, cloud: LocalCloud, outputs: StackOutputs, s3: "S3Client", sqs: "SQSClient") -> None:
         self.cloud = cloud
+        self._endpoint_url = cloud.endpoint_url
         self.bucket = outputs.bucket
         self.silent_bucket = f"{outputs.bucket}-silent"
         self.queue_url = outputs.queue_url
@@ -67,10 +76,17 @@ class Stack:
         with contextlib.closing(cloud.client("s3")) as s3, contextlib.closing(cloud.client("sqs")) as sqs:
             yield cls(cloud, cloud.deploy(name, name, name), s3, sqs)
 
+    def seen_at(self, endpoint_url: str) -> Self:
+        """Give the same stack to processes that shall reach it at another address."""
+        seen = copy.copy(self)
+        seen._endpoint_url = endpoint_url
+        return seen
+
     def environment(self, **settings: object) -> dict[str, str]:
         """Variables for a process that works on this stack; `settings` without their prefix."""
         mine = {f"BUCKET_OCR_{name}": str(value) for name, value in settings.items()}
-        return dict(os.environ) | self.cloud.environment() | {"BUCKET_OCR_QUEUE_URL": self.queue_url} | mine
+        cloud = self.cloud.environment() | {"AWS_ENDPOINT_URL": self._endpoint_url}
+        return dict(os.environ) | cloud | {"BUCKET_OCR_QUEUE_URL": self.queue_url} | mine
 
     def aws_cp(self, path: Path, key: str) -> None:
         """Upload with the plain AWS client, which knows nothing of this project."""

@@ -1,7 +1,7 @@
 """An engine that reads nothing: `python null_engine.py PAGE_S LEAK_BYTES LINES FD OPTIONS`.
 
 Every page takes PAGE_S seconds, costs next to no processor time, leaves LEAK_BYTES of memory behind that
-is never given back, and has LINES lines of 60 characters, one below the other.
+is never given back, and has LINES lines of 60 characters, one below the other, which tell the page's size.
 """
 
 import sys
@@ -44,7 +44,8 @@ class NullEngine:
     def _line(self, image: PageImage, number: int) -> wire.Line:
         top, bottom = (image.height_px * n // self._lines for n in (number, number + 1))
         box = ((0, top), (image.width_px, top), (image.width_px, bottom), (0, bottom))
-        text = f"Page {image.page_number}, line {number}: nothing was read here ".ljust(_CHARACTERS, ".")
+        size = f"{image.width_px} x {image.height_px}"
+        text = f"Page {image.page_number}, {size}, line {number}: not read ".ljust(_CHARACTERS, ".")
         return wire.Line(text=text, box=box, confidence=1.0)
 
 

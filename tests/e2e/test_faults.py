@@ -1,0 +1,316 @@
+"""Whatever S3 and SQS answer, or fail to answer: every document gets its one right result."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from local_cloud import LocalCloud
+
+from tests.e2e import documents
+from tests.e2e.proxy import (
+    Fault,
+    FaultProxy,
+    answer,
+    delay,
+    lost_response,
+    reset_amid,
+    reset_before,
+    stall_amid,
+    truncated,
+)
+from tests.e2e.stack import SCRIPTED, Consumer, Document, Stack, null_engine, until
+
+LEASE_S = 10
+DEADLINE_S = 60.0
+
+#: So much of a source comes before the rest does not.
+PART_BYTES = 300
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault of the call that is made for a document, and what becomes of its message.
+
+    `times`: how often it is met, 4 are one more than what the SDK tries again. `receives`: how often the
+    message is received then. `answer`: the last one in the log.
+    """
+
+    operation: str
+    fault: Fault
+    times: int = 1
+    receives: int = 1
+    answer: str = "stored"
+    of_result: bool = False
+
+
+SLOW_DOWN = answer(503, "SlowDown", "Please reduce your request rate.")
+CASES = {
+    "503 of the first look": Case("HeadObject", SLOW_DOWN, times=2),
+    "503 until the SDK gives up": Case("GetObject", SLOW_DOWN, times=4, receives=2),
+    "500 of the download": Case("GetObject", answer(500, "InternalError"), times=2),
+    "throttled download": Case("GetObject", answer(503, "Throttling"), times=2),
+    "connection reset before the download": Case("GetObject", reset_before()),
+    "reset amid the download": Case("GetObject", reset_amid(PART_BYTES)),
+    "stall amid the download": Case("GetObject", stall_amid(PART_BYTES)),
+    "truncated download": Case("GetObject", truncated(PART_BYTES)),
+    "source changed says the download": Case("GetObject", answer(412, "PreconditionFailed")),
+    "clock skew of the look": Case("HeadObject", answer(403, "RequestTimeTooSkewed"), receives=2),
+    "clock skew of the download": Case("GetObject", answer(403, "RequestTimeTooSkewed"), receives=2),
+    "expired credentials": Case("GetObject", answer(400, "ExpiredToken"), receives=2),
+    "access denied for a while": Case("GetObject", answer(403, "AccessDenied"), receives=2),
+    "500 of the put": Case("PutObject", answer(500, "InternalError"), times=2, of_result=True),
+    "dropped response of the put": Case(
+        "PutObject", lost_response(), answer="stored meanwhile", of_result=True
+    ),
+    "409 of the put": Case("PutObject", answer(409, "ConditionalRequestConflict"), times=3, of_result=True),
+    "412 of the put and nothing there": Case("PutObject", answer(412, "PreconditionFailed"), of_result=True),
+    "late look before the put": Case("HeadObject", delay(3.0)),
+}
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """What became of a case's document. `width_pt` is its own."""
+
+    case: Case
+    key: str
+    width_pt: int
+    message_id: str
+
+
+class World:
+    """One consumer behind a proxy, with an engine that reads nothing, and the documents of all cases."""
+
+    def __init__(self, stack: Stack, proxy: FaultProxy, consumer: Consumer) -> None:
+        self.stack = stack
+        self.proxy = proxy
+        self.consumer = consumer
+        self.survivors: dict[str, Survivor] = {}
+
+    def meet(self, name: str, case: Case, width_pt: int) -> None:
+        key = f"{name}.pdf"
+        self.proxy.fail(
+            case.operation, case.fault, key=f"{key}.ocr.json" if case.of_result else key, times=case.times
+        )
+        self.stack.put(key, documents.blank_pdf(width_pt), silent=True)
+        self.survivors[name] = Survivor(case, key, width_pt, self.stack.request(key))
+
+    def settle_all(self) -> None:
+        for survivor in self.survivors.values():
+            self.last_line(survivor.message_id)
+        self.stack.wait_until_settled(DEADLINE_S)
+
+    def last_line(self, message_id: str) -> Document:
+        return self.consumer.line(DEADLINE_S, event="message", message_id=message_id, settled="Delete")
+
+
+@pytest.fixture(scope="module")
+def world(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with (
+        FaultProxy(cloud.endpoint_url) as proxy,
+        Stack.deployed(cloud, "e2e-faults") as stack,
+        Consumer(
+            stack.seen_at(proxy.url),
+            tmp_path_factory.mktemp("faults"),
+            (*SCRIPTED, *null_engine(0.05, lines=1)),
+            ENGINE_WORKERS=1,
+            MAX_IN_FLIGHT=16,
+            LEASE_S=LEASE_S,
+        ) as consumer,
+    ):
+        consumer.wait_ready()
+        world = World(stack, proxy, consumer)
+        for width_pt, (name, case) in enumerate(CASES.items(), start=100):
+            world.meet(name, case, width_pt)
+        yield world
+        assert consumer.stop() == 0
+        assert consumer.stderr == ""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_fault_costs_no_document_its_result(world: World, name: str) -> None:
+    case, survivor = CASES[name], world.survivors[name]
+    line = world.last_line(survivor.message_id)
+    assert (line["answer"], line["receive_count"]) == (case.answer, case.receives)
+    result = world.stack.result(survivor.key, silent=True)
+    assert result["status"] == "SUCCESS"
+    assert result["detections"][0]["text"].startswith(f"Page 1, {2 * survivor.width_pt} x 100,")
+    met = [call for call in world.proxy.calls if call.fault == case.fault.name and call.key is not None]
+    assert sum(call.key.startswith(survivor.key) for call in met if call.key) == case.times
+
+
+@pytest.mark.parametrize("name", ["reset amid the download", "stall amid the download", "truncated download"])
+def test_a_cut_transfer_goes_on_where_it_ended_and_with_the_same_object(world: World, name: str) -> None:
+    survivor = world.survivors[name]
+    world.last_line(survivor.message_id)
+    first, second = (call for call in world.proxy.calls if call.matches("GetObject", survivor.key))
+    assert "Range" not in first.headers
+    assert second.headers["Range"] == f"bytes={PART_BYTES}-"
+    assert first.headers["If-Match"] == second.headers["If-Match"]
+
+
+def test_the_redelivery_of_a_finished_document_costs_two_looks_and_nothing_else(world: World) -> None:
+    key = "finished.pdf"
+    world.stack.put(key, documents.blank_pdf(90), silent=True)
+    world.last_line(world.stack.request(key))
+    before = [call for call in world.proxy.calls if call.service == "s3"]
+    line = world.last_line(world.stack.request(key))
+    assert line["answer"] == "already current"
+    assert "engine_s" not in line
+    asked = [call for call in world.proxy.calls if call.service == "s3" and (call.key or "").startswith(key)]
+    assert [call.operation for call in asked if call not in before] == ["HeadObject", "HeadObject"]
+
+
+def test_the_event_of_an_own_output_costs_no_call_to_s3(world: World) -> None:
+    key = "own.pdf"
+    line = world.last_line(world.stack.request(f"{key}.ocr.json"))
+    assert line["ignored"] == ["own output"]
+    assert not [call for call in world.proxy.calls if (call.key or "").startswith(key)]
+
+
+def test_of_a_message_that_partly_fails_the_part_that_was_done_is_not_done_again(world: World) -> None:
+    names = ("done.pdf", "undone.pdf")
+    for width_pt, key in enumerate(names, start=80):
+        world.stack.put(key, documents.blank_pdf(width_pt), silent=True)
+    world.proxy.fail("GetObject", answer(403, "AccessDenied"), key=names[1])
+    records = [
+        {
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": world.stack.silent_bucket}, "object": {"key": key}},
+        }
+        for key in names
+    ]
+    line = world.last_line(world.stack.send({"Records": records}))
+    assert line["receive_count"] == 2
+    assert [document["answer"] for document in line["documents"]] == ["already current", "stored"]
+    assert world.proxy.count("GetObject", key=names[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        ("ReceiveMessage", answer(400, "RequestThrottled")),
+        ("ReceiveMessage", answer(400, "ExpiredTokenException")),
+        ("ReceiveMessage", answer(500, "InternalFailure")),
+        ("ReceiveMessage", reset_before()),
+        ("DeleteMessage", answer(500, "InternalFailure")),
+        ("DeleteMessage", lost_response()),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else value,
+)
+def test_a_queue_that_fails_for_a_moment_loses_no_message(world: World, operation: str, fault: Fault) -> None:
+    key = f"{operation} {fault.name}.pdf"
+    world.stack.put(key, documents.blank_pdf(70), silent=True)
+    world.proxy.fail(operation, fault)
+    line = world.last_line(world.stack.request(key))
+    assert (line["answer"], line["receive_count"]) == ("stored", 1)
+    until(
+        lambda: (
+            line["message_id"]
+            not in {m.message_id for m in world.stack.cloud.messages(world.stack.queue_url)}
+        ),
+        DEADLINE_S,
+        "the message to be deleted",
+    )
+
+
+def test_a_delete_that_fails_for_good_costs_two_looks_at_the_redelivery(world: World) -> None:
+    key = "undeleted.pdf"
+    # Until then the failures could meet the deletes of others.
+    world.settle_all()
+    world.stack.put(key, documents.blank_pdf(60), silent=True)
+    world.proxy.fail("DeleteMessage", answer(500, "InternalFailure"), times=4)
+    message_id = world.stack.request(key)
+    world.consumer.line(DEADLINE_S, event="settle.failed", message_id=message_id)
+    line = world.consumer.line(DEADLINE_S, event="message", message_id=message_id, answer="already current")
+    assert line["receive_count"] == 2
+    assert world.proxy.count("GetObject", key=key) == 1
+    world.stack.wait_until_settled()
+
+
+def test_no_dead_letter_came_of_all_that(world: World) -> None:
+    world.settle_all()
+    assert world.stack.dead_letters() == set()
+
+
+def test_tries_that_run_out_leave_a_result_that_says_so_which_a_redrive_replaces(world: World) -> None:
+    stack, key = world.stack, "denied.pdf"
+    queue = {"QueueUrl": stack.queue_url}
+    policy = stack.sqs.get_queue_attributes(**queue, AttributeNames=["RedrivePolicy"])["Attributes"]
+    once = json.dumps(json.loads(policy["RedrivePolicy"]) | {"maxReceiveCount": 1})
+    stack.sqs.set_queue_attributes(**queue, Attributes={"RedrivePolicy": once})
+    world.proxy.fail("GetObject", answer(403, "AccessDenied"), key=key)
+    stack.put(key, documents.blank_pdf(120), silent=True)
+    message_id = stack.request(key)
+    result = stack.result(key, silent=True)
+    assert (result["status"], result["error"]["code"]) == ("FAILURE", "RETRIES_EXHAUSTED")
+    assert result["error"]["retryable"] is True
+    assert "AccessDenied" in result["error"]["message"]
+    until(lambda: message_id in stack.dead_letters(), DEADLINE_S, "a dead letter")
+    stack.sqs.start_message_move_task(
+        SourceArn=stack.sqs.get_queue_attributes(
+            QueueUrl=stack.dead_letter_queue_url, AttributeNames=["QueueArn"]
+        )["Attributes"]["QueueArn"]
+    )
+    until(lambda: stack.result(key, silent=True)["status"] == "SUCCESS", DEADLINE_S, "the right result")
+
+
+@pytest.fixture
+def proxied(lone_stack: Stack) -> Iterator[tuple[Stack, FaultProxy]]:
+    with FaultProxy(lone_stack.cloud.endpoint_url) as proxy:
+        yield lone_stack.seen_at(proxy.url), proxy
+
+
+def test_storage_that_is_down_burns_no_receive_counts_and_all_is_read_when_it_is_back(
+    proxied: tuple[Stack, FaultProxy], tmp_path: Path
+) -> None:
+    stack, proxy = proxied
+    proxy.fail("s3", answer(503, "ServiceUnavailable"), times=None)
+    keys = [f"{number}.pdf" for number in range(12)]
+    for key in keys:
+        stack.put(key, documents.blank_pdf(100), silent=True)
+        stack.request(key)
+    program = (*SCRIPTED, *null_engine(0.01, lines=1))
+    with Consumer(stack, tmp_path, program, ENGINE_WORKERS=1, MAX_IN_FLIGHT=4, LEASE_S=LEASE_S) as consumer:
+        consumer.line(DEADLINE_S, event="machine.unhealthy")
+        looks = proxy.count("HeadBucket")
+        # Looked at again and again, and no message is received meanwhile.
+        counted = _received(stack)
+        until(lambda: proxy.count("HeadBucket") > looks + 2, DEADLINE_S, "other looks at the bucket")
+        assert _received(stack) <= counted + 4
+        proxy.heal()
+        for key in keys:
+            assert stack.result(key, silent=True)["status"] == "SUCCESS"
+        stack.wait_until_settled()
+        assert consumer.stop() == 0
+    assert stack.dead_letters() == set()
+
+
+def _received(stack: Stack) -> int:
+    return sum(message.receive_count for message in stack.cloud.messages(stack.queue_url))
+
+
+def test_a_lease_that_cannot_be_renewed_is_given_up_in_time_and_the_message_is_not_touched(
+    proxied: tuple[Stack, FaultProxy], tmp_path: Path
+) -> None:
+    stack, proxy = proxied
+    proxy.fail("ChangeMessageVisibility", answer(503, "ServiceUnavailable"), times=None)
+    # It takes longer than a lease, unless that is renewed.
+    stack.put("long.pdf", documents.blank_pdf(100, pages=8), silent=True)
+    program = (*SCRIPTED, *null_engine(2, lines=1))
+    with Consumer(stack, tmp_path, program, ENGINE_WORKERS=1, LEASE_S=LEASE_S, BATCH_PAGES=1) as consumer:
+        # Without the event that S3 makes when a notification is set up.
+        stack.wait_until_settled()
+        deleted = proxy.count("DeleteMessage")
+        message_id = stack.request("long.pdf")
+        line = consumer.line(DEADLINE_S, event="message", message_id=message_id)
+        assert (line["outcome"], line["settled"]) == ("lease_lost", "Leave")
+        assert (proxy.count("DeleteMessage"), proxy.count("PutObject")) == (deleted, 0)
+        proxy.heal()
+        line = consumer.line(DEADLINE_S, event="message", message_id=message_id, settled="Delete")
+        assert (line["answer"], line["receive_count"]) == ("stored", 2)
+        assert consumer.stop() == 0
+    renewed = [call for call in proxy.calls if call.operation == "ChangeMessageVisibility" and not call.fault]
+    assert renewed

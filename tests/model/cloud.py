@@ -1,0 +1,424 @@
+"""S3 and SQS as AWS documents them, in memory, and what must hold of every effect on them.
+
+Nothing here takes time or fails by itself: `consumers` puts a network in between. What must hold (I1 to I8) is
+written down as it breaks, because the consumer may swallow an exception.
+"""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote_plus
+
+from consumer.domain import identity, keys
+from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceChangedError, SourceGoneError
+from consumer.domain.result import Source
+from consumer.ports import ObjectHead
+from tests.fakes import BUCKET
+from tests.model.virtual_time import EPOCH, VirtualClock
+
+LEASE_S: Final = 30
+LONGEST_HOLD_S: Final = 12 * 3600
+
+#: Of a document that cannot be opened.
+BROKEN: Final = b"broken"
+
+
+class RefusedError(BucketOcrError):
+    """SQS does not know the receipt (any more), or the message is not in flight."""
+
+
+class Journal:
+    """What happened, in order; what must not have; and how often what did."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.moment = 0
+        self.events: list[str] = []
+        self.violations: list[str] = []
+        self.counts: Counter[str] = Counter()
+
+    def note(self, kind: str, text: str = "") -> None:
+        self.moment += 1
+        self.counts[kind] += 1
+        self.events.append(f"{self.clock.seconds:10.3f}  {kind} {text}")
+
+    def demand(self, holds: object, invariant: str, text: str) -> None:
+        if not holds:
+            self.violations.append(f"{invariant}: {text}")
+            self.events.append(f"{self.clock.seconds:10.3f}  VIOLATION {invariant}: {text}")
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An object, current or not. `moment`: of its upload."""
+
+    key: str
+    body: bytes
+    metadata: Mapping[str, str]
+    version_id: str | None
+    last_modified: datetime
+    moment: int
+
+    @property
+    def etag(self) -> str:
+        return hashlib.md5(self.body).hexdigest()
+
+    @property
+    def identity(self) -> tuple[str, str | None]:
+        return self.etag, self.version_id
+
+    @property
+    def is_document(self) -> bool:
+        """Whether there must be a result."""
+        named = self.key.endswith(".pdf") or self.body.startswith(b"%PDF-")
+        return named and identity.SOURCE_ETAG not in self.metadata
+
+    @property
+    def of(self) -> tuple[str | None, str | None]:
+        """Identity of the source that a result is of."""
+        return self.metadata.get(identity.SOURCE_ETAG), self.metadata.get(identity.SOURCE_VERSION_ID)
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.metadata.get(identity.ERROR_CODE) == Code.RETRIES_EXHAUSTED
+
+    @property
+    def head(self) -> ObjectHead:
+        source = Source(
+            bucket=BUCKET,
+            key=self.key,
+            version_id=self.version_id,
+            etag=self.etag,
+            size_bytes=len(self.body),
+            content_type=None,
+            last_modified=self.last_modified,
+        )
+        return ObjectHead(source, self.metadata)
+
+
+class ModelS3:
+    """A bucket that tells the queue of every upload."""
+
+    def __init__(self, journal: Journal, queue: "ModelSqs", *, versioned: bool) -> None:
+        self.objects: dict[str, Stored] = {}
+        #: All that were ever uploaded, by key.
+        self.uploads: dict[str, list[Stored]] = {}
+        self._journal = journal
+        self._queue = queue
+        self._versioned = versioned
+        self._unanswered_since: dict[str, int] = {}
+        self._looks: dict[tuple[str, str], int] = {}
+
+    def upload(self, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> None:
+        self._journal.note("upload" if metadata is None else "result", f"{key} {body[:40]!r}")
+        moment = self._journal.moment
+        version_id = f"v{moment}" if self._versioned else None
+        stored = Stored(key, body, metadata or {}, version_id, self._journal.clock.now(), moment)
+        self.uploads.setdefault(key, []).append(stored)
+        self.objects[key] = stored
+        self._queue.send(event_of(stored), [key])
+        self._judge(key)
+
+    def delete(self, key: str) -> None:
+        if self.objects.pop(key, None) is not None:
+            self._journal.note("source deleted", key)
+            self._judge(key)
+
+    def head(self, reader: str, key: str) -> ObjectHead | None:
+        self._looks[reader, key] = self._journal.moment
+        found = self.objects.get(key)
+        return found.head if found else None
+
+    def get(self, source: Source) -> bytes:
+        """Pinned by version, where there are any, and by ETag."""
+        if self._versioned:
+            return next(s.body for s in self.uploads[source.key] if s.version_id == source.version_id)
+        if (found := self.objects.get(source.key)) is None:
+            raise SourceGoneError(source.key)
+        if found.etag != source.etag:
+            raise SourceChangedError(source.key)
+        return found.body
+
+    def put_result(
+        self, writer: str, key: str, body: bytes, metadata: Mapping[str, str], replaces: str | None
+    ) -> None:
+        there = self.objects.get(key)
+        if (there.etag if there else None) != replaces:
+            self._journal.note("conflict", f"{key} by {writer}")
+            raise ConflictError(key)
+        self._check_result(writer, key, body, metadata, there)
+        self.upload(key, body, metadata)
+        self._judge(key.removesuffix(keys.RESULT_SUFFIX))
+
+    def is_answered(self, key: str) -> bool:
+        """Whether the object needs nothing now: it is not there, is no document, or its result is current."""
+        source = self.objects.get(key)
+        if source is None or not source.is_document:
+            return True
+        result = self.objects.get(keys.result_key(key))
+        return result is not None and result.of == source.identity and not result.is_given_up
+
+    def was_answered_since(self, key: str, moment: int) -> bool:
+        return self.is_answered(key) or self._unanswered_since[key] > moment
+
+    def _judge(self, key: str) -> None:
+        """Note since when there is work to do for a key."""
+        if self.is_answered(key):
+            self._unanswered_since.pop(key, None)
+        else:
+            self._unanswered_since.setdefault(key, self._journal.moment)
+        self.check_coverage()
+
+    def check_coverage(self) -> None:
+        """I2: who will do what there is to do?"""
+        for key in self._unanswered_since:
+            current = self.objects[key]
+            # Of the very bytes that were there before, an older event may be the one whose work goes on.
+            again = any(s.identity == current.identity and s is not current for s in self.uploads[key])
+            since = 0 if again else current.moment
+            covered = any(key in m.names and m.moment >= since for m in self._queue.there())
+            self._journal.demand(covered, "I2", f"nobody will read {key} as it is now")
+
+    def _check_result(
+        self, writer: str, key: str, body: bytes, metadata: Mapping[str, str], there: Stored | None
+    ) -> None:
+        source_key = key.removesuffix(keys.RESULT_SUFFIX)
+        new = Stored(key, body, metadata, None, EPOCH, 0)
+        source = next((s for s in self.uploads[source_key] if s.identity == new.of), None)
+        self._journal.demand(
+            source and tells(body, source), "content", f"{key} is not the text of its source"
+        )
+        if there is None or identity.SOURCE_ETAG not in there.metadata:
+            return
+        if there.of == new.of:
+            self._journal.demand(there.is_given_up, "I4", f"{writer} replaces {key} of the same source")
+        else:
+            looked = self._looks.get((writer, source_key), 0)
+            ages = [self._age(source_key, of, looked) for of in (there.of, new.of)]
+            self._journal.demand(
+                ages[0] < ages[1], "I3", f"{writer} replaces {key} by that of an older source"
+            )
+
+    def _age(self, key: str, of: tuple[str | None, str | None], looked: int) -> int:
+        """Moment of the newest upload of an identity that a writer could know of, or of its first."""
+        moments = [s.moment for s in self.uploads[key] if s.identity == of]
+        return max([moments[0], *(moment for moment in moments if moment <= looked)])
+
+
+def tells(body: bytes, source: Stored) -> bool:
+    """Whether a result says what its source does."""
+    result = json.loads(body)
+    if result["error"] is not None:
+        may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
+        return may_fail or result["error"]["code"] == Code.RETRIES_EXHAUSTED
+    texts = [line["text"].encode() for line in result["detections"]]
+    return texts == source.body.removeprefix(b"%PDF-").split(b"\f")
+
+
+def event_of(stored: Stored) -> str:
+    """Write the event as S3 does."""
+    entry: dict[str, object] = {
+        "key": quote_plus(stored.key, safe="/"),
+        "size": len(stored.body),
+        "eTag": stored.etag,
+        "sequencer": f"{stored.moment:018X}",
+    }
+    if stored.version_id is not None:
+        entry["versionId"] = stored.version_id
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "eu-central-1",
+        "eventTime": stored.last_modified.isoformat(),
+        "eventName": "ObjectCreated:Put",
+        "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": entry},
+    }
+    return json.dumps({"Records": [record]})
+
+
+@dataclass(eq=False)
+class Queued:
+    """A message, or SQS's second copy of one. `moment`: when it was sent."""
+
+    message_id: str
+    body: str
+    names: frozenset[str]
+    malformed: bool
+    sent_at: float
+    moment: int
+    visible_at: float
+    receive_count: int = 0
+    latest: "Delivery | None" = None
+    deleted: bool = False
+    dead: bool = False
+
+
+@dataclass(eq=False)
+class Delivery:
+    """One receipt of a message.
+
+    `settled`: its receiver has said what becomes of it; `lost`: has given it up; `broken`: SQS has let others
+    see it all the same, as a standard queue may.
+    """
+
+    receipt: str
+    message: Queued
+    owner: str
+    received_at: float
+    moment: int
+    settled: bool = False
+    lost: bool = False
+    broken: bool = False
+
+    @property
+    def is_latest(self) -> bool:
+        return self.message.latest is self
+
+
+@dataclass(eq=False)
+class ModelSqs:
+    """A standard queue with a dead-letter queue."""
+
+    journal: Journal
+    rng: random.Random
+    max_receive_count: int | None
+    messages: list[Queued] = field(default_factory=list)
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    bucket: ModelS3 | None = None
+
+    def send(
+        self, body: str, names: Iterable[str], *, malformed: bool = False, message_id: str | None = None
+    ) -> None:
+        number = len(self.messages)
+        now = self.journal.clock.seconds
+        self.messages.append(
+            Queued(
+                message_id or f"m{number}",
+                body,
+                frozenset(names),
+                malformed,
+                now,
+                self.journal.moment,
+                # Usually at once, sometimes late.
+                now + self.rng.choice((0.0, 0.1, 1.0, 8.0)),
+            )
+        )
+
+    def there(self) -> list[Queued]:
+        """All messages that are not deleted, dead letters too."""
+        return [message for message in self.messages if not message.deleted]
+
+    def waiting(self) -> list[Queued]:
+        """The messages of the queue, visible or not."""
+        return [message for message in self.messages if not message.deleted and not message.dead]
+
+    def next_visible_at(self) -> float:
+        return min((message.visible_at for message in self.waiting()), default=float("inf"))
+
+    def receive(self, owner: str, hold_s: int) -> Delivery | None:
+        """Hand out any of the messages that can be seen; AWS promises no order."""
+        now = self.journal.clock.seconds
+        visible = [message for message in self.waiting() if message.visible_at <= now]
+        for message in visible:
+            if self.max_receive_count is not None and message.receive_count >= self.max_receive_count:
+                message.dead = True
+                self.journal.note("dead letter", message.message_id)
+        if not (living := [message for message in visible if not message.dead]):
+            return None
+        message = self.rng.choice(living)
+        message.receive_count += 1
+        message.visible_at = now + hold_s
+        self.journal.note("receive", f"{message.message_id} #{message.receive_count} by {owner}")
+        if message.receive_count > 1:
+            self.journal.note("redelivery", message.message_id)
+        receipt = f"{message.message_id}/{self.journal.moment}"
+        message.latest = Delivery(receipt, message, owner, now, self.journal.moment)
+        self.deliveries[receipt] = message.latest
+        return message.latest
+
+    def delete(self, receipt: str) -> None:
+        """Delete the message; with an older receipt this succeeds and does nothing."""
+        delivery = self.deliveries[receipt]
+        message = delivery.message
+        if not delivery.is_latest or message.dead:
+            self.journal.note("stale delete", receipt)
+            return
+        self.journal.note("delete", receipt)
+        if message.deleted:
+            return
+        assert self.bucket is not None
+        self.journal.demand(not message.malformed, "I1", f"{receipt} is malformed and was deleted")
+        for key in message.names:
+            answered = self.bucket.was_answered_since(key, delivery.moment)
+            self.journal.demand(answered, "I1", f"{receipt} was deleted without a result of {key}")
+        message.deleted = True
+        self.bucket.check_coverage()
+
+    def change_visibility(self, receipt: str, hold_s: int) -> None:
+        """Hide the message for so long; raises RefusedError."""
+        delivery = self.deliveries[receipt]
+        message, now = delivery.message, self.journal.clock.seconds
+        over = now - delivery.received_at + hold_s > LONGEST_HOLD_S
+        gone = message.deleted or message.dead or not delivery.is_latest or message.visible_at <= now
+        if over or gone:
+            self.journal.note("refused", receipt)
+            raise RefusedError(receipt)
+        self.journal.note("visibility", f"{receipt} {hold_s}")
+        message.visible_at = now + hold_s
+
+    def renew(self, receipt: str, hold_s: int) -> None:
+        """Do what a heartbeat asks for."""
+        delivery = self.deliveries[receipt]
+        ours = not delivery.settled and not delivery.lost
+        self.journal.demand(ours, "I7", f"{receipt} is renewed though it is settled or lost")
+        self.journal.demand(hold_s <= LEASE_S, "I6", f"{receipt} is hidden for {hold_s} s")
+        self.change_visibility(receipt, hold_s)
+
+    def settling(self, receipt: str, how: str) -> None:
+        """Note that the receiver sets out to say what becomes of the message."""
+        delivery = self.deliveries[receipt]
+        message = delivery.message
+        delivery.settled = True
+        self.journal.demand(not delivery.lost, "I8", f"{how} of {receipt}, which was lost")
+        if how == "delete" and not delivery.broken:
+            held = delivery.is_latest and message.visible_at > self.journal.clock.seconds
+            self.journal.demand(held, "I8", f"{receipt} is deleted and may be in other hands")
+
+    def lose(self, receipt: str) -> None:
+        """Note that the receiver gives the message up."""
+        self.deliveries[receipt].lost = True
+        self.journal.note("lease lost", receipt)
+
+    def reappear(self, message: Queued) -> None:
+        """Let others see a message that is in flight."""
+        if message.latest is not None and message.visible_at > self.journal.clock.seconds:
+            message.latest.broken = True
+            message.visible_at = self.journal.clock.seconds
+            self.journal.note("reappears", message.message_id)
+
+    def copy(self, message: Queued) -> None:
+        """Deliver a message twice; it may have been deleted."""
+        self.journal.note("copy", message.message_id)
+        self.send(message.body, message.names, malformed=message.malformed, message_id=message.message_id)
+        self.messages[-1].moment = message.moment
+
+    def redrive(self) -> None:
+        """Move the dead letters back, as an operator does."""
+        for message in self.there():
+            if message.dead and not message.malformed:
+                message.dead = False
+                message.receive_count = 0
+                message.visible_at = self.journal.clock.seconds
+
+    def check_orphans(self, owner: str) -> None:
+        """I6: what a dead consumer held comes back within a lease."""
+        latest = self.journal.clock.seconds + LEASE_S + 1
+        for delivery in self.deliveries.values():
+            if delivery.owner == owner and delivery.is_latest and not delivery.settled:
+                back = delivery.message.visible_at <= latest
+                self.journal.demand(back, "I6", f"{delivery.receipt} stays hidden after {owner} died")

@@ -1,0 +1,309 @@
+"""Whatever happens to messages, objects, calls and consumers: every document gets its result, and keeps it.
+
+Two real consumers over a model of S3 and SQS, in virtual time. A failing schedule is shrunk by Hypothesis, and
+its events are printed with it.
+"""
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import hypothesis
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from consumer.domain import identity, keys
+from tests.fakes import ENGINE
+from tests.model.cloud import BROKEN, LEASE_S, Journal, ModelS3, ModelSqs, Queued
+from tests.model.consumers import Consumer, Fault, Faults, World
+from tests.model.virtual_time import Process, VirtualTime
+
+CONSUMERS: Final = 2
+
+#: Also one that must be escaped, and one that promises nothing by its name.
+KEYS: Final = ("a.pdf", "b/c +ü.pdf", "scan")
+
+OPERATIONS: Final = (
+    *("head", "get", "read", "put", "receive", "delete", "retry", "renew"),
+    # What matters most is hit most.
+    *("put", "put", "delete", "renew", "renew"),
+)
+
+#: Longer than it takes to answer all that a schedule can ask for, with the waits between tries.
+QUIET_AFTER_S: Final = 6 * 3600
+
+#: What happened in all schedules of a test.
+TOTALS: Counter[str] = Counter()
+
+_keys = st.sampled_from(KEYS)
+_consumers = st.integers(0, CONSUMERS - 1)
+_chosen = st.integers(0, 1000)
+#: Seconds per page: less than a lease, more than one, more than two.
+_pages = st.lists(st.sampled_from((0.2, 4, 25, 50, 100)), min_size=1, max_size=3)
+
+
+class Delivery(RuleBasedStateMachine):
+    """Two consumers, a bucket, a queue, and all that may happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = Path(tempfile.mkdtemp(prefix="bucket-ocr-model-"))
+        self._logs = structlog.testing.capture_logs()
+        self._entries = self._logs.__enter__()
+        self._time = VirtualTime(self._ended)
+        self._journal = Journal(self._time.clock)
+        self._number = 0
+        self._incarnations = 0
+
+    @initialize(
+        seed=st.integers(0, 2**32 - 1),
+        versioned=st.booleans(),
+        max_receive_count=st.sampled_from((10, 3, 2, None)),
+    )
+    def start(self, seed: int, versioned: bool, max_receive_count: int | None) -> None:
+        journal = self._journal
+        self._queue = ModelSqs(journal, random.Random(seed), max_receive_count)
+        self._bucket = ModelS3(journal, self._queue, versioned=versioned)
+        self._queue.bucket = self._bucket
+        self._faults = Faults()
+        self._world = World(
+            self._time.clock, journal, self._queue, self._bucket, self._faults, self._folder, seed
+        )
+        self._consumers: list[Consumer | None] = [None] * CONSUMERS
+        for number in range(CONSUMERS):
+            self.restart(number)
+
+    # What clients do.
+
+    @rule(key=_keys, pages=_pages)
+    def upload(self, key: str, pages: list[float]) -> None:
+        self._number += 1
+        texts = [f"{self._number}.{n} {seconds}" for n, seconds in enumerate(pages)]
+        self._bucket.upload(key, b"%PDF-" + "\f".join(texts).encode())
+
+    @rule(key=_keys, body=st.sampled_from((b"%PDF-" + BROKEN, b"no document", b"")))
+    def upload_what_cannot_be_read(self, key: str, body: bytes) -> None:
+        self._number += 1
+        self._bucket.upload(key, body and body + b" %d" % self._number)
+
+    @rule(key=_keys, chosen=_chosen)
+    def upload_the_same_again(self, key: str, chosen: int) -> None:
+        if uploads := self._bucket.uploads.get(key):
+            self._bucket.upload(key, uploads[chosen % len(uploads)].body)
+
+    @rule(key=_keys)
+    def delete_source(self, key: str) -> None:
+        self._bucket.delete(key)
+
+    @rule(names=st.lists(_keys, min_size=2, max_size=3, unique=True), malformed=st.booleans())
+    def ask_for_several(self, names: list[str], malformed: bool) -> None:
+        self._queue.send(_request(names, malformed=malformed), names, malformed=malformed)
+
+    @rule(body=st.sampled_from(("", "{}", '{"Records": [{}]}', '{"Records": []}')))
+    def send_nonsense(self, body: str) -> None:
+        self._queue.send(body, (), malformed=True)
+
+    # What SQS does.
+
+    @rule(chosen=_chosen)
+    def deliver_twice(self, chosen: int) -> None:
+        if (message := self._message(chosen)) is not None:
+            self._queue.copy(message)
+
+    @rule(chosen=_chosen)
+    def replay(self, chosen: int) -> None:
+        if (message := self._message(chosen)) is not None:
+            self._queue.send(message.body, message.names, malformed=message.malformed)
+
+    @rule(chosen=_chosen)
+    def show_a_message_in_flight(self, chosen: int) -> None:
+        if (message := self._message(chosen)) is not None and message in self._queue.waiting():
+            self._queue.reappear(message)
+
+    # What networks and machines do.
+
+    @rule(operation=st.sampled_from(OPERATIONS), fault=st.sampled_from(Fault), times=st.integers(1, 3))
+    def fail(self, operation: str, fault: Fault, times: int) -> None:
+        for _ in range(times):
+            self._faults.add(operation, fault)
+
+    @rule(seconds=st.sampled_from((0.1, 0.5, 2.0)))
+    def wait_a_little(self, seconds: float) -> None:
+        self._time.advance(seconds)
+
+    @rule(seconds=st.sampled_from((5.0, LEASE_S / 3, LEASE_S + 1.0, 4.0 * LEASE_S)))
+    def wait(self, seconds: float) -> None:
+        self._time.advance(seconds)
+
+    @rule(number=_consumers)
+    def crash(self, number: int) -> None:
+        if (consumer := self._consumers[number]) is not None:
+            consumer.process.kill()
+            self._time.reap()
+
+    @rule(number=_consumers)
+    def restart(self, number: int) -> None:
+        if self._consumers[number] is None:
+            self._incarnations += 1
+            consumer = Consumer(self._world, f"c{number}-{self._incarnations}")
+            self._consumers[number] = consumer
+            self._time.add(consumer.process)
+
+    @rule(number=_consumers)
+    def pause(self, number: int) -> None:
+        if (consumer := self._consumers[number]) is not None:
+            self._journal.note("pause", consumer.process.name)
+            consumer.process.pause()
+
+    @rule(number=_consumers)
+    def resume(self, number: int) -> None:
+        if (consumer := self._consumers[number]) is not None:
+            consumer.process.resume()
+
+    @rule(number=_consumers)
+    def terminate(self, number: int) -> None:
+        if (consumer := self._consumers[number]) is not None:
+            self._journal.note("SIGTERM", consumer.process.name)
+            consumer.terminate()
+
+    # What must hold.
+
+    @invariant()
+    def nothing_is_broken(self) -> None:
+        for entry in self._entries:
+            if entry["event"] == "message.abandoned" or entry.get("outcome") == "bug":
+                self._journal.demand(False, "log", str(entry))
+        if self._journal.violations:
+            hypothesis.note("\n".join(self._journal.events))
+        assert not self._journal.violations
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "_consumers") and not self._journal.violations:
+                self._end_well()
+        finally:
+            for process in self._living():
+                process.kill()
+            self._time.reap()
+            self._logs.__exit__(None, None, None)
+            shutil.rmtree(self._folder)
+            TOTALS.update(self._journal.counts)
+            TOTALS["schedules"] += 1
+
+    def _end_well(self) -> None:
+        """With everything well again, all that is left to do is done; so it is with the dead letters."""
+        self._faults.heal()
+        for number in range(CONSUMERS):
+            self.resume(number)
+        self._until_quiet()
+        for key in self._unanswered():
+            told = any(message.dead and key in message.names for message in self._queue.there())
+            self._journal.demand(told, "I2", f"{key} has no result in the end, and no dead letter tells of it")
+        self._journal.note("redrive")
+        self._queue.redrive()
+        self._until_quiet()
+        self._journal.demand(not self._unanswered(), "end", f"{self._unanswered()} cannot be read in peace")
+        self._check_results()
+        self.nothing_is_broken()
+
+    def _until_quiet(self) -> None:
+        """Let consumers work, and new ones come where they have ended, until there is nothing to do."""
+        until = self._time.clock.seconds + QUIET_AFTER_S
+        while any(self._is_pending(message) for message in self._queue.waiting()):
+            for number in range(CONSUMERS):
+                self.restart(number)
+            self._time.advance(20)
+            self.nothing_is_broken()
+            assert self._time.clock.seconds < until, self._journal.events
+
+    def _is_pending(self, message: Queued) -> bool:
+        """Whether somebody will settle it. Without dead letters, nobody ever does with a malformed one."""
+        return not message.malformed or self._queue.max_receive_count is not None
+
+    def _unanswered(self) -> list[str]:
+        return [key for key in self._bucket.objects if not self._bucket.is_answered(key)]
+
+    def _check_results(self) -> None:
+        for key, source in self._bucket.objects.items():
+            if source.is_document:
+                metadata = self._bucket.objects[keys.result_key(key)].metadata
+                same = metadata[identity.SOURCE_ETAG], metadata.get(identity.SOURCE_VERSION_ID)
+                self._journal.demand(same == source.identity, "I2", f"{key} has the result of another")
+                current = metadata[identity.FINGERPRINT] == ENGINE.fingerprint
+                self._journal.demand(current, "I2", f"{key} was read by another engine")
+
+    def _living(self) -> list[Process]:
+        consumers = getattr(self, "_consumers", [])
+        return [consumer.process for consumer in consumers if consumer is not None]
+
+    def _ended(self, process: Process) -> None:
+        """Note that a process is gone; by itself it goes only where it was told to."""
+        assert process.main is not None
+        crashed = process.main.cancelled()
+        self._journal.note("crash" if crashed else "exit", process.name)
+        error = None if crashed else process.main.exception()
+        self._journal.demand(error is None, "process", f"{process.name} ended by {error!r}")
+        self._queue.check_orphans(process.name)
+        self._consumers = [
+            None if consumer is not None and consumer.process is process else consumer
+            for consumer in self._consumers
+        ]
+
+    def _message(self, chosen: int) -> Queued | None:
+        """Choose a message; the newest are the most likely."""
+        messages = self._queue.messages
+        return messages[-1 - min(chosen % len(messages), chosen % 5)] if messages else None
+
+
+def _request(names: list[str], *, malformed: bool) -> str:
+    import json
+    records = [
+        {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "inbox"}, "object": {"key": key}}}
+        for key in names
+    ]
+    return json.dumps({"Records": [*records, {}] if malformed else records})
+
+
+def _run(machine: type[Delivery], schedules: int, steps: int) -> str:
+    """Run schedules; returns what happened in them."""
+    TOTALS.clear()
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine,
+        settings=settings(
+            max_examples=schedules,
+            stateful_step_count=steps,
+            deadline=None,
+            print_blob=True,
+            derandomize=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    for happened in ("delete", "crash", "pause", "SIGTERM", "lease lost", "conflict", "redelivery", "dead letter"):
+        assert TOTALS[happened], f"no schedule had a {happened}"
+    return ", ".join(f"{kind}: {count}" for kind, count in sorted(TOTALS.items()))
+
+
+def test_every_document_gets_its_result_whatever_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    happened = _run(Delivery, schedules=150, steps=40)
+    with capsys.disabled():
+        print(f"\n{happened}")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_every_document_gets_its_result_in_a_thousand_schedules(capsys: pytest.CaptureFixture[str]) -> None:
+    seed = int(os.environ.get("MODEL_SEED") or random.SystemRandom().getrandbits(32))
+    with capsys.disabled():
+        print(f"\nMODEL_SEED={seed}")
+    happened = _run(hypothesis.seed(seed)(Delivery), schedules=1500, steps=60)
+    with capsys.disabled():
+        print(happened)
