@@ -1,0 +1,95 @@
+"""Two consumers, or a consumer and whoever changes its source: the newest source has the last word."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import documents
+from tests.e2e.conftest import Start
+from tests.e2e.proxy import FaultProxy, hold
+from tests.e2e.stack import SCRIPTED, Document, Stack, null_engine
+
+OLD_PT, NEW_PT = 100, 200
+ENGINE = (*SCRIPTED, *null_engine(0.05, lines=1))
+DEADLINE_S = 60.0
+
+
+@pytest.fixture
+def proxy(lone_stack: Stack) -> Iterator[FaultProxy]:
+    with FaultProxy(lone_stack.cloud.endpoint_url) as proxy:
+        yield proxy
+
+
+def _width_px(result: Document) -> int:
+    return int(result["detections"][0]["text"].split(",")[1].split("x")[0])
+
+
+@pytest.mark.parametrize("has_result", [False, True], ids=["first result", "another result"])
+def test_the_older_of_two_versions_that_is_finished_last_does_not_replace_the_newer_result(
+    lone_stack: Stack, proxy: FaultProxy, start: Start, *, has_result: bool
+) -> None:
+    stack, key = lone_stack, "twice.pdf"
+    slow = start(stack.seen_at(proxy.url), "slow", ENGINE, MAX_IN_FLIGHT=1).wait_ready()
+    if has_result:
+        stack.put(key, documents.blank_pdf(50), silent=True)
+        stack.request(key)
+        stack.result(key, silent=True)
+    late = hold()
+    proxy.fail("PutObject", late, key=f"{key}.ocr.json")
+    stack.put(key, documents.blank_pdf(OLD_PT), silent=True)
+    stack.request(key)
+    assert late.reached.wait(DEADLINE_S)
+
+    other = start(stack, "other", ENGINE).wait_ready()
+    stack.put(key, documents.blank_pdf(NEW_PT), silent=True)
+    message_id = stack.request(key)
+    other.line(event="message", message_id=message_id, answer="stored")
+    newer = stack.result(key, silent=True)
+    late.release()
+
+    line = slow.line(event="message", answer="already current")
+    assert line["settled"] == "Delete"
+    stack.wait_until_settled()
+    assert stack.result(key, silent=True) == newer
+    assert _width_px(newer) == 2 * NEW_PT
+    # It was refused by the bucket, and not by luck.
+    puts = [call.status for call in proxy.calls if call.matches("PutObject", f"{key}.ocr.json")]
+    assert puts[-1] == 412
+
+
+@pytest.mark.parametrize("step", ["GetObject", "page"])
+def test_a_source_deleted_in_work_needs_no_result(
+    lone_stack: Stack, proxy: FaultProxy, start: Start, step: str
+) -> None:
+    stack, key = lone_stack, "deleted.pdf"
+    page_s = 3 if step == "page" else 0.05
+    consumer = start(
+        stack.seen_at(proxy.url), "consumer", (*SCRIPTED, *null_engine(page_s, lines=1))
+    ).wait_ready()
+    held = hold()
+    if step != "page":
+        proxy.fail(step, held, key=key)
+    stack.put(key, documents.blank_pdf(OLD_PT), silent=True)
+    message_id = stack.request(key)
+    if step == "page":
+        consumer.wait_at_work()
+    else:
+        assert held.reached.wait(DEADLINE_S)
+    stack.s3.delete_object(Bucket=stack.silent_bucket, Key=key)
+    held.release()
+    line = consumer.line(event="message", message_id=message_id)
+    assert (line["answer"], line["settled"]) == ("source gone", "Delete")
+    assert stack.keys(silent=True) == set()
+
+
+def test_a_stale_event_reads_what_is_there_now_and_only_once(lone_stack: Stack, start: Start) -> None:
+    stack, key = lone_stack, "late.pdf"
+    stack.put(key, documents.blank_pdf(OLD_PT))
+    stack.put(key, documents.blank_pdf(NEW_PT))
+    # The events of both, whichever comes first, and a third time one of them.
+    old, *_ = (m.body for m in stack.cloud.messages(stack.queue_url) if "ObjectCreated" in m.body)
+    stack.send(old)
+    consumer = start(stack, "consumer", ENGINE, MAX_IN_FLIGHT=1).wait_ready()
+    stack.wait_until_settled()
+    assert _width_px(stack.result(key)) == 2 * NEW_PT
+    assert sorted(consumer.answers(key)) == ["already current", "already current", "stored"]
