@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 STAMP := .venv/.installed
 LOCALSTACK_STAMP := localstack/.venv/.installed
 
-BENCHES := fairness recycling memory backlog kills
+BENCHES := fairness recycling memory backlog kills restarts steady
 
 .PHONY: help setup demo local test soak check bench lock $(BENCHES:%=bench/%)
 
