@@ -8,7 +8,7 @@ LOCALSTACK_STAMP := localstack/.venv/.installed
 
 BENCHES := fairness recycling memory backlog kills restarts steady
 
-.PHONY: help setup demo local test soak check bench lock $(BENCHES:%=bench/%)
+.PHONY: help setup demo local test soak mutants check bench lock $(BENCHES:%=bench/%)
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ test: setup  ## Run all tests
 
 soak: setup  ## Run the tests that take minutes each
 	$(BIN)/pytest -m soak
+
+mutants: setup  ## Break the consumer on purpose, and see the tests fail
+	$(BIN)/python tests/mutants.py
 
 check: setup  ## Format, lint, types, templates
 	$(BIN)/ruff format --check .

@@ -129,6 +129,15 @@ class TestLease:
             assert not lease.lost.is_set()
         await outside.becomes([True], LEASE_S + SLACK_S)
 
+    async def test_a_loop_that_hangs_for_longer_than_a_lease_does_not_lose_it(
+        self, outside: Cloud, leases: SqsLeases, message: Message
+    ) -> None:
+        async with leases.hold(message) as lease:
+            time.sleep(2 * LEASE_S)  # noqa: ASYNC251 - this is what is tested
+            assert outside.visible() == [False]
+            await asyncio.sleep(0)
+            assert not lease.lost.is_set()
+
     async def test_work_without_progress_loses_it(
         self, sqs: "SQSClient", outside: Cloud, queue_url: str, message: Message
     ) -> None:

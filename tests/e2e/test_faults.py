@@ -17,6 +17,7 @@ from tests.e2e.proxy import (
     lost_response,
     reset_amid,
     reset_before,
+    stall,
     stall_amid,
     truncated,
 )
@@ -195,6 +196,7 @@ def test_of_a_message_that_partly_fails_the_part_that_was_done_is_not_done_again
         ("ReceiveMessage", answer(400, "ExpiredTokenException")),
         ("ReceiveMessage", answer(500, "InternalFailure")),
         ("ReceiveMessage", reset_before()),
+        ("ReceiveMessage", stall()),
         ("DeleteMessage", answer(500, "InternalFailure")),
         ("DeleteMessage", lost_response()),
     ],

@@ -1,5 +1,6 @@
 """Two consumers, or a consumer and whoever changes its source: the newest source has the last word."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -93,3 +94,24 @@ def test_a_stale_event_reads_what_is_there_now_and_only_once(lone_stack: Stack, 
     stack.wait_until_settled()
     assert _width_px(stack.result(key)) == 2 * NEW_PT
     assert sorted(consumer.answers(key)) == ["already current", "already current", "stored"]
+
+
+def test_a_consumer_suspended_for_longer_than_its_lease_leaves_the_message_to_the_other(
+    lone_stack: Stack, start: Start
+) -> None:
+    stack, key = lone_stack, "suspended.pdf"
+    slow = (*SCRIPTED, *null_engine(4, lines=1))
+    suspended = start(stack, "suspended", slow, MAX_IN_FLIGHT=1, LEASE_S=10).wait_ready()
+    stack.wait_until_settled()
+    stack.put(key, documents.blank_pdf(NEW_PT), silent=True)
+    message_id = stack.request(key)
+    suspended.wait_at_work()
+    suspended.process.send_signal(signal.SIGSTOP)
+    other = start(stack, "other", ENGINE).wait_ready()
+    line = other.line(event="message", message_id=message_id)
+    assert (line["answer"], line["receive_count"]) == ("stored", 2)
+    stored = stack.result(key, silent=True)
+    suspended.process.send_signal(signal.SIGCONT)
+    line = suspended.line(event="message", message_id=message_id)
+    assert (line["outcome"], line["settled"]) == ("lease_lost", "Leave")
+    assert stack.result(key, silent=True) == stored

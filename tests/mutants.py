@@ -1,0 +1,217 @@
+"""Break the consumer on purpose, one way at a time, and see the tests fail: `make mutants`.
+
+Each mutant is applied to a copy of the project, whose tests are run, the quick ones first, until one fails. A
+mutant that all of them let live is a promise that nobody proves; then the exit status is 1.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Run one after the other; the tests of `e2e` take minutes, and see what no smaller world shows.
+STAGES = (("tests/unit", "tests/model"), ("tests/contract",), ("tests/e2e",))
+
+_FAILED = 1
+_DEADLINE_S = 1200.0
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A way to be wrong: `old`, found once in the file, becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant(
+        "the message is deleted before the result is put",
+        "consumer/handler.py",
+        "            answer = await self._pipeline.process(job, message.sent_at, progress)\n",
+        "            await self._queue.delete(message)\n"
+        "            answer = await self._pipeline.process(job, message.sent_at, progress)\n",
+    ),
+    Mutant(
+        "the first result is put without If-None-Match",
+        "consumer/adapters/s3.py",
+        '{"IfNoneMatch": "*"} if replaces is None',
+        "{} if replaces is None",
+    ),
+    Mutant(
+        "the lease is never renewed",
+        "consumer/adapters/lease.py",
+        "            reason = self._beat(message, lease.term)\n",
+        "            lease.released.wait()\n",
+    ),
+    Mutant(
+        "keys are decoded as URLs are, and not as forms are",
+        "consumer/domain/events.py",
+        "from urllib.parse import unquote_plus\n",
+        "from urllib.parse import unquote as unquote_plus\n",
+    ),
+    Mutant(
+        "the message is settled with a stale receipt, although its lease is lost",
+        "consumer/handler.py",
+        "return (Outcome.LEASE_LOST, False) if lease.lost.is_set() else (outcome, exhausted)",
+        "return outcome, exhausted",
+    ),
+    Mutant(
+        "events are told apart by their sequencer alone",
+        "consumer/domain/events.py",
+        "    parsed = _S3Record.model_validate(record)\n",
+        "    parsed = _S3Record.model_validate(record)\n"
+        '    sequencer = record["s3"]["object"].get("sequencer")\n'
+        '    seen = globals().setdefault("_SEEN", set())\n'
+        "    if sequencer in seen:\n"
+        '        return "duplicate"\n'
+        "    seen.add(sequencer)\n",
+    ),
+    Mutant(
+        "the source is not looked at again before the put",
+        "consumer/pipeline.py",
+        "            if (now.etag, now.version_id) != (source.etag, source.version_id):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a refused put is taken for a stored result",
+        "consumer/pipeline.py",
+        "                if suffices(there, source):\n",
+        "                if True:\n",
+    ),
+    Mutant(
+        "the holder does not wait for a renewal under way",
+        "consumer/adapters/lease.py",
+        "        await lease.ended.wait()\n",
+        "",
+    ),
+    Mutant(
+        "a lease that ended unnoticed is not noticed at its release",
+        "consumer/adapters/lease.py",
+        "        if lease.term.is_over(time.monotonic()):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "what the last poll brings a stopped consumer is dropped",
+        "consumer/worker.py",
+        "                await self._handler.hand_back(message)\n",
+        "",
+    ),
+    Mutant(
+        "works that the drain ends too late are not ended",
+        "consumer/handler.py",
+        "        for work in self._works:\n            work.cancel()\n",
+        "",
+    ),
+    Mutant(
+        "the download is not pinned to the object that was looked at",
+        "consumer/adapters/s3.py",
+        ', "IfMatch": f\'"{source.etag}"\'}\n    if source',
+        "}\n    if source",
+    ),
+    Mutant(
+        "a body that is too short counts as whole",
+        "consumer/adapters/s3.py",
+        "        if (written := file.tell()) != source.size_bytes:\n",
+        "        if (written := file.tell()) < 0:\n",
+    ),
+    Mutant(
+        "a result that says that tries ran out counts as current",
+        "consumer/domain/identity.py",
+        " and not given_up",
+        "",
+    ),
+)
+
+
+def main() -> int:
+    """Try all mutants, or those whose names contain the argument; returns the exit status."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    chosen = [mutant for mutant in MUTANTS if wanted in mutant.name]
+    if (broken := _killer(None)) is not None:
+        print(f"the project itself fails: {broken}")
+        return 1
+    lived = [mutant.name for mutant in chosen if not _try(mutant)]
+    print(f"{len(chosen) - len(lived)} of {len(chosen)} mutants killed")
+    return 1 if lived or not chosen else 0
+
+
+def _try(mutant: Mutant) -> bool:
+    """Say whether the tests kill it."""
+    began = time.monotonic()
+    killer = _killer(mutant)
+    seconds = time.monotonic() - began
+    print(
+        f"{'killed' if killer else 'LIVES '} {seconds:5.0f} s  {mutant.name}\n    {killer or ''}", flush=True
+    )
+    return killer is not None
+
+
+def _killer(mutant: Mutant | None) -> str | None:
+    """Name the first test that fails; None where all pass. Without a mutant only the quick ones are run."""
+    with tempfile.TemporaryDirectory(prefix="bucket-ocr-mutant-") as folder:
+        copy = Path(folder) / "project"
+        _copy(copy)
+        if mutant is not None:
+            _apply(mutant, copy)
+        for stage in STAGES if mutant else STAGES[:-1]:
+            if (failed := _failed(stage, copy)) is not None:
+                return failed
+    return None
+
+
+def _copy(copy: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+    (copy / "localstack" / ".venv").symlink_to(ROOT / "localstack" / ".venv")
+
+
+def _apply(mutant: Mutant, copy: Path) -> None:
+    path = copy / mutant.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise SystemExit(f"{mutant.name}: {mutant.file} has changed, and this mutant must follow")
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+
+
+def _failed(tests: tuple[str, ...], copy: Path) -> str | None:
+    """Run tests until one fails; returns its name."""
+    # The installed package is the project itself, and the copy must come before it.
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_DEADLINE_S,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    if done.returncode != _FAILED or not failed:
+        raise SystemExit(
+            f"pytest ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
+    return failed[0].removeprefix("FAILED ").partition(" - ")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
