@@ -134,6 +134,11 @@ class Pipeline:
             raise SourceGoneError(key)
         return head
 
+    async def _require_unchanged(self, source: Source) -> None:
+        now = (await self._look(source.bucket, source.key)).source
+        if (now.etag, now.version_id) != (source.etag, source.version_id):
+            raise SourceChangedError(source.key)
+
     def _is_current(self, there: ObjectHead | None, source: Source) -> bool:
         head = _result_head(there)
         return head is not None and head.is_current(source, self._engine.fingerprint)
@@ -201,9 +206,7 @@ class Pipeline:
         """Store the result, unless the source has changed or somebody else has stored one that suffices."""
         source = read.head.source
         for _ in range(_TRIES):
-            now = (await self._look(source.bucket, source.key)).source
-            if (now.etag, now.version_id) != (source.etag, source.version_id):
-                raise SourceChangedError(source.key)
+            await self._require_unchanged(source)
             try:
                 await self._store.put_result(
                     source.bucket,
@@ -215,10 +218,15 @@ class Pipeline:
             except ConflictError:
                 # Also our own put looks like this when its answer was lost and it was sent again.
                 there = await self._store.head(source.bucket, keys.result_key(source.key))
-                if suffices(there, source):
-                    return Answer("stored meanwhile", read)
+                if not suffices(there, source):
+                    continue
+                answer = Answer("stored meanwhile", read)
             else:
-                return Answer("stored", read)
+                answer = Answer("stored", read)
+            # While the put was under way, the source may have gone back to what the older result was of, and
+            # somebody may have found that one current.
+            await self._require_unchanged(source)
+            return answer
         raise PassingError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
 
 

@@ -78,14 +78,20 @@ MUTANTS = (
     Mutant(
         "the source is not looked at again before the put",
         "consumer/pipeline.py",
-        "            if (now.etag, now.version_id) != (source.etag, source.version_id):\n",
-        "            if False:\n",
+        "            await self._require_unchanged(source)\n            try:\n",
+        "            try:\n",
+    ),
+    Mutant(
+        "the source is not looked at again after the put",
+        "consumer/pipeline.py",
+        "            await self._require_unchanged(source)\n            return answer\n",
+        "            return answer\n",
     ),
     Mutant(
         "a refused put is taken for a stored result",
         "consumer/pipeline.py",
-        "                if suffices(there, source):\n",
-        "                if True:\n",
+        "                if not suffices(there, source):\n",
+        "                if False:\n",
     ),
     Mutant(
         "the holder does not wait for a renewal under way",

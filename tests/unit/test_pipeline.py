@@ -280,3 +280,15 @@ async def test_nothing_is_written_for_what_is_gone_or_no_document(world: Pipelin
     assert await world.give_up("notes.txt") == "not a document"
     assert await world.give_up("gone.pdf") == "source gone"
     assert set(world.store.objects) == {"notes.txt"}
+
+
+async def test_a_source_that_goes_back_to_its_former_bytes_while_the_put_is_under_way_gets_their_result(
+    world: PipelineWorld,
+) -> None:
+    world.store.upload("a.pdf", b"%PDF-former")
+    await world.process("a.pdf")
+    world.store.upload("a.pdf", b"%PDF-passing")
+    # The event of these finds the former result still in its place, and current.
+    world.store.before["put"] = lambda: world.store.upload("a.pdf", b"%PDF-former")
+    await world.process("a.pdf")
+    assert world.text("a.pdf") == ["former"]
