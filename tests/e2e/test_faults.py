@@ -300,8 +300,8 @@ def test_a_lease_that_cannot_be_renewed_is_given_up_in_time_and_the_message_is_n
     stack, proxy = proxied
     proxy.fail("ChangeMessageVisibility", answer(503, "ServiceUnavailable"), times=None)
     # It takes longer than a lease, unless that is renewed.
-    stack.put("long.pdf", documents.blank_pdf(100, pages=8), silent=True)
-    program = (*SCRIPTED, *null_engine(2, lines=1))
+    stack.put("long.pdf", documents.blank_pdf(100, pages=7), silent=True)
+    program = (*SCRIPTED, *null_engine(1.6, lines=1))
     with Consumer(stack, tmp_path, program, ENGINE_WORKERS=1, LEASE_S=LEASE_S, BATCH_PAGES=1) as consumer:
         # Without the event that S3 makes when a notification is set up.
         stack.wait_until_settled()

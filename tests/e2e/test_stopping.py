@@ -14,8 +14,8 @@ from tests.e2e.conftest import Start
 from tests.e2e.proxy import FaultProxy, hold
 from tests.e2e.stack import SCRIPTED, Consumer, Document, Stack, gone, null_engine, until
 
-# They take far longer to read than a poll.
-PAGES = 6
+# An engine that reads nothing: they take longer than a poll.
+PAGES, ENGINE = 6, (*SCRIPTED, *null_engine(1.2, lines=1))
 LEASE_S = 10
 SOON_S = 5.0
 POLL_S = 5.0  # a stopping consumer waits for its long poll
@@ -44,10 +44,10 @@ class Work:
 
 
 @pytest.fixture
-def work(request: pytest.FixtureRequest, lone_stack: Stack, samples: Path) -> Work:
+def work(request: pytest.FixtureRequest, lone_stack: Stack) -> Work:
     key = f"{request.node.name}.pdf"
     # In the bucket without events, so that the event of the result is not on the queue as well.
-    lone_stack.put(key, documents.long_pdf(samples / "letter.pdf", PAGES), silent=True)
+    lone_stack.put(key, documents.blank_pdf(100, PAGES), silent=True)
     return Work(lone_stack, key, lone_stack.request(key))
 
 
@@ -56,7 +56,7 @@ def _left(consumer: Consumer) -> list[Path]:
 
 
 def test_sigterm_finishes_the_document_in_work(work: Work, start: Start) -> None:
-    consumer = start(work.stack).wait_ready()
+    consumer = start(work.stack, "consumer", ENGINE).wait_ready()
     consumer.wait_at_work()
     family = consumer.children()
     assert consumer.stop(READ_S) == 0
@@ -66,7 +66,7 @@ def test_sigterm_finishes_the_document_in_work(work: Work, start: Start) -> None
 
 
 def test_sigterm_without_time_to_drain_hands_the_document_back_at_once(work: Work, start: Start) -> None:
-    consumer = start(work.stack, "first", DRAIN_S=0, LEASE_S=600, STALL_S=600).wait_ready()
+    consumer = start(work.stack, "first", ENGINE, DRAIN_S=0, LEASE_S=600, STALL_S=600).wait_ready()
     consumer.wait_at_work()
     family = consumer.children()
     assert consumer.stop(POLL_S + SOON_S) == 0
@@ -75,13 +75,13 @@ def test_sigterm_without_time_to_drain_hands_the_document_back_at_once(work: Wor
     assert (line["outcome"], line["settled"]) == ("handed_back", "RetryAfter")
     assert gone(family, SOON_S) == []
     assert (_left(consumer), consumer.stderr) == ([], "")
-    assert work.finished_by(start(work.stack, "second"))["page_count"] == PAGES
+    assert work.finished_by(start(work.stack, "second", ENGINE))["page_count"] == PAGES
 
 
 def test_the_document_of_a_killed_consumer_is_read_by_another_within_a_lease(
     work: Work, start: Start
 ) -> None:
-    first = start(work.stack, "consumer", LEASE_S=LEASE_S).wait_ready()
+    first = start(work.stack, "consumer", ENGINE, LEASE_S=LEASE_S).wait_ready()
     first.wait_at_work()
     family = first.children()
     left = _left(first)
@@ -91,7 +91,7 @@ def test_the_document_of_a_killed_consumer_is_read_by_another_within_a_lease(
     assert gone(family, SOON_S) == []
     assert _left(first) == left != []
     assert not work.is_visible()
-    second = start(work.stack, "consumer").wait_ready()
+    second = start(work.stack, "consumer", ENGINE).wait_ready()
     assert not any(folder.exists() for folder in left)
     result = work.finished_by(second)
     assert result["page_count"] == PAGES
