@@ -1,7 +1,7 @@
 """S3 and SQS as AWS documents them, in memory, and what must hold of every effect on them.
 
-Nothing here takes time or fails by itself: `consumers` puts a network in between. What must hold (I1 to I8) is
-written down as it breaks, because the consumer may swallow an exception.
+Nothing here takes time or fails by itself: `consumers` puts a network in between. What must hold (I1 to I8)
+is written down as it breaks, because the consumer may swallow an exception.
 """
 
 import hashlib
@@ -110,33 +110,45 @@ class ModelS3:
         self.uploads: dict[str, list[Stored]] = {}
         self._journal = journal
         self._queue = queue
-        self._versioned = versioned
+        self.versioned = versioned
         self._unanswered_since: dict[str, int] = {}
+        #: When a consumer's work last looked at a key.
         self._looks: dict[tuple[str, str], int] = {}
+        #: Until when an object was the current one; and the last of those that got their results later.
+        self._until: dict[tuple[str, tuple[str | None, str | None]], int] = {}
+        self._answered: dict[str, int] = {}
 
     def upload(self, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> None:
         self._journal.note("upload" if metadata is None else "result", f"{key} {body[:40]!r}")
         moment = self._journal.moment
-        version_id = f"v{moment}" if self._versioned else None
+        version_id = f"v{moment}" if self.versioned else None
         stored = Stored(key, body, metadata or {}, version_id, self._journal.clock.now(), moment)
         self.uploads.setdefault(key, []).append(stored)
+        self._replace(key)
         self.objects[key] = stored
         self._queue.send(event_of(stored), [key])
         self._judge(key)
 
     def delete(self, key: str) -> None:
-        if self.objects.pop(key, None) is not None:
+        if key in self.objects:
             self._journal.note("source deleted", key)
+            self._replace(key)
+            del self.objects[key]
             self._judge(key)
 
+    def _replace(self, key: str) -> None:
+        if (there := self.objects.get(key)) is not None:
+            self._until[key, there.identity] = self._journal.moment
+
     def head(self, reader: str, key: str) -> ObjectHead | None:
+        self._journal.moment += 1
         self._looks[reader, key] = self._journal.moment
         found = self.objects.get(key)
         return found.head if found else None
 
     def get(self, source: Source) -> bytes:
         """Pinned by version, where there are any, and by ETag."""
-        if self._versioned:
+        if self.versioned:
             return next(s.body for s in self.uploads[source.key] if s.version_id == source.version_id)
         if (found := self.objects.get(source.key)) is None:
             raise SourceGoneError(source.key)
@@ -153,7 +165,11 @@ class ModelS3:
             raise ConflictError(key)
         self._check_result(writer, key, body, metadata, there)
         self.upload(key, body, metadata)
-        self._judge(key.removesuffix(keys.RESULT_SUFFIX))
+        source_key = key.removesuffix(keys.RESULT_SUFFIX)
+        if not self.objects[key].is_given_up:
+            until = self._until.get((source_key, self.objects[key].of), 0)
+            self._answered[source_key] = max(self._answered.get(source_key, 0), until)
+        self._judge(source_key)
 
     def is_answered(self, key: str) -> bool:
         """Whether the object needs nothing now: it is not there, is no document, or its result is current."""
@@ -164,7 +180,12 @@ class ModelS3:
         return result is not None and result.of == source.identity and not result.is_given_up
 
     def was_answered_since(self, key: str, moment: int) -> bool:
-        return self.is_answered(key) or self._unanswered_since[key] > moment
+        """Whether what the key was at some moment since then needed nothing, or was given its result.
+
+        A result may come a moment after its source was overwritten, which sent a message of its own.
+        """
+        last = max(self._unanswered_since.get(key, 0), self._answered.get(key, 0))
+        return self.is_answered(key) or last > moment
 
     def _judge(self, key: str) -> None:
         """Note since when there is work to do for a key."""

@@ -1,10 +1,11 @@
-"""The real consumer as processes over the model of the cloud, with a network between that takes time and fails."""
+"""The real consumer as processes over the model of the cloud; the network between takes time and fails."""
 
 import asyncio
 import contextlib
+import itertools
 import random
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +13,7 @@ from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 from consumer.domain.errors import (
     BucketOcrError,
@@ -87,6 +89,8 @@ class World:
     folder: Path
     seed: int
     calls: dict[str, int] = field(default_factory=dict)
+    #: Keys of results whose puts are on their way.
+    puts: Counter[str] = field(default_factory=Counter)
 
     def rng(self, subject: str) -> random.Random:
         """Chance for one call: the same for the n-th call of a subject, whatever others do."""
@@ -169,14 +173,22 @@ class StoreOf:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._bucket = wire.world.bucket
-        self._me = wire.process.name
+        self._readers: WeakKeyDictionary[asyncio.Task[object], str] = WeakKeyDictionary()
+        self._numbers = itertools.count()
+
+    @property
+    def _me(self) -> str:
+        """Who asks: a consumer, and which of its works."""
+        task = asyncio.current_task()
+        assert task is not None
+        return self._readers.setdefault(task, f"{self._wire.process.name}/{next(self._numbers)}")
 
     async def check_bucket(self, bucket: str) -> None:
         assert bucket == BUCKET
         await self._wire.call("check_bucket", bucket, lambda: None)
 
     async def head(self, bucket: str, key: str) -> ObjectHead | None:
-        return await self._wire.call("head", key, lambda: self._bucket.head(self._me, key))
+        return await self._wire.call("head", key, partial(self._bucket.head, self._me, key))
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         return (await self._wire.call("get", source.key, lambda: self._bucket.get(source)))[:size_bytes]
@@ -186,10 +198,14 @@ class StoreOf:
         progress()
 
     async def put_result(
-        self, bucket: str, key: str, body: bytes, metadata: dict[str, str], *, replaces: str | None
+        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
     ) -> None:
         put = partial(self._bucket.put_result, self._me, key, body, metadata, replaces)
-        await self._wire.call("put", key, put, refusal=ConflictError("409"))
+        self._wire.world.puts[key] += 1
+        try:
+            await self._wire.call("put", key, put, refusal=ConflictError("409"))
+        finally:
+            self._wire.world.puts[key] -= 1
 
 
 class QueueOf:
@@ -300,10 +316,12 @@ class LeasesOf:
 
     async def _released(self, lease: HeldLease) -> bool:
         """Wait until a beat is due, or none will be."""
+        beat_at = lease.term.beat_at
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(lease.term.beat_at):
+            async with asyncio.timeout_at(beat_at):
                 await lease.released.wait()
-        await self._wire.process.sleep(0)
+        if not lease.released.is_set():
+            await self._wire.process.catch_up(beat_at)
         return lease.released.is_set()
 
     def _lose(self, receipt: str, lease: HeldLease) -> None:
@@ -313,7 +331,7 @@ class LeasesOf:
 
 
 class Renderer:
-    """Documents are `%PDF-` and their pages' texts, a form feed between; fulfils `consumer.ports.Renderer`."""
+    """Documents are `%PDF-` and texts of pages, a form feed between; fulfils `consumer.ports.Renderer`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

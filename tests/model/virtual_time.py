@@ -98,6 +98,10 @@ class Process:
             raise asyncio.CancelledError
         until = self._clock.seconds + seconds
         await asyncio.sleep(seconds)
+        await self.catch_up(until)
+
+    async def catch_up(self, until: float) -> None:
+        """Wait a moment where a pause has made it later than was meant."""
         if self._clock.seconds > until + 0.001:
             await asyncio.sleep(self._rng.uniform(0, 0.2))
 
