@@ -41,6 +41,8 @@ from consumer.worker import Worker
 #: What the interpreter is asked to run as a child of each role.
 PROGRAMS: Final = {role: ("-m", "consumer.child", role) for role in ("render", "rapidocr")}
 
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
 log = structlog.get_logger(__name__)
 
 
@@ -76,14 +78,17 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
     ours = asyncio.current_task()
 
     def stop_now() -> None:
+        if stop.is_set():
+            return
         stop.set()
         if not ready.is_set() and ours is not None:
             # Nothing has been received yet, so there is nothing to finish.
             ours.cancel()
 
     ready = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop_now)
+    loop = asyncio.get_running_loop()
+    for number in _STOPS:
+        loop.add_signal_handler(number, stop_now)
     try:
         async with AsyncExitStack() as stack:
             worker = await _build(options, programs, stack)
@@ -93,6 +98,11 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
         # Not swallowed: it is our own way to stop while starting.
         if ready.is_set() or not stop.is_set():
             raise
+    finally:
+        for number in _STOPS:
+            # A loop that is closed would leave the default behind, and another signal end us with its number.
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
     log.info("stopped")
 
 
@@ -170,7 +180,7 @@ async def _queue(options: Settings) -> AsyncIterator[SqsQueue]:
 
 
 def _leases(options: Settings, slots: int) -> SqsLeases:
-    # Short, so that a beat that hangs, twice, is over before the next is due.
+    # Short, so that a beat that hangs is over, or nearly so, when the next is due.
     config = Config(
         connect_timeout=min(2.0, options.lease_s / 30),
         read_timeout=min(5.0, options.lease_s / 10),

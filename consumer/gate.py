@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from consumer.domain.errors import MachineError, PassingError
+from consumer.domain.errors import MachineError, ServiceError, UnavailableError
 from consumer.ports import Clock
 
 #: Time between a failure of the machine and the next message; doubled while messages go on to fail though
 #: nothing is found to be broken.
 _PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0
 
-#: Storage that fails so many messages in a row may be down, or they may be documents that we may not read.
+#: Storage that fails so many messages in a row may be down.
 _FAILURES_IN_A_ROW = 4
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ _Check = Callable[[], Awaitable[None]]
 
 
 class Gate:
-    """Open while the machine is well. `checks` raise PassingError while it is not.
+    """Open while the machine is well. `checks` raise MachineError while it is not.
 
     `on_trial`: it has failed and nothing has worked since, so messages are to be tried one at a time.
     """
@@ -47,13 +47,24 @@ class Gate:
         try:
             for check in self._checks:
                 await check()
-            if self._probe is not None:
-                await self._probe()
-        except PassingError as error:
+            await self._look_at_storage()
+        except (MachineError, UnavailableError) as error:
             self._say(str(error))
         else:
             self._say(None)
         return self.problem is None
+
+    async def _look_at_storage(self) -> None:
+        """Raise UnavailableError where storage has failed all messages of late, and is not back yet."""
+        if self._probe is None:
+            return
+        try:
+            await self._probe()
+        except UnavailableError:
+            raise
+        except ServiceError:
+            # It answers. That we may not use the bucket of some message is that message's affair.
+            self.storage_worked()
 
     def machine_failed(self, error: MachineError) -> None:
         """Close for a while: the work on a message failed for reasons of the machine."""
@@ -66,7 +77,7 @@ class Gate:
         self._say(str(error))
 
     def storage_failed(self, probe: _Check) -> None:
-        """Note that storage failed a message; where it fails all, `probe` is asked before the next one."""
+        """Note that storage was unavailable to a message; if to all, `probe` is asked before the next one."""
         self._failures += 1
         if self._failures >= _FAILURES_IN_A_ROW:
             self._probe = probe

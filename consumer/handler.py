@@ -11,12 +11,12 @@ from typing import Any, Final
 import structlog
 
 from consumer.domain import events, settle
-from consumer.domain.errors import MachineError, PassingError, ServiceError
+from consumer.domain.errors import MachineError, PassingError, ServiceError, UnavailableError
 from consumer.domain.events import Job, Notification
 from consumer.domain.settle import Decision, Outcome
 from consumer.gate import Gate
 from consumer.pipeline import Answer, Pipeline
-from consumer.ports import Clock, LeaseKeeper, Message, Progress, Queue
+from consumer.ports import Clock, Lease, LeaseKeeper, Message, Progress, Queue
 
 #: A message of several documents ends as the worst of them; what may still be done comes before what
 #: nobody can do.
@@ -28,7 +28,8 @@ _LEVELS: Final = {
     Outcome.BUG: logging.ERROR,
 }
 
-_STOPPED: Final = "the consumer was stopped before it was read"
+#: Of a document whose turn has not come, or not ended.
+_UNREAD: Final = "the consumer was stopped, or had to stop, before it was read"
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +50,21 @@ class _Case:
     @classmethod
     def of(cls, message: Message) -> "_Case":
         notification = events.parse(message.body)
-        case = cls(message, notification, dict.fromkeys(notification.jobs, _STOPPED))
+        case = cls(message, notification, dict.fromkeys(notification.jobs, _UNREAD))
         if notification.ignored:
             case.facts["ignored"] = notification.ignored
         if notification.malformed:
             case.facts["malformed"] = notification.malformed
         return case
+
+    def cut_short(self, lease: Lease) -> Outcome:
+        """Say how work ended that was cancelled."""
+        if not lease.overdue.is_set():
+            return Outcome.HANDED_BACK
+        for job, why in self.undone.items():
+            self.undone[job] = lease.reason if why is _UNREAD else why
+        self.facts["error"] = lease.reason
+        return Outcome.PASSING
 
 
 class Handler:
@@ -91,10 +101,13 @@ class Handler:
             log.exception("message.abandoned", message_id=message.message_id)
 
     async def hand_back(self, message: Message) -> None:
-        """Settle a message on which no work will be begun."""
-        case = _Case.of(message)
-        exhausted = await self._give_up(case, Outcome.HANDED_BACK, lambda: None)
-        await self._settle(case, Outcome.HANDED_BACK, exhausted=exhausted)
+        """Settle a message on which no work will be begun; no error of it ends the consumer."""
+        try:
+            case = _Case.of(message)
+            exhausted = await self._give_up(case, Outcome.HANDED_BACK, lambda: None)
+            await self._settle(case, Outcome.HANDED_BACK, exhausted=exhausted)
+        except Exception:  # as above
+            log.exception("message.abandoned", message_id=message.message_id)
 
     def end_works(self) -> None:
         """End all work, for good; the messages are handed back."""
@@ -108,20 +121,21 @@ class Handler:
         async with self._leases.hold(case.message) as lease, asyncio.TaskGroup() as group:
             # A task of its own, because a lost lease or a drain ends the work and not what follows.
             work = group.create_task(self._work(case, lease.progress), name="work")
-            lost = group.create_task(lease.lost.wait(), name="lease lost")
+            ends = [group.create_task(event.wait()) for event in (lease.lost, lease.overdue)]
             self._works.add(work)
             if self._ended:
                 work.cancel()
             try:
-                await asyncio.wait([work, lost], return_when=asyncio.FIRST_COMPLETED)
-                if lease.lost.is_set():
+                await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
+                if lease.lost.is_set() or lease.overdue.is_set():
                     work.cancel()
                 await asyncio.wait([work])
-                outcome = Outcome.HANDED_BACK if work.cancelled() else work.result()
+                outcome = case.cut_short(lease) if work.cancelled() else work.result()
                 if not lease.lost.is_set():
                     exhausted = await self._give_up(case, outcome, lease.progress)
             finally:
-                lost.cancel()
+                for end in ends:
+                    end.cancel()
                 self._works.discard(work)
         return (Outcome.LEASE_LOST, False) if lease.lost.is_set() else (outcome, exhausted)
 
@@ -151,7 +165,7 @@ class Handler:
             return Outcome.MACHINE, str(error)
         except PassingError as error:
             document["error"] = str(error)
-            if isinstance(error, ServiceError):
+            if isinstance(error, UnavailableError):
                 self._gate.storage_failed(partial(self._pipeline.check, job.bucket))
             return Outcome.PASSING, str(error)
         except Exception as error:  # noqa: BLE001 - a bug must not take other documents along

@@ -60,6 +60,16 @@ class Lease(Protocol):
         """Set when the message may be in other hands: stop the work, and do not touch the message."""
         ...
 
+    @property
+    def overdue(self) -> asyncio.Event:
+        """Set when the work has taken too long: end it, and settle the message, which is still ours."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is overdue."""
+        ...
+
     def progress(self) -> None:
         """Say that the work has come a step further."""
         ...

@@ -21,6 +21,9 @@ _GATE_PAUSE_S: Final = 1.0
 #: Handing back takes a moment, which comes off the time to drain.
 _HAND_BACK_S: Final = 2.0
 
+#: However long that poll takes, so much is left.
+_LEAST_HAND_BACK_S: Final = 1.0
+
 #: However short that is, a receive under way is waited for: a message may be on its way to us.
 _LEAST_DRAIN_S: Final = 8.0
 
@@ -53,15 +56,17 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; then finish or hand back what is in work, all within `drain_s`."""
+        consumed = asyncio.Event()
         try:
             async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as group:
-                draining = group.create_task(self._drain(stop, limit), name="drain")
+                draining = group.create_task(self._drain(stop, consumed, limit), name="drain")
                 async with asyncio.TaskGroup() as messages:
                     await self._consume(stop, messages)
+                    consumed.set()
                 draining.cancel()
         except TimeoutError:
-            # Their leases end by themselves.
-            log.warning("drain.cut_short", in_work=self._in_work)
+            # Whatever a service has not answered is left to the leases.
+            log.warning("drain.cut_short")
 
     async def _consume(self, stop: asyncio.Event, messages: asyncio.TaskGroup) -> None:
         while True:
@@ -117,14 +122,19 @@ class Worker:
                 task.cancel()
             await asyncio.gather(looking, stopping, return_exceptions=True)
 
-    async def _drain(self, stop: asyncio.Event, limit: asyncio.Timeout) -> None:
+    async def _drain(self, stop: asyncio.Event, consumed: asyncio.Event, limit: asyncio.Timeout) -> None:
         """Once stopped, let works in hand end, then hand them back, and in the end leave the rest alone."""
         await stop.wait()
         # The loop may be waiting for a slot.
         self._slots.release()
         log.info("drain.started", in_work=self._in_work)
-        limit.reschedule(asyncio.get_running_loop().time() + max(self._drain_s, _LEAST_DRAIN_S))
+        ends_at = asyncio.get_running_loop().time() + max(self._drain_s, _LEAST_DRAIN_S)
+        limit.reschedule(ends_at)
         await asyncio.sleep(self._drain_s - min(_HAND_BACK_S, self._drain_s / 5))
+        # What is handed back during our own last poll would come to us again.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(ends_at - _LEAST_HAND_BACK_S):
+                await consumed.wait()
         self._handler.end_works()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from consumer.pages import PageScheduler
 from consumer.pipeline import Pipeline
 from consumer.ports import Message, ObjectHead, Progress
 from consumer.room import Room
+from tests.model.virtual_time import VirtualClock
 
 BUCKET = "inbox"
 ENGINE = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
@@ -69,16 +71,23 @@ class StoredObject:
 
 
 class MemoryStore:
-    """A bucket. `calls` lists what was asked; `before[operation]` runs once, before the operation does."""
+    """A bucket; it keeps what is uploaded as a version.
+
+    `calls` lists what was asked; `before[operation]` runs once, before the operation does.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, StoredObject] = {}
+        self._versions: dict[tuple[str, str], StoredObject] = {}
         self.calls: list[tuple[str, str]] = []
         self.before: dict[str, Callable[[], None]] = {}
         self.lose_answer_of_put = False
 
-    def upload(self, key: str, body: bytes, version_id: str | None = None) -> None:
-        self.objects[key] = StoredObject(body, version_id=version_id)
+    def upload(self, key: str, body: bytes, version_id: str | None = None) -> StoredObject:
+        stored = self.objects[key] = StoredObject(body, version_id=version_id)
+        if version_id is not None:
+            self._versions[key, version_id] = stored
+        return stored
 
     def _called(self, operation: str, key: str) -> None:
         self.calls.append((operation, key))
@@ -86,8 +95,7 @@ class MemoryStore:
             action()
 
     async def check_bucket(self, bucket: str) -> None:
-        if bucket != BUCKET:
-            raise ServiceError(f"no bucket {bucket}")
+        _must_exist(bucket)
 
     async def head(self, bucket: str, key: str) -> ObjectHead | None:
         self._called("head", key)
@@ -114,9 +122,14 @@ class MemoryStore:
         progress()
 
     def _pinned(self, source: Source) -> bytes:
-        if (found := self.objects.get(source.key)) is None:
+        _must_exist(source.bucket)
+        if source.version_id is None:
+            found = self.objects.get(source.key)
+        else:
+            found = self._versions.get((source.key, source.version_id))
+        if found is None:
             raise SourceGoneError(source.key)
-        if (found.etag, found.version_id) != (source.etag, source.version_id):
+        if found.etag != source.etag:
             raise SourceChangedError(source.key)
         return found.body
 
@@ -124,6 +137,7 @@ class MemoryStore:
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
     ) -> None:
         self._called("put", key)
+        _must_exist(bucket)
         there = self.objects.get(key)
         if (there.etag if there else None) != replaces:
             raise ConflictError(key)
@@ -131,6 +145,11 @@ class MemoryStore:
         if self.lose_answer_of_put:
             # As the SDK shows it: the put is sent again, and the service refuses the second one.
             raise ConflictError(key)
+
+
+def _must_exist(bucket: str) -> None:
+    if bucket != BUCKET:
+        raise ServiceError(f"no bucket s3://{bucket}")
 
 
 class TextRenderer:
@@ -189,11 +208,26 @@ def _page_result(image: PageImage, text: str) -> PageResult:
     )
 
 
-class MemoryQueue:
-    """A queue that hands out what it was given and remembers what became of it."""
+@dataclass
+class QueuedMessage:
+    body: str
+    sent_at: datetime
+    receive_count: int
+    visible_at: float
+    receipt: str = ""
 
-    def __init__(self) -> None:
-        self.waiting: asyncio.Queue[Message] = asyncio.Queue()
+
+class MemoryQueue:
+    """A queue that remembers what became of its messages.
+
+    Time passes for it where a test moves its `clock`; those that were received the least come first.
+    """
+
+    def __init__(self, lease_s: float = 300) -> None:
+        self.clock = VirtualClock()
+        self.messages: dict[str, QueuedMessage] = {}
+        self._lease_s = lease_s
+        self._shown = asyncio.Event()
         self.asked = asyncio.Event()
         self.poll_s = 0.05
         self.received = 0
@@ -203,29 +237,55 @@ class MemoryQueue:
         self.settled = asyncio.Condition()
 
     def put(self, message_id: str, body: str, receive_count: int = 1) -> None:
-        sent_at = datetime(2026, 1, 1, tzinfo=UTC)
-        self.waiting.put_nowait(
-            Message(message_id, f"receipt {message_id}", body, receive_count, sent_at, 0.0)
-        )
+        """Send a message; when it comes, it is received for the `receive_count`-th time."""
+        now = self.clock.now()
+        self.messages[message_id] = QueuedMessage(body, now, receive_count - 1, self.clock.seconds)
+        self._shown.set()
 
     async def receive(self) -> Message | None:
         self.asked.set()
+        asked_at = self.clock.seconds
         try:
             async with asyncio.timeout(self.poll_s):
-                message = await self.waiting.get()
+                while (message_id := self._next()) is None:
+                    self._shown.clear()
+                    await self._shown.wait()
         except TimeoutError:
             return None
         self.received += 1
-        return message
+        there = self.messages[message_id]
+        there.receive_count += 1
+        there.receipt = f"{message_id} #{there.receive_count}"
+        there.visible_at = self.clock.seconds + self._lease_s
+        return Message(message_id, there.receipt, there.body, there.receive_count, there.sent_at, asked_at)
+
+    def _next(self) -> str | None:
+        """Give up the messages that were received too often, and choose one of the others."""
+        most = math.inf if self.most_receives is None else self.most_receives
+        visible = {name: m for name, m in self.messages.items() if m.visible_at <= self.clock.seconds}
+        for name in [name for name, m in visible.items() if m.receive_count >= most]:
+            del self.messages[name], visible[name]
+        return min(visible, key=lambda name: visible[name].receive_count, default=None)
+
+    def _held(self, message: Message) -> QueuedMessage | None:
+        """Find the message, if this is the last that was handed out of it."""
+        there = self.messages.get(message.message_id)
+        return there if there is not None and there.receipt == message.receipt else None
 
     async def max_receive_count(self) -> int | None:
         return self.most_receives
 
     async def delete(self, message: Message) -> None:
-        self.deleted.append(message.message_id)
+        if self._held(message) is not None:
+            del self.messages[message.message_id]
+            self.deleted.append(message.message_id)
         await self._notify()
 
     async def retry_after(self, message: Message, delay_s: int) -> None:
+        if (there := self._held(message)) is None:
+            raise ServiceError(f"{message.receipt} is not in flight")
+        there.visible_at = self.clock.seconds + delay_s
+        self._shown.set()
         self.returned[message.message_id] = delay_s
         await self._notify()
 
@@ -242,6 +302,8 @@ class MemoryQueue:
 class FakeLease:
     def __init__(self) -> None:
         self.lost = asyncio.Event()
+        self.overdue = asyncio.Event()
+        self.reason = "no progress in 300 s"
         self.steps = 0
 
     def progress(self) -> None:

@@ -132,8 +132,8 @@ MUTANTS = (
     Mutant(
         "a result that says that tries ran out counts as current",
         "consumer/domain/identity.py",
-        " and not given_up",
-        "",
+        "NOT_READ if given_up else document.engine.fingerprint",
+        "document.engine.fingerprint",
     ),
 )
 

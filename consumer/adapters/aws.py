@@ -8,6 +8,7 @@ import functools
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 import aiohttp
@@ -16,7 +17,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from botocore.parsers import ResponseParserError
 
-from consumer.domain.errors import ServiceError, SettingsError
+from consumer.domain.errors import ServiceError, SettingsError, UnavailableError
 
 #: Standard retries have back-off with jitter, and a budget so that an outage is not answered by a storm.
 _COMMON: Final[dict[str, Any]] = {"retries": {"mode": "standard", "total_max_attempts": 4}}
@@ -37,8 +38,8 @@ UNREACHABLE: Final = (
     BotoCoreError,
     ResponseParserError,
     aiohttp.ClientError,
-    TimeoutError,
-    ConnectionError,
+    # Connections, time-outs, and the files that credentials are read from.
+    OSError,
 )
 
 
@@ -46,17 +47,23 @@ UNREACHABLE: Final = (
 def translated(what: str) -> Iterator[None]:
     """Turn what a client may raise into a ServiceError; `what` names operation and object.
 
-    A missing region is a SettingsError.
+    Where it says nothing about those, it is an UnavailableError. A missing region is a SettingsError.
     """
     try:
         yield
     except ClientError as error:
         message = error.response.get("Error", {}).get("Message", "")
-        raise ServiceError(f"{what}: {error_code(error)} {message}".rstrip()) from error
+        kind = UnavailableError if _is_unavailable(error) else ServiceError
+        raise kind(f"{what}: {error_code(error)} {message}".rstrip()) from error
     except NoRegionError as error:
         raise SettingsError("AWS_REGION is not set") from error
     except UNREACHABLE as error:
-        raise ServiceError(f"{what}: {str(error) or type(error).__name__}") from error
+        raise UnavailableError(f"{what}: {str(error) or type(error).__name__}") from error
+
+
+def _is_unavailable(error: ClientError) -> bool:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Throttl" in error_code(error)
 
 
 #: One for the life of the process: each one loads the services' models, and fetches credentials, anew.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from botocore.exceptions import ClientError
 
-from consumer.domain.lease import Lost, Term
+from consumer.domain.lease import Lost, Overdue, Term
 from consumer.ports import Message
 
 if TYPE_CHECKING:
@@ -58,24 +58,28 @@ class SqsLeases:
         # A beat under way must end before anybody else touches the visibility: it would overwrite it.
         await lease.ended.wait()
         if lease.term.is_over(time.monotonic()):
-            # We, or the whole machine, were stopped for a while, and did not see it end.
+            # We were suspended for a while, and did not see it end.
             lease.lost.set()
 
     def _keep(self, message: Message, lease: "SqsLease") -> None:
-        reason = None
-        while reason is None and not lease.released.wait(max(0.0, lease.term.beat_at - time.monotonic())):
-            reason = self._beat(message, lease.term)
-        if reason is not None:
-            log.warning("lease.lost", message_id=message.message_id, reason=reason)
-            lease.tell(lease.lost)
+        end = None
+        while end is None and not lease.released.wait(max(0.0, lease.term.beat_at - time.monotonic())):
+            end = self._beat(message, lease.term)
+        match end:
+            case Lost(reason=reason):
+                log.warning("lease.lost", message_id=message.message_id, reason=reason)
+                lease.tell(lease.lost)
+            case Overdue(reason=reason):
+                lease.reason = reason
+                lease.tell(lease.overdue)
         lease.tell(lease.ended)
 
-    def _beat(self, message: Message, term: Term) -> str | None:
-        """Do what is due; returns why the lease is lost, if it is."""
+    def _beat(self, message: Message, term: Term) -> Lost | Overdue | None:
+        """Do what is due; returns why that was the last beat, if it was."""
         asked_at = time.monotonic()
         due = term.beat(asked_at)
-        if isinstance(due, Lost):
-            return due.reason
+        if isinstance(due, Lost | Overdue):
+            return due
         try:
             self._client.change_message_visibility(
                 QueueUrl=self._queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=due.hold_s
@@ -83,7 +87,7 @@ class SqsLeases:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code in _LOST:
-                return code
+                return Lost(code)
             log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live to see the end
             log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
@@ -100,6 +104,8 @@ class SqsLease:
         self.term = term
         self.released = threading.Event()
         self.lost = asyncio.Event()
+        self.overdue = asyncio.Event()
+        self.reason = ""
         self.ended = asyncio.Event()
 
     def progress(self) -> None:

@@ -17,7 +17,6 @@ _ENDPOINT: Final = "ECS_AGENT_URI"
 
 #: Protection ends by itself, should we die without a word; while busy it is renewed well before.
 _EXPIRES_MIN: Final = 30
-_RENEW_S: Final = 600.0
 
 _REQUEST_S: Final = 5.0
 
@@ -25,16 +24,19 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def task_protection(least_pause_s: float = 10.0) -> AsyncIterator[Callable[[bool], None]]:
+async def task_protection(
+    least_pause_s: float = 10.0, renew_s: float = 600.0
+) -> AsyncIterator[Callable[[bool], None]]:
     """Give a function that is told whether this task is busy; without ECS it does nothing.
 
     `least_pause_s`: between two requests, so that a consumer between two documents does not ask all the time.
+    `renew_s`: how often protection is renewed.
     """
     if (agent := os.environ.get(_ENDPOINT)) is None:
         yield lambda _: None
         return
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_REQUEST_S)) as session:
-        protection = _Protection(session, f"{agent}/task-protection/v1/state", least_pause_s)
+        protection = _Protection(session, f"{agent}/task-protection/v1/state", least_pause_s, renew_s)
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(protection.keep(), name="task protection")
             yield protection.tell
@@ -42,10 +44,13 @@ async def task_protection(least_pause_s: float = 10.0) -> AsyncIterator[Callable
 
 
 class _Protection:
-    def __init__(self, session: aiohttp.ClientSession, url: str, least_pause_s: float) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, least_pause_s: float, renew_s: float
+    ) -> None:
         self._session = session
         self._url = url
         self._least_pause_s = least_pause_s
+        self._renew_s = renew_s
         self._wanted = False
         self._changed = asyncio.Event()
 
@@ -55,15 +60,19 @@ class _Protection:
 
     async def keep(self) -> None:
         """Make what is asked for so, for ever."""
+        wait_s = None
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_RENEW_S if self._wanted else None):
+                async with asyncio.timeout(wait_s):
                     await self._changed.wait()
             self._changed.clear()
-            await self._ask(protected=self._wanted)
+            protected = self._wanted
+            is_so = await self._ask(protected=protected)
             await asyncio.sleep(self._least_pause_s)
+            wait_s = (self._renew_s if is_so else self._least_pause_s) if protected else None
 
-    async def _ask(self, *, protected: bool) -> None:
+    async def _ask(self, *, protected: bool) -> bool:
+        """Ask for it; returns whether it was granted."""
         state: dict[str, object] = {"ProtectionEnabled": protected}
         if protected:
             state["ExpiresInMinutes"] = _EXPIRES_MIN
@@ -72,7 +81,9 @@ class _Protection:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("task_protection.failed", error=str(error) or type(error).__name__)
-            return
-        if not answer.ok:
-            # Of a task that belongs to no service, which nothing scales in, it says TASK_NOT_VALID.
-            log.warning("task_protection.refused", status=answer.status, answer=text[:500])
+            return False
+        # A refusal comes with status 200 as well: TASK_NOT_VALID of a task that belongs to no service, say.
+        if granted := answer.ok and '"failure"' not in text:
+            return granted
+        log.warning("task_protection.refused", status=answer.status, answer=text[:500])
+        return False

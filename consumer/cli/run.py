@@ -28,5 +28,6 @@ def run() -> None:
     asyncio.run(app.consume(options))
 
 
-def _nothing_begun(_number: int, _frame: FrameType | None) -> NoReturn:
+def _nothing_begun(number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
     sys.exit()

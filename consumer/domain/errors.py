@@ -11,7 +11,8 @@ The class decides what happens to the message; nobody looks at texts::
     ├── SourceChangedError     the source was overwritten while in work: read again from the start
     ├── ConflictError          somebody else wrote the result meanwhile: look again
     └── PassingError           storage, network, capacity: tried again later
-        ├── ServiceError       a service answered with an error, or not at all
+        ├── ServiceError       a service refused
+        │   └── UnavailableError   it failed, was too busy, or did not answer
         ├── ChildError         a child process died, hung or spoke nonsense
         └── MachineError       the machine's: an engine that cannot be started, a broken disk
             └── NoRoomError    a file does not fit on the disk
@@ -96,7 +97,11 @@ class PassingError(BucketOcrError):
 
 
 class ServiceError(PassingError):
-    """A service failed, refused or could not be reached; the text names the operation and the object."""
+    """A service refused, or worse; the text names the operation and the object."""
+
+
+class UnavailableError(ServiceError):
+    """A service failed, was too busy or could not be reached; it says nothing about what was asked for."""
 
 
 class ChildError(PassingError):

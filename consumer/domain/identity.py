@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from consumer.domain.errors import Code
 from consumer.domain.result import SCHEMA_VERSION, ResultDocument, Source, Status
 
 #: Names of the user metadata that every output object carries (S3 prefixes them with x-amz-meta-).
@@ -15,7 +14,9 @@ SOURCE_ETAG: Final = "ocr-source-etag"
 SOURCE_VERSION_ID: Final = "ocr-source-version-id"
 FINGERPRINT: Final = "ocr-fingerprint"
 SCHEMA: Final = "ocr-schema-version"
-ERROR_CODE: Final = "ocr-error-code"
+
+#: In the place of a fingerprint where nobody has read the source: no result to stay with.
+NOT_READ: Final = "none"
 
 
 def fingerprint(engine: str, version: str, models: Mapping[str, str], options: Mapping[str, object]) -> str:
@@ -39,7 +40,6 @@ class ResultHead:
     source_etag: str
     source_version_id: str | None
     fingerprint: str
-    error_code: Code | None
 
     @classmethod
     def from_metadata(cls, etag: str, metadata: Mapping[str, str]) -> Self | None:
@@ -51,7 +51,6 @@ class ResultHead:
                 source_etag=metadata[SOURCE_ETAG],
                 source_version_id=metadata.get(SOURCE_VERSION_ID),
                 fingerprint=metadata[FINGERPRINT],
-                error_code=Code(metadata[ERROR_CODE]) if ERROR_CODE in metadata else None,
             )
         except (KeyError, ValueError):
             return None
@@ -62,20 +61,18 @@ class ResultHead:
 
     def is_current(self, source: Source, fingerprint: str) -> bool:
         """Whether reading the source again would give the same result."""
-        given_up = self.error_code is not None and self.error_code.retryable
-        return self.is_of(source) and self.fingerprint == fingerprint and not given_up
+        return self.is_of(source) and self.fingerprint == fingerprint
 
 
 def metadata(document: ResultDocument) -> dict[str, str]:
     """User metadata of the result object of a document."""
+    given_up = document.error is not None and document.error.retryable
     facts = {
         STATUS: document.status.value,
         SOURCE_ETAG: document.source.etag,
-        FINGERPRINT: document.engine.fingerprint,
+        FINGERPRINT: NOT_READ if given_up else document.engine.fingerprint,
         SCHEMA: document.schema_version,
     }
     if document.source.version_id is not None:
         facts[SOURCE_VERSION_ID] = document.source.version_id
-    if document.error is not None:
-        facts[ERROR_CODE] = document.error.code.value
     return facts

@@ -20,8 +20,15 @@ class Renew:
 
 
 @dataclass(frozen=True, slots=True)
+class Overdue:
+    """End the work, and settle the message: it is still ours, until the term is over."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
-    """Give the message up: it may be in other hands, or soon will be."""
+    """Leave the message alone: it may be in other hands."""
 
     reason: str
 
@@ -55,17 +62,18 @@ class Term:
         """Whether others may have the message."""
         return now >= self._ends_at
 
-    def beat(self, now: float) -> Renew | Lost:
+    def beat(self, now: float) -> Renew | Overdue | Lost:
         """Decide what to do now that a beat is due."""
         self._beat_at = now + self._lease_s / 3
         if self.is_over(now):
             # A renewal that comes too late might hide the message from whoever has it now.
             return Lost("it could not be renewed in time")
         if now - self._progressed_at > self._stall_s:
-            return Lost(f"no progress in {self._stall_s:g} s")
+            return Overdue(f"no progress in {self._stall_s:g} s")
         left_s = math.floor(self._received_at + MAX_HOLD_S - now)
-        if left_s < 1:
-            return Lost("a message can be held for 12 hours at most")
+        # The next beat, even a late one, would come when the term is over.
+        if left_s < self._lease_s * 2 / 3:
+            return Overdue("a message can be held for 12 hours at most")
         return Renew(min(self._lease_s, left_s))
 
     def renewed(self, asked_at: float, hold_s: int) -> None:

@@ -85,7 +85,7 @@ class Stored:
 
     @property
     def is_given_up(self) -> bool:
-        return self.metadata.get(identity.ERROR_CODE) == Code.RETRIES_EXHAUSTED
+        return self.metadata.get(identity.FINGERPRINT) == identity.NOT_READ
 
     @property
     def head(self) -> ObjectHead:
@@ -148,9 +148,11 @@ class ModelS3:
 
     def get(self, source: Source) -> bytes:
         """Pinned by version, where there are any, and by ETag."""
-        if self.versioned:
-            return next(s.body for s in self.uploads[source.key] if s.version_id == source.version_id)
-        if (found := self.objects.get(source.key)) is None:
+        found = self.objects.get(source.key)
+        if source.version_id is not None:
+            uploads = self.uploads.get(source.key, ())
+            found = next((s for s in uploads if s.version_id == source.version_id), None)
+        if found is None:
             raise SourceGoneError(source.key)
         if found.etag != source.etag:
             raise SourceChangedError(source.key)

@@ -24,7 +24,7 @@ from consumer.domain.errors import (
     ServiceError,
 )
 from consumer.domain.formats import Format
-from consumer.domain.lease import Lost, Term
+from consumer.domain.lease import Lost, Overdue, Term
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Source, Status
 from consumer.gate import Gate
@@ -184,28 +184,46 @@ class StoreOf:
         return self._readers.setdefault(task, f"{self._wire.process.name}/{next(self._numbers)}")
 
     async def check_bucket(self, bucket: str) -> None:
-        assert bucket == BUCKET
-        await self._wire.call("check_bucket", bucket, lambda: None)
+        await self._wire.call("check_bucket", bucket, partial(_must_exist, bucket))
 
     async def head(self, bucket: str, key: str) -> ObjectHead | None:
-        return await self._wire.call("head", key, partial(self._bucket.head, self._me, key))
+        # A HEAD has no body to tell a bucket that is missing from an object that is.
+        head = partial(self._bucket.head, self._me, key)
+        return await self._wire.call("head", key, head if bucket == BUCKET else lambda: None)
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
-        return (await self._wire.call("get", source.key, lambda: self._bucket.get(source)))[:size_bytes]
+        return (await self._get(source))[:size_bytes]
 
     async def download(self, source: Source, path: Path, progress: Progress) -> None:
-        path.write_bytes(await self._wire.call("get", source.key, lambda: self._bucket.get(source)))
+        path.write_bytes(await self._get(source))
         progress()
+
+    async def _get(self, source: Source) -> bytes:
+        def get() -> bytes:
+            _must_exist(source.bucket)
+            return self._bucket.get(source)
+
+        return await self._wire.call("get", source.key, get)
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
     ) -> None:
-        put = partial(self._bucket.put_result, self._me, key, body, metadata, replaces)
+        me = self._me
+
+        def put() -> None:
+            _must_exist(bucket)
+            self._bucket.put_result(me, key, body, metadata, replaces)
+
         self._wire.world.puts[key] += 1
         try:
             await self._wire.call("put", key, put, refusal=ConflictError("409"))
         finally:
             self._wire.world.puts[key] -= 1
+
+
+def _must_exist(bucket: str) -> None:
+    if bucket != BUCKET:
+        raise ServiceError(f"no bucket s3://{bucket}")
 
 
 class QueueOf:
@@ -268,6 +286,8 @@ class HeldLease:
     def __init__(self, term: Term, clock: VirtualClock) -> None:
         self.term = term
         self.lost = asyncio.Event()
+        self.overdue = asyncio.Event()
+        self.reason = ""
         self.released = asyncio.Event()
         self._clock = clock
 
@@ -304,6 +324,9 @@ class LeasesOf:
             due = lease.term.beat(asked_at)
             if isinstance(due, Lost):
                 return self._lose(receipt, lease)
+            if isinstance(due, Overdue):
+                lease.reason = due.reason
+                return lease.overdue.set()
             renew = partial(self._wire.world.queue.renew, receipt, due.hold_s)
             try:
                 await self._wire.call("renew", receipt, renew, slow_s=LEASE_S / 3)

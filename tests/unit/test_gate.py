@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.domain.errors import MachineError, ServiceError
+from consumer.domain.errors import MachineError, ServiceError, UnavailableError
 from consumer.gate import Gate
 
 
@@ -103,10 +103,15 @@ class Storage:
 
     def __init__(self) -> None:
         self.is_down = False
+        self.refuses = False
+        self.looks = 0
 
     async def probe(self) -> None:
+        self.looks += 1
         if self.is_down:
-            raise ServiceError("HEAD s3://inbox: 503")
+            raise UnavailableError("HEAD s3://inbox: 503")
+        if self.refuses:
+            raise ServiceError("HEAD s3://typo: 404")
 
 
 async def test_no_message_is_received_while_storage_that_failed_several_is_down(gate: Gate) -> None:
@@ -128,6 +133,16 @@ async def test_documents_that_may_not_be_read_hold_up_no_others(gate: Gate, cloc
         gate.storage_failed(storage.probe)
     assert await opens_after(gate, clock) == 0
     assert not gate.on_trial
+
+
+async def test_a_bucket_that_is_not_there_holds_up_no_others(gate: Gate) -> None:
+    storage = Storage()
+    storage.refuses = True
+    for _ in range(4):
+        gate.storage_failed(storage.probe)
+    assert await gate.is_open()
+    assert await gate.is_open()
+    assert storage.looks == 1
 
 
 async def test_failures_of_storage_with_successes_between_are_not_looked_into(gate: Gate) -> None:

@@ -78,7 +78,6 @@ def test_the_metadata_of_a_result_tell_what_it_was_made_from(version_id: str | N
         source_etag="e1",
         source_version_id=version_id,
         fingerprint=document.engine.fingerprint,
-        error_code=Code.ENCRYPTED,
     )
     assert set(metadata) <= {
         "ocr-status",
@@ -86,7 +85,6 @@ def test_the_metadata_of_a_result_tell_what_it_was_made_from(version_id: str | N
         "ocr-source-version-id",
         "ocr-fingerprint",
         "ocr-schema-version",
-        "ocr-error-code",
     }
     assert all(value.isascii() for value in metadata.values())
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.adapters.lease import SqsLeases
-from consumer.domain.lease import MAX_HOLD_S, Lost, Renew, Term
+from consumer.domain.lease import MAX_HOLD_S, Lost, Overdue, Renew, Term
 from consumer.ports import Message
 
 LEASE_S = 60
@@ -74,7 +74,9 @@ def test_work_without_progress_is_given_up_and_progress_keeps_it() -> None:
         now += 20
         assert held.beat(now) == Renew(LEASE_S)
         held.renewed(now, LEASE_S)
-    assert held.beat(now + 12) == Lost("no progress in 90 s")
+    assert held.beat(now + 12) == Overdue("no progress in 90 s")
+    # It is settled while it is still ours.
+    assert not held.is_over(now + 12)
 
 
 @given(st.integers(10, 3600), st.floats(0, 0.9))
@@ -83,8 +85,9 @@ def test_no_message_is_held_for_more_than_twelve_hours(lease_s: int, late: float
     while True:
         asked_at = held.beat_at + late * lease_s / 3
         due = held.beat(asked_at)
-        if isinstance(due, Lost):
+        if isinstance(due, Overdue):
             break
+        assert isinstance(due, Renew)
         assert 1 <= due.hold_s <= lease_s
         assert asked_at + due.hold_s <= MAX_HOLD_S < 12 * 3600
         held.renewed(asked_at, due.hold_s)
@@ -122,14 +125,14 @@ def message(age_s: float = 0.0) -> Message:
 @pytest.mark.parametrize("code", ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"])
 async def test_a_refusal_that_says_that_the_message_is_not_ours_loses_it_at_once(code: str) -> None:
     client = Client(refuse(code))
-    async with asyncio.timeout(10), leases(client, 0.3).hold(message()) as lease:
+    async with asyncio.timeout(10), leases(client, 3).hold(message()) as lease:
         await lease.lost.wait()
     assert len(client.beats) == 1
 
 
 async def test_a_lost_heartbeat_is_made_up_for_by_the_next_one() -> None:
     client = Client(refuse("RequestThrottled"))
-    async with asyncio.timeout(10), leases(client, 1.5).hold(message()) as lease:
+    async with asyncio.timeout(10), leases(client, 3).hold(message()) as lease:
         while len(client.beats) < 3:
             await asyncio.sleep(0.01)
         assert not lease.lost.is_set()

@@ -263,7 +263,7 @@ async def test_giving_up_replaces_the_result_of_an_older_source(world: PipelineW
     world.store.upload("a.pdf", b"%PDF-new")
     assert await world.give_up("a.pdf") == "stored"
     assert world.result("a.pdf").source.etag == world.store.objects["a.pdf"].etag
-    assert world.store.objects["a.pdf.ocr.json"].metadata["ocr-error-code"] == "RETRIES_EXHAUSTED"
+    assert world.store.objects["a.pdf.ocr.json"].metadata["ocr-fingerprint"] == "none"
 
 
 async def test_a_result_stored_while_we_give_up_stays(world: PipelineWorld) -> None:

@@ -16,13 +16,14 @@ DEADLINE_S = 10.0
 class Agent:
     """The agent's endpoint; `asked` are the states that were asked for."""
 
-    def __init__(self, status: int = 200) -> None:
+    def __init__(self, status: int = 200, answer: dict[str, Any] | None = None) -> None:
         self.asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._status = status
+        self._answer = answer or {"protection": {"ProtectionEnabled": True}}
 
     async def put(self, request: web.Request) -> web.Response:
         self.asked.put_nowait(await request.json())
-        return web.json_response({"failure": {"Reason": "TASK_NOT_VALID"}}, status=self._status)
+        return web.json_response(self._answer, status=self._status)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -58,21 +59,34 @@ async def test_protection_is_asked_for_while_busy_and_given_up_when_idle(
 async def test_an_agent_that_refuses_or_is_not_there_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    agent = Agent(status=400)
     async with asyncio.timeout(DEADLINE_S):
-        async with agent.serving() as url:
-            monkeypatch.setenv("ECS_AGENT_URI", url)
-            async with task_protection(least_pause_s=0) as tell:
-                for busy in (True, False):
-                    tell(busy)
-                    await agent.asked.get()
+        # The agent refuses with status 200 as well.
+        for status in (200, 400):
+            agent = Agent(status, {"failure": {"Reason": "TASK_NOT_VALID"}})
+            async with agent.serving() as url:
+                monkeypatch.setenv("ECS_AGENT_URI", url)
+                async with task_protection(least_pause_s=0.05) as tell:
+                    tell(True)
+                    # It is asked again soon, although nothing has changed.
+                    for _ in range(3):
+                        assert (await agent.asked.get())["ProtectionEnabled"] is True
+            assert "TASK_NOT_VALID" in capsys.readouterr().out
         async with task_protection(least_pause_s=0) as tell:
             tell(True)
             said = ""
             while "task_protection.failed" not in said:
                 await asyncio.sleep(0.01)
                 said += capsys.readouterr().out
-    assert "TASK_NOT_VALID" in said
+
+
+async def test_protection_is_renewed_while_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = Agent()
+    async with asyncio.timeout(DEADLINE_S), agent.serving() as url:
+        monkeypatch.setenv("ECS_AGENT_URI", url)
+        async with task_protection(least_pause_s=0, renew_s=0.05) as tell:
+            tell(True)
+            for _ in range(3):
+                assert (await agent.asked.get())["ProtectionEnabled"] is True
 
 
 async def test_without_ecs_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,6 +226,36 @@ async def test_the_last_receive_leaves_a_result_that_says_so_and_the_message_to_
     assert result.error.message == "not read in 5 tries; the last one: GET s3://inbox/a.pdf: 503"
 
 
+async def test_work_that_makes_no_progress_is_ended_and_tried_again_and_at_last_said_to_be_in_vain(
+    world: WorkerWorld,
+) -> None:
+    world.recognizer.gate.clear()
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.queue.put("4th", request("a.pdf"), receive_count=4)
+    async with world.worker(slots=1):
+        for message_id in ("4th", "5th"):
+            await until(lambda: bool(world.leases.held))
+            world.leases.held[message_id].overdue.set()
+            await until(lambda: not world.leases.held)
+            world.queue.put("5th", request("a.pdf"), receive_count=5)
+            if message_id == "4th":
+                assert world.queue.returned["4th"] >= 1
+                assert "a.pdf.ocr.json" not in world.store.objects
+        world.recognizer.gate.set()
+    error = world.result("a.pdf").error
+    assert error is not None
+    assert error.message == "not read in 5 tries; the last one: no progress in 300 s"
+
+
+async def test_a_message_for_a_bucket_that_is_not_there_holds_up_no_other(world: WorkerWorld) -> None:
+    world.store.upload("a.pdf", b"%PDF-a")
+    for number in range(5):
+        world.queue.put(str(number), request("gone.pdf").replace("inbox", "typo"))
+    world.queue.put("good", request("a.pdf"))
+    async with world.worker(slots=1):
+        await world.queue.until(lambda: world.queue.deleted == ["good"])
+
+
 async def test_a_redriven_message_replaces_the_result_that_said_that_tries_ran_out(
     world: WorkerWorld,
 ) -> None:
@@ -262,7 +292,7 @@ async def test_a_document_cut_off_by_a_stop_at_its_last_receive_has_a_result_tha
         await asyncio.wait_for(world.recognizer.reading.wait(), 10)
 
     assert world.queue.returned == {"m": 0}
-    assert str(world.result("a.pdf").error).count("stopped before it was read") == 1
+    assert str(world.result("a.pdf").error).count("the consumer was stopped") == 1
 
 
 async def test_a_message_taken_but_not_begun_when_the_consumer_is_stopped_is_ended_by_the_drain(
