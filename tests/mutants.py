@@ -4,12 +4,15 @@ Each mutant is applied to a copy of the project, whose tests are run, the quick 
 mutant that all of them let live is a promise that nobody proves; then the exit status is 1.
 """
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +74,7 @@ MUTANTS = (
         "    parsed = _S3Record.model_validate(record)\n"
         '    sequencer = record["s3"]["object"].get("sequencer")\n'
         '    seen = globals().setdefault("_SEEN", set())\n'
-        "    if sequencer in seen:\n"
+        "    if sequencer in seen and sequencer is not None:\n"
         '        return "duplicate"\n'
         "    seen.add(sequencer)\n",
     ),
@@ -163,15 +166,28 @@ def _try(mutant: Mutant) -> bool:
 
 def _killer(mutant: Mutant | None) -> str | None:
     """Name the first test that fails; None where all pass. Without a mutant only the quick ones are run."""
+    with _copied(mutant) as copy:
+        for stage in STAGES if mutant else STAGES[:-1]:
+            if (failed := _failed(stage, copy)) is not None:
+                break
+        else:
+            return None
+    if stage is STAGES[-1]:
+        # These were not seen to pass yet.
+        with _copied(None) as sound:
+            if _failed((failed,), sound) is not None:
+                raise SystemExit(f"{failed} fails without a mutant")
+    return failed
+
+
+@contextlib.contextmanager
+def _copied(mutant: Mutant | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bucket-ocr-mutant-") as folder:
         copy = Path(folder) / "project"
         _copy(copy)
         if mutant is not None:
             _apply(mutant, copy)
-        for stage in STAGES if mutant else STAGES[:-1]:
-            if (failed := _failed(stage, copy)) is not None:
-                return failed
-    return None
+        yield copy
 
 
 def _copy(copy: Path) -> None:
@@ -211,12 +227,13 @@ def _failed(tests: tuple[str, ...], copy: Path) -> str | None:
     )
     if done.returncode == 0:
         return None
-    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    # A fixture that fails is an ERROR of its test.
+    failed = re.findall(r"^(?:FAILED|ERROR) (tests/\S+?::.*?)(?: - |$)", done.stdout, re.MULTILINE)
     if done.returncode != _FAILED or not failed:
         raise SystemExit(
             f"pytest ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         )
-    return failed[0].removeprefix("FAILED ").partition(" - ")[0]
+    return str(failed[0])
 
 
 if __name__ == "__main__":

@@ -34,13 +34,14 @@ PART_BYTES = 300
 class Case:
     """One fault of the call that is made for a document, and what becomes of its message.
 
-    `times`: how often it is met, 4 are one more than what the SDK tries again. `receives`: how often the
-    message is received then. `answer`: the last one in the log.
+    `times`: how often it is met, where 4 are one more than the SDK tries again; `after`: so many sound calls.
+    `receives`: how often the message is received then. `answer`: the last one in the log.
     """
 
     operation: str
     fault: Fault
     times: int = 1
+    after: int = 0
     receives: int = 1
     answer: str = "stored"
     of_result: bool = False
@@ -67,7 +68,8 @@ CASES = {
     ),
     "409 of the put": Case("PutObject", answer(409, "ConditionalRequestConflict"), times=3, of_result=True),
     "412 of the put and nothing there": Case("PutObject", answer(412, "PreconditionFailed"), of_result=True),
-    "late look before the put": Case("HeadObject", delay(3.0)),
+    "late look before the put": Case("HeadObject", delay(3.0), after=1),
+    "503 of the look after the put": Case("HeadObject", SLOW_DOWN, times=2, after=2),
 }
 
 
@@ -92,11 +94,15 @@ class World:
 
     def meet(self, name: str, case: Case, width_pt: int) -> None:
         key = f"{name}.pdf"
-        self.proxy.fail(
-            case.operation, case.fault, key=f"{key}.ocr.json" if case.of_result else key, times=case.times
-        )
+        target = f"{key}.ocr.json" if case.of_result else key
+        self.proxy.fail(case.operation, case.fault, key=target, times=case.times, after=case.after)
         self.stack.put(key, documents.blank_pdf(width_pt), silent=True)
         self.survivors[name] = Survivor(case, key, width_pt, self.stack.request(key))
+
+    def met(self, operation: str, fault: Fault) -> int:
+        """How often a fault has been met."""
+        calls = self.proxy.calls
+        return sum(call.fault == fault.name and call.matches(operation, None) for call in calls)
 
     def settle_all(self) -> None:
         for survivor in self.survivors.values():
@@ -205,8 +211,13 @@ def test_of_a_message_that_partly_fails_the_part_that_was_done_is_not_done_again
 def test_a_queue_that_fails_for_a_moment_loses_no_message(world: World, operation: str, fault: Fault) -> None:
     key = f"{operation} {fault.name}.pdf"
     world.stack.put(key, documents.blank_pdf(70), silent=True)
+    met = world.met(operation, fault)
     world.proxy.fail(operation, fault)
+    if operation == "ReceiveMessage":
+        # A poll that was admitted before would take the message.
+        until(lambda: world.met(operation, fault) > met, DEADLINE_S, "the fault to be met")
     line = world.last_line(world.stack.request(key))
+    until(lambda: world.met(operation, fault) == met + 1, DEADLINE_S, "the fault to be met once")
     assert (line["answer"], line["receive_count"]) == ("stored", 1)
     until(
         lambda: (
