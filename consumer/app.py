@@ -1,8 +1,10 @@
 """The composition root: builds every adapter and puts the consumer together."""
 
 import asyncio
+import os
 import random
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,12 +38,15 @@ from consumer.pipeline import Pipeline
 from consumer.room import Room
 from consumer.settings import Settings
 from consumer.sizing import Sizing
-from consumer.worker import Worker
+from consumer.worker import LEAST_DRAIN_S, Worker
 
 #: What the interpreter is asked to run as a child of each role.
 PROGRAMS: Final = {role: ("-m", "consumer.child", role) for role in ("render", "rapidocr")}
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
+#: Children and connections are closed within this, after the drain.
+_LAST_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +86,10 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
         if stop.is_set():
             return
         stop.set()
+        # Whatever hangs where nothing can end it, a resolver say, ends with us.
+        at_last = threading.Timer(max(options.drain_s, LEAST_DRAIN_S) + _LAST_S, os._exit, [0])
+        at_last.daemon = True
+        at_last.start()
         if not ready.is_set() and ours is not None:
             # Nothing has been received yet, so there is nothing to finish.
             ours.cancel()

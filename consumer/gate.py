@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from consumer.domain.errors import MachineError, ServiceError, UnavailableError
+from consumer.domain.errors import MachineError, PassingError, ServiceError, UnavailableError
 from consumer.ports import Clock
 
 #: Time between a failure of the machine and the next message; doubled while messages go on to fail though
@@ -68,6 +68,9 @@ class Gate:
 
     def machine_failed(self, error: MachineError) -> None:
         """Close for a while: the work on a message failed for reasons of the machine."""
+        self._close(error)
+
+    def _close(self, error: PassingError) -> None:
         self.on_trial = True
         now = self._clock.monotonic()
         # Messages in work at the same time fail for the same reason, and count once.
@@ -76,16 +79,22 @@ class Gate:
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._say(str(error))
 
-    def storage_failed(self, probe: _Check) -> None:
-        """Note that storage was unavailable to a message; if to all, `probe` is asked before the next one."""
+    def storage_failed(self, error: UnavailableError, probe: _Check) -> None:
+        """Note that storage was unavailable to a message; if it was to several in a row, close for a while.
+
+        `probe` is asked before the next message.
+        """
         self._failures += 1
         if self._failures >= _FAILURES_IN_A_ROW:
             self._probe = probe
+            self._close(error)
 
     def storage_worked(self) -> None:
         """Forget earlier failures of storage: a message has been answered."""
         self._failures = 0
-        self._probe = None
+        if self._probe is not None:
+            self._probe = None
+            self.machine_worked()
 
     def machine_worked(self) -> None:
         """Forget earlier failures: a document has been read."""

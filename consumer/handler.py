@@ -28,6 +28,9 @@ _LEVELS: Final = {
     Outcome.BUG: logging.ERROR,
 }
 
+#: Below the shortest lease.
+_HAND_BACK_S: Final = 8.0
+
 #: Of a document whose turn has not come, or not ended.
 _UNREAD: Final = "the consumer was stopped, or had to stop, before it was read"
 
@@ -57,15 +60,6 @@ class _Case:
             case.facts["malformed"] = notification.malformed
         return case
 
-    def cut_short(self, lease: Lease) -> Outcome:
-        """Say how work ended that was cancelled."""
-        if not lease.overdue.is_set():
-            return Outcome.HANDED_BACK
-        for job, why in self.undone.items():
-            self.undone[job] = lease.reason if why is _UNREAD else why
-        self.facts["error"] = lease.reason
-        return Outcome.PASSING
-
 
 class Handler:
     """Handles messages, each in the task that asks for it."""
@@ -91,9 +85,9 @@ class Handler:
 
     async def handle(self, message: Message) -> None:
         """Do all that a message needs; no error of it ends the consumer."""
-        case = _Case.of(message)
         started = self._clock.monotonic()
         try:
+            case = _Case.of(message)
             outcome, exhausted = await self._hold(case)
             case.facts["seconds"] = round(self._clock.monotonic() - started, 3)
             await self._settle(case, outcome, exhausted=exhausted)
@@ -103,9 +97,11 @@ class Handler:
     async def hand_back(self, message: Message) -> None:
         """Settle a message on which no work will be begun; no error of it ends the consumer."""
         try:
-            case = _Case.of(message)
-            exhausted = await self._give_up(case, Outcome.HANDED_BACK, lambda: None)
-            await self._settle(case, Outcome.HANDED_BACK, exhausted=exhausted)
+            # Nobody renews its lease.
+            async with asyncio.timeout(_HAND_BACK_S):
+                case = _Case.of(message)
+                exhausted = await self._give_up(case, Outcome.HANDED_BACK, lambda: None)
+                await self._settle(case, Outcome.HANDED_BACK, exhausted=exhausted)
         except Exception:  # as above
             log.exception("message.abandoned", message_id=message.message_id)
 
@@ -130,7 +126,7 @@ class Handler:
                 if lease.lost.is_set() or lease.overdue.is_set():
                     work.cancel()
                 await asyncio.wait([work])
-                outcome = case.cut_short(lease) if work.cancelled() else work.result()
+                outcome = self._cut_short(case, lease) if work.cancelled() else work.result()
                 if not lease.lost.is_set():
                     exhausted = await self._give_up(case, outcome, lease.progress)
             finally:
@@ -138,6 +134,15 @@ class Handler:
                     end.cancel()
                 self._works.discard(work)
         return (Outcome.LEASE_LOST, False) if lease.lost.is_set() else (outcome, exhausted)
+
+    def _cut_short(self, case: _Case, lease: Lease) -> Outcome:
+        """Say how work ended that was cancelled."""
+        if lease.overdue.is_set():
+            case.facts["error"] = lease.reason
+            case.undone = {job: lease.reason if why is _UNREAD else why for job, why in case.undone.items()}
+        # Where nobody has asked for it, a library has let a cancellation of its own escape.
+        is_ours = self._ended and not lease.overdue.is_set()
+        return Outcome.HANDED_BACK if is_ours else Outcome.PASSING
 
     async def _work(self, case: _Case, progress: Progress) -> Outcome:
         """Do all that the message asks for; what fails does not keep the rest from being done."""
@@ -166,7 +171,7 @@ class Handler:
         except PassingError as error:
             document["error"] = str(error)
             if isinstance(error, UnavailableError):
-                self._gate.storage_failed(partial(self._pipeline.check, job.bucket))
+                self._gate.storage_failed(error, partial(self._pipeline.check, job.bucket))
             return Outcome.PASSING, str(error)
         except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
             document["traceback"] = traceback.format_exc()

@@ -17,6 +17,9 @@ PREFIX: Final = "BUCKET_OCR_"
 #: consumer is taken over soon, and far above one request, so that a slow one does not lose it.
 _MIN_LEASE_S, _MAX_LEASE_S = 10, 3600
 
+#: SQS lets nobody hold a message for longer.
+_LONGEST_S = 12 * 3600.0
+
 
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
@@ -55,8 +58,10 @@ class Settings(BaseSettings):
         le=_MAX_LEASE_S,
         description="visibility lease, renewed every third of it",
     )
-    stall_s: float = Field(default=300.0, gt=0, description="longest time without progress on a document")
-    drain_s: float = Field(default=100.0, ge=0, description="time to finish after SIGTERM")
+    stall_s: float = Field(
+        default=300.0, gt=0, le=_LONGEST_S, description="longest time without progress on a document"
+    )
+    drain_s: float = Field(default=100.0, ge=0, le=_LONGEST_S, description="time to finish after SIGTERM")
     max_file_bytes: int = Field(default=1024**3, ge=1, description="largest source that is read")
     max_pages: int = Field(default=20_000, ge=1, description="most pages of a document that is read")
     max_page_pixels: int = Field(

@@ -25,7 +25,7 @@ _HAND_BACK_S: Final = 2.0
 _LEAST_HAND_BACK_S: Final = 1.0
 
 #: However short that is, a receive under way is waited for: a message may be on its way to us.
-_LEAST_DRAIN_S: Final = 8.0
+LEAST_DRAIN_S: Final = 8.0
 
 log = structlog.get_logger(__name__)
 
@@ -105,8 +105,10 @@ class Worker:
             return await self._queue.receive()
         except ServiceError as error:
             log.warning("receive.failed", error=str(error))
-            await _pause(_RECEIVE_PAUSE_S, stop)
-            return None
+        except Exception:  # the last boundary: an answer that nobody foresaw ends no other work
+            log.exception("receive.failed")
+        await _pause(_RECEIVE_PAUSE_S, stop)
+        return None
 
     async def _may_receive(self, stop: asyncio.Event) -> bool:
         if self._gate.on_trial and self._in_work:
@@ -128,7 +130,7 @@ class Worker:
         # The loop may be waiting for a slot.
         self._slots.release()
         log.info("drain.started", in_work=self._in_work)
-        ends_at = asyncio.get_running_loop().time() + max(self._drain_s, _LEAST_DRAIN_S)
+        ends_at = asyncio.get_running_loop().time() + max(self._drain_s, LEAST_DRAIN_S)
         limit.reschedule(ends_at)
         await asyncio.sleep(self._drain_s - min(_HAND_BACK_S, self._drain_s / 5))
         # What is handed back during our own last poll would come to us again.

@@ -4,6 +4,7 @@ Credentials, region and endpoint are botocore's own business (`AWS_REGION`, `AWS
 `AWS_ENDPOINT_URL`, …).
 """
 
+import asyncio
 import functools
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -59,6 +60,17 @@ def translated(what: str) -> Iterator[None]:
         raise SettingsError("AWS_REGION is not set") from error
     except UNREACHABLE as error:
         raise UnavailableError(f"{what}: {str(error) or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def asked(what: str, deadline_s: float = 60.0) -> AsyncIterator[None]:
+    """Do as `translated` does, and raise UnavailableError after `deadline_s`.
+
+    The client's own time-outs begin anew with every byte that comes, and with every try.
+    """
+    with translated(what):
+        async with asyncio.timeout(deadline_s):
+            yield
 
 
 def _is_unavailable(error: ClientError) -> bool:

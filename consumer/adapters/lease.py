@@ -51,14 +51,17 @@ class SqsLeases:
         threading.Thread(
             target=self._keep, args=(message, lease), name=f"lease {message.message_id}", daemon=True
         ).start()
+        lease.watch()
         try:
             yield lease
         finally:
-            lease.released.set()
+            lease.release()
         # A beat under way must end before anybody else touches the visibility: it would overwrite it.
-        await lease.ended.wait()
-        if lease.term.is_over(time.monotonic()):
-            # We were suspended for a while, and did not see it end.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(lease.term.ends_at - time.monotonic()):
+                await lease.ended.wait()
+        if not lease.ended.is_set() or lease.term.is_over(time.monotonic()):
+            # The beat hangs, or we were suspended for a while and did not see it end.
             lease.lost.set()
 
     def _keep(self, message: Message, lease: "SqsLease") -> None:
@@ -103,6 +106,7 @@ class SqsLease:
         self._loop = asyncio.get_running_loop()
         self.term = term
         self.released = threading.Event()
+        self._watcher: asyncio.TimerHandle | None = None
         self.lost = asyncio.Event()
         self.overdue = asyncio.Event()
         self.reason = ""
@@ -111,6 +115,19 @@ class SqsLease:
     def progress(self) -> None:
         """Say that the work has come a step further."""
         self.term.progress(time.monotonic())
+
+    def watch(self) -> None:
+        """Notice the end of the term also while a beat hangs."""
+        if (left_s := self.term.ends_at - time.monotonic()) > 0:
+            self._watcher = self._loop.call_later(left_s, self.watch)
+        else:
+            self.lost.set()
+
+    def release(self) -> None:
+        """Have no other beat begun."""
+        self.released.set()
+        if self._watcher is not None:
+            self._watcher.cancel()
 
     def tell(self, event: asyncio.Event) -> None:
         """Set an event of the loop; called in the lease's thread."""

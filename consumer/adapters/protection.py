@@ -19,6 +19,7 @@ _ENDPOINT: Final = "ECS_AGENT_URI"
 _EXPIRES_MIN: Final = 30
 
 _REQUEST_S: Final = 5.0
+_ANSWER_BYTES: Final = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -78,12 +79,12 @@ class _Protection:
             state["ExpiresInMinutes"] = _EXPIRES_MIN
         try:
             async with self._session.put(self._url, json=state) as answer:
-                text = await answer.text()
-        except (aiohttp.ClientError, TimeoutError) as error:
+                text = (await answer.content.read(_ANSWER_BYTES)).decode(errors="replace")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             log.warning("task_protection.failed", error=str(error) or type(error).__name__)
             return False
         # A refusal comes with status 200 as well: TASK_NOT_VALID of a task that belongs to no service, say.
         if granted := answer.ok and '"failure"' not in text:
             return granted
-        log.warning("task_protection.refused", status=answer.status, answer=text[:500])
+        log.warning("task_protection.refused", status=answer.status, answer=text)
         return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumer.adapters.aws import UNREACHABLE, error_code, translated
+from consumer.adapters.aws import UNREACHABLE, asked, error_code, translated
 from consumer.domain.errors import (
     NO_ROOM_ERRNOS,
     ConflictError,
@@ -21,6 +21,7 @@ from consumer.domain.errors import (
     ServiceError,
     SourceChangedError,
     SourceGoneError,
+    UnavailableError,
 )
 from consumer.domain.result import Source
 from consumer.ports import ObjectHead, Progress
@@ -43,11 +44,11 @@ _CHUNK_DEADLINE_S: Final = 60.0
 _SLOWEST_BYTES_PER_S: Final = 256 * 1024
 
 
-class _TransferCutError(ServiceError):
+class _TransferCutError(UnavailableError):
     """A body ended before its end; what is missing can be asked for."""
 
 
-class _ContendedError(ServiceError):
+class _ContendedError(UnavailableError):
     """Somebody else was writing the same object at the same time."""
 
 
@@ -69,12 +70,12 @@ class S3Store:
 
     async def check_bucket(self, bucket: str) -> None:
         """Raise ServiceError where the bucket does not exist or may not be used."""
-        with translated(f"HEAD s3://{bucket}"):
+        async with asked(f"HEAD s3://{bucket}"):
             await self._client.head_bucket(Bucket=bucket)
 
     async def head(self, bucket: str, key: str) -> ObjectHead | None:
         """Look at an object as it is now; None where there is none."""
-        with translated(f"HEAD s3://{bucket}/{key}"):
+        async with asked(f"HEAD s3://{bucket}/{key}"):
             try:
                 head = await self._client.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
@@ -103,9 +104,14 @@ class S3Store:
         if source.size_bytes == 0:
             return b""
         with _pinned(source):
-            answer = await self._client.get_object(**_identified(source), Range=f"bytes=0-{size_bytes - 1}")
-            async with answer["Body"] as body:
-                return await body.read()
+            async with asyncio.timeout(_deadline_s(size_bytes)):
+                first = f"bytes=0-{size_bytes - 1}"
+                answer = await self._client.get_object(**_identified(source), Range=first)
+                start = b""
+                async with answer["Body"] as body:
+                    while chunk := await body.read(size_bytes - len(start)):
+                        start += chunk
+                return start
 
     async def download(self, source: Source, path: Path, progress: Progress) -> None:
         """Write this very object to a file; SourceChangedError, SourceGoneError where it is another.
@@ -114,8 +120,8 @@ class S3Store:
         """
         with _disk(source.size_bytes):
             file = FileIO(path, "wb")
-        with file, translated(f"GET s3://{source.bucket}/{source.key}"):
-            async with asyncio.timeout(_deadline_s(source.size_bytes)):
+        with file:
+            async with asked(f"GET s3://{source.bucket}/{source.key}", _deadline_s(source.size_bytes)):
                 async for attempt in _retried(_TransferCutError):
                     with attempt:
                         await self._fetch_rest(source, file, progress)
@@ -130,7 +136,15 @@ class S3Store:
         with _pinned(source):
             answer = await self._client.get_object(**_identified(source), **part)
         async with answer["Body"] as body:
+            if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
+                # Not the rest, but the whole, or some other part.
+                offset = file.seek(0)
+                file.truncate()
+                if "ContentRange" in answer:
+                    raise _cut(source, f"asked for the rest, and got {answer['ContentRange']}")
             while chunk := await _next_chunk(source, body):
+                if file.tell() + len(chunk) > source.size_bytes:
+                    raise _cut(source, f"goes on after {source.size_bytes} bytes")
                 # In a thread: a slow disk must not stop the loop.
                 with _disk(source.size_bytes):
                     await asyncio.to_thread(_write, file, chunk)
@@ -143,18 +157,17 @@ class S3Store:
     ) -> None:
         """Write the result, only if the object there still has the ETag `replaces` (None: is absent)."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
-        with translated(f"PUT s3://{bucket}/{key}"):
-            async with asyncio.timeout(_deadline_s(len(body))):
-                async for attempt in _retried(_ContendedError):
-                    with attempt, _refused(f"s3://{bucket}/{key}"):
-                        await self._client.put_object(
-                            Bucket=bucket,
-                            Key=key,
-                            Body=body,
-                            Metadata=dict(metadata),
-                            ContentType="application/json",
-                            **condition,
-                        )
+        async with asked(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
+            async for attempt in _retried(_ContendedError):
+                with attempt, _refused(f"s3://{bucket}/{key}"):
+                    await self._client.put_object(
+                        Bucket=bucket,
+                        Key=key,
+                        Body=body,
+                        Metadata=dict(metadata),
+                        ContentType="application/json",
+                        **condition,
+                    )
 
     async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
         """Upload a file, as a client does; returns the object's ETag."""
@@ -166,7 +179,7 @@ class S3Store:
 
     async def read(self, bucket: str, key: str) -> bytes | None:
         """Return a whole object, for objects known to be small; None where there is none."""
-        with translated(f"GET s3://{bucket}/{key}"):
+        async with asked(f"GET s3://{bucket}/{key}"):
             try:
                 answer = await self._client.get_object(Bucket=bucket, Key=key)
             except ClientError as error:

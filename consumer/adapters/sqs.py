@@ -5,7 +5,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer.adapters.aws import translated
+from consumer.adapters.aws import asked
+from consumer.domain.errors import ServiceError
 from consumer.ports import Message
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 #: Long poll. SQS allows 20 s, but a stopping consumer waits for the outstanding poll, and an idle one
 #: asking every 5 s still costs well under a dollar a month.
 WAIT_S: Final = 5
+
+_HAND_BACK_S: Final = 4.0
 
 
 class SqsQueue:
@@ -36,16 +39,20 @@ class SqsQueue:
 
     async def max_receive_count(self) -> int | None:
         """How often a message is received before it is given up; None: for ever, or until it expires."""
-        with translated(f"queue {self._queue_url}"):
+        async with asked(f"queue {self._queue_url}"):
             answer = await self._client.get_queue_attributes(
                 QueueUrl=self._queue_url, AttributeNames=["RedrivePolicy"]
             )
-        policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy", "{}"))
-        return int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None
+        policy = answer.get("Attributes", {}).get("RedrivePolicy", "{}")
+        try:
+            count = json.loads(policy).get("maxReceiveCount")
+            return None if count is None else int(count)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ServiceError(f"queue {self._queue_url}: its redrive policy is {policy!r}") from error
 
     async def receive(self) -> Message | None:
         """Wait up to `WAIT_S` seconds for one message; one call at a time, which must not be cancelled."""
-        with translated(f"receive from {self._queue_url}"):
+        async with asked(f"receive from {self._queue_url}", WAIT_S + 10):
             answer = await self._client.receive_message(
                 QueueUrl=self._queue_url,
                 MaxNumberOfMessages=1,
@@ -67,12 +74,13 @@ class SqsQueue:
 
     async def delete(self, message: Message) -> None:
         """Delete the message for good."""
-        with translated(f"delete message {message.message_id}"):
+        async with asked(f"delete message {message.message_id}"):
             await self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message.receipt)
 
     async def retry_after(self, message: Message, delay_s: int) -> None:
         """Let others see the message again after `delay_s` seconds."""
-        with translated(f"hand back message {message.message_id}"):
+        # Not for long: sent again later, it might shorten the lease of whoever has the message by then.
+        async with asked(f"hand back message {message.message_id}", _HAND_BACK_S):
             await self._client.change_message_visibility(
                 QueueUrl=self._queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=delay_s
             )

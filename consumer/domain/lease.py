@@ -58,6 +58,11 @@ class Term:
         """When `beat` is due: every third of the lease, however long the one before took, or at its end."""
         return min(self._beat_at, self._ends_at)
 
+    @property
+    def ends_at(self) -> float:
+        """When others may have the message, as things are."""
+        return self._ends_at
+
     def is_over(self, now: float) -> bool:
         """Whether others may have the message."""
         return now >= self._ends_at

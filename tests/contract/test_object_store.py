@@ -1,4 +1,4 @@
-"""`ports.ObjectStore`, as the pipeline relies on it."""
+"""`ports.ObjectStore`, as the pipeline relies on it, of all that fulfils it; and what S3 alone has."""
 
 import re
 from pathlib import Path
@@ -7,23 +7,53 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consumer.adapters.s3 import S3Store
+from consumer.domain import keys
 from consumer.domain.errors import ConflictError, ServiceError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
+from consumer.ports import ObjectHead, ObjectStore
+from tests.contract.worlds import Bucket, MemoryBucket, ModelBucket, ModelCloud, S3Bucket
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 KEY = "a b/ü+1%.pdf"
+RESULT_KEY = keys.result_key(KEY)
 BODY = bytes(range(256)) * 8192  # two chunks of a download
 META = {"ocr-status": "SUCCESS"}
+NO_BUCKET = "no-such-bucket-here"
 
 
 @pytest.fixture
-async def source(store: S3Store, s3: "S3Client", bucket: str) -> Source:
-    s3.put_object(Bucket=bucket, Key=KEY, Body=BODY, ContentType="application/pdf")
-    head = await store.head(bucket, KEY)
+def localstack_bucket(store: S3Store, s3: "S3Client", bucket: str) -> Bucket:
+    return S3Bucket(store, bucket, s3)
+
+
+@pytest.fixture
+def memory_bucket() -> Bucket:
+    return MemoryBucket()
+
+
+@pytest.fixture
+def model_bucket(model: ModelCloud) -> Bucket:
+    return ModelBucket(model)
+
+
+@pytest.fixture(params=["localstack", "memory", "model"])
+def world(request: pytest.FixtureRequest) -> Bucket:
+    found: Bucket = request.getfixturevalue(f"{request.param}_bucket")
+    return found
+
+
+@pytest.fixture
+async def source(world: Bucket) -> Source:
+    world.upload(KEY, BODY)
+    return (await _head(world.store, world.name)).source
+
+
+async def _head(store: ObjectStore, bucket: str, key: str = KEY) -> ObjectHead:
+    head = await store.head(bucket, key)
     assert head is not None
-    return head.source
+    return head
 
 
 def _no_progress() -> None:
@@ -31,139 +61,182 @@ def _no_progress() -> None:
 
 
 class TestHead:
-    async def test_of_nothing_is_none(self, store: S3Store, bucket: str) -> None:
-        assert await store.head(bucket, "missing.pdf") is None
+    async def test_of_nothing_is_none(self, world: Bucket) -> None:
+        assert await world.store.head(world.name, "missing.pdf") is None
 
-    async def test_tells_the_facts_of_the_object(
-        self, store: S3Store, s3: "S3Client", bucket: str, source: Source
-    ) -> None:
-        assert (source.bucket, source.key, source.size_bytes) == (bucket, KEY, len(BODY))
-        assert (source.content_type, source.version_id) == ("application/pdf", None)
-        assert f'"{source.etag}"' == s3.head_object(Bucket=bucket, Key=KEY)["ETag"]
+    async def test_tells_the_facts_of_the_object(self, world: Bucket) -> None:
+        etag, _ = world.upload(KEY, BODY)
+        source = (await _head(world.store, world.name)).source
+        assert (source.bucket, source.key, source.size_bytes) == (world.name, KEY, len(BODY))
+        assert (source.etag, source.version_id) == (etag, None)
 
-    async def test_of_a_versioned_object_names_the_version(
-        self, store: S3Store, s3: "S3Client", bucket: str
-    ) -> None:
-        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        version_id = s3.put_object(Bucket=bucket, Key=KEY, Body=BODY)["VersionId"]
-        head = await store.head(bucket, KEY)
-        assert head is not None
-        assert head.source.version_id == version_id
+    async def test_of_a_versioned_object_names_the_version(self, world: Bucket) -> None:
+        world.keep_versions()
+        versions = [world.upload(KEY, BODY)[1] for _ in range(2)]
+        source = (await _head(world.store, world.name)).source
+        assert source.version_id == versions[1] != versions[0]
 
-    async def test_gives_metadata_names_in_lower_case(
-        self, store: S3Store, s3: "S3Client", bucket: str
-    ) -> None:
-        s3.put_object(Bucket=bucket, Key="x", Body=b"", Metadata={"OCR-Status": "SUCCESS"})
-        head = await store.head(bucket, "x")
-        assert head is not None
-        assert head.metadata == META
+    async def test_of_a_deleted_object_is_none_though_a_version_of_it_is_kept(self, world: Bucket) -> None:
+        world.keep_versions()
+        world.upload(KEY, BODY)
+        world.delete(KEY)
+        assert await world.store.head(world.name, KEY) is None
 
 
+@pytest.mark.usefixtures("source")
 class TestPutResult:
-    async def _put(self, store: S3Store, bucket: str, body: bytes, replaces: str | None) -> str:
-        await store.put_result(bucket, KEY, body, META, replaces=replaces)
-        head = await store.head(bucket, KEY)
-        assert head is not None
-        assert (head.metadata, head.source.content_type) == (META, "application/json")
+    async def _put(self, world: Bucket, body: bytes, replaces: str | None) -> str:
+        await world.store.put_result(world.name, RESULT_KEY, body, META, replaces=replaces)
+        head = await _head(world.store, world.name, RESULT_KEY)
+        assert head.metadata == META
         return head.source.etag
 
-    async def test_replaces_only_what_was_looked_at(self, store: S3Store, bucket: str) -> None:
-        first = await self._put(store, bucket, b"1", None)
+    async def test_replaces_only_what_was_looked_at(self, world: Bucket) -> None:
+        first = await self._put(world, b"1", None)
         with pytest.raises(ConflictError):
-            await self._put(store, bucket, b"2", None)
-        second = await self._put(store, bucket, b"2", first)
+            await self._put(world, b"2", None)
+        second = await self._put(world, b"2", first)
         assert second != first
         with pytest.raises(ConflictError):
-            await self._put(store, bucket, b"3", first)
-        assert await store.read(bucket, KEY) == b"2"
+            await self._put(world, b"3", first)
+        assert world.body(RESULT_KEY) == b"2"
 
-    async def test_of_what_was_deleted_meanwhile_is_a_conflict(
-        self, store: S3Store, s3: "S3Client", bucket: str
-    ) -> None:
-        etag = await self._put(store, bucket, b"1", None)
-        s3.delete_object(Bucket=bucket, Key=KEY)
+    async def test_of_what_was_deleted_meanwhile_is_a_conflict(self, world: Bucket) -> None:
+        etag = await self._put(world, b"1", None)
+        world.delete(RESULT_KEY)
         with pytest.raises(ConflictError):
-            await self._put(store, bucket, b"2", etag)
-        assert await store.read(bucket, KEY) is None
+            await self._put(world, b"2", etag)
+        assert await world.store.head(world.name, RESULT_KEY) is None
+
+    @pytest.mark.parametrize("versioned", [False, True])
+    async def test_is_possible_again_where_the_result_was_deleted(
+        self, world: Bucket, versioned: bool
+    ) -> None:
+        if versioned:
+            world.keep_versions()
+        await self._put(world, b"1", None)
+        world.delete(RESULT_KEY)
+        await self._put(world, b"2", None)
+        assert world.body(RESULT_KEY) == b"2"
 
 
 class TestDownload:
+    async def _read(self, world: Bucket, source: Source, path: Path) -> bytes:
+        await world.store.download(source, path, _no_progress)
+        body = path.read_bytes()
+        assert await world.store.read_start(source, 100) == body[:100]
+        return body
+
+    async def _is_refused(self, world: Bucket, source: Source, path: Path, error: type[Exception]) -> None:
+        with pytest.raises(error):
+            await world.store.download(source, path, _no_progress)
+        with pytest.raises(error):
+            await world.store.read_start(source, 100)
+
     async def test_writes_the_bytes_and_tells_progress(
-        self, store: S3Store, source: Source, tmp_path: Path
+        self, world: Bucket, source: Source, tmp_path: Path
     ) -> None:
         steps: list[None] = []
-        await store.download(source, tmp_path / "x", lambda: steps.append(None))
+        await world.store.download(source, tmp_path / "x", lambda: steps.append(None))
         assert (tmp_path / "x").read_bytes() == BODY
-        assert len(steps) >= 2
-        assert await store.read_start(source, 100) == BODY[:100]
-        assert await store.read_start(source, 10 * len(BODY)) == BODY
+        assert steps
+        assert await world.store.read_start(source, 100) == BODY[:100]
+        assert await world.store.read_start(source, 10 * len(BODY)) == BODY
 
-    async def test_of_an_empty_object_is_empty(
-        self, store: S3Store, s3: "S3Client", bucket: str, tmp_path: Path
-    ) -> None:
-        s3.put_object(Bucket=bucket, Key="empty.pdf", Body=b"")
-        head = await store.head(bucket, "empty.pdf")
-        assert head is not None
-        await store.download(head.source, tmp_path / "x", _no_progress)
-        assert (tmp_path / "x").read_bytes() == await store.read_start(head.source, 100) == b""
+    async def test_of_an_empty_object_is_empty(self, world: Bucket, tmp_path: Path) -> None:
+        world.upload("empty.pdf", b"")
+        source = (await _head(world.store, world.name, "empty.pdf")).source
+        assert await self._read(world, source, tmp_path / "x") == b""
 
     async def test_of_an_overwritten_object_is_refused(
-        self, store: S3Store, s3: "S3Client", source: Source, tmp_path: Path
+        self, world: Bucket, source: Source, tmp_path: Path
     ) -> None:
-        s3.put_object(Bucket=source.bucket, Key=KEY, Body=b"other")
-        with pytest.raises(SourceChangedError):
-            await store.download(source, tmp_path / "x", _no_progress)
-        with pytest.raises(SourceChangedError):
-            await store.read_start(source, 100)
+        world.upload(KEY, b"other")
+        await self._is_refused(world, source, tmp_path / "x", SourceChangedError)
+
+    async def test_of_an_object_overwritten_by_the_same_bytes_is_of_these(
+        self, world: Bucket, source: Source, tmp_path: Path
+    ) -> None:
+        world.upload(KEY, BODY)
+        assert await self._read(world, source, tmp_path / "x") == BODY
 
     async def test_of_a_deleted_object_is_refused(
-        self, store: S3Store, s3: "S3Client", source: Source, tmp_path: Path
+        self, world: Bucket, source: Source, tmp_path: Path
     ) -> None:
-        s3.delete_object(Bucket=source.bucket, Key=KEY)
-        with pytest.raises(SourceGoneError):
-            await store.download(source, tmp_path / "x", _no_progress)
-        with pytest.raises(SourceGoneError):
-            await store.read_start(source, 100)
+        world.delete(KEY)
+        await self._is_refused(world, source, tmp_path / "x", SourceGoneError)
 
-    async def test_of_a_versioned_object_is_of_that_version(
+    async def test_of_a_versioned_object_is_of_that_version(self, world: Bucket, tmp_path: Path) -> None:
+        world.keep_versions()
+        world.upload(KEY, b"old")
+        source = (await _head(world.store, world.name)).source
+        world.upload(KEY, b"new")
+        assert await self._read(world, source, tmp_path / "x") == b"old"
+        world.delete(KEY)
+        assert await self._read(world, source, tmp_path / "x") == b"old"
+
+
+async def test_a_missing_bucket_is_a_service_error_that_names_it(
+    world: Bucket, source: Source, tmp_path: Path
+) -> None:
+    await world.store.check_bucket(world.name)
+    with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
+        await world.store.check_bucket(NO_BUCKET)
+    with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
+        await world.store.put_result(NO_BUCKET, RESULT_KEY, b"", {}, replaces=None)
+    elsewhere = source.model_copy(update={"bucket": NO_BUCKET})
+    with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
+        await world.store.download(elsewhere, tmp_path / "x", _no_progress)
+    # A HEAD cannot tell.
+    assert await world.store.head(NO_BUCKET, KEY) is None
+
+
+class TestS3:
+    """What only S3 has, or only the command line asks for."""
+
+    async def test_metadata_names_are_given_in_lower_case(
+        self, store: S3Store, s3: "S3Client", bucket: str
+    ) -> None:
+        s3.put_object(Bucket=bucket, Key=KEY, Body=b"", Metadata={"OCR-Status": "SUCCESS"})
+        assert (await _head(store, bucket)).metadata == META
+
+    async def test_a_result_is_json(self, store: S3Store, bucket: str) -> None:
+        await store.put_result(bucket, KEY, b"{}", META, replaces=None)
+        assert (await _head(store, bucket)).source.content_type == "application/json"
+
+    async def test_progress_is_told_of_every_chunk(
         self, store: S3Store, s3: "S3Client", bucket: str, tmp_path: Path
     ) -> None:
-        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        s3.put_object(Bucket=bucket, Key=KEY, Body=b"old")
-        head = await store.head(bucket, KEY)
-        assert head is not None
-        s3.put_object(Bucket=bucket, Key=KEY, Body=b"new")
-        await store.download(head.source, tmp_path / "x", _no_progress)
-        assert (tmp_path / "x").read_bytes() == b"old"
+        s3.put_object(Bucket=bucket, Key=KEY, Body=BODY)
+        steps: list[None] = []
+        source = (await _head(store, bucket)).source
+        await store.download(source, tmp_path / "x", lambda: steps.append(None))
+        assert len(steps) >= 2
 
-    async def test_that_ends_early_is_tried_again_later(
-        self, store: S3Store, source: Source, tmp_path: Path
+    async def test_a_download_that_ends_early_is_tried_again_later(
+        self, store: S3Store, s3: "S3Client", bucket: str, tmp_path: Path
     ) -> None:
+        s3.put_object(Bucket=bucket, Key=KEY, Body=BODY)
+        source = (await _head(store, bucket)).source
         larger = source.model_copy(update={"size_bytes": source.size_bytes + 1})
-        with pytest.raises(ServiceError, match=re.escape(f"GET s3://{source.bucket}/{KEY}")):
+        with pytest.raises(ServiceError, match=re.escape(f"GET s3://{bucket}/{KEY}")):
             await store.download(larger, tmp_path / "x", _no_progress)
 
+    async def test_list_gives_all_keys_under_a_prefix_in_order(
+        self, store: S3Store, s3: "S3Client", bucket: str
+    ) -> None:
+        for key in ("b/2", "b/1", "a/1"):
+            s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+        listed = [item async for item in store.list(bucket, "b/")]
+        assert [(item.key, item.size_bytes) for item in listed] == [("b/1", 3), ("b/2", 3)]
+        assert listed[0].etag == (await _head(store, bucket, "b/1")).source.etag
 
-async def test_list_gives_all_keys_under_a_prefix_in_order(
-    store: S3Store, s3: "S3Client", bucket: str
-) -> None:
-    for key in ("b/2", "b/1", "a/1"):
-        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
-    listed = [item async for item in store.list(bucket, "b/")]
-    assert [(item.key, item.size_bytes) for item in listed] == [("b/1", 3), ("b/2", 3)]
-    head = await store.head(bucket, "b/1")
-    assert head is not None
-    assert listed[0].etag == head.source.etag
-
-
-async def test_upload_returns_the_etag_that_head_tells(store: S3Store, bucket: str, tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(BODY)
-    etag = await store.upload(tmp_path / "x", bucket, KEY, "application/pdf")
-    head = await store.head(bucket, KEY)
-    assert head is not None
-    assert (head.source.etag, head.source.content_type) == (etag, "application/pdf")
-
-
-async def test_a_missing_bucket_is_a_service_error_that_names_it(store: S3Store) -> None:
-    with pytest.raises(ServiceError, match="s3://no-such-bucket-here/x"):
-        await store.put_result("no-such-bucket-here", "x", b"", {}, replaces=None)
+    async def test_upload_returns_the_etag_that_head_tells(
+        self, store: S3Store, bucket: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "x").write_bytes(BODY)
+        etag = await store.upload(tmp_path / "x", bucket, KEY, "application/pdf")
+        source = (await _head(store, bucket)).source
+        assert (source.etag, source.content_type) == (etag, "application/pdf")
+        assert await store.read(bucket, KEY) == BODY
+        assert await store.read(bucket, "missing.pdf") is None

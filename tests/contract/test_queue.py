@@ -1,9 +1,11 @@
-"""`ports.Queue`, `ports.LeaseKeeper` and `ports.Lease`, as the worker relies on them."""
+"""`ports.Queue`, `ports.LeaseKeeper` and `ports.Lease`, as the worker relies on them.
+
+The queue is that of all that fulfils it; leases are those of SQS.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from consumer.adapters.lease import SqsLeases
 from consumer.adapters.sqs import SqsQueue
 from consumer.domain.errors import ServiceError
 from consumer.ports import Message
+from tests.contract.worlds import SLACK_S, Cloud, MemoryOutside, ModelCloud, ModelOutside, Outside
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient as AsyncSqsClient
@@ -21,46 +24,39 @@ if TYPE_CHECKING:
 LEASE_S = 2
 # Above all waits, so that only the test of stalling sees it.
 STALL_S = 60.0
-SLACK_S = 3.0
 _POLL_S = 0.05
-
-
-class Cloud:
-    """The queue, as seen from outside."""
-
-    def __init__(self, cloud: LocalCloud, sqs: "SQSClient", queue_url: str) -> None:
-        self._cloud = cloud
-        self.sqs = sqs
-        self.queue_url = queue_url
-
-    def send(self, body: str = "body") -> str:
-        return self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=body)["MessageId"]
-
-    def visible(self) -> list[bool]:
-        return [message.visible for message in self._cloud.messages(self.queue_url)]
-
-    async def becomes(self, visible: list[bool], within_s: float) -> None:
-        end_s = time.monotonic() + within_s
-        while (seen := self.visible()) != visible:
-            assert time.monotonic() < end_s, f"{seen}, not {visible}, after {within_s} s"
-            await asyncio.sleep(_POLL_S)
-
-    async def stays_hidden(self, for_s: float, progress: Callable[[], None]) -> None:
-        end_s = time.monotonic() + for_s
-        while time.monotonic() < end_s:
-            assert self.visible() == [False]
-            progress()
-            await asyncio.sleep(_POLL_S)
-
-
-@pytest.fixture
-def outside(cloud: LocalCloud, sqs: "SQSClient", queue_url: str) -> Cloud:
-    return Cloud(cloud, sqs, queue_url)
 
 
 @pytest.fixture
 def queue(async_sqs: "AsyncSqsClient", queue_url: str) -> SqsQueue:
     return SqsQueue(async_sqs, queue_url, LEASE_S)
+
+
+@pytest.fixture
+def outside(cloud: LocalCloud, sqs: "SQSClient", queue_url: str, queue: SqsQueue) -> Cloud:
+    return Cloud(cloud, sqs, queue_url, queue, LEASE_S)
+
+
+@pytest.fixture
+def memory() -> Outside:
+    return MemoryOutside(LEASE_S)
+
+
+@pytest.fixture
+def modelled(model: ModelCloud) -> Outside:
+    return ModelOutside(model)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("outside", id="localstack"),
+        "memory",
+        pytest.param("modelled", id="model"),
+    ]
+)
+def world(request: pytest.FixtureRequest) -> Outside:
+    found: Outside = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture
@@ -77,38 +73,61 @@ async def message(outside: Cloud, queue: SqsQueue) -> Message:
 
 
 class TestQueue:
-    async def test_receive_tells_what_the_message_is(self, outside: Cloud, queue: SqsQueue) -> None:
-        asked_at = time.monotonic()
-        message_id = outside.send("ü\n")
-        message = await queue.receive()
-        assert message is not None
+    """Of all that fulfils `ports.Queue`."""
+
+    @pytest.fixture
+    async def received(self, world: Outside) -> Message:
+        world.send()
+        return await world.received()
+
+    async def test_receive_tells_what_the_message_is(self, world: Outside) -> None:
+        asked_at = world.clock.monotonic()
+        message_id = world.send("ü\n")
+        message = await world.received()
         assert (message.message_id, message.body, message.receive_count) == (message_id, "ü\n", 1)
-        assert asked_at <= message.received_at <= time.monotonic()
-        assert abs(datetime.now(UTC) - message.sent_at) < timedelta(minutes=1)
-        assert outside.visible() == [False]
+        assert asked_at <= message.received_at <= world.clock.monotonic()
+        assert abs(world.clock.now() - message.sent_at) < timedelta(minutes=1)
+        assert world.visible() == [False]
 
     async def test_an_unsettled_message_comes_again_after_its_lease(
-        self, outside: Cloud, queue: SqsQueue, message: Message
+        self, world: Outside, received: Message
     ) -> None:
-        again = await queue.receive()
-        assert again is not None
-        assert (again.message_id, again.receive_count) == (message.message_id, 2)
-        assert again.receipt != message.receipt
+        await world.stays_hidden(world.lease_s / 2)
+        await world.becomes([True], world.lease_s / 2 + SLACK_S)
+        again = await world.received()
+        assert (again.message_id, again.receive_count) == (received.message_id, 2)
+        assert again.receipt != received.receipt
 
-    async def test_a_deleted_message_is_gone(self, outside: Cloud, queue: SqsQueue, message: Message) -> None:
-        await queue.delete(message)
-        assert outside.visible() == []
+    async def test_a_deleted_message_is_gone_for_good(self, world: Outside, received: Message) -> None:
+        await world.queue.delete(received)
+        assert world.visible() == []
+        # The SDK sends a request again where its answer is lost.
+        await world.queue.delete(received)
+        with pytest.raises(ServiceError, match=received.message_id):
+            await world.queue.retry_after(received, 0)
+        assert world.visible() == []
 
     async def test_a_message_handed_back_is_visible_at_once_or_when_asked(
-        self, outside: Cloud, queue: SqsQueue, message: Message
+        self, world: Outside, received: Message
     ) -> None:
-        await queue.retry_after(message, 0)
-        assert outside.visible() == [True]
-        again = await queue.receive()
-        assert again is not None
-        await queue.retry_after(again, LEASE_S + 2)
-        await outside.stays_hidden(LEASE_S + 1, lambda: None)
-        await outside.becomes([True], SLACK_S)
+        await world.queue.retry_after(received, 0)
+        assert world.visible() == [True]
+        await world.queue.retry_after(await world.received(), round(world.lease_s) + 2)
+        await world.stays_hidden(world.lease_s + 1)
+        await world.becomes([True], SLACK_S)
+
+    async def test_a_message_received_as_often_as_may_be_is_not_received_again(self, world: Outside) -> None:
+        assert await world.queue.max_receive_count() is None
+        world.give_up_after(2)
+        assert await world.queue.max_receive_count() == 2
+        first_id = world.send("first")
+        for receive_count in (1, 2):
+            message = await world.received()
+            assert (message.message_id, message.receive_count) == (first_id, receive_count)
+            await world.queue.retry_after(message, 0)
+        second_id = world.send("second")
+        assert (await world.received()).message_id == second_id
+        assert world.visible() == [False]
 
     async def test_a_missing_queue_is_a_service_error_that_names_it(
         self, async_sqs: "AsyncSqsClient", queue_url: str

@@ -254,6 +254,19 @@ def truncated(after_bytes: int) -> Fault:
     return Fault(f"truncated({after_bytes})", play)
 
 
+def rewritten(change: Callable[[CIMultiDict[str], bytes], tuple[int, bytes]]) -> Fault:
+    """Send another answer: `change` may alter the headers it is given, and gives status and body."""
+
+    async def play(exchange: Exchange) -> web.StreamResponse:
+        async with exchange.forwarded() as answered:
+            headers = _without(_HOP_BY_HOP | {"content-length"}, answered.headers)
+            status, body = change(headers, await answered.read())
+        exchange.call.status = status
+        return web.Response(status=status, headers=headers, body=body)
+
+    return Fault("rewritten", play)
+
+
 def stall_amid(after_bytes: int) -> Hold:
     """Send so much of the body, never all, then nothing until it is released."""
 

@@ -98,6 +98,9 @@ async def test_another_problem_is_told_and_the_same_with_other_figures_is_not(
     assert capsys.readouterr().out.count("machine.unhealthy") == 2
 
 
+OUTAGE = UnavailableError("GET s3://inbox/a.pdf: 503")
+
+
 class Storage:
     """A bucket that is there, or not."""
 
@@ -114,34 +117,47 @@ class Storage:
             raise ServiceError("HEAD s3://typo: 404")
 
 
-async def test_no_message_is_received_while_storage_that_failed_several_is_down(gate: Gate) -> None:
+async def test_no_message_is_received_while_storage_that_failed_several_is_down(
+    gate: Gate, clock: Clock
+) -> None:
     storage = Storage()
     storage.is_down = True
     for _ in range(3):
-        gate.storage_failed(storage.probe)
+        gate.storage_failed(OUTAGE, storage.probe)
         assert await gate.is_open()
-    gate.storage_failed(storage.probe)
+    gate.storage_failed(OUTAGE, storage.probe)
+    clock.seconds += 1000
     assert not await gate.is_open()
     assert gate.problem == "HEAD s3://inbox: 503"
     storage.is_down = False
     assert await gate.is_open()
 
 
-async def test_documents_that_may_not_be_read_hold_up_no_others(gate: Gate, clock: Clock) -> None:
+async def test_storage_whose_bucket_answers_and_whose_objects_do_not_is_tried_one_message_at_a_time(
+    gate: Gate, clock: Clock
+) -> None:
     storage = Storage()
-    for _ in range(100):
-        gate.storage_failed(storage.probe)
-    assert await opens_after(gate, clock) == 0
+    waits = []
+    for _ in range(3):
+        gate.storage_failed(OUTAGE, storage.probe)
+    for _ in range(4):
+        gate.storage_failed(OUTAGE, storage.probe)
+        waits.append(await opens_after(gate, clock))
+        assert gate.on_trial
+    assert waits == [5, 10, 20, 40]
+    gate.storage_worked()
+    assert await gate.is_open()
     assert not gate.on_trial
 
 
-async def test_a_bucket_that_is_not_there_holds_up_no_others(gate: Gate) -> None:
+async def test_a_bucket_that_is_not_there_holds_up_no_others(gate: Gate, clock: Clock) -> None:
     storage = Storage()
     storage.refuses = True
     for _ in range(4):
-        gate.storage_failed(storage.probe)
+        gate.storage_failed(OUTAGE, storage.probe)
+    await opens_after(gate, clock)
     assert await gate.is_open()
-    assert await gate.is_open()
+    assert not gate.on_trial
     assert storage.looks == 1
 
 
@@ -149,7 +165,7 @@ async def test_failures_of_storage_with_successes_between_are_not_looked_into(ga
     storage = Storage()
     storage.is_down = True
     for _ in range(10):
-        gate.storage_failed(storage.probe)
-        gate.storage_failed(storage.probe)
+        gate.storage_failed(OUTAGE, storage.probe)
+        gate.storage_failed(OUTAGE, storage.probe)
         gate.storage_worked()
     assert await gate.is_open()

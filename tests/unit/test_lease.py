@@ -160,6 +160,21 @@ async def test_a_lease_that_ended_unnoticed_is_lost_when_it_is_released() -> Non
         assert lease.lost.is_set()
 
 
+async def test_a_lease_ends_on_time_also_while_a_beat_hangs() -> None:
+    may_end = threading.Event()
+
+    def hang() -> None:
+        assert may_end.wait(30)
+
+    async with asyncio.timeout(10):
+        async with leases(Client(hang), 3).hold(message()) as lease:
+            await lease.lost.wait()
+            assert lease.term.is_over(time.monotonic())
+        # And nobody waits for the beat.
+        assert not may_end.is_set()
+    may_end.set()
+
+
 async def test_a_cancelled_holder_does_not_wait_for_a_beat_that_hangs() -> None:
     begun, may_end = threading.Event(), threading.Event()
 

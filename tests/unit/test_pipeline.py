@@ -288,7 +288,11 @@ async def test_a_source_that_goes_back_to_its_former_bytes_while_the_put_is_unde
     world.store.upload("a.pdf", b"%PDF-former")
     await world.process("a.pdf")
     world.store.upload("a.pdf", b"%PDF-passing")
-    # The event of these finds the former result still in its place, and current.
-    world.store.before["put"] = lambda: world.store.upload("a.pdf", b"%PDF-former")
+
+    def go_back() -> None:
+        # The event of these finds the former result still in its place, and current.
+        world.store.upload("a.pdf", b"%PDF-former")
+
+    world.store.before["put"] = go_back
     await world.process("a.pdf")
     assert world.text("a.pdf") == ["former"]

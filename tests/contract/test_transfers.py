@@ -1,0 +1,149 @@
+"""Downloads from a service that errs: the bytes of the object, or an error, and never anything else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from local_cloud import LocalCloud
+from multidict import CIMultiDict
+
+from consumer.adapters.s3 import S3Store
+from consumer.domain.errors import ServiceError, SourceChangedError, UnavailableError
+from consumer.domain.result import Source
+from tests.e2e.proxy import FaultProxy, answer, reset_amid, rewritten, stall_amid
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+KEY = "scan.pdf"
+BODY = bytes(range(256)) * 1000
+CUT_BYTES = 40_000
+
+
+@pytest.fixture
+def proxy(cloud: LocalCloud) -> Iterator[FaultProxy]:
+    with FaultProxy(cloud.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def store(cloud: LocalCloud, proxy: FaultProxy) -> AsyncIterator[S3Store]:
+    config = AioConfig(read_timeout=0.5, retries={"mode": "standard", "total_max_attempts": 1})
+    environment = cloud.environment()
+    async with get_session().create_client(
+        "s3",
+        endpoint_url=proxy.url,
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        config=config,
+    ) as client:
+        yield S3Store(client)
+
+
+@pytest.fixture
+async def source(store: S3Store, s3: "S3Client", bucket: str) -> Source:
+    s3.put_object(Bucket=bucket, Key=KEY, Body=BODY)
+    head = await store.head(bucket, KEY)
+    assert head is not None
+    return head.source
+
+
+async def downloaded(store: S3Store, source: Source, folder: Path) -> bytes:
+    path = folder / "download"
+    await store.download(source, path, lambda: None)
+    return path.read_bytes()
+
+
+def _whole(headers: CIMultiDict[str], _: bytes) -> tuple[int, bytes]:
+    headers.pop("Content-Range")
+    return 200, BODY
+
+
+def _other_part(headers: CIMultiDict[str], body: bytes) -> tuple[int, bytes]:
+    headers["Content-Range"] = f"bytes 0-{len(body) - 1}/{len(BODY)}"
+    return 206, BODY[: len(body)]
+
+
+def _longer(_: CIMultiDict[str], body: bytes) -> tuple[int, bytes]:
+    return 200, body * 2
+
+
+def _flipped(_: CIMultiDict[str], body: bytes) -> tuple[int, bytes]:
+    return 200, bytes([body[0] ^ 1]) + body[1:]
+
+
+async def test_a_stall_is_noticed_and_the_rest_is_asked_for(
+    store: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    proxy.fail("GetObject", stall_amid(CUT_BYTES))
+    assert await downloaded(store, source, tmp_path) == BODY
+    assert proxy.count("GetObject") == 2
+
+
+@pytest.mark.parametrize("change", [_whole, _other_part])
+async def test_an_answer_that_is_not_the_rest_is_not_taken_for_it(
+    store: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path, change: object
+) -> None:
+    proxy.fail("GetObject", reset_amid(CUT_BYTES))
+    proxy.fail("GetObject", rewritten(change), after=1)  # type: ignore[arg-type]
+    assert await downloaded(store, source, tmp_path) == BODY
+
+
+@pytest.mark.parametrize("change", [_longer, _flipped])
+async def test_a_body_that_is_longer_or_has_another_checksum_is_fetched_again(
+    store: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path, change: object
+) -> None:
+    proxy.fail("GetObject", rewritten(change))  # type: ignore[arg-type]
+    assert await downloaded(store, source, tmp_path) == BODY
+
+
+async def test_an_object_overwritten_between_two_parts_is_another_one(
+    store: S3Store, s3: "S3Client", source: Source, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    held = stall_amid(CUT_BYTES)
+    proxy.fail("GetObject", held)
+    download = asyncio.create_task(downloaded(store, source, tmp_path))
+    await asyncio.to_thread(held.reached.wait, 10)
+    s3.put_object(Bucket=source.bucket, Key=KEY, Body=BODY + b"new")
+    with pytest.raises(SourceChangedError):
+        await download
+
+
+async def test_a_transfer_that_is_cut_again_and_again_ends_as_an_outage(
+    store: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    proxy.fail("GetObject", reset_amid(CUT_BYTES), times=None)
+    with pytest.raises(UnavailableError, match=KEY):
+        await downloaded(store, source, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_outage"),
+    [
+        (503, "SlowDown", True),
+        (500, "InternalError", True),
+        (400, "ThrottlingException", True),
+        (403, "AccessDenied", False),
+        (400, "ExpiredToken", False),
+        (404, "NoSuchBucket", False),
+    ],
+)
+async def test_an_outage_is_told_from_a_refusal(
+    store: S3Store, source: Source, proxy: FaultProxy, status: int, code: str, *, is_outage: bool
+) -> None:
+    proxy.fail("GetObject", answer(status, code))
+    with pytest.raises(ServiceError) as raised:
+        await store.read_start(source, 10)
+    assert isinstance(raised.value, UnavailableError) is is_outage
+
+
+async def test_a_start_is_short_whatever_the_service_sends(
+    store: S3Store, source: Source, proxy: FaultProxy
+) -> None:
+    proxy.fail("GetObject", rewritten(_whole))
+    assert await store.read_start(source, 10) == BODY[:10]
