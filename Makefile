@@ -22,7 +22,8 @@ local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
 	@$(BIN)/python localstack/local_cloud.py
 
 test: setup  ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'not corpus and not soak' -n 2 --dist loadfile
+	$(BIN)/pytest -m 'corpus and not soak'
 
 soak: setup  ## Run the tests that take minutes each
 	$(BIN)/pytest -m soak

@@ -234,6 +234,7 @@ class MemoryQueue:
         self.deleted: list[str] = []
         self.returned: dict[str, int] = {}
         self.most_receives: int | None = 5
+        self.failures: list[Exception] = []
         self.settled = asyncio.Condition()
 
     def put(self, message_id: str, body: str, receive_count: int = 1) -> None:
@@ -244,6 +245,8 @@ class MemoryQueue:
 
     async def receive(self) -> Message | None:
         self.asked.set()
+        if self.failures:
+            raise self.failures.pop()
         asked_at = self.clock.seconds
         try:
             async with asyncio.timeout(self.poll_s):

@@ -45,13 +45,13 @@ def null_engine(page_s: float, *, leak_bytes: int = 0, lines: int = 0) -> tuple[
     return (str(_NULL_ENGINE), str(page_s), str(leak_bytes), str(lines))
 
 
-def until(look: Callable[[], _T], deadline_s: float, what: str) -> _T:
+def until(look: Callable[[], _T], deadline_s: float, what: str, *, every_s: float = _POLL_S) -> _T:
     """Look again and again until there is something true; fails after the deadline."""
     end_s = time.monotonic() + deadline_s
     while not (found := look()):
         if time.monotonic() > end_s:
             raise AssertionError(f"{what}: not within {deadline_s:g} s")
-        time.sleep(_POLL_S)
+        time.sleep(every_s)
     return found
 
 

@@ -13,6 +13,7 @@ WORD_F1 = 0.955
 DEADLINE_S = 540.0
 
 
+@pytest.mark.corpus
 @pytest.mark.timeout(600)
 def test_word_f1_of_the_corpus(
     stack: Stack, consumer: Consumer, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -22,7 +22,7 @@ from consumer.domain.errors import Code
 from consumer.domain.result import ResultDocument, Status
 from tests.e2e.stack import Consumer, Stack, gone
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.corpus, pytest.mark.timeout(1800)]
 
 DEADLINE_S = 300.0
 # It takes longer than all others together, and is read by `make soak`.

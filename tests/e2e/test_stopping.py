@@ -1,6 +1,8 @@
 """A consumer that is stopped or killed in the middle of a document loses nothing and leaves nothing."""
 
+import contextlib
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -175,5 +177,24 @@ def test_a_consumer_stopped_before_it_is_ready_ends_well(lone_stack: Stack, star
         return bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
 
     until(catches_sigterm, SOON_S, "a handler of SIGTERM")
-    assert consumer.stop() == 0
+    assert _stop_impatiently(consumer) == 0
     assert consumer.stderr == ""
+
+
+def test_signals_to_the_very_end_change_nothing(lone_stack: Stack, start: Start) -> None:
+    consumer = start(lone_stack, "consumer", ENGINE).wait_ready()
+    assert _stop_impatiently(consumer) == 0
+    assert (_left(consumer), consumer.stderr) == ([], "")
+
+
+def _stop_impatiently(consumer: Consumer) -> int:
+    """Send SIGTERM again and again until there is nobody left; returns the exit status."""
+
+    def ended() -> bool:
+        consumer.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            consumer.process.wait(0.005)
+        return consumer.process.returncode is not None
+
+    until(ended, READ_S, "the end", every_s=0)
+    return consumer.process.returncode

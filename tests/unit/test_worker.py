@@ -121,6 +121,18 @@ async def test_a_failure_that_may_pass_gives_the_message_back_and_harms_no_other
     assert world.queue.returned["m"] >= 1
 
 
+async def test_an_answer_of_the_queue_that_nobody_foresaw_ends_nothing(world: WorkerWorld) -> None:
+    world.recognizer.gate.clear()
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.queue.put("m", request("a.pdf"))
+    async with world.worker():
+        await asyncio.wait_for(world.recognizer.reading.wait(), 10)
+        world.queue.failures.append(KeyError("Attributes"))
+        await until(lambda: not world.queue.failures)
+        world.recognizer.gate.set()
+        await world.queue.until(lambda: world.queue.deleted == ["m"])
+
+
 async def test_no_more_messages_are_received_than_there_are_slots(world: WorkerWorld) -> None:
     world.recognizer.gate.clear()
     for number in range(5):
