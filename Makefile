@@ -37,7 +37,7 @@ check: setup  ## Format, lint, types, templates
 	$(BIN)/mypy
 	$(BIN)/cfn-lint infra/*.yaml
 
-bench: $(BENCHES:%=bench/%)  ## Measure (half an hour; one alone: make bench/fairness)
+bench: $(BENCHES:%=bench/%)  ## Measure (more than an hour; one alone: make bench/fairness)
 
 $(BENCHES:%=bench/%): bench/%: setup
 	PYTHONPATH=localstack:. $(BIN)/python bench/$*.py

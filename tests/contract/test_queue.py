@@ -157,13 +157,15 @@ class TestLease:
             await asyncio.sleep(0)
             assert not lease.lost.is_set()
 
-    async def test_work_without_progress_loses_it(
+    async def test_work_without_progress_is_overdue_while_the_message_is_still_ours(
         self, sqs: "SQSClient", outside: Cloud, queue_url: str, message: Message
     ) -> None:
         stalling = SqsLeases(sqs, queue_url, LEASE_S, stall_s=LEASE_S / 4)
         async with stalling.hold(message) as lease, asyncio.timeout(LEASE_S + SLACK_S):
-            await lease.lost.wait()
-            await outside.becomes([True], LEASE_S + SLACK_S)
+            await lease.overdue.wait()
+            assert outside.visible() == [False]
+            assert not lease.lost.is_set()
+        await outside.becomes([True], LEASE_S + SLACK_S)
 
     async def test_a_message_that_somebody_deleted_is_lost(
         self, outside: Cloud, queue: SqsQueue, leases: SqsLeases, message: Message
