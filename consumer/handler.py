@@ -102,6 +102,9 @@ class Handler:
                 case = _Case.of(message)
                 exhausted = await self._give_up(case, Outcome.HANDED_BACK, lambda: None)
                 await self._settle(case, Outcome.HANDED_BACK, exhausted=exhausted)
+        except TimeoutError:
+            # It comes again by itself.
+            log.warning("settle.failed", message_id=message.message_id, error="it took too long")
         except Exception:  # as above
             log.exception("message.abandoned", message_id=message.message_id)
 

@@ -9,7 +9,7 @@ from local_cloud import LocalCloud
 
 from tests.e2e import documents
 from tests.e2e.proxy import FaultProxy, hold
-from tests.e2e.stack import SCRIPTED, Consumer, Stack, null_engine
+from tests.e2e.stack import SCRIPTED, Consumer, Stack, null_engine, until
 
 LEASE_S = 10
 DEADLINE_S = 60.0
@@ -68,6 +68,8 @@ class Sweep:
         with self.consumer(name) as consumer:
             self.stack.request(key)
             if point is None:
+                # One that was redelivered may be in work before it.
+                until(lambda: self.proxy.count("GetObject", key=key), DEADLINE_S, f"{key} in work")
                 consumer.wait_at_work()
             else:
                 assert held.reached.wait(DEADLINE_S), f"{name}: {point} was not reached"

@@ -38,7 +38,7 @@ def test_an_upload_reaches_the_queue_as_an_s3_event(cloud: LocalCloud, stack: St
     pytest.fail(f"no event within {DEADLINE_S} s")
 
 
-def test_a_message_received_five_times_goes_to_the_dead_letters(
+def test_a_message_received_ten_times_goes_to_the_dead_letters(
     cloud: LocalCloud, stack: StackOutputs
 ) -> None:
     with closing(cloud.client("sqs")) as sqs:
@@ -51,7 +51,7 @@ def test_a_message_received_five_times_goes_to_the_dead_letters(
                 QueueUrl=stack.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0, WaitTimeSeconds=0
             )
             received += sum(message["MessageId"] == sent for message in answer.get("Messages", []))
-    assert received == 5
+    assert received == 10
 
 
 def test_only_the_queue_may_use_its_dead_letter_queue(cloud: LocalCloud, stack: StackOutputs) -> None:
