@@ -52,7 +52,7 @@ MUTANTS = (
     Mutant(
         "the lease is never renewed",
         "consumer/adapters/lease.py",
-        "            reason = self._beat(message, lease.term)\n",
+        "            end = self._beat(message, lease.term)\n",
         "            lease.released.wait()\n",
     ),
     Mutant(
@@ -99,14 +99,14 @@ MUTANTS = (
     Mutant(
         "the holder does not wait for a renewal under way",
         "consumer/adapters/lease.py",
-        "        await lease.ended.wait()\n",
-        "",
+        "                await lease.ended.wait()\n",
+        "                lease.ended.set()\n",
     ),
     Mutant(
         "a lease that ended unnoticed is not noticed at its release",
         "consumer/adapters/lease.py",
-        "        if lease.term.is_over(time.monotonic()):\n",
-        "        if False:\n",
+        "if not lease.ended.is_set() or lease.term.is_over(time.monotonic()):\n",
+        "if not lease.ended.is_set():\n",
     ),
     Mutant(
         "what the last poll brings a stopped consumer is dropped",
@@ -209,7 +209,10 @@ def _apply(mutant: Mutant, copy: Path) -> None:
     text = path.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
         raise SystemExit(f"{mutant.name}: {mutant.file} has changed, and this mutant must follow")
-    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    mutated = text.replace(mutant.old, mutant.new)
+    # What is no program would be killed by any test.
+    compile(mutated, mutant.file, "exec")
+    path.write_text(mutated, encoding="utf-8")
 
 
 def _failed(tests: tuple[str, ...], copy: Path) -> str | None:
