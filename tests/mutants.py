@@ -218,7 +218,7 @@ def _apply(mutant: Mutant, copy: Path) -> None:
 def _failed(tests: tuple[str, ...], copy: Path) -> str | None:
     """Run tests until one fails; returns its name."""
     # The installed package is the project itself, and the copy must come before it.
-    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "MODEL_BRIEF": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
         cwd=copy,

@@ -18,7 +18,7 @@ from urllib.parse import quote_plus
 import hypothesis
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -346,10 +346,13 @@ def _request(names: list[str], *, malformed: bool) -> str:
 def _run(machine: type[Delivery], schedules: int, steps: int) -> str:
     """Run schedules; returns what happened in them."""
     TOTALS.clear()
+    # Shrinking takes minutes, and is for people.
+    phases = set(Phase) - ({Phase.shrink, Phase.explain} if "MODEL_BRIEF" in os.environ else set())
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=schedules,
+            phases=list(phases),
             stateful_step_count=steps,
             deadline=None,
             print_blob=True,
