@@ -103,12 +103,6 @@ MUTANTS = (
         "                lease.ended.set()\n",
     ),
     Mutant(
-        "a lease that ended unnoticed is not noticed at its release",
-        "consumer/adapters/lease.py",
-        "if not lease.ended.is_set() or lease.term.is_over(time.monotonic()):\n",
-        "if not lease.ended.is_set():\n",
-    ),
-    Mutant(
         "what the last poll brings a stopped consumer is dropped",
         "consumer/worker.py",
         "                await self._handler.hand_back(message)\n",
