@@ -5,6 +5,8 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 STAMP := .venv/.installed
 LOCALSTACK_STAMP := localstack/.venv/.installed
+STRUCTURE := tests/structure/.venv
+STRUCTURE_STAMP := $(STRUCTURE)/.installed
 
 BENCHES := fairness recycling memory backlog kills restarts steady
 
@@ -21,9 +23,10 @@ demo: setup  ## Upload a PDF and an image to a local bucket, and show what was r
 local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
 	@$(BIN)/python localstack/local_cloud.py
 
-test: setup  ## Run all tests
+test: setup $(STRUCTURE_STAMP)  ## Run all tests
 	$(BIN)/pytest -m 'not corpus and not soak' -n 2 --dist loadfile
 	$(BIN)/pytest -m 'corpus and not soak'
+	$(STRUCTURE)/bin/pytest tests/structure
 
 soak: setup  ## Run the tests that take minutes each
 	$(BIN)/pytest -m soak
@@ -42,10 +45,13 @@ bench: $(BENCHES:%=bench/%)  ## Measure (more than an hour; one alone: make benc
 $(BENCHES:%=bench/%): bench/%: setup
 	PYTHONPATH=localstack:. $(BIN)/python bench/$*.py
 
-lock: setup  ## Choose the newest versions for both environments
+lock: setup  ## Choose the newest versions for all environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --extra rapidocr --group dev --custom-compile-command 'make lock' \
 	  -o tests/requirements.txt pyproject.toml
+	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
+	  --extra rapidocr --extra pp-structurev3 --group dev --group structure --override tests/structure/overrides.txt \
+	  --custom-compile-command 'make lock' -o tests/structure/requirements.txt pyproject.toml
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --exclude-newer 2025-12-20 --custom-compile-command 'make lock' \
 	  -o localstack/requirements.txt localstack/requirements.in
@@ -64,4 +70,10 @@ $(STAMP): pyproject.toml tests/requirements.txt | $(UV)
 $(LOCALSTACK_STAMP): localstack/requirements.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python localstack/.venv
 	$(UV) pip install --quiet --python localstack/.venv/bin/python -r localstack/requirements.txt
+	@touch $@
+
+$(STRUCTURE_STAMP): pyproject.toml tests/structure/requirements.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(STRUCTURE)
+	$(UV) pip install --quiet --python $(STRUCTURE)/bin/python -r tests/structure/requirements.txt
+	$(UV) pip install --quiet --python $(STRUCTURE)/bin/python --no-deps --editable .
 	@touch $@

@@ -1,0 +1,219 @@
+"""The pipeline of PP-StructureV3 as configured: the packaged YAML, merged with a preset or a file, and its models."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import yaml
+
+from consumer.domain.errors import SettingsError
+
+_PACKAGED: Final = Path(__file__).parents[1] / "pipelines"
+_BASE: Final = _PACKAGED / "PP-StructureV3.yaml"
+_NO_PRESET: Final = "balanced"
+PRESETS: Final = (_NO_PRESET, "fast", "full")
+
+#: What a module may say beyond what the packaged file has.
+_EXTRA: Final = frozenset({"engine", "engine_config", "model_dir", "batch_size", "return_word_box"})
+
+#: Does not change what is read.
+_NO_MATTER: Final = frozenset({"batch_size", "engine", "engine_config"})
+
+#: What runs the networks; `paddle_fp16` is Paddle in half precision.
+Runtime = Literal["paddle", "paddle_fp16", "onnxruntime"]
+
+#: Role of a model in results, the switches without which it is not loaded, and where it stands in the file.
+_ROLES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "layout": ((), "SubModules.LayoutDetection"),
+    "region": (("use_region_detection",), "SubModules.RegionDetection"),
+    "chart": (("use_chart_recognition",), "SubModules.ChartRecognition"),
+    "page_orientation": (
+        ("use_doc_orientation_classify",),
+        "SubPipelines.DocPreprocessor.SubModules.DocOrientationClassify",
+    ),
+    "unwarping": (("use_doc_unwarping",), "SubPipelines.DocPreprocessor.SubModules.DocUnwarping"),
+    "text_detection": ((), "SubPipelines.GeneralOCR.SubModules.TextDetection"),
+    "line_orientation": (
+        ("SubPipelines.GeneralOCR.use_textline_orientation",),
+        "SubPipelines.GeneralOCR.SubModules.TextLineOrientation",
+    ),
+    "text_recognition": ((), "SubPipelines.GeneralOCR.SubModules.TextRecognition"),
+    **{
+        role: (("use_table_recognition",), f"SubPipelines.TableRecognition.SubModules.{module}")
+        for role, module in {
+            "table_class": "TableClassification",
+            "wired_table": "WiredTableStructureRecognition",
+            "wireless_table": "WirelessTableStructureRecognition",
+            "wired_cells": "WiredTableCellsDetection",
+            "wireless_cells": "WirelessTableCellsDetection",
+        }.items()
+    },
+    "seal_detection": (
+        ("use_seal_recognition",),
+        "SubPipelines.SealRecognition.SubPipelines.SealOCR.SubModules.TextDetection",
+    ),
+    "seal_recognition": (
+        ("use_seal_recognition",),
+        "SubPipelines.SealRecognition.SubPipelines.SealOCR.SubModules.TextRecognition",
+    ),
+    "formula": (
+        ("use_formula_recognition",),
+        "SubPipelines.FormulaRecognition.SubModules.FormulaRecognition",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that the pipeline loads. `folder`: where its files lie, or are to lie."""
+
+    role: str
+    name: str
+    folder: Path
+    is_onnx: bool
+    is_own: bool
+
+    @property
+    def files(self) -> tuple[tuple[str, ...], ...]:
+        """What it needs in its folder; of several names, one."""
+        if self.is_onnx:
+            return (("inference.yml",), ("inference.onnx",))
+        return (
+            ("inference.yml",),
+            ("inference.json", "inference.pdmodel", "model.safetensors", "model_state.pdparams"),
+            ("inference.pdiparams", "model.safetensors", "model_state.pdparams"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """A checked configuration. `config` is what PaddleX takes, with the folder of every model."""
+
+    config: Mapping[str, Any]
+    runtime: Runtime
+    models: tuple[Model, ...]
+
+    @classmethod
+    def load(cls, wanted: str | None, runtime: Runtime | None, device: str) -> Self:
+        """Merge the packaged file with what is wanted: the name of a preset, or the path of a YAML file.
+
+        `runtime`: None for the one that is installed, Paddle first. Raises SettingsError.
+        """
+        config = _read(_BASE)
+        if wanted not in (None, _NO_PRESET):
+            path = _PACKAGED / f"{wanted}.yaml" if wanted in PRESETS else Path(str(wanted))
+            config = _merged(config, _read(path), str(path))
+        runtime = runtime or _installed_runtime(device)
+        # Two switches, where PaddleX has five in two places, of which absent ones count as on.
+        preprocessor = config["SubPipelines"]["DocPreprocessor"]
+        names = ("use_doc_orientation_classify", "use_doc_unwarping")
+        preprocessor.update({name: bool(config[name]) for name in names})
+        config["use_doc_preprocessor"] = any(preprocessor[name] for name in names)
+        return cls(config, runtime, tuple(_models(config, runtime)))
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides what is read; not of batches, of where models lie, or of what runs them."""
+        facts = {"config": _deciding(self.config), "half": self.runtime == "paddle_fp16"}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def home() -> Path:
+    """Where PaddleX keeps models."""
+    return Path(os.environ.get("PADDLE_PDX_CACHE_HOME") or Path.home() / ".paddlex")
+
+
+def _installed_runtime(device: str) -> Runtime:
+    if any(map(_is_installed, ("paddlepaddle", "paddlepaddle-gpu"))):
+        return "paddle"
+    if device == "cpu" and _is_installed("onnxruntime"):
+        return "onnxruntime"
+    raise SettingsError(
+        "nothing is installed that runs PP-StructureV3"
+        + (": pip install paddlepaddle, or onnxruntime" if device == "cpu" else f" on {device}: {GPU_HINT}")
+    )
+
+
+#: Paddle's builds for GPUs are not on PyPI.
+GPU_HINT: Final = (
+    "install paddlepaddle-gpu for the CUDA version of the driver "
+    "(https://www.paddlepaddle.org.cn/en/install/quick), or set BUCKET_OCR_DEVICE=cpu"
+)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    setting = "BUCKET_OCR_PIPELINE_CONFIG"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        presets = ", ".join(PRESETS)
+        raise SettingsError(f"{setting} is neither a preset ({presets}) nor a file: {error}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{setting}: {path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{setting}: {path} is not a mapping of keys to values")
+    return content
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any], path: str, at: str = "") -> dict[str, Any]:
+    """Merge key by key; what is no mapping on both sides is replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        name = f"{at}{key}"
+        if key not in base and key not in _EXTRA:
+            known = ", ".join(map(str, base))
+            raise SettingsError(
+                f"BUCKET_OCR_PIPELINE_CONFIG: {path} has the unknown key {name}; there are {known}"
+            )
+        there = base.get(key)
+        if isinstance(there, dict) and not isinstance(value, dict) and key[:1].isupper():
+            raise SettingsError(f"BUCKET_OCR_PIPELINE_CONFIG: {path} has no mapping at {name}")
+        nested = isinstance(there, dict) and isinstance(value, dict)
+        result[key] = _merged(there, value, path, f"{name}.") if nested else value
+    return result
+
+
+def _models(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Model]:
+    for role, (switches, place) in _ROLES.items():
+        if not all(_at(config, switch) for switch in switches):
+            continue
+        module, engine = _at(config, place), _inherited(config, place, "engine")
+        is_onnx = (engine or runtime) == "onnxruntime"
+        name, own = module["model_name"], module.get("model_dir")
+        folder = Path(own) if own else home() / "official_models" / (f"{name}_onnx" if is_onnx else name)
+        yield Model(role, name, folder, is_onnx, own is not None)
+
+
+def _at(config: Mapping[str, Any], place: str) -> Any:
+    value: Any = config
+    for key in place.split("."):
+        value = value[key]
+    return value
+
+
+def _inherited(config: Mapping[str, Any], place: str, name: str) -> Any:
+    """The value of the innermost part of the file that has one."""
+    found, value = config.get(name), config
+    for key in place.split("."):
+        value = value[key]
+        found = value.get(name, found)
+    return found
+
+
+def _deciding(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _deciding(part) for key, part in value.items() if key not in _NO_MATTER}
+    return value
