@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from typing import Final, Literal
+from typing import Final
 
 import boto3
 import structlog
 from botocore.config import Config
 
 from consumer import __version__, settings, wire
-from consumer.adapters import aws, render
+from consumer.adapters import aws, gpus, render
 from consumer.adapters.children import Program
 from consumer.adapters.engines import Recycling
 from consumer.adapters.lease import SqsLeases
@@ -30,6 +30,7 @@ from consumer.adapters.sqs import WAIT_S, SqsQueue
 from consumer.adapters.work_dir import work_folder
 from consumer.domain import identity, plan
 from consumer.domain.errors import SettingsError
+from consumer.domain.plan import EngineShare
 from consumer.domain.result import Engine
 from consumer.gate import Gate
 from consumer.handler import Handler
@@ -41,7 +42,13 @@ from consumer.sizing import Sizing
 from consumer.worker import LEAST_DRAIN_S, Worker
 
 #: What the interpreter is asked to run as a child of each role.
-PROGRAMS: Final = {role: ("-m", "consumer.child", role) for role in ("render", "rapidocr")}
+PROGRAMS: Final = {role: ("-m", "consumer.child", role) for role in ("render", "rapidocr", "pp-structurev3")}
+
+#: What must be installed for an engine, and how.
+_PACKAGES: Final = {
+    "rapidocr": ("rapidocr", "pip install 'bucket-ocr[rapidocr]'"),
+    "pp-structurev3": ("paddleocr", "pip install 'bucket-ocr[pp-structurev3]' and paddlepaddle-gpu"),
+}
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -118,7 +125,7 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
 async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], stack: AsyncExitStack) -> Worker:
     """Put the consumer together; what it holds is released with the stack."""
     role = _engine_role(options)
-    sizing = Sizing.of(options)
+    sizing = Sizing.of(options, role, gpus.chosen(options.device) if role == "pp-structurev3" else ())
     if options.stall_s < (longest_s := longest_step_s(sizing.batch_pages)):
         raise SettingsError(
             f"{settings.PREFIX}STALL_S ({options.stall_s:g}) must be at least {longest_s:g}: so long may an "
@@ -133,7 +140,7 @@ async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], sta
     renderer = RenderPool(_render_seats(programs["render"], options, sizing), folder, options.max_pages)
     await stack.enter_async_context(renderer.running())
     recycling = Recycling(options.recycle_pages, sizing.engine_bytes)
-    recognizer = EnginePool(_engine_seats(role, programs[role], sizing, recycling), recycling)
+    recognizer = EnginePool(_engine_seats(role, programs[role], options, sizing, recycling), recycling)
     await stack.enter_async_context(recognizer.running())
     engine = _engine(recognizer.engine, options)
     room = Room(folder)
@@ -170,13 +177,15 @@ async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], sta
     return Worker(queue, handler, gate, slots=sizing.slots, drain_s=options.drain_s, on_busy=protection)
 
 
-def _engine_role(options: Settings) -> Literal["rapidocr"]:
+def _engine_role(options: Settings) -> str:
     """Choose the engine; raises SettingsError where it is not installed."""
-    if find_spec("rapidocr") is None:
-        raise SettingsError(
-            f"{settings.PREFIX}ENGINE={options.engine}: not installed: pip install 'bucket-ocr[rapidocr]'"
-        )
-    return "rapidocr"
+    role = options.engine
+    if role == "auto":
+        role = "pp-structurev3" if find_spec(_PACKAGES["pp-structurev3"][0]) else "rapidocr"
+    package, cure = _PACKAGES[role]
+    if find_spec(package) is None:
+        raise SettingsError(f"{settings.PREFIX}ENGINE={options.engine}: not installed: {cure}")
+    return role
 
 
 @asynccontextmanager
@@ -214,10 +223,26 @@ def _render_seats(arguments: tuple[str, ...], options: Settings, sizing: Sizing)
     return [Seat(program) for _ in range(sizing.renderers)]
 
 
-def _engine_seats(role: str, arguments: tuple[str, ...], sizing: Sizing, recycling: Recycling) -> list[Seat]:
+def _engine_seats(
+    role: str, arguments: tuple[str, ...], options: Settings, sizing: Sizing, recycling: Recycling
+) -> list[Seat]:
+    def how(share: EngineShare, device: str) -> wire.EngineOptions:
+        if role == "rapidocr":
+            return wire.EngineOptions(threads=share.threads, cpus=share.cpus)
+        return wire.StructureOptions(
+            threads=share.threads,
+            cpus=share.cpus,
+            device=device,
+            device_bytes=sizing.device_bytes,
+            pipeline=options.pipeline_config,
+            runtime=None if options.engine_runtime == "auto" else options.engine_runtime,
+            batch_pages=sizing.batch_pages,
+            scale=options.render_dpi / plan.POINTS_PER_INCH,
+        )
+
     return [
-        Seat(Program(role, arguments, how, recycling.retired_bytes, recycling.killed_bytes))
-        for how in (wire.EngineOptions(threads=share.threads, cpus=share.cpus) for share in sizing.engines)
+        Seat(Program(role, arguments, how(*each), recycling.retired_bytes, recycling.killed_bytes))
+        for each in zip(sizing.engines, sizing.devices, strict=True)
     ]
 
 
@@ -228,6 +253,8 @@ def _engine(ready: wire.EngineReady, options: Settings) -> Engine:
     """
     names = ("render_dpi", "max_page_pixels", "max_file_bytes", "max_pages")
     changes = {name: getattr(options, name) for name in names}
+    if ready.configuration:
+        changes["configuration"] = ready.configuration
     return Engine(
         name=ready.name,
         version=ready.version,

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -29,25 +29,38 @@ def _unless_auto(value: object) -> object:
     return None if isinstance(value, str) and value.lower() == "auto" else value
 
 
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+
 #: A number, or None where it is chosen from what the machine has ("auto").
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
 
 
-class Settings(BaseSettings):
-    """All settings, each read from `BUCKET_OCR_<NAME>`; credentials and region are botocore's business."""
+class EngineSettings(BaseSettings):
+    """What reads the pages, and where; also for commands that need no queue."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    queue_url: str = Field(min_length=1, description="URL of the queue to consume")
-    engine: Annotated[Literal["auto", "rapidocr"], BeforeValidator(_lower)] = Field(
+    engine: Annotated[Literal["auto", "rapidocr", "pp-structurev3"], BeforeValidator(_lower)] = Field(
         default="auto", description="what reads the pages"
     )
-    device: Annotated[Literal["auto", "cpu"], BeforeValidator(_lower)] = Field(
+    device: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^(auto|cpu|gpu(:\d+(,\d+)*)?)$")] = Field(
         default="auto", description="where the engine runs; rapidocr runs on the CPU"
     )
-    engine_workers: _Count = Field(default=None, description="engine processes")
+    engine_runtime: Annotated[
+        Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], BeforeValidator(_lower)
+    ] = Field(default="auto", description="what runs the networks of pp-structurev3")
+    pipeline_config: str | None = Field(
+        default=None, description="preset or YAML file, merged over the packaged PP-StructureV3.yaml"
+    )
+
+
+class Settings(EngineSettings):
+    """All settings, each read from `BUCKET_OCR_<NAME>`; credentials and region are botocore's business."""
+
+    queue_url: str = Field(min_length=1, description="URL of the queue to consume")
+    engine_workers: _Count = Field(default=None, description="engine processes; on GPUs, for each of them")
     batch_pages: _Count = Field(default=None, description="most pages handed to an engine at once")
     render_workers: _Count = Field(default=None, description="page rendering processes")
     render_dpi: float = Field(default=144.0, ge=36, le=1200, description="resolution of rendered PDF pages")
@@ -83,6 +96,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}STALL_S ({self.stall_s:g}) must be at least {PREFIX}LEASE_S ({self.lease_s})"
             )
+        if self.engine == "rapidocr" and self.device.startswith("gpu"):
+            raise ValueError(f"{PREFIX}DEVICE={self.device}: {PREFIX}ENGINE=rapidocr runs on the CPU only")
         folder = self.work_dir
         if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
             raise ValueError(f"{PREFIX}WORK_DIR ({folder}) is not a folder that can be written to")
@@ -91,8 +106,17 @@ class Settings(BaseSettings):
 
 def load() -> Settings:
     """Read the settings; raises SettingsError, one line that names the setting and what is wrong."""
+    return _loaded(Settings)
+
+
+def load_engine() -> EngineSettings:
+    """Read the settings of the engine alone; raises SettingsError."""
+    return _loaded(EngineSettings)
+
+
+def _loaded(kind: type[_Settings]) -> _Settings:
     try:
-        return Settings()
+        return kind()
     except UnicodeDecodeError as error:
         raise SettingsError(f".env is not UTF-8: {error}") from error
     except ValidationError as error:

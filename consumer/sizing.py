@@ -4,19 +4,28 @@ Half of the memory is for engines; the other half is for one that is being repla
 page images in a work folder that may be in memory, and for this process.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 from consumer.adapters import machine
+from consumer.adapters.gpus import Gpu
 from consumer.domain.plan import EngineShare, share_processors
 from consumer.settings import Settings
 
 _GIB: Final = 1024**3
 
 #: An engine process of few threads holds up to this: models, a page, and what is compiled for each size of
-#: page (measured: 1.75 GiB after a corpus of mixed sizes, 1.91 at most). With much less it would be replaced
-#: all the time.
-_ENGINE_BYTES: Final = 2 * _GIB
+#: page (RapidOCR, measured: 1.75 GiB after a corpus of mixed sizes, 1.91 at most; PP-StructureV3: its weights are
+#: 1 GB, and not measured with them). With much less it would be replaced all the time.
+_ENGINE_BYTES: Final = {"rapidocr": 2 * _GIB, "pp-structurev3": 6 * _GIB}
+
+#: Memory of a GPU for one engine process of PP-StructureV3 (published: up to 22 GB with the large text models; four
+#: processes on an A100 of 80 GB read 2.4 times as much as one).
+_GPU_BYTES: Final = 20 * 10**9
+
+#: Pages in one go, on a GPU: fewer leave it idle. On a CPU a batch gains nothing.
+_GPU_BATCH_PAGES: Final = 8
 
 #: Address space of a renderer without any page: interpreter, libraries, caches.
 _RENDERER_BYTES: Final = _GIB
@@ -28,10 +37,16 @@ _RENDERER_BYTES_PER_PAGE_PIXEL: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """`engine_bytes` and `renderer_bytes` are for each process; `slots` are messages in work at once."""
+    """`engine_bytes` and `renderer_bytes` are for each process; `slots` are messages in work at once.
+
+    `engines`: the part of the machine that each gets; `devices`: where it runs. `device_bytes`: memory of
+    its GPU, None on a CPU.
+    """
 
     engines: list[EngineShare]
+    devices: list[str]
     engine_bytes: int
+    device_bytes: int | None
     batch_pages: int
     renderers: int
     renderer_bytes: int
@@ -39,20 +54,32 @@ class Sizing:
     window_pages: int
 
     @classmethod
-    def of(cls, options: Settings) -> Self:
-        """Divide the machine that we run on."""
+    def of(cls, options: Settings, engine: str, gpus: Sequence[Gpu] = ()) -> Self:
+        """Divide the machine that we run on; without `gpus`, its processors read."""
         cpus, quota = machine.processors(), machine.cpu_quota()
         usable = min(len(cpus), quota or len(cpus))
         half_bytes = machine.memory_bytes() // 2
+        needed_bytes = _ENGINE_BYTES[engine]
         # One engine process per processor, as far as memory allows: one of several threads reads slower.
-        engines = options.engine_workers or max(1, min(usable, half_bytes // _ENGINE_BYTES))
-        batch_pages = options.batch_pages or 1
+        fitting = max(1, min(usable, half_bytes // needed_bytes))
+        workers = options.engine_workers
+        devices = ["cpu"] * (workers or fitting)
+        batch_pages, device_bytes = options.batch_pages or 1, None
+        if gpus:
+            # As many to each GPU, so that none is the slow one.
+            free_bytes = min(gpu.free_bytes for gpu in gpus)
+            each = workers or max(1, min(fitting // len(gpus), free_bytes // _GPU_BYTES))
+            devices = [gpu.device for gpu in gpus for _ in range(each)]
+            batch_pages, device_bytes = options.batch_pages or _GPU_BATCH_PAGES, free_bytes // each
+        engines = len(devices)
         # One that hangs, for as long as it may, shall not be all there is.
         renderers = options.render_workers or max(2, usable // 4)
         wanted_bytes = _RENDERER_BYTES + _RENDERER_BYTES_PER_PAGE_PIXEL * options.max_page_pixels
         return cls(
             engines=share_processors(cpus, quota, engines),
-            engine_bytes=options.recycle_rss_bytes or max(_ENGINE_BYTES, half_bytes // engines),
+            devices=devices,
+            engine_bytes=options.recycle_rss_bytes or max(needed_bytes, half_bytes // engines),
+            device_bytes=device_bytes,
             batch_pages=batch_pages,
             renderers=renderers,
             renderer_bytes=max(_RENDERER_BYTES, min(wanted_bytes, half_bytes // renderers)),

@@ -47,6 +47,20 @@ class EngineOptions(_Message):
     cpus: tuple[int, ...] = ()
 
 
+class StructureOptions(EngineOptions):
+    """How a child with PP-StructureV3 works; `pipeline` and `runtime` as in the settings.
+
+    `device_bytes`: what it may hold of its GPU's memory before it asks for a successor.
+    """
+
+    device: str = Field(pattern=r"^(cpu|gpu:\d+)$")
+    pipeline: str | None
+    runtime: Literal["paddle", "paddle_fp16", "onnxruntime"] | None
+    batch_pages: int = Field(ge=1)
+    scale: float = Field(gt=0, description="pixels per point of the pages to come, which the warm-up has too")
+    device_bytes: int | None = Field(default=None, ge=1)
+
+
 class OpenDocument(_Message):
     """To a render child: open the file and count its pages."""
 
@@ -80,6 +94,7 @@ class EngineReady(_Message):
     version: str
     models: dict[str, str]
     device: str
+    configuration: str = Field(default="", description="digest of what else decides what is read")
 
 
 class RendererReady(_Message):
@@ -103,6 +118,14 @@ class Line(_Message):
     confidence: Confidence
 
 
+class Flattened(_Message):
+    """The image that was read, where it is no more the page as rendered: a data URI, and its size."""
+
+    image: str
+    width_px: int = Field(ge=1)
+    height_px: int = Field(ge=1)
+
+
 class PageText(_Message):
     """What an engine read on one page, lines in reading order."""
 
@@ -112,13 +135,18 @@ class PageText(_Message):
     tables: tuple[Table, ...] = ()
     formulas: tuple[Formula, ...] = ()
     markdown: str = ""
+    flattened: Flattened | None = None
 
 
 class PagesRead(_Message):
-    """From an engine child: the pages of one `ReadPages`, in its order."""
+    """From an engine child: the pages of one `ReadPages`, in its order.
+
+    `worn`: the child holds so much of its device's memory that it should be replaced.
+    """
 
     kind: Literal["pages"] = "pages"
     pages: tuple[PageText, ...]
+    worn: bool = False
 
 
 def _encodable(text: str) -> str:

@@ -55,17 +55,22 @@ class Program:
 
     name: str
     arguments: tuple[str, ...]
-    options: wire.RenderOptions | wire.EngineOptions
+    options: wire.RenderOptions | wire.EngineOptions | wire.StructureOptions
     retired_bytes: int
     killed_bytes: int
     start_deadline_s: float = START_DEADLINE_S
 
 
 class Child:
-    """A running child process. `ready`: what it said when it was; `pages_read`: how many, since then."""
+    """A running child process.
+
+    `ready`: what it said when it was; `pages_read`: how many, since then; `is_worn`: whether it said that
+    it should be replaced.
+    """
 
     ready: wire.Reply
     pages_read = 0
+    is_worn = False
 
     def __init__(
         self,
@@ -91,6 +96,8 @@ class Child:
                 child.ready = await child.reply()
                 if isinstance(child.ready, wire.EngineReady | wire.RendererReady):
                     return child
+                if isinstance(child.ready, wire.Broken):
+                    raise ChildError(child.ready.message)  # noqa: TRY301
                 raise ChildError(f"it said {child.ready.kind} instead of being ready")  # noqa: TRY301
         except TimeoutError as error:
             raise MachineError(f"{program.name}: not ready in {program.start_deadline_s:g} s") from error

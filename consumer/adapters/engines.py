@@ -134,7 +134,7 @@ class EngineSeats:
         child, limits = seat.child, self._recycling
         if child is None or not child.is_alive:
             return True
-        return child.pages_read >= limits.pages or child.resident_bytes > limits.worn_bytes
+        return child.is_worn or child.pages_read >= limits.pages or child.resident_bytes > limits.worn_bytes
 
     async def _renew(self, seat: Seat) -> None:
         """Give the seat a fresh child, however long that takes."""

@@ -114,9 +114,10 @@ class EnginePool:
         reply = await seat.request(wire.ReadPages(images=tuple(images)), deadline_s)
         engine_s = seat.busy.total_s - before_s
         match reply:
-            case wire.PagesRead(pages=texts):
+            case wire.PagesRead(pages=texts, worn=worn):
                 if seat.child is not None:
                     seat.child.pages_read += len(images)
+                    seat.child.is_worn = worn
                 self._pages += len(images)
                 each_s = engine_s / len(images)
                 return [_page_result(image, text, each_s) for image, text in zip(images, texts, strict=True)]
@@ -166,8 +167,8 @@ def _page_result(image: PageImage, text: wire.PageText, engine_s: float) -> Page
         page=result.Page(
             page_number=image.page_number,
             status=Status.SUCCESS,
-            width_px=image.width_px,
-            height_px=image.height_px,
+            width_px=text.flattened.width_px if text.flattened else image.width_px,
+            height_px=text.flattened.height_px if text.flattened else image.height_px,
             scale=image.scale,
             dpi=image.dpi,
             angle=text.angle,
@@ -175,6 +176,7 @@ def _page_result(image: PageImage, text: wire.PageText, engine_s: float) -> Page
             tables=text.tables,
             formulas=text.formulas,
             markdown=text.markdown,
+            flattened_image=text.flattened.image if text.flattened else None,
         ),
         detections=tuple(
             result.Detection(

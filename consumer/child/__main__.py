@@ -1,7 +1,7 @@
 """`python -m consumer.child ROLE FD OPTIONS`: a child process, started by `adapters.children`.
 
-ROLE is `render` or `rapidocr`; FD the number of the inherited socket to the parent; OPTIONS the JSON of
-the role's options.
+ROLE is `render`, `rapidocr` or `pp-structurev3`; FD the number of the inherited socket to the parent;
+OPTIONS the JSON of the role's options.
 """
 
 import sys
@@ -27,6 +27,12 @@ def main() -> None:
             from consumer.child.rapid import RapidChild
 
             serve.serve(int(descriptor), lambda: RapidChild(wire.EngineOptions.model_validate_json(options)))
+        case "pp-structurev3":
+            from consumer.child import structure
+
+            serve.serve(
+                int(descriptor), lambda: structure.build(wire.StructureOptions.model_validate_json(options))
+            )
         case _:
             sys.exit(f"unknown role {role!r}")
 

@@ -1,5 +1,6 @@
-"""The pipeline of PP-StructureV3 as configured: the packaged YAML, merged with a preset or a file, and its models."""
+"""The pipeline of PP-StructureV3 as configured: the packaged file merged with another, and its models."""
 
+import copy
 import hashlib
 import json
 import os
@@ -105,8 +106,8 @@ class PipelineConfig:
         `runtime`: None for the one that is installed, Paddle first. Raises SettingsError.
         """
         config = _read(_BASE)
-        if wanted not in (None, _NO_PRESET):
-            path = _PACKAGED / f"{wanted}.yaml" if wanted in PRESETS else Path(str(wanted))
+        if wanted is not None and wanted != _NO_PRESET:
+            path = _PACKAGED / f"{wanted}.yaml" if wanted in PRESETS else Path(wanted)
             config = _merged(config, _read(path), str(path))
         runtime = runtime or _installed_runtime(device)
         # Two switches, where PaddleX has five in two places, of which absent ones count as on.
@@ -115,6 +116,18 @@ class PipelineConfig:
         preprocessor.update({name: bool(config[name]) for name in names})
         config["use_doc_preprocessor"] = any(preprocessor[name] for name in names)
         return cls(config, runtime, tuple(_models(config, runtime)))
+
+    def runnable(self, batch_pages: int) -> dict[str, Any]:
+        """Give what PaddleX takes for batches of so many pages: it finds every model, and downloads none."""
+        config = copy.deepcopy(dict(self.config))
+        config["batch_size"] = batch_pages
+        for model in self.models:
+            module = _at(config, _ROLES[model.role][1])
+            module["model_dir"] = str(model.folder)
+            if model.is_onnx and model.role == "layout":
+                # The official one fails on more.
+                module["batch_size"] = 1
+        return config
 
     @property
     def digest(self) -> str:
@@ -170,7 +183,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any], path: str, at: str = "") -> dict[str, Any]:
     """Merge key by key; what is no mapping on both sides is replaced."""
-    result = dict(base)
+    result: dict[str, Any] = dict(base)
     for key, value in over.items():
         name = f"{at}{key}"
         if key not in base and key not in _EXTRA:

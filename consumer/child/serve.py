@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from consumer import wire
-from consumer.domain.errors import NO_ROOM_ERRNOS, Code, DocumentError, NoRoomError, PageError
+from consumer.domain.errors import NO_ROOM_ERRNOS, Code, DocumentError, NoRoomError, PageError, SettingsError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -53,6 +53,7 @@ class Servant(Protocol):
 def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | None = None) -> None:
     """Serve requests on the socket with this descriptor; returns when the parent has gone.
 
+    A servant that cannot be built, by a SettingsError, says so instead of being ready.
     `processor_s`: processor time for one request; the kernel ends a process that takes more.
     """
     with (
@@ -61,8 +62,13 @@ def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | N
         socket.socket(fileno=descriptor) as connection,
         connection.makefile("rb") as requests,
     ):
-        servant = build()
-        connection.sendall(wire.frame(servant.ready()))
+        try:
+            servant = build()
+            first = servant.ready()
+        except SettingsError as error:
+            connection.sendall(wire.frame(wire.Broken(message=str(error))))
+            return
+        connection.sendall(wire.frame(first))
         while (request := wire.read_request(requests)) is not None:
             if processor_s is not None:
                 _limit_processor_time(processor_s)
@@ -114,6 +120,12 @@ def limit_address_space(size_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))
 
 
+def ignore_stops() -> None:
+    """Leave Ctrl-C and a service manager's SIGTERM to the parent, which ends its children."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def settle_in() -> None:
     """Leave signals to the parent, and ask Linux to end this process with it, even amid a page.
 
@@ -123,9 +135,7 @@ def settle_in() -> None:
     Called before anything heavy is imported. A parent that died before is noticed by the end of the
     request stream.
     """
-    # Ctrl-C and a service manager's SIGTERM are the parent's to answer; it ends its children.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_stops()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         # A wish: where /proc is hidden or read-only, it must do without.

@@ -11,7 +11,8 @@ the direction of reading, so that upside-down or sideways text still tells its d
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 
 class Point(NamedTuple):
@@ -31,6 +32,44 @@ class Rect(NamedTuple):
     y1: float
     x2: float
     y2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an engine saw a page, to map what it found back to the page.
+
+    The page, `width_px` x `height_px`, was made smaller by the factor `shrunk` (1.0: not at all), then white
+    was added at its right and bottom, to `seen_width_px` x `seen_height_px`, then all was turned clockwise
+    by `angle` degrees.
+    """
+
+    width_px: int
+    height_px: int
+    seen_width_px: int
+    seen_height_px: int
+    shrunk: float = 1.0
+    angle: Literal[0, 90, 180, 270] = 0
+
+    def quad(self, quad: Quad) -> Quad:
+        """Map a quad back; the first corner stays the one where the text starts. Clipped to the page."""
+        a, b, c, d = (self._point(point) for point in quad)
+        return clip_quad((a, b, c, d), self.width_px, self.height_px)
+
+    def rect(self, rect: Rect) -> Rect:
+        """Map an upright box back; clipped to the page, in whole pixels."""
+        start, end = Point(rect.x1, rect.y1), Point(rect.x2, rect.y2)
+        return bounds(self.quad((start, Point(rect.x2, rect.y1), end, Point(rect.x1, rect.y2))))
+
+    def _point(self, point: Point) -> Point:
+        x, y = point
+        match self.angle:
+            case 90:
+                x, y = y, self.seen_height_px - x
+            case 180:
+                x, y = self.seen_width_px - x, self.seen_height_px - y
+            case 270:
+                x, y = self.seen_width_px - y, x
+        return Point(x / self.shrunk, y / self.shrunk)
 
 
 def clip_quad(quad: Quad, width_px: int, height_px: int) -> Quad:

@@ -124,6 +124,11 @@ class Page(_Value):
     tables: tuple[Table, ...] = ()
     formulas: tuple[Formula, ...] = ()
     markdown: str = ""
+    flattened_image: str | None = Field(
+        default=None,
+        description="only where the engine was told to flatten pages, which cannot be undone: the flattened "
+        "page (width_px x height_px) as a data URI; all boxes of the page fit it, and not the source",
+    )
 
     @model_validator(mode="after")
     def _read_pages_have_a_size(self) -> Self:

@@ -57,6 +57,17 @@ class Zoo:
             RECOGNITION, recognizer, PostProcess={"name": "CTCLabelDecode", "character_dict": characters}
         )
 
+    def pipeline(self, **changes: Any) -> Path:
+        """Write a configuration with the text models of the zoo and nothing else; `changes` on top."""
+        text = {"TextDetection": {"model_name": DETECTION}, "TextRecognition": {"model_name": RECOGNITION}}
+        off = ("use_table_recognition", "use_formula_recognition", "use_region_detection")
+        config = {name: False for name in (*off, "use_doc_orientation_classify")} | changes
+        general = {"use_textline_orientation": False, "SubModules": text}
+        config["SubPipelines"] = {"GeneralOCR": general} | config.get("SubPipelines", {})
+        path = self.home / "pipeline.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return path
+
     def folder(self, name: str) -> Path:
         """Where the model of this official name lies."""
         return self.models / f"{name}_onnx"
@@ -141,7 +152,7 @@ def fixed_class(index: int, count: int, size_px: tuple[int, int]) -> onnx.ModelP
 
 def _model(
     nodes: Sequence[onnx.NodeProto],
-    constants: Mapping[str, "np.ndarray[Any, Any]"],
+    constants: Mapping[str, Any],
     inputs: Mapping[str, Sequence[str | int]],
     outputs: Mapping[str, tuple[int, Sequence[str | int]]],
 ) -> onnx.ModelProto:

@@ -1,0 +1,91 @@
+"""The GPUs that this process and its children may use."""
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+from consumer.domain.errors import SettingsError
+
+_CURE: Final = (
+    "install the NVIDIA driver (in a container: the NVIDIA container toolkit, and the driver capabilities "
+    "compute and utility) and paddlepaddle-gpu (https://www.paddlepaddle.org.cn/en/install/quick), or set "
+    "BUCKET_OCR_DEVICE=cpu"
+)
+
+
+class Gpu(NamedTuple):
+    """A GPU: its number among those that we may use, and its memory that nobody has taken yet."""
+
+    number: int
+    free_bytes: int
+
+    @property
+    def device(self) -> str:
+        """Its name in settings and results."""
+        return f"gpu:{self.number}"
+
+
+def chosen(device: str, nvml: Any = None, environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
+    """The GPUs that the setting DEVICE means: none for `cpu`, and for `auto` where there is none.
+
+    `nvml`: NVIDIA's management library; None for the one that is installed. Raises SettingsError where
+    one that is asked for is missing.
+    """
+    if device == "cpu":
+        return ()
+    try:
+        there = _visible(nvml, environment)
+    except _NoGpuError as error:
+        if device == "auto":
+            return ()
+        raise SettingsError(f"BUCKET_OCR_DEVICE={device}: there is no GPU ({error}): {_CURE}") from error
+    _, _, numbers = device.partition(":")
+    if not numbers:
+        return there
+    wanted = sorted({int(number) for number in numbers.split(",")})
+    if missing := [number for number in wanted if number >= len(there)]:
+        raise SettingsError(
+            f"BUCKET_OCR_DEVICE={device}: there is no gpu:{missing[0]}; there are {len(there)}, from gpu:0 on"
+        )
+    return tuple(there[number] for number in wanted)
+
+
+class _NoGpuError(Exception):
+    """Why there is no GPU."""
+
+
+def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+    if nvml is None:
+        try:
+            nvml = import_module("pynvml")
+        except ImportError as error:
+            raise _NoGpuError("nvidia-ml-py is not installed") from error
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        raise _NoGpuError(str(error)) from error
+    try:
+        handles = [_handle(nvml, name) for name in _names(nvml, environment)]
+        gpus = [Gpu(n, int(nvml.nvmlDeviceGetMemoryInfo(handle).free)) for n, handle in enumerate(handles)]
+    except nvml.NVMLError as error:
+        raise _NoGpuError(str(error)) from error
+    finally:
+        nvml.nvmlShutdown()
+    if not gpus:
+        raise _NoGpuError("none is visible")
+    return tuple(gpus)
+
+
+def _names(nvml: Any, environment: Mapping[str, str]) -> list[str]:
+    """Numbers, or the names that CUDA_VISIBLE_DEVICES has for them."""
+    allowed = environment.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        return [str(number) for number in range(nvml.nvmlDeviceGetCount())]
+    return [name.strip() for name in allowed.split(",") if name.strip() not in {"", "-1"}]
+
+
+def _handle(nvml: Any, name: str) -> Any:
+    if name.isdecimal():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    return nvml.nvmlDeviceGetHandleByUUID(name)

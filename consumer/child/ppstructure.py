@@ -1,0 +1,195 @@
+"""Reading with PP-StructureV3: lines, layout, tables, formulas, seals. One pipeline, used from one thread."""
+
+import base64
+import gc
+import logging
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from paddleocr import PPStructureV3
+from paddlex.inference.models.runners.onnxruntime_runner import ONNXRuntimeRunner
+
+from consumer import wire
+from consumer.child import serve, structure_result
+from consumer.child.pipeline_config import GPU_HINT, PipelineConfig
+from consumer.child.strips import Image, padded
+from consumer.domain.errors import SettingsError
+from consumer.domain.geometry import Reading
+from consumer.domain.page import PageImage
+
+#: PaddleX keeps coordinates in 16 bits. A page that is no strip stays below it within any sensible limit of
+#: pixels; strips are brought down to this, of which the detector sees 4000 pixels at most.
+_STRIP_PX: Final = 8000
+
+#: Size of the pages that come most, in points.
+_A4_PT: Final = (595, 842)
+
+#: A GPU that has no memory left, and one whose context is lost: nothing that this process does will work.
+_OUT_OF_MEMORY: Final = re.compile(
+    r"out of memory|failed to allocate memory|ResourceExhausted", re.IGNORECASE
+)
+_LOST_DEVICE: Final = re.compile(r"\bcuda|\bcudnn|\bcublas", re.IGNORECASE)
+
+_JPEG_QUALITY: Final = 85
+
+_FONT, _BLACK = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
+
+
+class PpStructureChild:
+    """The `pp-structurev3` role. `device` names the GPU in results; the process sees no other."""
+
+    def __init__(self, options: wire.StructureOptions, pipeline: PipelineConfig) -> None:
+        for name in ("paddlex", "paddleocr"):
+            # They tell of every model that they load.
+            logging.getLogger(name).setLevel(logging.ERROR)
+        cv2.setNumThreads(options.threads)
+        self._options = options
+        self._pipeline = pipeline
+        self._flattens = bool(pipeline.config["use_doc_unwarping"])
+        self._structure = PPStructureV3(
+            paddlex_config=pipeline.runnable(options.batch_pages),
+            device="gpu:0" if options.device != "cpu" else "cpu",
+            engine="onnxruntime" if pipeline.runtime == "onnxruntime" else "paddle",
+            engine_config=_engine_config(pipeline, options),
+        )
+        if pipeline.runtime == "onnxruntime" and options.device != "cpu":
+            _require_gpu_sessions()
+
+    def ready(self) -> wire.Reply:
+        """Read pages of the size, and as many at once, as will come; say what reads them."""
+        page = _sample_page(self._options.scale)
+        self._read([_seen(page.copy()) for _ in range(self._options.batch_pages)])
+        # Paddle has put handlers of its own in the place of ours, when it was imported or first used.
+        serve.ignore_stops()
+        # What lives as long as the process need not be looked at after every batch.
+        gc.collect()
+        gc.freeze()
+        return wire.EngineReady(
+            name="pp-structurev3",
+            version=f"{version('paddleocr')}+paddlex.{version('paddlex')}",
+            models={model.role: model.name for model in self._pipeline.models},
+            device=self._options.device,
+            configuration=self._pipeline.digest,
+        )
+
+    def handle(self, request: wire.Request) -> wire.Reply:
+        """Read the pages of a `ReadPages`."""
+        if not isinstance(request, wire.ReadPages):
+            raise TypeError(f"an engine cannot {request.kind}")
+        try:
+            # The network for formulas paints on what it is given, so every request has arrays of its own.
+            texts = self._read([_seen(_pixels(image)) for image in request.images])
+        except Exception as error:
+            _end_if_poisoned(error)
+            raise
+        # Results refer to themselves, and hold their page several times over.
+        gc.collect()
+        return wire.PagesRead(pages=tuple(texts), worn=self._is_worn())
+
+    def _read(self, pages: Sequence[tuple[Image, Reading]]) -> list[wire.PageText]:
+        """Read pages in one go; each becomes plain values before the next is looked at."""
+        results = self._structure.predict_iter(
+            [page for page, _ in pages],
+            # It would load a second pipeline for text at the first table.
+            use_table_orientation_classify=False,
+        )
+        texts = []
+        for (_, reading), result in zip(pages, results, strict=False):
+            if "error" in result:
+                raise RuntimeError(str(result["error"]))
+            texts.append(self._page_text(result, reading))
+        if len(texts) != len(pages):
+            raise RuntimeError(f"PP-StructureV3 gave {len(texts)} results for {len(pages)} pages")
+        return texts
+
+    def _page_text(self, result: structure_result.Result, reading: Reading) -> wire.PageText:
+        if not self._flattens:
+            reading = replace(reading, angle=structure_result.angle(result))
+            return structure_result.page_text(result, reading)
+        # There is no way back from here: boxes are of the image that was read, and that goes with them.
+        image = result["doc_preprocessor_res"]["output_img"]
+        height, width = image.shape[:2]
+        text = structure_result.page_text(result, Reading(width, height, width, height))
+        flattened = wire.Flattened(image=_data_uri(image), width_px=width, height_px=height)
+        return text.model_copy(update={"flattened": flattened, "angle": structure_result.angle(result)})
+
+    def _is_worn(self) -> bool:
+        if self._options.device_bytes is None or (paddle := sys.modules.get("paddle")) is None:
+            return False
+        reserved: int = paddle.device.cuda.memory_reserved()
+        return reserved > self._options.device_bytes
+
+
+def _engine_config(pipeline: PipelineConfig, options: wire.StructureOptions) -> Mapping[str, Any]:
+    """Settings of what runs the networks, by its name, so that a module may have another."""
+    on_cpu = options.device == "cpu"
+    # Of Paddle on a CPU, the plain kernels: oneDNN's crash in 3.3.0 and 3.3.1.
+    static: dict[str, Any] = {"run_mode": pipeline.runtime if pipeline.runtime != "onnxruntime" else "paddle"}
+    onnx: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "intra_op_num_threads": options.threads}
+    if on_cpu:
+        static["cpu_threads"] = options.threads
+    else:
+        onnx = {"providers": ["CUDAExecutionProvider"], "provider_options": [{"device_id": 0}]}
+    # What a crash is about is told by exceptions.
+    return {"paddle_static": static, "onnxruntime": onnx | {"log_severity_level": 3}}
+
+
+def _require_gpu_sessions() -> None:
+    """Raise SettingsError where ONNX Runtime has gone over to the CPU, as it does where CUDA fails."""
+    for runner in gc.get_objects():
+        if isinstance(runner, ONNXRuntimeRunner):
+            providers = runner.session.get_providers()
+            if "CUDAExecutionProvider" not in providers:
+                raise SettingsError(
+                    f"ONNX Runtime cannot use the GPU, only {', '.join(providers)}: {GPU_HINT}"
+                )
+
+
+def _end_if_poisoned(error: Exception) -> None:
+    """End the process where the next page would suffer from what this one did to the GPU."""
+    text = f"{type(error).__name__}: {error}"
+    if _OUT_OF_MEMORY.search(text):
+        raise MemoryError(text) from error
+    if _LOST_DEVICE.search(text):
+        # Not an Exception: it ends the process, and says why on the way.
+        raise SystemExit(text) from error
+
+
+def _pixels(image: PageImage) -> Image:
+    return np.fromfile(image.path, np.uint8).reshape(image.height_px, image.width_px, 3)
+
+
+def _seen(page: Image) -> tuple[Image, Reading]:
+    """A page as the engine shall see it, and how."""
+    height, width = page.shape[:2]
+    seen, shrunk = padded(page, _STRIP_PX)
+    seen_height, seen_width = seen.shape[:2]
+    return seen, Reading(width, height, seen_width, seen_height, shrunk)
+
+
+def _sample_page(scale: float) -> Image:
+    """A page of A4 with some text and a ruled table, black on white; `scale` in pixels per point."""
+    width, height = (round(side * scale) for side in _A4_PT)
+    page = np.full((height, width, 3), 255, np.uint8)
+    for row in range(8):
+        top = height // 20 * (row + 2)
+        cv2.putText(page, f"A line of text, number {row}", (width // 10, top), _FONT, scale / 2, _BLACK, 2)
+    left, right, upper, lower = width // 10, width * 9 // 10, height // 2, height * 3 // 4
+    for x in np.linspace(left, right, 4).astype(int):
+        cv2.line(page, (int(x), upper), (int(x), lower), _BLACK, 2)
+    for y in np.linspace(upper, lower, 5).astype(int):
+        cv2.line(page, (left, int(y)), (right, int(y)), _BLACK, 2)
+    return page
+
+
+def _data_uri(image: Image) -> str:
+    ok, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not ok:
+        raise RuntimeError("the flattened page cannot be stored as JPEG")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

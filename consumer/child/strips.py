@@ -1,0 +1,59 @@
+"""What detectors of text lines, of any engine, ask of a page, and what their boxes mean."""
+
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from consumer.domain.geometry import Point, Quad
+
+Image = npt.NDArray[np.uint8]
+
+#: Strips narrower than this are padded: detectors scale the short side up to 736 pixels, which makes
+#: gigabytes of a long thin one.
+_MAX_ASPECT: Final = 8
+
+#: A crop this many times as high as wide is turned before it is read (get_rotate_crop_image of PaddleOCR, and
+#: of all that come from it).
+_UPRIGHT_ASPECT: Final = 1.5
+
+
+def padded(page: Image, longest_px: int) -> tuple[Image, float]:
+    """Give the page as a detector can take it, and the factor by which it was made smaller; its origin stays.
+
+    A long thin strip gets white at its right or bottom, after its longer side was brought down to
+    `longest_px`: white round a strip at full size would be gigabytes. Other pages stay as they are.
+    """
+    height, width = page.shape[:2]
+    if max(height, width) <= _MAX_ASPECT * min(height, width):
+        return page, 1.0
+    shrunk = min(1.0, longest_px / max(height, width))
+    if shrunk < 1.0:
+        size = (max(1, round(width * shrunk)), max(1, round(height * shrunk)))
+        page = np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), np.uint8)
+        height, width = page.shape[:2]
+    right, bottom = max(0, height // _MAX_ASPECT - width), max(0, width // _MAX_ASPECT - height)
+    white = (255, 255, 255)
+    bordered = cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=white)
+    return np.asarray(bordered, np.uint8), shrunk
+
+
+def is_sideways(box: npt.NDArray[Any]) -> bool:
+    """Whether the crop of this box (4 x 2) is turned a quarter counter-clockwise before it is read."""
+    a, b, c, d = box
+    width = int(max(np.linalg.norm(a - b), np.linalg.norm(c - d)))
+    height = int(max(np.linalg.norm(a - d), np.linalg.norm(b - c)))
+    return height >= _UPRIGHT_ASPECT * width
+
+
+def from_start(box: npt.NDArray[Any], *, sideways: bool, turned: bool) -> Quad:
+    """Give the corners, clockwise, beginning with the one where the text starts.
+
+    Boxes of detectors begin nearest the page's top left. Text of a sideways box starts one corner
+    further, that of an upside-down one (`turned`) two.
+    """
+    first = 2 * turned + sideways
+    corners = [Point(float(x), float(y)) for x, y in box]
+    a, b, c, d = corners[first:] + corners[:first]
+    return a, b, c, d

@@ -1,0 +1,68 @@
+"""All that has to be right before Paddle is imported, which takes seconds and reads the environment."""
+
+import os
+import tempfile
+from typing import Final
+
+from consumer import wire
+from consumer.child import models
+from consumer.child.pipeline_config import GPU_HINT, PipelineConfig, home
+from consumer.child.serve import Servant
+from consumer.domain.errors import SettingsError
+
+_ENVIRONMENT: Final = {
+    # A GPU that is asked for and missing is an error.
+    "PADDLE_PDX_DISABLE_DEVICE_FALLBACK": "1",
+    # Every model lies here already.
+    "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "1",
+    "HF_HUB_OFFLINE": "1",
+    # As much of the GPU's memory as is needed: there are other processes like this one.
+    "FLAGS_allocator_strategy": "auto_growth",
+}
+
+
+def build(options: wire.StructureOptions) -> Servant:
+    """Build the servant of the role `pp-structurev3`; raises SettingsError, which says what to do."""
+    pipeline = PipelineConfig.load(options.pipeline, options.runtime, options.device)
+    models.require(pipeline.models)
+    os.environ.update(_ENVIRONMENT)
+    if not os.access(home(), os.W_OK):
+        # PaddleX wants a folder for its locks, be all models on a file system that is only read.
+        os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="bucket-ocr-paddlex-")
+    if options.cpus:
+        os.sched_setaffinity(0, options.cpus)
+    if options.device != "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(int(options.device.removeprefix("gpu:")))
+        _require_gpu(pipeline)
+    from consumer.child.ppstructure import PpStructureChild
+
+    return PpStructureChild(options, pipeline)
+
+
+def _visible(number: int) -> str:
+    """The GPU of this number among those that we may use, as CUDA knows it."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not allowed:
+        return str(number)
+    names = allowed.split(",")
+    if number >= len(names):
+        raise SettingsError(f"there is no gpu:{number} among CUDA_VISIBLE_DEVICES={allowed}")
+    return names[number]
+
+
+def _require_gpu(pipeline: PipelineConfig) -> None:
+    """Raise SettingsError where what runs the networks has no GPU to run them on."""
+    if pipeline.runtime == "onnxruntime":
+        import onnxruntime
+
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise SettingsError(
+                "ONNX Runtime is installed without CUDA: install onnxruntime-gpu in its place"
+            )
+        return
+    import paddle
+
+    if not paddle.device.is_compiled_with_cuda():
+        raise SettingsError(f"paddlepaddle is installed for CPUs only: {GPU_HINT}")
+    if not paddle.device.cuda.device_count():
+        raise SettingsError(f"Paddle finds no GPU: look at nvidia-smi, and {GPU_HINT}")
