@@ -117,7 +117,7 @@ class PipelineConfig:
         config["use_doc_preprocessor"] = any(preprocessor[name] for name in names)
         return cls(config, runtime, tuple(_models(config, runtime)))
 
-    def runnable(self, batch_pages: int) -> dict[str, Any]:
+    def runnable(self, batch_pages: int, device: str) -> dict[str, Any]:
         """Give what PaddleX takes for batches of so many pages: it finds every model, and downloads none."""
         config = copy.deepcopy(dict(self.config))
         config["batch_size"] = batch_pages
@@ -126,6 +126,10 @@ class PipelineConfig:
             module["model_dir"] = str(model.folder)
             if model.is_onnx and model.role == "layout":
                 # The official one fails on more.
+                module["batch_size"] = 1
+            if device == "cpu" and model.role == "text_recognition":
+                # Lines of a batch are padded to the widest: a processor reads the white too (measured: in
+                # batches of 32 a page takes four times as long).
                 module["batch_size"] = 1
         return config
 

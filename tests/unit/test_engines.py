@@ -19,6 +19,7 @@ class FakeChild:
     resident_bytes: int = 100
     pages_read: int = 0
     is_alive: bool = True
+    is_worn: bool = False
 
 
 class FakeSeat:

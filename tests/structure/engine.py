@@ -1,0 +1,75 @@
+"""The engine's servant, spoken to as its child's loop would, with pages as arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from consumer import wire
+from consumer.child import structure
+from consumer.domain.page import PageImage
+
+Page = npt.NDArray[np.uint8]
+
+
+def options(pipeline: Path, runtime: str = "onnxruntime", batch_pages: int = 1, **more: Any) -> wire.StructureOptions:
+    """Options for an engine on the CPU."""
+    fixed = {"threads": 1, "device": "cpu", "scale": 1.0}
+    return wire.StructureOptions.model_validate(
+        fixed | {"pipeline": str(pipeline), "runtime": runtime, "batch_pages": batch_pages} | more
+    )
+
+
+def stored(page: Page, folder: Path, number: int = 1) -> PageImage:
+    """Lay a page (rows x columns x BGR) where an engine can read it."""
+    path = folder / f"{number}.bgr"
+    page.tofile(path)
+    height, width = page.shape[:2]
+    return PageImage(
+        page_number=number,
+        path=str(path),
+        width_px=width,
+        height_px=height,
+        scale=1.0,
+        dpi=None,
+        downscaled=False,
+        render_s=0.0,
+    )
+
+
+class Engine:
+    """An engine that is ready."""
+
+    def __init__(self, pipeline: Path, runtime: str, batch_pages: int, folder: Path) -> None:
+        self._servant = structure.build(options(pipeline, runtime, batch_pages))
+        self._folder = folder
+        ready = self._servant.ready()
+        assert isinstance(ready, wire.EngineReady)
+        self.is_ready = ready
+
+    def read(self, *pages: Page) -> tuple[wire.PageText, ...]:
+        """Read pages in one request."""
+        images = tuple(stored(page, self._folder, n) for n, page in enumerate(pages, 1))
+        reply = self._servant.handle(wire.ReadPages(images=images))
+        assert isinstance(reply, wire.PagesRead)
+        return reply.pages
+
+    def read_one(self, page: Page) -> wire.PageText:
+        """Read one page."""
+        (text,) = self.read(page)
+        return text
+
+
+def written(*lines: str, width: int = 640, height: int = 480) -> Page:
+    """Draw lines of text one below the other, black on white."""
+    page = np.full((height, width, 3), 255, np.uint8)
+    for n, line in enumerate(lines):
+        cv2.putText(page, line, (40, 80 + 80 * n), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (0, 0, 0), 3)
+    return page
+
+
+def texts(page: wire.PageText) -> list[str]:
+    """What was read, without spaces and in lower case: how far words stand apart is the engine's guess."""
+    return [line.text.replace(" ", "").lower() for line in page.lines]

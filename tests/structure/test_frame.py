@@ -1,0 +1,98 @@
+"""Boxes lie on the words of the page as it was rendered, however the engine turned, shrank or flattened it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from consumer import wire
+from tests.structure.conftest import NewEngine, NewZoo
+from tests.structure.engine import Page, texts, written
+from tests.structure.zoo import Box
+
+#: A turned crop is sampled anew, so edges may move a little.
+TOLERANCE_PX = 4
+
+BLOCKS = (Box("doc_title", 0.02, 0.04, 0.98, 0.2), Box("text", 0.02, 0.2, 0.98, 0.98))
+LINES = ("Harbour report", "Twelve ships came in", "and nine of them left")
+
+
+def corners(page: wire.PageText) -> list[np.ndarray]:
+    return [np.array(line.box) for line in page.lines]
+
+
+def turned(points: np.ndarray, page: Page, degrees: int) -> np.ndarray:
+    """Where points of a page lie after it was turned clockwise."""
+    height, width = page.shape[:2]
+    for _ in range(degrees // 90):
+        points = np.stack([height - points[:, 1], points[:, 0]], axis=1)
+        height, width = width, height
+    return points
+
+
+def lies_on(line: wire.Line, page: Page) -> bool:
+    """Whether most of the ink is dark within the box, and none is just outside."""
+    mask = np.zeros(page.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.array(line.box)], 1)
+    wider = cv2.dilate(mask, np.ones((9, 9), np.uint8))
+    ink = page[:, :, 0] < 128
+    inside, around = int((ink & (mask == 1)).sum()), int((ink & (wider == 1) & (mask == 0)).sum())
+    return inside > 200 and around < inside / 20
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_boxes_of_a_turned_page_lie_on_its_words(degrees: int, new_zoo: NewZoo, new_engine: NewEngine) -> None:
+    zoo, page = new_zoo(*BLOCKS), written(*LINES)
+    zoo.orientation(0)
+    config = zoo.pipeline(use_doc_orientation_classify=True)
+    upright = new_engine(config).read_one(page)
+    # It lies turned clockwise, so the classifier shall say that it does.
+    zoo.orientation(degrees)
+    lying = np.ascontiguousarray(np.rot90(page, k=-degrees // 90))
+    read = new_engine(config).read_one(lying)
+
+    assert texts(read) == texts(upright) == [line.replace(" ", "").lower() for line in LINES]
+    assert (upright.angle, read.angle) == (0, 360 - degrees)
+    for there, here in zip(corners(upright), corners(read), strict=True):
+        assert np.abs(turned(there, page, degrees) - here).max() <= TOLERANCE_PX
+    assert all(lies_on(line, lying) for line in read.lines)
+    for there_block, here_block in zip(upright.blocks, read.blocks, strict=True):
+        box = np.array(there_block.box).reshape(2, 2)
+        wanted = turned(box, page, degrees)
+        found = np.array(here_block.box).reshape(2, 2)
+        assert np.abs(np.sort(wanted, axis=0) - found).max() <= TOLERANCE_PX
+        assert (there_block.label, there_block.order) == (here_block.label, here_block.order)
+
+
+def test_a_strip_far_longer_than_sixteen_bits_has_its_boxes_where_the_words_are(
+    new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    page = written("Anchor", width=40_000, height=300)
+    cv2.putText(page, "Windlass", (38_000, 180), cv2.FONT_HERSHEY_SIMPLEX, 5, (0, 0, 0), 12)
+    read = new_engine(new_zoo().pipeline()).read_one(page)
+    last = read.lines[-1]
+    assert last.text.lower() == "windlass"
+    assert all(37_900 < x <= 40_000 and 0 <= y <= 300 for x, y in last.box)
+
+
+def test_lines_come_in_the_order_of_their_blocks_and_those_in_none_stay(
+    new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    """The right column is found first; the line at the foot is in no block."""
+    page = written("Left one", "Left two", width=900)
+    for n, line in enumerate(("Right one", "Right two")):
+        cv2.putText(page, line, (520, 80 + 80 * n), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (0, 0, 0), 3)
+    cv2.putText(page, "At the foot", (40, 440), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (0, 0, 0), 3)
+    zoo = new_zoo(Box("text", 0.5, 0.05, 0.98, 0.4), Box("text", 0.02, 0.05, 0.48, 0.4))
+    read = new_engine(zoo.pipeline()).read_one(page)
+    assert texts(read) == ["leftone", "lefttwo", "rightone", "righttwo", "atthefoot"]
+    assert [block.order for block in read.blocks] == [1, 2]
+    assert [block.content.split()[0] for block in read.blocks] == ["Left", "Right"]
+    assert all(block.confidence == pytest.approx(0.9) for block in read.blocks)
+
+
+def test_the_same_page_is_the_same_twice(new_zoo: NewZoo, new_engine: NewEngine, tmp_path: Path) -> None:
+    engine, page = new_engine(new_zoo(*BLOCKS).pipeline(), batch_pages=2), written(*LINES)
+    first, second = engine.read(page, page)
+    assert first == second == engine.read_one(page)
