@@ -126,7 +126,7 @@ async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], sta
     """Put the consumer together; what it holds is released with the stack."""
     role = _engine_role(options)
     sizing = Sizing.of(options, role, gpus.chosen(options.device) if role == "pp-structurev3" else ())
-    if options.stall_s < (longest_s := longest_step_s(sizing.batch_pages)):
+    if options.stall_s < (longest_s := longest_step_s(sizing.page_deadline_s, sizing.batch_pages)):
         raise SettingsError(
             f"{settings.PREFIX}STALL_S ({options.stall_s:g}) must be at least {longest_s:g}: so long may an "
             f"engine take to start and to read {sizing.batch_pages} page(s)"
@@ -140,7 +140,8 @@ async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], sta
     renderer = RenderPool(_render_seats(programs["render"], options, sizing), folder, options.max_pages)
     await stack.enter_async_context(renderer.running())
     recycling = Recycling(options.recycle_pages, sizing.engine_bytes)
-    recognizer = EnginePool(_engine_seats(role, programs[role], options, sizing, recycling), recycling)
+    seats = _engine_seats(role, programs[role], options, sizing, recycling)
+    recognizer = EnginePool(seats, recycling, sizing.page_deadline_s)
     await stack.enter_async_context(recognizer.running())
     engine = _engine(recognizer.engine, options)
     room = Room(folder)

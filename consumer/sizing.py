@@ -27,6 +27,12 @@ _GPU_BYTES: Final = 20 * 10**9
 #: Pages in one go, on a GPU: fewer leave it idle. On a CPU a batch gains nothing.
 _GPU_BATCH_PAGES: Final = 8
 
+#: Longest time to read a page. A dense one took PP-StructureV3 more than a minute on a busy processor.
+_PAGE_DEADLINE_S: Final = {"rapidocr": 60.0, "pp-structurev3": 180.0}
+
+#: And on a GPU.
+_GPU_PAGE_DEADLINE_S: Final = 60.0
+
 #: Address space of a renderer without any page: interpreter, libraries, caches.
 _RENDERER_BYTES: Final = _GIB
 
@@ -48,6 +54,7 @@ class Sizing:
     engine_bytes: int
     device_bytes: int | None
     batch_pages: int
+    page_deadline_s: float
     renderers: int
     renderer_bytes: int
     slots: int
@@ -81,6 +88,7 @@ class Sizing:
             engine_bytes=options.recycle_rss_bytes or max(needed_bytes, half_bytes // engines),
             device_bytes=device_bytes,
             batch_pages=batch_pages,
+            page_deadline_s=_GPU_PAGE_DEADLINE_S if gpus else _PAGE_DEADLINE_S[engine],
             renderers=renderers,
             renderer_bytes=max(_RENDERER_BYTES, min(wanted_bytes, half_bytes // renderers)),
             slots=options.max_in_flight or max(4, 2 * engines * batch_pages),

@@ -19,8 +19,7 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status, failed_page
 from consumer.ports import Progress
 
-#: Longest time to read one page, and the part of it that a batch may take for each further one.
-PAGE_DEADLINE_S: Final = 60.0
+#: The part of the time for a page that a batch may take for each further one.
 _FURTHER_PAGE_PART: Final = 0.25
 
 #: How often it is logged how busy the engines are.
@@ -29,12 +28,12 @@ _REPORT_S: Final = 60.0
 log = structlog.get_logger(__name__)
 
 
-def longest_step_s(batch_pages: int) -> float:
+def longest_step_s(page_deadline_s: float, batch_pages: int) -> float:
     """Longest time without a sign of progress: a child is started, then it reads a full batch.
 
     Unless somebody kills it amid that, and the next one too.
     """
-    return START_DEADLINE_S + _deadline_s(PAGE_DEADLINE_S, batch_pages)
+    return START_DEADLINE_S + _deadline_s(page_deadline_s, batch_pages)
 
 
 def _deadline_s(page_deadline_s: float, pages: int) -> float:
@@ -42,11 +41,9 @@ def _deadline_s(page_deadline_s: float, pages: int) -> float:
 
 
 class EnginePool:
-    """Engine children, each reading one batch at a time."""
+    """Engine children, each reading one batch at a time; `page_deadline_s`: longest time for one page."""
 
-    def __init__(
-        self, seats: Sequence[Seat], recycling: Recycling, page_deadline_s: float = PAGE_DEADLINE_S
-    ) -> None:
+    def __init__(self, seats: Sequence[Seat], recycling: Recycling, page_deadline_s: float) -> None:
         self._seats = seats
         self._engines = EngineSeats(seats, recycling)
         self._page_deadline_s = page_deadline_s

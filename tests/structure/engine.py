@@ -14,7 +14,9 @@ from consumer.domain.page import PageImage
 Page = npt.NDArray[np.uint8]
 
 
-def options(pipeline: Path, runtime: str = "onnxruntime", batch_pages: int = 1, **more: Any) -> wire.StructureOptions:
+def options(
+    pipeline: Path, runtime: str = "onnxruntime", batch_pages: int = 1, **more: Any
+) -> wire.StructureOptions:
     """Options for an engine on the CPU."""
     fixed = {"threads": 1, "device": "cpu", "scale": 1.0}
     return wire.StructureOptions.model_validate(

@@ -42,7 +42,9 @@ def lies_on(line: wire.Line, page: Page) -> bool:
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_boxes_of_a_turned_page_lie_on_its_words(degrees: int, new_zoo: NewZoo, new_engine: NewEngine) -> None:
+def test_boxes_of_a_turned_page_lie_on_its_words(
+    degrees: int, new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
     zoo, page = new_zoo(*BLOCKS), written(*LINES)
     zoo.orientation(0)
     config = zoo.pipeline(use_doc_orientation_classify=True)
