@@ -20,12 +20,18 @@ from paddlex.modules.base.utils.pdparams2safetensors.inference_meta import build
 LAYOUT, DETECTION, RECOGNITION = "PP-DocLayout_plus-L", "PP-OCRv6_small_det", "PP-OCRv6_small_rec"
 ORIENTATION = "PP-LCNet_x1_0_doc_ori"
 
-REGION, UNWARPING, SEAL, FORMULA = "PP-DocBlockLayout", "UVDoc", "PP-OCRv4_server_seal_det", "PP-FormulaNet_plus-S"
+REGION, UNWARPING, SEAL, FORMULA = (
+    "PP-DocBlockLayout",
+    "UVDoc",
+    "PP-OCRv4_server_seal_det",
+    "PP-FormulaNet_plus-S",
+)
 TABLE_KIND = "PP-LCNet_x1_0_table_cls"
 #: What reads the structure and what finds the cells, of tables with rules and without.
 STRUCTURE = {"SLANeXt_wired": 512, "SLANet_plus": 488}
 CELLS = ("RT-DETR-L_wired_table_cell_det", "RT-DETR-L_wireless_table_cell_det")
 
+_Constants = dict[str, "np.ndarray[Any, Any]"]
 _OPSET = 17
 _LABELS: Sequence[str] = build_inference_meta(LAYOUT)["label_list"]
 #: Official models that PaddleX has no description of.
@@ -164,7 +170,7 @@ def fixed_boxes(rows: Sequence[Sequence[float]], side_px: int) -> onnx.ModelProt
         helper.make_node("Shape", ["scale_factor"], ["batch"], start=0, end=1),
         helper.make_node("Expand", ["count", "batch"], ["counts"]),
     ]
-    constants = {
+    constants: _Constants = {
         "side": np.array(side_px, np.float32),
         "order": np.array([1, 0, 1, 0], np.int64),
         "one": np.array([1], np.int64),
@@ -192,7 +198,7 @@ def fixed_class(index: int, count: int, size_px: tuple[int, int]) -> onnx.ModelP
         helper.make_node("Concat", ["batch", "one"], ["shape"], axis=0),
         helper.make_node("Tile", ["scores", "shape"], ["classes"]),
     ]
-    constants = {"one": np.array([1], np.int64), "scores": scores}
+    constants: _Constants = {"one": np.array([1], np.int64), "scores": scores}
     outputs = {"classes": (TensorProto.FLOAT, ("N", count))}
     return _model(nodes, constants, {"x": ("N", 3, *size_px)}, outputs)
 
@@ -232,7 +238,7 @@ def fixed_structure(rows: int, columns: int, words: Sequence[str], side_px: int)
         helper.make_node("Mul", ["corners", "factors"], ["boxes"]),
         helper.make_node("Identity", ["sentence"], ["structure"]),
     ]
-    constants = {
+    constants: _Constants = {
         "corners_of_a_cell": np.array([4], np.int64),
         "corners": corners,
         "sentence": structure[np.newaxis],
@@ -255,7 +261,7 @@ def fixed_map(boxes: Sequence[Sequence[float]]) -> onnx.ModelProto:
         helper.make_node("Concat", ["one_image", "height_width"], ["sizes"], axis=0),
         helper.make_node("Resize", ["probability", "", "", "sizes"], ["map"], mode="nearest"),
     ]
-    constants = {"one_image": np.array([1, 1], np.int64), "probability": probability}
+    constants: _Constants = {"one_image": np.array([1, 1], np.int64), "probability": probability}
     return _model(nodes, constants, {"x": (1, 3, "H", "W")}, {"map": (TensorProto.FLOAT, (1, 1, "H", "W"))})
 
 
@@ -268,7 +274,7 @@ def shifted(right_px: int) -> onnx.ModelProto:
         # PaddleX cuts off what is behind the decimal point.
         helper.make_node("Add", ["cut", "half"], ["flat"]),
     ]
-    constants = {
+    constants: _Constants = {
         "padding": np.array([0, 0, 0, right_px, 0, 0, 0, 0], np.int64),
         "white": np.array(1, np.float32),
         "from": np.array([0], np.int64),
@@ -286,7 +292,7 @@ def fixed_tokens(ids: Sequence[int]) -> onnx.ModelProto:
         helper.make_node("Concat", ["batch", "one"], ["shape"], axis=0),
         helper.make_node("Tile", ["sentence", "shape"], ["tokens"]),
     ]
-    constants = {"one": np.array([1], np.int64), "sentence": np.array([ids], np.int64)}
+    constants: _Constants = {"one": np.array([1], np.int64), "sentence": np.array([ids], np.int64)}
     outputs = {"tokens": (TensorProto.INT64, ("N", len(ids)))}
     return _model(nodes, constants, {"x": ("N", 1, 384, 384)}, outputs)
 
@@ -314,7 +320,7 @@ def _tokenizer(tokens: Sequence[str]) -> dict[str, Any]:
 
 def _model(
     nodes: Sequence[onnx.NodeProto],
-    constants: Mapping[str, "np.ndarray[Any, Any]"],
+    constants: _Constants,
     inputs: Mapping[str, Sequence[str | int]],
     outputs: Mapping[str, tuple[int, Sequence[str | int]]],
 ) -> onnx.ModelProto:
