@@ -1,6 +1,7 @@
 """Small models for Paddle itself, so that the default engine of PP-StructureV3 runs offline.
 
-Run as a program with the folder to fill as its argument: who only tests has no need to load Paddle twice.
+Run as a program, this writes the networks alone. It loads Paddle, which takes signals for itself, and no
+PaddleX, which takes ten seconds to load.
 The layout is fixed, text is found where a page is dark, and every line reads `WORD`.
 """
 
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from paddlex.modules.base.utils.pdparams2safetensors.inference_meta import build_inference_meta
 
 LAYOUT, DETECTION, RECOGNITION = "PP-DocLayout_plus-L", "PP-OCRv5_server_det", "PP-OCRv5_server_rec"
 #: What every line of text reads.
@@ -25,12 +25,21 @@ _POOL_PX = 25
 
 
 def build(home: Path) -> None:
-    """Fill a folder for PADDLE_PDX_CACHE_HOME, in a process of its own: a few seconds."""
-    subprocess.run([sys.executable, __file__, str(home)], check=True, capture_output=True)
+    """Fill a folder for PADDLE_PDX_CACHE_HOME."""
+    from paddlex.modules.base.utils.pdparams2safetensors.inference_meta import (  # noqa: PLC0415 - see above
+        build_inference_meta,
+    )
+
+    models = home / "official_models"
+    subprocess.run([sys.executable, __file__, str(models)], check=True, capture_output=True)
+    characters = {"PostProcess": {"name": "CTCLabelDecode", "character_dict": sorted(set(WORD))}}
+    for name, changes in {LAYOUT: {}, DETECTION: {}, RECOGNITION: characters}.items():
+        meta = {**build_inference_meta(name), "Global": {"model_name": name}, **changes}
+        (models / name / "inference.yml").write_text(yaml.safe_dump(meta), encoding="utf-8")
 
 
-def _fill(home: Path) -> None:
-    import paddle  # noqa: PLC0415 - whoever imports this module shall not load it
+def _fill(models: Path) -> None:
+    import paddle  # noqa: PLC0415 - see above
 
     class Network(paddle.nn.Layer):  # type: ignore[misc]
         """Has one weight, since a model with none is saved without the file that PaddleX looks for."""
@@ -69,14 +78,11 @@ def _fill(home: Path) -> None:
             sentence = paddle.nn.functional.one_hot(paddle.to_tensor(steps), len(letters) + 2)
             return sentence.unsqueeze(0) + self.zero * x.mean(axis=[1, 2, 3]).reshape([-1, 1, 1])
 
-    def save(name: str, network: Any, inputs: Mapping[str, Any], **changes: Any) -> None:
-        folder = home / "official_models" / name
+    def save(name: str, network: Any, inputs: Mapping[str, Any]) -> None:
         network.eval()
         specs = [paddle.static.InputSpec(shape, "float32", part) for part, shape in inputs.items()]
         graph = paddle.jit.to_static(network, input_spec=specs, full_graph=True)
-        paddle.jit.save(graph, str(folder / "inference"))
-        meta = {**build_inference_meta(name), "Global": {"model_name": name}, **changes}
-        (folder / "inference.yml").write_text(yaml.safe_dump(meta, allow_unicode=True), encoding="utf-8")
+        paddle.jit.save(graph, str(models / name / "inference"))
 
     layout_inputs = {
         "im_shape": [None, 2],
@@ -85,8 +91,7 @@ def _fill(home: Path) -> None:
     }
     save(LAYOUT, Layout(), layout_inputs)
     save(DETECTION, Detection(), {"x": [None, 3, None, None]})
-    characters = {"name": "CTCLabelDecode", "character_dict": sorted(set(WORD))}
-    save(RECOGNITION, Recognition(), {"x": [None, 3, 48, None]}, PostProcess=characters)
+    save(RECOGNITION, Recognition(), {"x": [None, 3, 48, None]})
 
 
 if __name__ == "__main__":
