@@ -93,7 +93,7 @@ async def _read(pages: int, *, leak_bytes: int) -> Document:
         killed_bytes=_RECYCLING.killed_bytes,
     )
     seats = [Seat(program) for _ in range(_ENGINES)]
-    pool = EnginePool(seats, _RECYCLING)
+    pool = EnginePool(seats, _RECYCLING, 60.0)
     highest = 0
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -103,6 +103,9 @@ class PpStructureChild:
             [page for page, _ in pages],
             # It would load a second pipeline for text at the first table.
             use_table_orientation_classify=False,
+            # Its cutting of lines at cells needs that second pipeline, fails without it, and takes pixels of the
+            # page for those of the table. So a line that reaches over cells stays out of the HTML.
+            use_ocr_results_with_table_cells=False,
         )
         texts = []
         for (_, reading), result in zip(pages, results, strict=False):

@@ -86,10 +86,9 @@ def _key(polygon: Any) -> tuple[float, ...]:
 
 
 def _smallest_box(points: "np.ndarray[Any, np.dtype[np.float64]]") -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """The smallest box round the polygon of a curved line, clockwise from its first point on."""
+    """The smallest box round the polygon of a bent line, clockwise, as detectors have it: top left first."""
     corners = cv2.boxPoints(cv2.minAreaRect(points.astype(np.float32))).astype(np.float64)
-    first = int(np.argmin(np.linalg.norm(corners - points[0], axis=1)))
-    return np.roll(corners, -first, axis=0)
+    return np.roll(corners, -int(corners.sum(axis=1).argmin()), axis=0)
 
 
 def _lines_without_seals(result: Result) -> Iterator[tuple[Quad, str, float]]:

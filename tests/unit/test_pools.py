@@ -78,7 +78,7 @@ class ScriptedSeat:
 
 async def read(seat: ScriptedSeat, numbers: Sequence[int]) -> list[str]:
     """Read pages in one batch; per page, the code of its failure or `ok`."""
-    pool = EnginePool([seat], RECYCLING)  # type: ignore[list-item]
+    pool = EnginePool([seat], RECYCLING, 60.0)  # type: ignore[list-item]
     results = await pool.read([page_image(number, PAGE) for number in numbers], lambda: None)
     assert [result.page.page_number for result in results] == list(numbers)
     return [result.warnings[0].code if result.page.status is Status.FAILURE else "ok" for result in results]
@@ -114,7 +114,7 @@ async def test_an_engine_that_cannot_be_started_is_no_fault_of_the_page() -> Non
 
 async def test_an_engine_gives_its_place_back_whatever_happened() -> None:
     seat = ScriptedSeat({1: [MachineError("no")]})
-    pool = EnginePool([seat], RECYCLING)  # type: ignore[list-item]
+    pool = EnginePool([seat], RECYCLING, 60.0)  # type: ignore[list-item]
     with pytest.raises(MachineError):
         await pool.read([page_image(1, PAGE)], lambda: None)
 
