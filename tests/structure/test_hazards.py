@@ -1,0 +1,230 @@
+"""What PaddleOCR does to the process that it runs in, and to pages, costs no document."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from consumer import wire
+from consumer.adapters.children import Program
+from consumer.adapters.engines import Recycling
+from consumer.adapters.recognize import EnginePool
+from consumer.adapters.seats import Seat
+from consumer.child import serve
+from consumer.child.pipeline_config import PipelineConfig
+from consumer.domain.errors import Code, MachineError
+from consumer.domain.result import Status
+from tests.structure import paddle_zoo
+from tests.structure.conftest import NewEngine, NewZoo
+from tests.structure.engine import options, stored, texts, written
+
+DEADLINE_S = 120.0
+ENGINE_BYTES = 8 * 1024**3
+
+
+def seat(how: wire.StructureOptions) -> Seat:
+    return Seat(
+        Program("engine", ("-m", "consumer.child", "pp-structurev3"), how, ENGINE_BYTES, ENGINE_BYTES)
+    )
+
+
+async def test_a_page_that_makes_its_batch_fail_costs_itself_alone(new_zoo: NewZoo, tmp_path: Path) -> None:
+    """The pages before it in the batch are lost to an exception too, and are read again."""
+    zoo = new_zoo()
+    zoo.layout(fails_at_px=500)
+    engine = seat(options(zoo.pipeline(), batch_pages=3))
+    pool = EnginePool([engine], Recycling(1000, ENGINE_BYTES), DEADLINE_S)
+    pages = [written("First"), written("Bad", width=500), written("Third")]
+    images = [stored(page, tmp_path, n) for n, page in enumerate(pages, 1)]
+    async with pool.running():
+        first, bad, third = await pool.read(images, lambda: None)
+        again = await pool.read([images[0]], lambda: None)
+    assert [read.detections[0].text for read in (first, third, *again)] == ["First", "Third", "First"]
+    assert bad.page.status is Status.FAILURE
+    assert bad.warnings[0].code is Code.ENGINE_ERROR
+    assert engine.lost["error"] == 1
+
+
+async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paddle takes SIGTERM for itself, and aborts; a service manager sends it to every process."""
+    paddle_zoo.build(tmp_path / "home")
+    monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path / "home"))
+    config = tmp_path / "pipeline.yaml"
+    off = ("table", "formula")
+    config.write_text(
+        "".join(f"use_{part}_recognition: false\n" for part in off)
+        + "use_region_detection: false\nuse_doc_orientation_classify: false\n"
+        "SubPipelines: {GeneralOCR: {use_textline_orientation: false}}\n"
+    )
+    engine = seat(options(config, "paddle"))
+    page = np.full((1000, 800, 3), 255, np.uint8)
+    page[100:140, 100:300] = 0
+    request = wire.ReadPages(images=(stored(page, tmp_path),))
+    await engine.fill()
+    try:
+        assert engine.child is not None
+        pid = engine.child.pid
+        before = await engine.request(request, DEADLINE_S)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(pid, number)
+        after = await engine.request(request, DEADLINE_S)
+        assert engine.child is not None
+        assert engine.child.pid == pid
+    finally:
+        await engine.vacate("stopped")
+    assert before == after
+    assert isinstance(after, wire.PagesRead)
+    (text,) = after.pages
+    assert [line.text for line in text.lines] == [paddle_zoo.WORD]
+    assert [(block.label, block.box) for block in text.blocks] == [("text", (80, 50, 720, 950))]
+    xs, ys = zip(*text.lines[0].box, strict=True)
+    assert min(xs) <= 100
+    assert max(xs) >= 300
+    assert min(ys) <= 100
+    assert max(ys) >= 140
+
+
+@pytest.mark.parametrize(
+    ("runtime", "says"), [("paddle", "installed for CPUs only"), ("onnxruntime", "onnxruntime-gpu")]
+)
+async def test_an_engine_told_to_use_a_gpu_never_goes_to_the_processor(
+    runtime: str, says: str, new_zoo: NewZoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = new_zoo().pipeline()
+    if runtime == "paddle":
+        paddle_zoo.build(tmp_path / "home")
+        monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path / "home"))
+        names = "{TextDetection: {model_name: PP-OCRv5_server_det}, TextRecognition: {model_name: PP-OCRv5_server_rec}}"
+        config.write_text(config.read_text() + "\n")
+        config = tmp_path / "paddle.yaml"
+        config.write_text(
+            "use_table_recognition: false\nuse_formula_recognition: false\nuse_region_detection: false\n"
+            "use_doc_orientation_classify: false\n"
+            f"SubPipelines: {{GeneralOCR: {{use_textline_orientation: false, SubModules: {names}}}}}\n"
+        )
+    with pytest.raises(MachineError, match=says) as refused:
+        await seat(options(config, runtime, device="gpu:0")).fill()
+    assert "install" in str(refused.value)
+
+
+def test_onnxruntime_needs_no_paddle(new_zoo: NewZoo, new_engine: NewEngine) -> None:
+    assert texts(new_engine(new_zoo().pipeline()).read_one(written("Alone"))) == ["alone"]
+    assert "paddle" not in sys.modules
+
+
+def test_where_no_block_is_found_every_line_is_one(new_zoo: NewZoo, new_engine: NewEngine) -> None:
+    read = new_engine(new_zoo().pipeline()).read_one(written("First line", "Second line"))
+    assert texts(read) == ["firstline", "secondline"]
+    assert [block.label for block in read.blocks] == ["text", "text"]
+    assert [block.confidence for block in read.blocks] == [line.confidence for line in read.lines]
+
+
+def test_lines_outside_every_block_stay(new_zoo: NewZoo, new_engine: NewEngine) -> None:
+    zoo = new_zoo()
+    from tests.structure.zoo import Box
+
+    zoo.layout(Box("text", 0.0, 0.0, 1.0, 0.2))
+    read = new_engine(zoo.pipeline()).read_one(written("In a block", "In none"))
+    assert texts(read) == ["inablock", "innone"]
+    assert len(read.blocks) == 1
+
+
+def test_an_image_that_is_no_page_is_an_error_of_that_page(new_zoo: NewZoo, tmp_path: Path) -> None:
+    """Grey or transparent pixels, or too few, never reach the engine: a page is rows of BGR."""
+    config = new_zoo().pipeline()
+    image = stored(np.zeros((10, 10), np.uint8), tmp_path)
+    engine = fake(config, lambda pages: iter(()))
+    with pytest.raises(ValueError, match="reshape"):
+        engine.handle(wire.ReadPages(images=(image,)))
+
+
+class FakeStructure:
+    """In the place of PPStructureV3; `answer` is given the pages."""
+
+    def __init__(self, answer: Any, threads: list[int]) -> None:
+        self._answer = answer
+        self._threads = threads
+        threads.append(threading.get_ident())
+
+    def predict_iter(self, pages: list[Any], **_: Any) -> Iterator[Any]:
+        self._threads.append(threading.get_ident())
+        found: Iterator[Any] = self._answer(pages)
+        return found
+
+
+def fake(config: Path, answer: Any, threads: list[int] | None = None) -> Any:
+    from consumer.child.ppstructure import PpStructureChild
+
+    how = options(config)
+    pipeline = PipelineConfig.load(how.pipeline, how.runtime, how.device)
+    return PpStructureChild(how, pipeline, lambda **_: FakeStructure(answer, [] if threads is None else threads))  # type: ignore[arg-type]
+
+
+def test_results_that_end_early_are_an_error_and_no_empty_page(new_zoo: NewZoo, tmp_path: Path) -> None:
+    engine = fake(new_zoo().pipeline(), lambda pages: iter(()))
+    image = stored(written("Lost"), tmp_path)
+    with pytest.raises(RuntimeError, match="0 results for 1 pages"):
+        engine.handle(wire.ReadPages(images=(image,)))
+
+
+def test_an_error_in_the_place_of_a_result_is_raised(new_zoo: NewZoo, tmp_path: Path) -> None:
+    engine = fake(new_zoo().pipeline(), lambda pages: iter([{"error": "not initialized"}]))
+    image = stored(written("Lost"), tmp_path)
+    with pytest.raises(RuntimeError, match="not initialized"):
+        engine.handle(wire.ReadPages(images=(image,)))
+
+
+@pytest.mark.parametrize(
+    ("message", "end"),
+    [
+        ("Out of memory error on GPU 0. Cannot allocate 2.0GB memory on GPU 0", MemoryError),
+        ("CUDA error(700), an illegal memory access was encountered.", SystemExit),
+        ("something about the page", RuntimeError),
+    ],
+)
+def test_a_gpu_that_is_full_or_lost_ends_the_process(
+    message: str, end: type[BaseException], new_zoo: NewZoo, tmp_path: Path
+) -> None:
+    def fails(_pages: Any) -> Iterator[Any]:
+        raise RuntimeError(message)
+
+    engine = fake(new_zoo().pipeline(), fails)
+    with pytest.raises(end):
+        engine.handle(wire.ReadPages(images=(stored(written("Big"), tmp_path),)))
+
+
+async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_path: Path) -> None:
+    import socket
+
+    threads: list[int] = []
+    config = new_zoo().pipeline()
+
+    class Servant:
+        """Ready at once; what it reads is empty."""
+
+        def __init__(self) -> None:
+            self._engine = fake(config, lambda pages: iter(()), threads)
+
+        def ready(self) -> wire.Reply:
+            return wire.EngineReady(name="fake", version="1", models={}, device="cpu")
+
+        def handle(self, request: wire.Request) -> wire.Reply:
+            reply: wire.Reply = self._engine.handle(request)
+            return reply
+
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.sendall(wire.frame(wire.ReadPages(images=(stored(written("Once"), tmp_path),))))
+        ours.shutdown(socket.SHUT_WR)
+        await asyncio.to_thread(serve.serve, theirs.detach(), Servant)
+    assert len(threads) == 2
+    assert len(set(threads)) == 1

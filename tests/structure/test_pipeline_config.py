@@ -1,0 +1,141 @@
+"""The packaged pipeline, presets, and what operators put on top."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from paddlex.inference import load_pipeline_config
+
+from consumer.child import pipeline_config
+from consumer.child.pipeline_config import PRESETS, PipelineConfig
+from consumer.domain.errors import SettingsError
+
+
+def load(wanted: str | None = None, runtime: Any = "paddle") -> PipelineConfig:
+    return PipelineConfig.load(wanted, runtime, "cpu")
+
+
+def names(config: PipelineConfig) -> dict[str, str]:
+    return {model.role: model.name for model in config.models}
+
+
+def written(tmp_path: Path, content: Any) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return str(path)
+
+
+def keys(config: Any, at: str = "") -> set[str]:
+    if not isinstance(config, dict):
+        return set()
+    return {f"{at}{key}" for key in config} | {
+        deeper for key, value in config.items() for deeper in keys(value, f"{at}{key}.")
+    }
+
+
+def test_the_packaged_file_has_no_key_that_paddlex_does_not_know() -> None:
+    theirs = load_pipeline_config("PP-StructureV3")
+    ours = yaml.safe_load(
+        (Path(pipeline_config.__file__).parents[1] / "pipelines/PP-StructureV3.yaml").read_text()
+    )
+    # Read by PaddleX, though its own file does not have them.
+    known = {"use_doc_orientation_classify", "use_doc_unwarping"}
+    modules = {"SubModules.RegionDetection", "SubPipelines.DocPreprocessor.SubModules.DocUnwarping"}
+    batches = {f"{module}.batch_size" for module in modules} | {
+        "SubPipelines.GeneralOCR.SubModules.TextDetection.batch_size"
+    }
+    assert keys(ours) - keys(theirs) == known | batches
+
+
+def test_the_packaged_pipeline_names_every_model() -> None:
+    assert names(load()) == {
+        "layout": "PP-DocLayout_plus-L",
+        "region": "PP-DocBlockLayout",
+        "page_orientation": "PP-LCNet_x1_0_doc_ori",
+        "text_detection": "PP-OCRv5_server_det",
+        "line_orientation": "PP-LCNet_x1_0_textline_ori",
+        "text_recognition": "PP-OCRv5_server_rec",
+        "table_class": "PP-LCNet_x1_0_table_cls",
+        "wired_table": "SLANeXt_wired",
+        "wireless_table": "SLANet_plus",
+        "wired_cells": "RT-DETR-L_wired_table_cell_det",
+        "wireless_cells": "RT-DETR-L_wireless_table_cell_det",
+        "formula": "PP-FormulaNet_plus-S",
+    }
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_can_be_used(preset: str) -> None:
+    config = load(preset)
+    assert (preset == "balanced") == (config.digest == load().digest)
+    assert ("formula" in names(config)) == (preset != "fast")
+    assert ("seal_detection" in names(config)) == (preset == "full")
+
+
+def test_flattening_is_off_unless_asked_for_and_the_hidden_preprocessor_with_it(tmp_path: Path) -> None:
+    """PaddleX takes switches that are absent for on, in two places."""
+    off = load(written(tmp_path, {"use_doc_orientation_classify": False})).config
+    assert off["use_doc_preprocessor"] is False
+    half = load().config
+    assert half["use_doc_preprocessor"] is True
+    assert half["SubPipelines"]["DocPreprocessor"]["use_doc_unwarping"] is False
+    assert "unwarping" in names(load(written(tmp_path, {"use_doc_unwarping": True})))
+
+
+def test_a_file_is_merged_key_by_key(tmp_path: Path) -> None:
+    module = {"TextRecognition": {"model_name": "en_PP-OCRv4_mobile_rec"}}
+    config = load(written(tmp_path, {"SubPipelines": {"GeneralOCR": {"SubModules": module}}}))
+    assert names(config) == names(load()) | {"text_recognition": "en_PP-OCRv4_mobile_rec"}
+
+
+def test_results_are_told_apart_by_what_decides_them(tmp_path: Path) -> None:
+    base = load().digest
+    assert load(written(tmp_path, {"batch_size": 2})).digest == base
+    assert load(runtime="onnxruntime").digest == base
+    assert load(runtime="paddle_fp16").digest != base
+    assert load(written(tmp_path, {"use_seal_recognition": True})).digest != base
+    strict = {"SubModules": {"LayoutDetection": {"threshold": {0: 0.4}}}}
+    assert load(written(tmp_path, strict)).digest != base
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ({"use_table_recogniton": False}, "unknown key use_table_recogniton"),
+        (
+            {"SubModules": {"LayoutDetection": {"treshold": 0.5}}},
+            "unknown key SubModules.LayoutDetection.treshold",
+        ),
+        ({"SubPipelines": None}, "no mapping at SubPipelines"),
+        ("a: [", "is no YAML"),
+        ("- 1", "not a mapping"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused(content: Any, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=complaint) as refused:
+        load(written(tmp_path, content))
+    assert "BUCKET_OCR_PIPELINE_CONFIG" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_neither_a_preset_nor_a_file_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"neither a preset \(balanced, fast, full\) nor a file"):
+        load("quick")
+
+
+def test_each_runtime_has_its_own_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path))
+    folders = {runtime: load(runtime=runtime).models[0].folder for runtime in ("paddle", "onnxruntime")}
+    models = tmp_path / "official_models"
+    assert folders == {
+        "paddle": models / "PP-DocLayout_plus-L",
+        "onnxruntime": models / "PP-DocLayout_plus-L_onnx",
+    }
+
+
+def test_a_module_may_have_a_runtime_of_its_own(tmp_path: Path) -> None:
+    formula = {"SubPipelines": {"FormulaRecognition": {"engine": "paddle"}}}
+    models = {model.role: model for model in load(written(tmp_path, formula), "onnxruntime").models}
+    assert models["formula"].is_onnx is False
+    assert models["layout"].is_onnx is True
