@@ -1,2 +1,0 @@
-def require(models):
-    pass
