@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from consumer.domain.errors import SettingsError
 
 PREFIX: Final = "BUCKET_OCR_"
+
+_Kind = TypeVar("_Kind", bound="EngineSettings")
 
 #: SQS accepts visibility timeouts up to 12 hours; a lease far below, so that the work of a killed
 #: consumer is taken over soon, and far above one request, so that a slow one does not lose it.
@@ -29,23 +31,40 @@ def _unless_auto(value: object) -> object:
     return None if isinstance(value, str) and value.lower() == "auto" else value
 
 
+def _runtime(value: object) -> object:
+    return _unless_auto(_lower(value))
+
+
 #: A number, or None where it is chosen from what the machine has ("auto").
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
 
 
-class Settings(BaseSettings):
-    """All settings, each read from `BUCKET_OCR_<NAME>`; credentials and region are botocore's business."""
+class EngineSettings(BaseSettings):
+    """What decides which models are needed; commands for them need no queue."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
+    device: Annotated[Literal["auto", "cpu"], BeforeValidator(_lower)] = Field(
+        default="auto", description="where the engine runs; rapidocr runs on the CPU"
+    )
+    engine_runtime: Annotated[
+        Literal["paddle", "paddle_fp16", "onnxruntime"] | None, BeforeValidator(_runtime)
+    ] = Field(
+        default=None, description="what runs the networks of PP-StructureV3; the installed one by default"
+    )
+    pipeline_config: str | None = Field(
+        default=None, description="preset, or path of a YAML file, merged over the packaged pipeline"
+    )
+
+
+class Settings(EngineSettings):
+    """All settings, each read from `BUCKET_OCR_<NAME>`; credentials and region are botocore's business."""
+
     queue_url: str = Field(min_length=1, description="URL of the queue to consume")
     engine: Annotated[Literal["auto", "rapidocr"], BeforeValidator(_lower)] = Field(
         default="auto", description="what reads the pages"
-    )
-    device: Annotated[Literal["auto", "cpu"], BeforeValidator(_lower)] = Field(
-        default="auto", description="where the engine runs; rapidocr runs on the CPU"
     )
     engine_workers: _Count = Field(default=None, description="engine processes")
     batch_pages: _Count = Field(default=None, description="most pages handed to an engine at once")
@@ -91,8 +110,17 @@ class Settings(BaseSettings):
 
 def load() -> Settings:
     """Read the settings; raises SettingsError, one line that names the setting and what is wrong."""
+    return _read(Settings)
+
+
+def load_engine() -> EngineSettings:
+    """Read what the engine alone needs; raises SettingsError like `load`."""
+    return _read(EngineSettings)
+
+
+def _read(kind: type[_Kind]) -> _Kind:
     try:
-        return Settings()
+        return kind()
     except UnicodeDecodeError as error:
         raise SettingsError(f".env is not UTF-8: {error}") from error
     except ValidationError as error:

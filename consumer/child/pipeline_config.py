@@ -79,6 +79,11 @@ class Model:
     is_own: bool
 
     @property
+    def folder_key(self) -> str:
+        """The key of the pipeline's file that names its folder."""
+        return f"{_ROLES[self.role][1]}.model_dir"
+
+    @property
     def files(self) -> tuple[tuple[str, ...], ...]:
         """What it needs in its folder; of several names, one."""
         if self.is_onnx:
