@@ -25,7 +25,7 @@ def main() -> None:
         print(f"bucket-ocr: {error}", file=sys.stderr)
         sys.exit(_SETTINGS)
     except KeyboardInterrupt:
-        print("bucket-ocr: interrupted; the next pull goes on from here", file=sys.stderr)
+        print("bucket-ocr: interrupted", file=sys.stderr)
         sys.exit(_INTERRUPTED)
 
 

@@ -17,8 +17,8 @@ MANIFEST_NAME: Final = "bucket-ocr.manifest.json"
 
 CURE: Final = "bucket-ocr models pull"
 
-#: Endings of files that the libraries were still writing.
-_UNFINISHED: Final = ("*.incomplete", "*.part", "*.tmp")
+#: Files that the libraries were still writing.
+_UNFINISHED: Final = "*.incomplete"
 
 
 class State(StrEnum):
@@ -137,9 +137,8 @@ def _unusable(model: Model) -> Iterator[Fault]:
             yield Fault(" or ".join(names), "missing")
         elif not (model.folder / there[0]).stat().st_size:
             yield Fault(there[0], "empty")
-    for pattern in _UNFINISHED:
-        for path in model.folder.rglob(pattern):
-            yield Fault(str(path.relative_to(model.folder)), "left by a transfer that was cut")
+    for path in model.folder.rglob(_UNFINISHED):
+        yield Fault(str(path.relative_to(model.folder)), "left by a transfer that was cut")
 
 
 def _unlike_manifest(model: Model, *, hashed: bool) -> Iterator[Fault]:

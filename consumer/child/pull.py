@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -57,13 +57,18 @@ class _Source:
     endpoint: str
     fetch: Callable[[str, Path], _Snapshot]
 
-    def is_reachable(self) -> bool:
-        """Whether it answers at all."""
-        try:
-            requests.head(self.endpoint, timeout=_PROBE_S)
-        except requests.RequestException:
-            return False
-        return True
+
+def _answers(endpoint: str) -> bool:
+    """Whether there is anybody; what the answer is does not matter."""
+    try:
+        requests.head(endpoint, timeout=_PROBE_S)
+    except requests.RequestException:
+        return False
+    return True
+
+
+#: Who did not answer is not waited for again with every model.
+_answered: Final = cache(_answers)
 
 
 def pull(models: Sequence[Model]) -> list[PullError]:
@@ -99,14 +104,14 @@ def _ensure(model: Model, sources: Sequence[_Source]) -> None:
     reasons: list[str] = []
     is_reached = False
     for source in sources:
-        if not source.is_reachable():
+        if not _answered(source.endpoint):
             reasons.append(f"{source.name} cannot be reached ({source.endpoint})")
             continue
         try:
             _fetch(model, source)
         except Exception as error:  # noqa: BLE001 - each library has errors of its own, and several
             # A network that went away meanwhile has as many names as there are libraries.
-            is_reached |= source.is_reachable()
+            is_reached |= _answers(source.endpoint)
             reasons.append(f"{source.name}: {_one_line(error)}")
         else:
             return

@@ -35,7 +35,8 @@ def verify(models: Sequence[Model]) -> bool:
         elif has_manifest(model):
             _say(model, f"does not load, though its files are as they were fetched: {error}")
         else:
-            _say(model, f"damaged: does not load: {error}: remove {model.folder}, then {_cure(model)}")
+            first = "" if model.is_own else f"remove {model.folder}, then "
+            _say(model, f"damaged: does not load: {error}: {first}{_cure(model)}")
     return is_well
 
 
@@ -67,6 +68,10 @@ def _loaded(models: Sequence[Model]) -> Iterator[tuple[Model, str | None]]:
             try:
                 for line in process.stdout or ():
                     yield left.popleft(), json.loads(line)
+            except BaseException:
+                # It ignores Ctrl-C, like every child, and would be waited for.
+                process.kill()
+                raise
             finally:
                 timer.cancel()
         if left:

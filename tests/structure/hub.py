@@ -1,4 +1,4 @@
-"""A server that speaks as much of Hugging Face's hub as a snapshot needs, and cuts or holds transfers when told."""
+"""Speaks as much of Hugging Face's hub and ModelScope as a snapshot needs, and cuts or holds transfers."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 REVISION = "5" * 40
 _DEADLINE_S = 60
@@ -67,6 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({})
         elif match := re.fullmatch(r"/api/models/PaddlePaddle/([^/]+)(/tree/.*|/revision/.*)?", path):
             self._describe(match[1], is_tree=str(match[2]).startswith("/tree"))
+        elif match := re.fullmatch(r"/api/v1/models/PaddlePaddle/([^/]+)/repo/files", path):
+            self._describe_as_model_scope(match[1])
+        elif match := re.fullmatch(r"/api/v1/models/PaddlePaddle/([^/]+)/repo", path):
+            self._file(self.hub.models / match[1] / parse_qs(urlsplit(self.path).query)["FilePath"][0])
         elif match := re.fullmatch(r"/PaddlePaddle/([^/]+)/resolve/[^/]+/(.+)", path):
             self._file(self.hub.models / match[1] / match[2])
         else:
@@ -79,13 +83,30 @@ class _Handler(BaseHTTPRequestHandler):
             return
         files = [
             {
-                "size": path.stat().st_size, "oid": _etag(path), "blobId": _etag(path),
-                "type": "file", "path": path.name, "rfilename": path.name,
+                "size": path.stat().st_size,
+                "oid": _etag(path),
+                "blobId": _etag(path),
+                "type": "file",
+                "path": path.name,
+                "rfilename": path.name,
             }
             for path in sorted(folder.iterdir())
         ]
         about = {"id": f"PaddlePaddle/{name}", "sha": REVISION, "siblings": files}
         self._json(files if is_tree else about)
+
+    def _describe_as_model_scope(self, name: str) -> None:
+        files = [
+            {
+                "Path": path.name,
+                "Name": path.name,
+                "Type": "blob",
+                "Size": path.stat().st_size,
+                "Sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            }
+            for path in sorted((self.hub.models / name).iterdir())
+        ]
+        self._json({"Code": 200, "Success": True, "Data": {"Files": files}})
 
     def _json(self, content: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(content).encode()

@@ -240,6 +240,15 @@ def test_where_no_source_answers_the_status_is_3_and_the_line_says_what_to_do(ma
     assert "check the network" in lines[0]
 
 
+def test_where_hugging_face_does_not_answer_models_come_from_model_scope(machine: Machine, hub: Hub) -> None:
+    status, output, errors = machine.run("pull", MODELSCOPE_ENDPOINT=hub.endpoint)
+    assert status == 0, errors
+    assert f"{DETECTION}: fetching from modelscope" in output
+    assert states(machine) == ["present"] * len(NAMES)
+    manifest = Manifest.model_validate_json((machine.file(LAYOUT).parent / MANIFEST_NAME).read_bytes())
+    assert (manifest.source, sorted(manifest.files)) == ("modelscope", ["inference.onnx", "inference.yml"])
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("PADDLE_PDX_MODEL_SOURCE", "bos"), ("BUCKET_OCR_ENGINE_RUNTIME", "tensorrt")],
