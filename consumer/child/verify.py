@@ -1,4 +1,7 @@
-"""Checks models: every file against the manifest, and every model by loading it in a process of its own."""
+"""Checks models: every file against the manifest, and every model by loading it in a process of its own.
+
+That a model loads proves little without a manifest: Paddle takes weights that end halfway without a word.
+"""
 
 import json
 import os
