@@ -74,6 +74,6 @@ $(LOCALSTACK_STAMP): localstack/requirements.txt | $(UV)
 
 $(STRUCTURE_STAMP): pyproject.toml tests/structure/requirements.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(STRUCTURE)
-	$(UV) pip install --quiet --python $(STRUCTURE)/bin/python -r tests/structure/requirements.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(STRUCTURE)/bin/python -r tests/structure/requirements.txt
 	$(UV) pip install --quiet --python $(STRUCTURE)/bin/python --no-deps --editable .
 	@touch $@

@@ -16,12 +16,12 @@ from consumer.settings import Settings
 _GIB: Final = 1024**3
 
 #: An engine process of few threads holds up to this: models, a page, and what is compiled for each size of
-#: page (RapidOCR, measured: 1.75 GiB after a corpus of mixed sizes, 1.91 at most; PP-StructureV3: its weights are
-#: 1 GB, and not measured with them). With much less it would be replaced all the time.
+#: page (RapidOCR, measured: 1.75 GiB after a corpus of mixed sizes, 1.91 at most. PP-StructureV3, estimated:
+#: its weights are 1 GB). With much less it would be replaced all the time.
 _ENGINE_BYTES: Final = {"rapidocr": 2 * _GIB, "pp-structurev3": 6 * _GIB}
 
-#: Memory of a GPU for one engine process of PP-StructureV3 (published: up to 22 GB with the large text models; four
-#: processes on an A100 of 80 GB read 2.4 times as much as one).
+#: Memory of a GPU for one engine process of PP-StructureV3 (published: up to 22 GB with the large text
+#: models; four processes on an A100 of 80 GB read 2.4 times as much as one).
 _GPU_BYTES: Final = 20 * 10**9
 
 #: Pages in one go, on a GPU: fewer leave it idle. On a CPU a batch gains nothing.

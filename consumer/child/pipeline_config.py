@@ -69,6 +69,10 @@ _ROLES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
 }
 
 
+#: There are no ONNX packages of these.
+_PADDLE_ONLY: Final = frozenset({"formula", "seal_detection", "chart"})
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A model that the pipeline loads. `folder`: where its files lie, or are to lie."""
@@ -78,6 +82,16 @@ class Model:
     folder: Path
     is_onnx: bool
     is_own: bool
+
+    @property
+    def is_published(self) -> bool:
+        """Whether there is such a package to fetch."""
+        return not (self.is_onnx and self.role in _PADDLE_ONLY)
+
+    @property
+    def folder_key(self) -> str:
+        """The key of the pipeline's file that names its folder."""
+        return f"{_ROLES[self.role][1]}.model_dir"
 
     @property
     def files(self) -> tuple[tuple[str, ...], ...]:
@@ -196,10 +210,12 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], path: str, at: str
                 f"BUCKET_OCR_PIPELINE_CONFIG: {path} has the unknown key {name}; there are {known}"
             )
         there = base.get(key)
-        if isinstance(there, dict) and not isinstance(value, dict) and key[:1].isupper():
+        if isinstance(there, dict) and isinstance(value, dict):
+            result[key] = _merged(there, value, path, f"{name}.")
+        elif isinstance(there, dict) and str(key)[:1].isupper():
             raise SettingsError(f"BUCKET_OCR_PIPELINE_CONFIG: {path} has no mapping at {name}")
-        nested = isinstance(there, dict) and isinstance(value, dict)
-        result[key] = _merged(there, value, path, f"{name}.") if nested else value
+        else:
+            result[key] = value
     return result
 
 

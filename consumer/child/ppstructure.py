@@ -103,8 +103,8 @@ class PpStructureChild:
             [page for page, _ in pages],
             # It would load a second pipeline for text at the first table.
             use_table_orientation_classify=False,
-            # Its cutting of lines at cells needs that second pipeline, fails without it, and takes pixels of the
-            # page for those of the table. So a line that reaches over cells stays out of the HTML.
+            # Its cutting of lines at cells needs that second pipeline, fails without it, and takes pixels of
+            # the page for those of the table. So a line that reaches over cells stays out of the HTML.
             use_ocr_results_with_table_cells=False,
         )
         texts = []
@@ -142,7 +142,7 @@ def _engine_config(pipeline: PipelineConfig, options: wire.StructureOptions) -> 
     onnx: dict[str, Any] = {
         "providers": ["CPUExecutionProvider"],
         "intra_op_num_threads": options.threads,
-        # It would keep what the largest page took (measured: 2.3 GB instead of 0.5 after a page of 2 megapixels).
+        # It would keep what the largest page took (measured after one of 2 megapixels: 2.3 GB, not 0.5).
         "enable_cpu_mem_arena": False,
     }
     if on_cpu:

@@ -76,7 +76,7 @@ def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[tup
 
 
 def _upside_down(ocr: Result) -> set[tuple[float, ...]]:
-    """Boxes of the lines that were turned half round; angles stand beside what was detected, not what was read."""
+    """Boxes of the lines that were turned half round; angles stand beside boxes, and not beside texts."""
     angles = ocr.get("textline_orientation_angles", ())
     return {_key(box) for box, turned in zip(ocr["dt_polys"], angles, strict=False) if turned == 1}
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psutil
@@ -151,19 +151,11 @@ class Stack:
 class Consumer:
     """`bucket-ocr run` in a process of its own; a context manager that kills it with all its children.
 
-    `program`: what the interpreter is asked to run; `environment`: variables of others than us. It runs in `folder`, so that a `.env` of the developer
+    `program`: what the interpreter is asked to run. It runs in `folder`, so that a `.env` of the developer
     is not read, and works in `work_dir` in it.
     """
 
-    def __init__(
-        self,
-        stack: Stack,
-        folder: Path,
-        program: Sequence[str] = RUN,
-        *,
-        environment: Mapping[str, str] = MappingProxyType({}),
-        **settings: object,
-    ) -> None:
+    def __init__(self, stack: Stack, folder: Path, program: Sequence[str] = RUN, **settings: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.work_dir = folder / "work"
         self.work_dir.mkdir(exist_ok=True)
@@ -172,8 +164,7 @@ class Consumer:
             self.process = subprocess.Popen(
                 [*_MORTAL, sys.executable, *program],
                 cwd=folder,
-                env=stack.environment(**{"WORK_DIR": self.work_dir, "LOG_FORMAT": "json"} | settings)
-                | dict(environment),
+                env=stack.environment(**{"WORK_DIR": self.work_dir, "LOG_FORMAT": "json"} | settings),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -1,4 +1,4 @@
-"""Tests of PP-StructureV3 have an environment of their own, tests/structure/.venv, which `make test` makes."""
+"""Tests of PP-StructureV3 have an environment of their own, tests/structure/.venv; `make test` makes it."""
 
 import signal
 from collections.abc import Iterator, Sequence

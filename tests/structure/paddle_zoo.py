@@ -24,8 +24,17 @@ _SIDE_PX = 800
 _POOL_PX = 25
 
 
-def build(home: Path) -> None:
-    """Fill a folder for PADDLE_PDX_CACHE_HOME."""
+_PIPELINE = """\
+use_table_recognition: false
+use_formula_recognition: false
+use_region_detection: false
+use_doc_orientation_classify: false
+SubPipelines: {GeneralOCR: {use_textline_orientation: false}}
+"""
+
+
+def build(home: Path) -> Path:
+    """Fill a folder for PADDLE_PDX_CACHE_HOME; gives the file of a pipeline of these models alone."""
     from paddlex.modules.base.utils.pdparams2safetensors.inference_meta import (  # noqa: PLC0415 - see above
         build_inference_meta,
     )
@@ -36,6 +45,9 @@ def build(home: Path) -> None:
     for name, changes in {LAYOUT: {}, DETECTION: {}, RECOGNITION: characters}.items():
         meta = {**build_inference_meta(name), "Global": {"model_name": name}, **changes}
         (models / name / "inference.yml").write_text(yaml.safe_dump(meta), encoding="utf-8")
+    config = home / "pipeline.yaml"
+    config.write_text(_PIPELINE, encoding="utf-8")
+    return config
 
 
 def _fill(models: Path) -> None:

@@ -1,4 +1,4 @@
-"""Boxes lie on the words of the page as it was rendered, however the engine turned, shrank or flattened it."""
+"""Boxes lie on the words of the page as it was rendered, however the engine turned or shrank it."""
 
 from pathlib import Path
 

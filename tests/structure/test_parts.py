@@ -128,6 +128,7 @@ def test_a_flattened_page_comes_with_the_image_that_its_boxes_fit(
     assert flat.flattened is not None
     head, _, data = flat.flattened.image.partition(",")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
     assert head == "data:image/jpeg;base64"
     assert image.shape[:2] == (flat.flattened.height_px, flat.flattened.width_px) == page.shape[:2]
     for there, here in zip(plain.lines[0].box, flat.lines[0].box, strict=True):

@@ -88,11 +88,6 @@ class Zoo:
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return path
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables for a process that shall find the models."""
-        return {"PADDLE_PDX_CACHE_HOME": str(self.home)}
-
     def folder(self, name: str) -> Path:
         """Where the model of this official name lies."""
         return self.models / f"{name}_onnx"

@@ -46,6 +46,10 @@ HEAVY = {
     "onnxruntime",
     "paddle",
     "paddleocr",
+    "paddlex",
+    "huggingface_hub",
+    "modelscope",
+    "yaml",
 }
 NOT_PURE = HEAVY | {
     "asyncio",

@@ -1,0 +1,39 @@
+"""`python -m consumer.child.models.load MODELS`: load models one by one, and say what went wrong with each.
+
+MODELS is JSON, a list of name, folder and whether it is for onnxruntime. For each, a line of JSON on standard
+output: null, or the error. A damaged file may end this process instead.
+"""
+
+import json
+import os
+import sys
+
+from consumer.child import serve
+
+
+def main() -> None:
+    """Load all of them on the processor: a GPU may be at work for a consumer."""
+    serve.settle_in()
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    # What libraries print is no reply.
+    os.dup2(2, 1)
+    from paddlex import create_predictor
+
+    for name, folder, is_onnx in json.loads(sys.argv[1]):
+        error = None
+        try:
+            create_predictor(
+                name,
+                model_dir=folder,
+                device="cpu",
+                engine="onnxruntime" if is_onnx else "paddle",
+                # Without oneDNN, which has nothing to do with the files.
+                engine_config=None if is_onnx else {"paddle_static": {"run_mode": "paddle"}},
+            )
+        except Exception as caught:  # noqa: BLE001 - whatever a library raises is what we want to know
+            error = f"{type(caught).__name__}: {' '.join(str(caught).split())}"[:300]
+        print(json.dumps(error), file=replies)
+
+
+if __name__ == "__main__":
+    main()
