@@ -26,7 +26,7 @@ local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
 test: setup $(STRUCTURE_STAMP)  ## Run all tests
 	$(BIN)/pytest -m 'not corpus and not soak' -n 2 --dist loadfile
 	$(BIN)/pytest -m 'corpus and not soak'
-	$(STRUCTURE)/bin/pytest tests/structure
+	$(STRUCTURE)/bin/pytest tests/structure -n 2 --dist loadfile
 
 soak: setup  ## Run the tests that take minutes each
 	$(BIN)/pytest -m soak

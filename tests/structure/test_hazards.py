@@ -20,6 +20,7 @@ from consumer.adapters.recognize import EnginePool
 from consumer.adapters.seats import Seat
 from consumer.child import serve
 from consumer.child.pipeline_config import PipelineConfig
+from consumer.child.ppstructure import PpStructureChild
 from consumer.domain.errors import Code, MachineError
 from consumer.domain.result import Status
 from tests.structure import paddle_zoo
@@ -146,8 +147,6 @@ class FakeStructure:
 
 
 def fake(config: Path, answer: Any, threads: list[int] | None = None) -> Any:
-    from consumer.child.ppstructure import PpStructureChild
-
     how = options(config)
     pipeline = PipelineConfig.load(how.pipeline, how.runtime, how.device)
     return PpStructureChild(

@@ -1,4 +1,4 @@
-"""Tables, formulas, seals, flattened pages: what PP-StructureV3 finds besides lines is in the frame of the page."""
+"""Tables, formulas, seals, flattened pages: what else PP-StructureV3 finds is in the frame of the page."""
 
 import base64
 import re
