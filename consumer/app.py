@@ -186,6 +186,11 @@ def _engine_role(options: Settings) -> str:
     package, cure = _PACKAGES[role]
     if find_spec(package) is None:
         raise SettingsError(f"{settings.PREFIX}ENGINE={options.engine}: not installed: {cure}")
+    if role == "rapidocr" and options.device.startswith("gpu"):
+        raise SettingsError(
+            f"{settings.PREFIX}DEVICE={options.device}: rapidocr runs on the CPU only: set it to cpu, or "
+            f"{_PACKAGES['pp-structurev3'][1]}"
+        )
     return role
 
 

@@ -1,12 +1,13 @@
 """The settings: read once, from the environment and `.env`, and frozen."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.domain.errors import SettingsError
@@ -29,6 +30,12 @@ def _unless_auto(value: object) -> object:
     return None if isinstance(value, str) and value.lower() == "auto" else value
 
 
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", value):
+        raise ValueError("must be auto, cpu, gpu, or gpu:0 and the like, several parted by commas")
+    return value
+
+
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 #: A number, or None where it is chosen from what the machine has ("auto").
@@ -45,7 +52,7 @@ class EngineSettings(BaseSettings):
     engine: Annotated[Literal["auto", "rapidocr", "pp-structurev3"], BeforeValidator(_lower)] = Field(
         default="auto", description="what reads the pages"
     )
-    device: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^(auto|cpu|gpu(:\d+(,\d+)*)?)$")] = Field(
+    device: Annotated[str, BeforeValidator(_lower), AfterValidator(_device)] = Field(
         default="auto", description="where the engine runs; rapidocr runs on the CPU"
     )
     engine_runtime: Annotated[
@@ -96,8 +103,6 @@ class Settings(EngineSettings):
             raise ValueError(
                 f"{PREFIX}STALL_S ({self.stall_s:g}) must be at least {PREFIX}LEASE_S ({self.lease_s})"
             )
-        if self.engine == "rapidocr" and self.device.startswith("gpu"):
-            raise ValueError(f"{PREFIX}DEVICE={self.device}: {PREFIX}ENGINE=rapidocr runs on the CPU only")
         folder = self.work_dir
         if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
             raise ValueError(f"{PREFIX}WORK_DIR ({folder}) is not a folder that can be written to")

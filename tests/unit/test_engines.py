@@ -62,14 +62,21 @@ async def engines(seats: list[FakeSeat]) -> AsyncIterator[EngineSeats]:
         yield pool
 
 
-async def read(engines: EngineSeats, seat: FakeSeat, pages: int = 1, resident_bytes: int = 100) -> None:
-    """Have this very seat read pages, after which its child holds so much memory."""
+async def read(
+    engines: EngineSeats,
+    seat: FakeSeat,
+    pages: int = 1,
+    resident_bytes: int = 100,
+    *,
+    is_worn: bool = False,
+) -> None:
+    """Have this very seat read pages, after which its child holds so much memory, and says this of itself."""
     async with asyncio.timeout(DEADLINE_S), AsyncExitStack() as stack:
         while (lent := await stack.enter_async_context(engines.lent())) is not seat:  # type: ignore[comparison-overlap]
             pass
         assert lent.child is not None
         lent.child.pages_read += pages
-        seat.child = seat.child and FakeChild(resident_bytes, lent.child.pages_read)
+        seat.child = seat.child and FakeChild(resident_bytes, lent.child.pages_read, is_worn=is_worn)
 
 
 async def asked_to_start(seat: FakeSeat) -> None:
@@ -82,11 +89,13 @@ async def renewed(seat: FakeSeat, old: FakeChild | None) -> None:
             await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(("pages", "resident_bytes"), [(10, 100), (1, 751)])
+@pytest.mark.parametrize(
+    ("pages", "resident_bytes", "is_worn"), [(10, 100, False), (1, 751, False), (1, 100, True)]
+)
 async def test_a_worn_engine_works_until_the_other_is_ready(
-    engines: EngineSeats, seats: list[FakeSeat], pages: int, resident_bytes: int
+    engines: EngineSeats, seats: list[FakeSeat], pages: int, resident_bytes: int, is_worn: bool
 ) -> None:
-    await read(engines, seats[0], pages, resident_bytes)
+    await read(engines, seats[0], pages, resident_bytes, is_worn=is_worn)
     await asked_to_start(seats[0])
 
     await read(engines, seats[0])

@@ -34,6 +34,7 @@ class NewChild:
     resident_bytes = 0
     pages_read = 0
     is_alive = True
+    is_worn = False
 
 
 class ScriptedSeat:

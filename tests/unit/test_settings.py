@@ -26,6 +26,8 @@ def test_a_queue_is_all_that_must_be_set() -> None:
         "queue_url": QUEUE_URL,
         "engine": "auto",
         "device": "auto",
+        "engine_runtime": "auto",
+        "pipeline_config": None,
         "engine_workers": None,
         "batch_pages": None,
         "render_workers": None,
@@ -49,6 +51,9 @@ def test_a_queue_is_all_that_must_be_set() -> None:
     ("name", "text", "value"),
     [
         ("ENGINE", "RapidOCR", "rapidocr"),
+        ("DEVICE", "GPU:0,1", "gpu:0,1"),
+        ("ENGINE_RUNTIME", "Paddle_FP16", "paddle_fp16"),
+        ("PIPELINE_CONFIG", "fast", "fast"),
         ("ENGINE_WORKERS", "3", 3),
         ("ENGINE_WORKERS", "Auto", None),
         ("BATCH_PAGES", "", None),
@@ -85,7 +90,9 @@ def test_the_environment_overrules_the_env_file(monkeypatch: pytest.MonkeyPatch,
         ({"LEASE_S": "400"}, f"STALL_S (300) must be at least {PREFIX}LEASE_S (400)"),
         ({"STALL_S": "nan"}, "STALL_S='nan': "),
         ({"ENGINE": "foo"}, "ENGINE='foo': "),
-        ({"DEVICE": "gpu"}, "DEVICE='gpu': "),
+        ({"DEVICE": "tpu"}, "DEVICE='tpu': must be auto, cpu, gpu, or gpu:0 and the like"),
+        ({"DEVICE": "gpu:0,"}, "DEVICE='gpu:0,': "),
+        ({"ENGINE_RUNTIME": "tensorrt"}, "ENGINE_RUNTIME='tensorrt': "),
         ({"ENGINE_WORKERS": "0"}, "ENGINE_WORKERS='0': "),
         ({"RENDER_DPI": "nan"}, "RENDER_DPI='nan': "),
         ({"MAX_PAGE_PIXELS": "9999"}, "MAX_PAGE_PIXELS='9999': "),
@@ -111,7 +118,7 @@ def test_a_contradiction_is_one_line_that_names_the_setting(
 def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(f"{PREFIX}QUEUE_URL")
     monkeypatch.setenv(f"{PREFIX}ENGINE", "foo")
-    with pytest.raises(SettingsError, match=rf"{PREFIX}QUEUE_URL .*; {PREFIX}ENGINE='foo': [^\n]*\Z"):
+    with pytest.raises(SettingsError, match=rf"{PREFIX}ENGINE='foo': [^\n]*; {PREFIX}QUEUE_URL [^\n]*\Z"):
         load()
 
 

@@ -1,0 +1,166 @@
+"""PP-StructureV3 on one GPU: pages a second and memory, for 1, 2, 4 and 8 processes side by side.
+
+    make bench/gpu                                      # in the environment of tests/structure
+    make bench/gpu ENGINE_PYTHON=/opt/venv/bin/python   # in one that has paddlepaddle-gpu
+
+Settings are the consumer's: BUCKET_OCR_PIPELINE_CONFIG, BUCKET_OCR_ENGINE_RUNTIME, BUCKET_OCR_BATCH_PAGES.
+The models must be there (`bucket-ocr models pull`), but with --zoo: then onnxruntime reads with the small
+text models of rapidocr's wheel, and `--device cpu --processes 1 2` shows that the measurement works.
+The pages are those of the sample report, again and again. What does not fit is said, and ends it.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pymupdf
+
+from consumer import logs, settings, wire
+from consumer.adapters import gpus, machine
+from consumer.adapters.children import Program
+from consumer.adapters.engines import Recycling
+from consumer.adapters.recognize import EnginePool
+from consumer.adapters.seats import Seat
+from consumer.domain.errors import BucketOcrError
+from consumer.domain.page import PageImage
+from consumer.domain.plan import share_processors
+from consumer.domain.result import PageResult, Status
+
+_SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "samples" / "report.pdf"
+_SCALE = 2.0
+_PAGE_DEADLINE_S = 180.0
+#: Nothing is replaced while it is measured.
+_RECYCLING = Recycling(pages=10**9, resident_bytes=10**12)
+_LOOK_S = 0.2
+
+Figures = dict[str, Any]
+
+
+def main() -> int:
+    """Measure once; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--device", default="gpu:0", help="default: %(default)s")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 8], help="default: 1 2 4 8")
+    parser.add_argument("--batches", type=int, default=12, help="for each process; default: %(default)s")
+    parser.add_argument("--zoo", action="store_true", help="small text models, where there are no others")
+    asked = parser.parse_args()
+    logs.configure("json", "error")
+    with tempfile.TemporaryDirectory(prefix="bucket-ocr-bench-") as folder:
+        try:
+            asyncio.run(_measure(asked, _options(asked, Path(folder)), Path(folder)))
+        except BucketOcrError as error:
+            print(f"not measured: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _options(asked: argparse.Namespace, folder: Path) -> wire.StructureOptions:
+    wanted = settings.load_engine()
+    pipeline = wanted.pipeline_config
+    runtime: Any = None if wanted.engine_runtime == "auto" else wanted.engine_runtime
+    if asked.zoo:
+        from tests.structure.zoo import Zoo  # noqa: PLC0415 - its needs are not everybody's
+
+        zoo = Zoo(folder / "zoo")
+        zoo.layout()
+        os.environ["PADDLE_PDX_CACHE_HOME"] = str(zoo.home)
+        pipeline, runtime = str(zoo.pipeline()), "onnxruntime"
+    batch_pages = int(os.environ.get("BUCKET_OCR_BATCH_PAGES") or (1 if asked.device == "cpu" else 8))
+    return wire.StructureOptions(
+        threads=1,
+        device=asked.device,
+        pipeline=pipeline,
+        runtime=runtime,
+        batch_pages=batch_pages,
+        scale=_SCALE,
+    )
+
+
+async def _measure(asked: argparse.Namespace, options: wire.StructureOptions, folder: Path) -> None:
+    images = _pages(folder)
+    one: float | None = None
+    for processes in asked.processes:
+        figures = await _read(processes, asked.batches, options, images)
+        one = one or figures["pages_per_s"] / processes
+        print(json.dumps(figures | {"times_one": round(figures["pages_per_s"] / one, 2)}), flush=True)
+
+
+async def _read(
+    processes: int, batches: int, options: wire.StructureOptions, images: Sequence[PageImage]
+) -> Figures:
+    """Read so many batches with each process, all at the same time."""
+    free_bytes = _free_bytes(options.device)
+    shares = share_processors(machine.processors(), machine.cpu_quota(), processes)
+    seats = [
+        Seat(Program("engine", ("-m", "consumer.child", "pp-structurev3"), how, 10**12, 10**12))
+        for how in (
+            options.model_copy(update={"threads": share.threads, "cpus": share.cpus}) for share in shares
+        )
+    ]
+    batch = [images[n % len(images)] for n in range(options.batch_pages)]
+    pool = EnginePool(seats, _RECYCLING, _PAGE_DEADLINE_S)
+    began = time.monotonic()
+    async with pool.running():
+        start_s, began = time.monotonic() - began, time.monotonic()
+        work = [asyncio.create_task(_batches(pool, batch, batches)) for _ in range(processes)]
+        least_free_bytes, resident_bytes = free_bytes, 0
+        while (await asyncio.wait(work, timeout=_LOOK_S))[1]:
+            least_free_bytes = min(least_free_bytes, _free_bytes(options.device))
+            resident_bytes = max(resident_bytes, *(seat.child.resident_bytes for seat in seats if seat.child))
+        wall_s = time.monotonic() - began
+    read = [page for task in work for page in task.result()]
+    good = sum(page.page.status is Status.SUCCESS for page in read)
+    return {
+        "processes": processes,
+        "pages": good,
+        "failed": len(read) - good,
+        "pages_per_s": round(good / wall_s, 3),
+        "gpu_bytes_each": (free_bytes - least_free_bytes) // processes,
+        "resident_bytes_each": resident_bytes,
+        "start_s": round(start_s, 1),
+    }
+
+
+async def _batches(pool: EnginePool, batch: Sequence[PageImage], count: int) -> list[PageResult]:
+    return [page for _ in range(count) for page in await pool.read(batch, lambda: None)]
+
+
+def _free_bytes(device: str) -> int:
+    return sum(gpu.free_bytes for gpu in gpus.chosen(device))
+
+
+def _pages(folder: Path) -> list[PageImage]:
+    """Render the sample, as the consumer would."""
+    images = []
+    with pymupdf.open(_SAMPLE) as document:
+        for number, page in enumerate(document, 1):
+            pixels = page.get_pixmap(matrix=pymupdf.Matrix(_SCALE, _SCALE), colorspace=pymupdf.csRGB)
+            path = folder / f"{number}.bgr"
+            # Red and blue change places.
+            data = bytearray(pixels.samples)
+            data[0::3], data[2::3] = data[2::3], data[0::3]
+            path.write_bytes(data)
+            images.append(
+                PageImage(
+                    page_number=number,
+                    path=str(path),
+                    width_px=pixels.width,
+                    height_px=pixels.height,
+                    scale=_SCALE,
+                    dpi=72 * _SCALE,
+                    downscaled=False,
+                    render_s=0.0,
+                )
+            )
+    return images
+
+
+if __name__ == "__main__":
+    sys.exit(main())

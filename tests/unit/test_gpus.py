@@ -1,0 +1,84 @@
+"""Which GPUs are used: all that we may see, or those that are named, and never silently none."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from consumer.adapters.gpus import Gpu, chosen
+from consumer.domain.errors import SettingsError
+
+FREE = {"0": 10, "1": 11, "2": 12, "GPU-b": 11}
+
+
+class NVMLError(Exception):
+    pass
+
+
+@dataclass
+class Memory:
+    free: int
+
+
+@dataclass
+class FakeNvml:
+    """NVIDIA's management library on a machine with GPUs of so much free memory."""
+
+    count: int = 3
+    failure: str = ""
+    NVMLError: type[Exception] = field(default=NVMLError)
+
+    def nvmlInit(self) -> None:
+        if self.failure:
+            raise NVMLError(self.failure)
+
+    def nvmlShutdown(self) -> None:
+        pass
+
+    def nvmlDeviceGetCount(self) -> int:
+        return self.count
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:
+        if index >= self.count:
+            raise NVMLError("Invalid Argument")
+        return str(index)
+
+    def nvmlDeviceGetHandleByUUID(self, name: str) -> str:
+        return name
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str) -> Memory:
+        return Memory(FREE[handle])
+
+
+def use(device: str, nvml: Any = None, **environment: str) -> tuple[Gpu, ...]:
+    return chosen(device, nvml or FakeNvml(), environment)
+
+
+@pytest.mark.parametrize(
+    ("device", "numbers"),
+    [("cpu", []), ("auto", [0, 1, 2]), ("gpu", [0, 1, 2]), ("gpu:1", [1]), ("gpu:2,0,2", [0, 2])],
+)
+def test_a_setting_means_these(device: str, numbers: list[int]) -> None:
+    assert [gpu.number for gpu in use(device)] == numbers
+
+
+def test_they_are_named_as_in_settings_and_have_their_own_memory() -> None:
+    assert [(gpu.device, gpu.free_bytes) for gpu in use("gpu:0,2")] == [("gpu:0", 10), ("gpu:2", 12)]
+
+
+def test_what_cuda_may_not_see_is_not_counted_and_numbers_follow_cuda() -> None:
+    assert use("gpu", CUDA_VISIBLE_DEVICES="2,GPU-b") == (Gpu(0, 12), Gpu(1, 11))
+    assert use("auto", CUDA_VISIBLE_DEVICES="") == ()
+    with pytest.raises(SettingsError, match="there is no GPU"):
+        use("gpu", CUDA_VISIBLE_DEVICES="-1")
+
+
+def test_one_that_is_asked_for_and_missing_is_an_error_that_says_what_to_do() -> None:
+    broken = FakeNvml(failure="NVML Shared Library Not Found")
+    assert use("auto", broken) == ()
+    with pytest.raises(SettingsError, match=r"BUCKET_OCR_DEVICE=gpu: .*Not Found.*install the NVIDIA driver"):
+        use("gpu", broken)
+    with pytest.raises(SettingsError, match=r"BUCKET_OCR_DEVICE=gpu:1,3: there is no gpu:3; there are 3"):
+        use("gpu:1,3")
+    with pytest.raises(SettingsError, match="Invalid Argument"):
+        use("gpu:0", CUDA_VISIBLE_DEVICES="7")
