@@ -27,6 +27,9 @@ from consumer.domain.page import PageImage
 #: pixels; strips are brought down to this, of which the detector sees 4000 pixels at most.
 _STRIP_PX: Final = 8000
 
+#: Parts of an image of a few pixels are none, on which PaddleX fails.
+_SMALLEST_PX: Final = 32
+
 #: Size of the pages that come most, in points.
 _A4_PT: Final = (595, 842)
 
@@ -183,6 +186,10 @@ def _seen(page: Image) -> tuple[Image, Reading]:
     height, width = page.shape[:2]
     seen, shrunk = padded(page, _STRIP_PX)
     seen_height, seen_width = seen.shape[:2]
+    right, bottom = max(0, _SMALLEST_PX - seen_width), max(0, _SMALLEST_PX - seen_height)
+    if right or bottom:
+        seen = np.pad(seen, ((0, bottom), (0, right), (0, 0)), constant_values=255)
+        seen_height, seen_width = seen.shape[:2]
     return seen, Reading(width, height, seen_width, seen_height, shrunk)
 
 

@@ -44,7 +44,7 @@ def _visible(number: int) -> str:
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not allowed:
         return str(number)
-    names = allowed.split(",")
+    names = [name.strip() for name in allowed.split(",")]
     if number >= len(names):
         raise SettingsError(f"there is no gpu:{number} among CUDA_VISIBLE_DEVICES={allowed}")
     return names[number]

@@ -98,3 +98,20 @@ def test_the_same_page_is_the_same_twice(new_zoo: NewZoo, new_engine: NewEngine,
     engine, page = new_engine(new_zoo(*BLOCKS).pipeline(), batch_pages=2), written(*LINES)
     first, second = engine.read(page, page)
     assert first == second == engine.read_one(page)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 700), (700, 3)])
+def test_a_page_of_a_few_pixels_has_its_boxes_within(
+    width: int, height: int, new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    zoo = new_zoo(Box("formula", 0.0, 0.0, 0.5, 0.5), Box("text", 0.5, 0.0, 1.0, 1.0))
+    zoo.formula("x")
+    zoo.orientation(90)
+    config = zoo.pipeline(use_formula_recognition=True, use_doc_orientation_classify=True)
+    read = new_engine(config).read_one(np.full((height, width, 3), 255, np.uint8))
+    assert all(0 <= x <= width and 0 <= y <= height for block in read.blocks for x, y in _corners(block.box))
+    assert len(read.formulas) == 1
+
+
+def _corners(box: tuple[int, int, int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    return box[:2], box[2:]
