@@ -22,6 +22,9 @@ PRESETS: Final = (_NO_PRESET, "fast", "full")
 #: What a module may say beyond what the packaged file has.
 _EXTRA: Final = frozenset({"engine", "engine_config", "model_dir", "batch_size", "return_word_box"})
 
+#: What may run a module of its own.
+_ENGINES: Final = ("paddle", "paddle_static", "paddle_dynamic", "onnxruntime")
+
 #: Does not change what is read.
 _NO_MATTER: Final = frozenset({"batch_size", "engine", "engine_config"})
 
@@ -212,11 +215,30 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], path: str, at: str
         there = base.get(key)
         if isinstance(there, dict) and isinstance(value, dict):
             result[key] = _merged(there, value, path, f"{name}.")
-        elif isinstance(there, dict) and str(key)[:1].isupper():
-            raise SettingsError(f"BUCKET_OCR_PIPELINE_CONFIG: {path} has no mapping at {name}")
+        elif wanted := _misfit(str(key), there, value):
+            raise SettingsError(f"BUCKET_OCR_PIPELINE_CONFIG: {path} has {value!r} at {name}, not {wanted}")
         else:
             result[key] = value
     return result
+
+
+def _misfit(key: str, there: Any, value: Any) -> str | None:
+    """What should be at a key instead of this value; None where it may be what is meant."""
+    fits, wanted = True, ""
+    match there:
+        case _ if key == "model_dir":
+            fits, wanted = value is None or isinstance(value, str), "a folder"
+        case _ if key == "engine":
+            fits, wanted = value in _ENGINES, " or ".join(_ENGINES)
+        case bool():
+            fits, wanted = isinstance(value, bool), "true or false"
+        case str():
+            fits, wanted = isinstance(value, str), "a text"
+        case int() | float():
+            fits, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+        case dict() if key[:1].isupper():
+            fits, wanted = False, "a mapping"
+    return None if fits else wanted
 
 
 def _models(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Model]:

@@ -60,12 +60,19 @@ class PpStructureChild:
         self._options = options
         self._pipeline = pipeline
         self._flattens = bool(pipeline.config["use_doc_unwarping"])
-        self._structure = create(
-            paddlex_config=pipeline.runnable(options.batch_pages, options.device),
-            device="gpu:0" if options.device != "cpu" else "cpu",
-            engine="onnxruntime" if pipeline.runtime == "onnxruntime" else "paddle",
-            engine_config=_engine_config(pipeline, options),
-        )
+        try:
+            self._structure = create(
+                paddlex_config=pipeline.runnable(options.batch_pages, options.device),
+                device="gpu:0" if options.device != "cpu" else "cpu",
+                engine="onnxruntime" if pipeline.runtime == "onnxruntime" else "paddle",
+                engine_config=_engine_config(pipeline, options),
+            )
+        except Exception as error:  # each library has its own way to say that a file or value will not do
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise SettingsError(
+                f"PP-StructureV3 cannot be built ({text[:300]}): check BUCKET_OCR_PIPELINE_CONFIG, and the "
+                "models with `bucket-ocr models verify`"
+            ) from error
         if pipeline.runtime == "onnxruntime" and options.device != "cpu":
             _require_gpu_sessions()
 

@@ -26,7 +26,7 @@ from consumer.domain.result import Status
 from tests.structure import paddle_zoo
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import options, stored, texts, written
-from tests.structure.zoo import Box
+from tests.structure.zoo import DETECTION, Box
 
 DEADLINE_S = 120.0
 ENGINE_BYTES = 8 * 1024**3
@@ -101,6 +101,16 @@ async def test_paddle_told_to_use_a_gpu_never_goes_to_the_processor(paddle_pipel
 async def test_onnxruntime_told_to_use_a_gpu_never_goes_to_the_processor(new_zoo: NewZoo) -> None:
     with pytest.raises(MachineError, match=r"installed without CUDA: install onnxruntime-gpu"):
         await seat(options(new_zoo().pipeline(), device="gpu:0")).fill()
+
+
+async def test_a_model_that_cannot_be_loaded_is_said_in_one_line_with_what_to_do(new_zoo: NewZoo) -> None:
+    zoo = new_zoo()
+    (zoo.folder(DETECTION) / "inference.onnx").write_bytes(b"no network")
+    with pytest.raises(
+        MachineError, match=r"cannot be built .*PP-OCRv6_small_det.*bucket-ocr models verify"
+    ) as said:
+        await seat(options(zoo.pipeline())).fill()
+    assert "\n" not in str(said.value)
 
 
 def test_onnxruntime_needs_no_paddle(new_zoo: NewZoo, new_engine: NewEngine) -> None:
