@@ -37,6 +37,7 @@ def angle(result: Result) -> Literal[0, 90, 180, 270]:
 
 def page_text(result: Result, reading: Reading) -> wire.PageText:
     """Convert the result of one page; `reading` says how the page was seen."""
+    _give_back_contents(result)
     blocks = [_rect(block.bbox) for block in result["parsing_res_list"]]
     lines = [*_lines_without_seals(result), *_seal_lines(result)]
     return wire.PageText(
@@ -108,6 +109,23 @@ def _seal_lines(result: Result) -> Iterator[tuple[Quad, str, float]]:
 def _found(result: Result, label: str) -> list[Mapping[str, Any]]:
     """The boxes of a class that the layout network found, in the order in which they were worked on."""
     return [box for box in result["layout_det_res"]["boxes"] if box["label"].lower() == label]
+
+
+def _give_back_contents(result: Result) -> None:
+    """Give blocks the table or seal in their place, in the result itself, which its markdown is made of.
+
+    PaddleX drops blocks that overlap others, and counts tables and seals on as if it had not: every later
+    block has the content of the one before.
+    """
+    contents = {
+        "table": [str(table["pred_html"]) for table in result["table_res_list"]],
+        "seal": ["\n".join(seal["rec_texts"]) for seal in result["seal_res_list"]],
+    }
+    for block in result["parsing_res_list"]:
+        places = zip(_found(result, block.label), contents.get(block.label, ()), strict=False)
+        found = [(_overlap(_rect(block.bbox), _rect(box["coordinate"])), content) for box, content in places]
+        if found:
+            _, block.content = max(found)
 
 
 def _blocks(result: Result, reading: Reading) -> Iterator[Block]:

@@ -77,6 +77,22 @@ def test_a_line_that_reaches_over_cells_costs_no_page(new_zoo: NewZoo, new_engin
     assert "headingoverallcells" in texts(read)
 
 
+def test_a_block_has_the_html_of_its_own_table_also_after_one_that_was_dropped(
+    new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    """PaddleX drops a block within another, and counts the tables on as if it had not."""
+    page, block = with_table()
+    cv2.putText(page, "Small", (100, 700), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (0, 0, 0), 3)
+    inner, outer = Box("table", 0.02, 0.65, 0.4, 0.72, 0.95), Box("text", 0.15, 0.6, 0.95, 0.9)
+    zoo = new_zoo(inner, outer, block)
+    zoo.tables(3, 2)
+    read = new_engine(zoo.pipeline(use_table_recognition=True)).read_one(page)
+    (found,) = [each for each in read.blocks if each.label == "table"]
+    assert "Apple" in found.content
+    assert "Apple" in read.markdown
+    assert sorted("Apple" in table.html for table in read.tables) == [False, True]
+
+
 def test_a_formula_is_latex_in_its_place_and_no_line_of_text(new_zoo: NewZoo, new_engine: NewEngine) -> None:
     page = written("The area is", "XXXXXX", "of a square")
     zoo = new_zoo(
