@@ -16,6 +16,8 @@ _ENVIRONMENT: Final = {
     # Every model lies here already.
     "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "1",
     "HF_HUB_OFFLINE": "1",
+    # CUDA counts the fastest first, the library by which the parent chose a GPU does not.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     # As much of the GPU's memory as is needed: there are other processes like this one.
     "FLAGS_allocator_strategy": "auto_growth",
 }
