@@ -23,6 +23,7 @@ from consumer.adapters.recognize import EnginePool
 from consumer.adapters.seats import WORN, Seat
 from consumer.domain.page import PageImage
 from consumer.domain.result import Status
+from consumer.metrics import Metrics
 from consumer.pages import PageScheduler
 from consumer.room import Room
 from tests.e2e.stack import Document, null_engine
@@ -97,7 +98,7 @@ async def _read(pages: int, *, leak_bytes: int) -> Document:
     highest = 0
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        scheduler = PageScheduler(pool, Room(folder), batch_pages=1, window_pages=2 * _ENGINES + 2)
+        scheduler = PageScheduler(pool, Room(folder), Metrics(), batch_pages=1, window_pages=2 * _ENGINES + 2)
         for part in (pool, scheduler):
             await stack.enter_async_context(part.running())
         started = time.monotonic()

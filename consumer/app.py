@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from importlib.util import find_spec
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import boto3
@@ -17,40 +18,35 @@ import structlog
 from botocore.config import Config
 
 from consumer import __version__, settings, wire
-from consumer.adapters import aws, gpus, render
-from consumer.adapters.children import Program
-from consumer.adapters.engines import Recycling
+from consumer.adapters import aws, gpus
+from consumer.adapters.completion import announcer
+from consumer.adapters.gpus import Gpu
+from consumer.adapters.health import Children, Probe, served
 from consumer.adapters.lease import SqsLeases
 from consumer.adapters.protection import task_protection
-from consumer.adapters.recognize import EnginePool, longest_step_s
+from consumer.adapters.recognize import EnginePool
 from consumer.adapters.render import RenderPool
 from consumer.adapters.s3 import S3Store
-from consumer.adapters.seats import Seat
 from consumer.adapters.sqs import WAIT_S, SqsQueue
 from consumer.adapters.work_dir import work_folder
-from consumer.domain import identity, plan
+from consumer.domain import identity
 from consumer.domain.errors import SettingsError
-from consumer.domain.plan import EngineShare
 from consumer.domain.result import Engine
 from consumer.gate import Gate
 from consumer.handler import Handler
+from consumer.metrics import Metrics
 from consumer.pages import PageScheduler
 from consumer.pipeline import Pipeline
 from consumer.room import Room
+from consumer.seating import PROGRAMS, Seating
 from consumer.settings import Settings
 from consumer.sizing import Sizing
 from consumer.worker import LEAST_DRAIN_S, Worker
 
-#: What the interpreter is asked to run as a child of each role.
-PROGRAMS: Final = {role: ("-m", "consumer.child", role) for role in ("render", "rapidocr", "pp-structurev3")}
-
-#: What must be installed for an engine, and how.
-_PACKAGES: Final = {
-    "rapidocr": ("rapidocr", "pip install 'bucket-ocr[rapidocr]'"),
-    "pp-structurev3": ("paddleocr", "pip install 'bucket-ocr[pp-structurev3]' and paddlepaddle-gpu"),
-}
-
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
+#: What may follow on work that stood still: it is ended, given up, and settled.
+_STUCK_S: Final = 120.0
 
 #: Children and connections are closed within this, after the drain.
 _LAST_S: Final = 10.0
@@ -107,7 +103,11 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
         loop.add_signal_handler(number, stop_now)
     try:
         async with AsyncExitStack() as stack:
-            worker = await _build(options, programs, stack)
+            metrics = Metrics()
+            # First: who looks at a consumer that takes minutes to start shall see that it lives.
+            health = await stack.enter_async_context(served(options.health_port, metrics.registry))
+            worker = await _build(options, programs, metrics, stack)
+            health.alive, health.ready = _alive(worker, options.stall_s), lambda: worker.problem
             ready.set()
             await worker.run(stop)
     except asyncio.CancelledError:
@@ -122,34 +122,64 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
     log.info("stopped")
 
 
-async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], stack: AsyncExitStack) -> Worker:
+def _alive(worker: Worker, stall_s: float) -> Probe:
+    """Work that stands still is ended after `stall_s`; if nothing has moved well after that, we are stuck."""
+    limit_s = stall_s + _STUCK_S
+    return lambda: f"nothing has moved for {s:.0f} s" if (s := worker.still_s) > limit_s else None
+
+
+async def _build(
+    options: Settings, programs: Mapping[str, tuple[str, ...]], metrics: Metrics, stack: AsyncExitStack
+) -> Worker:
     """Put the consumer together; what it holds is released with the stack."""
-    role = _engine_role(options)
-    sizing = Sizing.of(options, role, gpus.chosen(options.device) if role == "pp-structurev3" else ())
-    if options.stall_s < (longest_s := longest_step_s(sizing.page_deadline_s, sizing.batch_pages)):
-        raise SettingsError(
-            f"{settings.PREFIX}STALL_S ({options.stall_s:g}) must be at least {longest_s:g}: so long may an "
-            f"engine take to start and to read {sizing.batch_pages} page(s)"
-        )
+    clock = SystemClock()
+    seating = Seating.of(options, programs)
     try:
         folder = stack.enter_context(work_folder(options.work_dir))
     except OSError as error:
         raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
     queue = await stack.enter_async_context(_queue(options))
+    pipeline, gate = await _open(options, seating, folder, metrics, stack)
+    handler = Handler(
+        queue,
+        _leases(options, seating.sizing.slots, metrics),
+        pipeline,
+        gate,
+        announce=await stack.enter_async_context(announcer(options.completion_topic_arn, clock)),
+        clock=clock,
+        rng=random.SystemRandom(),
+        metrics=metrics,
+    )
+    return Worker(
+        queue,
+        handler,
+        gate,
+        slots=seating.sizing.slots,
+        drain_s=options.drain_s,
+        idle_exit_s=options.idle_exit_s,
+        on_busy=await stack.enter_async_context(task_protection()),
+        metrics=metrics,
+    )
+
+
+async def _open(
+    options: Settings, seating: Seating, folder: Path, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[Pipeline, Gate]:
+    """Start what turns sources into results, and give what watches over it."""
+    sizing, clock = seating.sizing, SystemClock()
     store = await stack.enter_async_context(object_store(connections=sizing.slots))
-    renderer = RenderPool(_render_seats(programs["render"], options, sizing), folder, options.max_pages)
+    renderer = RenderPool(seating.renderers, folder, options.max_pages)
     await stack.enter_async_context(renderer.running())
-    recycling = Recycling(options.recycle_pages, sizing.engine_bytes)
-    seats = _engine_seats(role, programs[role], options, sizing, recycling)
-    recognizer = EnginePool(seats, recycling, sizing.page_deadline_s)
+    recognizer = EnginePool(seating.engines, seating.recycling, sizing.page_deadline_s)
     await stack.enter_async_context(recognizer.running())
     engine = _engine(recognizer.engine, options)
+    metrics.runs(__version__, engine.name, engine.version, engine.device)
+    metrics.registry.register(Children(seating.engines, seating.renderers, partial(_gpus, options, sizing)))
     room = Room(folder)
     scheduler = PageScheduler(
-        recognizer, room, batch_pages=sizing.batch_pages, window_pages=sizing.window_pages
+        recognizer, room, metrics, batch_pages=sizing.batch_pages, window_pages=sizing.window_pages
     )
     await stack.enter_async_context(scheduler.running())
-    clock = SystemClock()
     pipeline = Pipeline(
         store,
         renderer,
@@ -159,6 +189,7 @@ async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], sta
         work_dir=folder,
         max_file_bytes=options.max_file_bytes,
         clock=clock,
+        metrics=metrics,
     )
     log.info(
         "ready",
@@ -171,27 +202,7 @@ async def _build(options: Settings, programs: Mapping[str, tuple[str, ...]], sta
         max_in_flight=sizing.slots,
         work_dir=str(folder),
     )
-    gate = Gate([room.check, renderer.check, recognizer.check], clock)
-    leases = _leases(options, sizing.slots)
-    handler = Handler(queue, leases, pipeline, gate, clock=clock, rng=random.SystemRandom())
-    protection = await stack.enter_async_context(task_protection())
-    return Worker(queue, handler, gate, slots=sizing.slots, drain_s=options.drain_s, on_busy=protection)
-
-
-def _engine_role(options: Settings) -> str:
-    """Choose the engine; raises SettingsError where it is not installed."""
-    role = options.engine
-    if role == "auto":
-        role = "pp-structurev3" if find_spec(_PACKAGES["pp-structurev3"][0]) else "rapidocr"
-    package, cure = _PACKAGES[role]
-    if find_spec(package) is None:
-        raise SettingsError(f"{settings.PREFIX}ENGINE={options.engine}: not installed: {cure}")
-    if role == "rapidocr" and options.device.startswith("gpu"):
-        raise SettingsError(
-            f"{settings.PREFIX}DEVICE={options.device}: rapidocr runs on the CPU only: set it to cpu, or "
-            f"{_PACKAGES['pp-structurev3'][1]}"
-        )
-    return role
+    return pipeline, Gate([room.check, renderer.check, recognizer.check], clock)
 
 
 @asynccontextmanager
@@ -203,7 +214,7 @@ async def _queue(options: Settings) -> AsyncIterator[SqsQueue]:
         yield queue
 
 
-def _leases(options: Settings, slots: int) -> SqsLeases:
+def _leases(options: Settings, slots: int, metrics: Metrics) -> SqsLeases:
     # Short, so that a beat that hangs is over, or nearly so, when the next is due.
     config = Config(
         connect_timeout=min(2.0, options.lease_s / 30),
@@ -212,44 +223,12 @@ def _leases(options: Settings, slots: int) -> SqsLeases:
         max_pool_connections=slots,
     )
     client = boto3.client("sqs", region_name=aws.region(), config=config)
-    return SqsLeases(client, options.queue_url, options.lease_s, options.stall_s)
+    return SqsLeases(client, options.queue_url, options.lease_s, options.stall_s, metrics)
 
 
-def _render_seats(arguments: tuple[str, ...], options: Settings, sizing: Sizing) -> list[Seat]:
-    how = wire.RenderOptions(
-        scale=options.render_dpi / plan.POINTS_PER_INCH,
-        max_page_pixels=options.max_page_pixels,
-        max_pages=options.max_pages,
-        open_documents=-(-sizing.slots // sizing.renderers),
-        address_space_bytes=sizing.renderer_bytes,
-        processor_s=int(render.DEADLINE_S),
-    )
-    # What stays with a renderer is lost to the documents that follow.
-    program = Program("render", arguments, how, sizing.renderer_bytes // 2, sizing.renderer_bytes)
-    return [Seat(program) for _ in range(sizing.renderers)]
-
-
-def _engine_seats(
-    role: str, arguments: tuple[str, ...], options: Settings, sizing: Sizing, recycling: Recycling
-) -> list[Seat]:
-    def how(share: EngineShare, device: str) -> wire.EngineOptions:
-        if role == "rapidocr":
-            return wire.EngineOptions(threads=share.threads, cpus=share.cpus)
-        return wire.StructureOptions(
-            threads=share.threads,
-            cpus=share.cpus,
-            device=device,
-            device_bytes=sizing.device_bytes,
-            pipeline=options.pipeline_config,
-            runtime=None if options.engine_runtime == "auto" else options.engine_runtime,
-            batch_pages=sizing.batch_pages,
-            scale=options.render_dpi / plan.POINTS_PER_INCH,
-        )
-
-    return [
-        Seat(Program(role, arguments, how(*each), recycling.retired_bytes, recycling.killed_bytes))
-        for each in zip(sizing.engines, sizing.devices, strict=True)
-    ]
+def _gpus(options: Settings, sizing: Sizing) -> tuple[Gpu, ...]:
+    """The GPUs that are used, as they are now."""
+    return gpus.chosen(options.device) if sizing.device_bytes else ()
 
 
 def _engine(ready: wire.EngineReady, options: Settings) -> Engine:

@@ -15,8 +15,9 @@ from consumer.domain.errors import MachineError, PassingError, ServiceError, Una
 from consumer.domain.events import Job, Notification
 from consumer.domain.settle import Decision, Outcome
 from consumer.gate import Gate
+from consumer.metrics import Metrics
 from consumer.pipeline import Answer, Pipeline
-from consumer.ports import Clock, Lease, LeaseKeeper, Message, Progress, Queue
+from consumer.ports import Announce, Clock, Lease, LeaseKeeper, Message, Progress, Queue
 
 #: A message of several documents ends as the worst of them; what may still be done comes before what
 #: nobody can do.
@@ -71,15 +72,21 @@ class Handler:
         pipeline: Pipeline,
         gate: Gate,
         *,
+        announce: Announce,
         clock: Clock,
         rng: random.Random,
+        metrics: Metrics,
     ) -> None:
         self._queue = queue
         self._leases = leases
         self._pipeline = pipeline
         self._gate = gate
+        self._announce = announce
         self._clock = clock
         self._rng = rng
+        self._metrics = metrics
+        #: When the work on any message last came a step further, in the clock's monotonic seconds.
+        self.moved_at = clock.monotonic()
         self._works: set[asyncio.Task[Outcome]] = set()
         self._ended = False
 
@@ -88,6 +95,7 @@ class Handler:
         started = self._clock.monotonic()
         try:
             case = _Case.of(message)
+            self._note_wait(case)
             outcome, exhausted = await self._hold(case)
             case.facts["seconds"] = round(self._clock.monotonic() - started, 3)
             await self._settle(case, outcome, exhausted=exhausted)
@@ -114,12 +122,24 @@ class Handler:
         for work in self._works:
             work.cancel()
 
+    def _note_wait(self, case: _Case) -> None:
+        """Note how long the message lay on the queue, which is known of its first receive only."""
+        if case.message.receive_count == 1:
+            waited_s = (self._clock.now() - case.message.sent_at).total_seconds()
+            self._metrics.waited(waited_s)
+            case.facts["waited_s"] = round(waited_s, 3)
+
     async def _hold(self, case: _Case) -> tuple[Outcome, bool]:
         """Hold the message while its work is done; returns how that ended, and whether nobody tries again."""
         exhausted = False
         async with self._leases.hold(case.message) as lease, asyncio.TaskGroup() as group:
+
+            def progress() -> None:
+                self.moved_at = self._clock.monotonic()
+                lease.progress()
+
             # A task of its own, because a lost lease or a drain ends the work and not what follows.
-            work = group.create_task(self._work(case, lease.progress), name="work")
+            work = group.create_task(self._work(case, progress), name="work")
             ends = [group.create_task(event.wait()) for event in (lease.lost, lease.overdue)]
             self._works.add(work)
             if self._ended:
@@ -131,7 +151,7 @@ class Handler:
                 await asyncio.wait([work])
                 outcome = self._cut_short(case, lease) if work.cancelled() else work.result()
                 if not lease.lost.is_set():
-                    exhausted = await self._give_up(case, outcome, lease.progress)
+                    exhausted = await self._give_up(case, outcome, progress)
             finally:
                 for end in ends:
                     end.cancel()
@@ -167,6 +187,7 @@ class Handler:
         """Do one job; the boundary at which errors become outcomes, with a text for the result's reader."""
         try:
             answer = await self._pipeline.process(job, message.sent_at, progress)
+            await self._announced(answer)
         except MachineError as error:
             document["error"] = str(error)
             self._gate.machine_failed(error)
@@ -185,6 +206,11 @@ class Handler:
         document |= _facts(answer)
         return Outcome.DONE, ""
 
+    async def _announced(self, answer: Answer) -> None:
+        """Tell of the result that is there; whoever comes after a failure tells of it again."""
+        if answer.completion is not None:
+            await self._announce(answer.completion)
+
     async def _give_up(self, case: _Case, outcome: Outcome, progress: Progress) -> bool:
         """Where nobody will try again, store results that say so; returns whether that is so."""
         message = case.message
@@ -201,6 +227,7 @@ class Handler:
             told = f"not read in {message.receive_count} tries; the last one: {why}"
             try:
                 answer = await self._pipeline.give_up(job, message.sent_at, told, progress)
+                await self._announced(answer)
             except Exception as error:  # noqa: BLE001 - the dead letter still tells of it
                 case.facts["given_up"] = f"without a result: {error}"
             else:
@@ -215,6 +242,7 @@ class Handler:
         except ServiceError as error:
             # The message comes again by itself, and then costs two HEAD requests.
             log.warning("settle.failed", message_id=message.message_id, error=str(error))
+        self._metrics.message(outcome.name.lower())
         # Nearly always a message names one document; then its facts stand in the line itself.
         facts |= case.documents[0] if len(case.documents) == 1 else {"documents": case.documents}
         log.log(
@@ -246,9 +274,12 @@ def _facts(answer: Answer) -> _Facts:
             "status": document.status.value,
             "code": document.error.code.value if document.error else None,
             "etag": document.source.etag,
+            "version_id": document.source.version_id,
+            "engine": document.engine.name,
             "pages": document.page_count,
             "lines": stored.lines,
             "render_s": document.timing.render_s,
             "engine_s": document.timing.engine_s,
         }
+        facts |= {f"{stage}_s": round(seconds, 3) for stage, seconds in answer.seconds.items()}
     return facts

@@ -18,7 +18,8 @@ import structlog
 from consumer.domain.assembly import PageRecord
 from consumer.domain.errors import Code, PageError
 from consumer.domain.page import PageImage
-from consumer.domain.result import failed_page
+from consumer.domain.result import PageResult, failed_page
+from consumer.metrics import Metrics
 from consumer.ports import Progress, Recognizer, RenderedDocument
 from consumer.room import Room
 
@@ -74,9 +75,13 @@ class PageScheduler:
     that are rendered and not yet read.
     """
 
-    def __init__(self, recognizer: Recognizer, room: Room, *, batch_pages: int, window_pages: int) -> None:
+    def __init__(
+        self, recognizer: Recognizer, room: Room, metrics: Metrics, *, batch_pages: int, window_pages: int
+    ) -> None:
         self._recognizer = recognizer
         self._room = room
+        self._metrics = metrics
+        metrics.ready_pages_limit.set(window_pages)
         self._batch_pages = batch_pages
         self._window = asyncio.Semaphore(window_pages)
         self._ready: RoundRobin[_ReadyPage] = RoundRobin()
@@ -145,7 +150,7 @@ class PageScheduler:
                 read += 1
             if len(hung) >= _HUNG_PAGES:
                 rest = range(page_number + 1, document.page_count + 1)
-                return [await answer for answer in answers] + [_given_up(n, hung[-1]) for n in rest]
+                return [await answer for answer in answers] + [self._given_up(n, hung[-1]) for n in rest]
         return [await answer for answer in answers]
 
     async def _render(
@@ -157,16 +162,17 @@ class PageScheduler:
         async def attempt() -> PageImage:
             # Whoever waits for room must leave the window to those that will make some.
             await self._window.acquire()
+            self._metrics.ready_pages.inc()
             try:
                 return await document.render(page_number)
             except BaseException:
-                self._window.release()
+                self._free_window()
                 raise
 
         try:
             image = await self._room.make(attempt, self._progress)
         except PageError as error:
-            answer.set_result(PageRecord.of(failed_page(page_number, error.code, error.message)))
+            answer.set_result(self._record(failed_page(page_number, error.code, error.message)))
         else:
             self._room.enter()
             self._ready.add(owner, _ReadyPage(image, answer))
@@ -182,8 +188,9 @@ class PageScheduler:
             try:
                 results = await self._recognizer.read([page.image for page in batch], self._progress)
                 for page, result in zip(batch, results, strict=True):
+                    record = self._record(result)
                     if not page.answer.done():
-                        page.answer.set_result(PageRecord.of(result))
+                        page.answer.set_result(record)
             except Exception as error:  # noqa: BLE001 - raised again in the documents' own tasks
                 for page in batch:
                     if not page.answer.done():
@@ -200,15 +207,25 @@ class PageScheduler:
         except OSError as error:
             log.warning("page.not_deleted", path=page.image.path, error=str(error))
         self._room.leave()
+        self._free_window()
+
+    def _free_window(self) -> None:
+        """Let another page be rendered."""
+        self._metrics.ready_pages.dec()
         self._window.release()
+
+    def _record(self, result: PageResult) -> PageRecord:
+        """Write down what became of a page."""
+        record = PageRecord.of(result)
+        self._metrics.page(record)
+        return record
+
+    def _given_up(self, page_number: int, code: Code) -> PageRecord:
+        message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
+        return self._record(failed_page(page_number, code, message))
 
 
 def _hung(page: PageRecord) -> Code | None:
     """Return the code of a page that took too long; None for any other."""
     codes = {warning.code for warning in page.warnings} & {Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT}
     return next(iter(codes), None)
-
-
-def _given_up(page_number: int, code: Code) -> PageRecord:
-    message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
-    return PageRecord.of(failed_page(page_number, code, message))

@@ -1,16 +1,20 @@
 """What the consumer needs of the world, as Protocols; `adapters` fulfil them, tests fake them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from consumer.domain.completion import Completion
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Source
+
+#: Announces a document that has a result; raises ServiceError where that is not possible now.
+Announce = Callable[[Completion], Awaitable[None]]
 
 #: Called at every step forward of the work on a message.
 Progress = Callable[[], None]

@@ -36,6 +36,12 @@ def _device(value: str) -> str:
     return value
 
 
+def _topic(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", value):
+        raise ValueError("must be the ARN of an SNS topic, which is not FIFO")
+    return value
+
+
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 #: A number, or None where it is chosen from what the machine has ("auto").
@@ -93,6 +99,15 @@ class Settings(EngineSettings):
     )
     work_dir: Path | None = Field(
         default=None, description="downloads and page images; a new folder in the temporary one by default"
+    )
+    completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = Field(
+        default=None, description="SNS topic that is told of every finished document"
+    )
+    health_port: int = Field(
+        default=8080, ge=0, le=65_535, description="/healthz, /readyz and /metrics; 0 turns them off"
+    )
+    idle_exit_s: float | None = Field(
+        default=None, gt=0, description="end with exit status 0 after so long without a message"
     )
     log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"

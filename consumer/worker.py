@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,7 @@ import structlog
 from consumer.domain.errors import ServiceError
 from consumer.gate import Gate
 from consumer.handler import Handler
+from consumer.metrics import Metrics
 from consumer.ports import Message, Queue
 
 #: Pause after a failed receive, so that an outage is not answered by a storm.
@@ -33,6 +35,7 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Consumes a queue. `slots`: messages in work at once; `drain_s`: time to finish them when stopped.
 
+    `idle_exit_s`: it ends by itself after so long without a message; None: it never does.
     `on_busy` is told when the first message comes into work, and when the last one has left it.
     """
 
@@ -44,15 +47,33 @@ class Worker:
         *,
         slots: int,
         drain_s: float,
+        idle_exit_s: float | None,
         on_busy: Callable[[bool], None],
+        metrics: Metrics,
     ) -> None:
         self._queue = queue
         self._handler = handler
         self._gate = gate
         self._slots = asyncio.Semaphore(slots)
         self._drain_s = drain_s
+        self._idle_exit_s = idle_exit_s
         self._on_busy = on_busy
+        self._metrics = metrics
         self._in_work = 0
+        self._turned_at = self._busy_at = time.monotonic()
+        self._deaf: str | None = None
+        self._stopping = False
+        metrics.healthy.set_function(lambda: self.problem is None)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no work can be taken at present; None where it can."""
+        return "stopping" if self._stopping else self._gate.problem or self._deaf
+
+    @property
+    def still_s(self) -> float:
+        """Seconds since anything has moved: the loop, or the work on any message."""
+        return time.monotonic() - max(self._turned_at, self._handler.moved_at)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; then finish or hand back what is in work, all within `drain_s`."""
@@ -71,9 +92,10 @@ class Worker:
     async def _consume(self, stop: asyncio.Event, messages: asyncio.TaskGroup) -> None:
         while True:
             await self._slots.acquire()
-            if stop.is_set():
+            if stop.is_set() or self._is_idle:
                 return
             message = await self._receive(stop)
+            self._turned_at = time.monotonic()
             if message is None:
                 self._slots.release()
             elif stop.is_set() or self._gate.problem is not None:
@@ -91,9 +113,19 @@ class Worker:
             self._count(-1)
             self._slots.release()
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether it is time to end for want of work."""
+        if self._idle_exit_s is None or self._in_work or time.monotonic() - self._busy_at < self._idle_exit_s:
+            return False
+        log.info("idle", seconds=self._idle_exit_s)
+        return True
+
     def _count(self, step: int) -> None:
+        self._busy_at = time.monotonic()
         was_busy = self._in_work > 0
         self._in_work += step
+        self._metrics.in_flight.set(self._in_work)
         if (is_busy := self._in_work > 0) != was_busy:
             self._on_busy(is_busy)
 
@@ -102,11 +134,16 @@ class Worker:
             await _pause(_GATE_PAUSE_S, stop)
             return None
         try:
-            return await self._queue.receive()
+            message = await self._queue.receive()
         except ServiceError as error:
+            self._deaf = str(error)
             log.warning("receive.failed", error=str(error))
-        except Exception:  # the last boundary: an answer that nobody foresaw ends no other work
+        except Exception as error:  # the last boundary: an answer that nobody foresaw ends no other work
+            self._deaf = f"receiving failed: {type(error).__name__}"
             log.exception("receive.failed")
+        else:
+            self._deaf = None
+            return message
         await _pause(_RECEIVE_PAUSE_S, stop)
         return None
 
@@ -127,6 +164,7 @@ class Worker:
     async def _drain(self, stop: asyncio.Event, consumed: asyncio.Event, limit: asyncio.Timeout) -> None:
         """Once stopped, let works in hand end, then hand them back, and in the end leave the rest alone."""
         await stop.wait()
+        self._stopping = True
         # The loop may be waiting for a slot.
         self._slots.release()
         log.info("drain.started", in_work=self._in_work)

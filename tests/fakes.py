@@ -20,6 +20,7 @@ from consumer.domain.errors import (
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Engine, Page, PageResult, Source, Status
+from consumer.metrics import Metrics
 from consumer.pages import PageScheduler
 from consumer.pipeline import Pipeline
 from consumer.ports import Message, ObjectHead, Progress
@@ -336,14 +337,15 @@ class World:
     recognizer: TextRecognizer
     pipeline: Pipeline
     work_dir: Path
+    metrics: Metrics
 
 
 @asynccontextmanager
 async def memory_world(work_dir: Path) -> AsyncIterator[World]:
     """A world whose engine is named by `ENGINE`, and files of more than 1,000 bytes are too large for."""
-    store, recognizer = MemoryStore(), TextRecognizer()
+    store, recognizer, metrics = MemoryStore(), TextRecognizer(), Metrics()
     room = Room(work_dir)
-    scheduler = PageScheduler(recognizer, room, batch_pages=2, window_pages=4)
+    scheduler = PageScheduler(recognizer, room, metrics, batch_pages=2, window_pages=4)
     pipeline = Pipeline(
         store,
         TextRenderer(work_dir),
@@ -353,6 +355,7 @@ async def memory_world(work_dir: Path) -> AsyncIterator[World]:
         work_dir=work_dir,
         max_file_bytes=1000,
         clock=FakeClock(),
+        metrics=metrics,
     )
     async with scheduler.running():
-        yield World(store, recognizer, pipeline, work_dir)
+        yield World(store, recognizer, pipeline, work_dir, metrics)

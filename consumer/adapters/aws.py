@@ -84,7 +84,7 @@ _session = functools.cache(get_session)
 
 @asynccontextmanager
 async def client(
-    service: Literal["s3", "sqs"], *, connections: int, read_timeout_s: float
+    service: Literal["s3", "sns", "sqs"], *, connections: int, read_timeout_s: float
 ) -> AsyncIterator[Any]:
     """Open a client for so many requests at the same time; what it refuses is a SettingsError."""
     config = AioConfig(

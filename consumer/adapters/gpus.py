@@ -15,10 +15,11 @@ _CURE: Final = (
 
 
 class Gpu(NamedTuple):
-    """A GPU: its number among those that we may use, and its memory that nobody has taken yet."""
+    """A GPU: its number among those that we may use, its memory that nobody has taken yet, and all of it."""
 
     number: int
     free_bytes: int
+    total_bytes: int
 
     @property
     def device(self) -> str:
@@ -67,7 +68,8 @@ def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
         raise _NoGpuError(str(error)) from error
     try:
         handles = [_handle(nvml, name) for name in _names(nvml, environment)]
-        gpus = [Gpu(n, int(nvml.nvmlDeviceGetMemoryInfo(handle).free)) for n, handle in enumerate(handles)]
+        memories = [nvml.nvmlDeviceGetMemoryInfo(handle) for handle in handles]
+        gpus = [Gpu(n, int(memory.free), int(memory.total)) for n, memory in enumerate(memories)]
     except nvml.NVMLError as error:
         raise _NoGpuError(str(error)) from error
     finally:

@@ -16,6 +16,7 @@ import structlog
 from botocore.exceptions import ClientError
 
 from consumer.domain.lease import Lost, Overdue, Term
+from consumer.metrics import Metrics
 from consumer.ports import Message
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ class SqsLeases:
     `stall_s`: the longest time without progress before the work is given up.
     """
 
-    def __init__(self, client: "SQSClient", queue_url: str, lease_s: int, stall_s: float) -> None:
+    def __init__(
+        self, client: "SQSClient", queue_url: str, lease_s: int, stall_s: float, metrics: Metrics
+    ) -> None:
         self._client = client
         self._queue_url = queue_url
         self._lease_s = lease_s
         self._stall_s = stall_s
+        self._metrics = metrics
 
     @asynccontextmanager
     async def hold(self, message: Message) -> AsyncIterator["SqsLease"]:
@@ -63,6 +67,8 @@ class SqsLeases:
         if not lease.ended.is_set() or lease.term.is_over(time.monotonic()):
             # The beat hangs, or we were suspended for a while and did not see it end.
             lease.lost.set()
+        if lease.lost.is_set():
+            self._metrics.lease_lost()
 
     def _keep(self, message: Message, lease: "SqsLease") -> None:
         end = None
@@ -91,12 +97,17 @@ class SqsLeases:
             code = error.response.get("Error", {}).get("Code", "")
             if code in _LOST:
                 return Lost(code)
-            log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
+            self._failed(message, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live to see the end
-            log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
+            self._failed(message, error)
         else:
+            self._metrics.renewed((term.ends_at - asked_at) / self._lease_s)
             term.renewed(asked_at, due.hold_s)
         return None
+
+    def _failed(self, message: Message, error: Exception) -> None:
+        self._metrics.renewal_failed()
+        log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
 
 
 class SqsLease:

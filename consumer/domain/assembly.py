@@ -35,6 +35,11 @@ class PageRecord:
     render_s: float
     engine_s: float
 
+    @property
+    def failure(self) -> Code | None:
+        """Why it could not be read; None of a page that was."""
+        return self.warnings[0].code if self.status is Status.FAILURE else None
+
     @classmethod
     def of(cls, read: PageResult) -> Self:
         """Write a page down."""

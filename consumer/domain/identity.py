@@ -14,6 +14,8 @@ SOURCE_ETAG: Final = "ocr-source-etag"
 SOURCE_VERSION_ID: Final = "ocr-source-version-id"
 FINGERPRINT: Final = "ocr-fingerprint"
 SCHEMA: Final = "ocr-schema-version"
+PAGE_COUNT: Final = "ocr-page-count"
+CODE: Final = "ocr-code"
 
 #: In the place of a fingerprint where nobody has read the source: no result to stay with.
 NOT_READ: Final = "none"
@@ -33,13 +35,18 @@ def fingerprint(engine: str, version: str, models: Mapping[str, str], options: M
 
 @dataclass(frozen=True, slots=True)
 class ResultHead:
-    """What a HEAD of a result object tells, without reading the result."""
+    """What a HEAD of a result object tells, without reading the result.
+
+    `code` is that of a failure; `page_count` is None where it is not told.
+    """
 
     etag: str
     status: Status
     source_etag: str
     source_version_id: str | None
     fingerprint: str
+    code: str | None
+    page_count: int | None
 
     @classmethod
     def from_metadata(cls, etag: str, metadata: Mapping[str, str]) -> Self | None:
@@ -51,6 +58,8 @@ class ResultHead:
                 source_etag=metadata[SOURCE_ETAG],
                 source_version_id=metadata.get(SOURCE_VERSION_ID),
                 fingerprint=metadata[FINGERPRINT],
+                code=metadata.get(CODE),
+                page_count=int(metadata[PAGE_COUNT]) if PAGE_COUNT in metadata else None,
             )
         except (KeyError, ValueError):
             return None
@@ -72,7 +81,10 @@ def metadata(document: ResultDocument) -> dict[str, str]:
         SOURCE_ETAG: document.source.etag,
         FINGERPRINT: NOT_READ if given_up else document.engine.fingerprint,
         SCHEMA: document.schema_version,
+        PAGE_COUNT: str(document.page_count),
     }
+    if document.error is not None:
+        facts[CODE] = document.error.code.value
     if document.source.version_id is not None:
         facts[SOURCE_VERSION_ID] = document.source.version_id
     return facts

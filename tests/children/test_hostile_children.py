@@ -21,6 +21,7 @@ from consumer.adapters.seats import Seat
 from consumer.domain.errors import MachineError
 from consumer.domain.events import Job
 from consumer.domain.result import ResultDocument, Status
+from consumer.metrics import Metrics
 from consumer.pages import PageScheduler
 from consumer.pipeline import Pipeline
 from consumer.room import Room
@@ -100,12 +101,20 @@ async def world_with(
             )
         )
     ]
-    store, room = MemoryStore(), Room(folder)
+    store, room, metrics = MemoryStore(), Room(folder), Metrics()
     render_pool = RenderPool(renderers, folder, 1000, render_deadline_s)
     engine_pool = EnginePool(engines, recycling, PAGE_DEADLINE_S)
-    scheduler = PageScheduler(engine_pool, room, batch_pages=batch_pages, window_pages=8)
+    scheduler = PageScheduler(engine_pool, room, metrics, batch_pages=batch_pages, window_pages=8)
     pipeline = Pipeline(
-        store, render_pool, scheduler, ENGINE, room, work_dir=folder, max_file_bytes=10**6, clock=FakeClock()
+        store,
+        render_pool,
+        scheduler,
+        ENGINE,
+        room,
+        work_dir=folder,
+        max_file_bytes=10**6,
+        clock=FakeClock(),
+        metrics=metrics,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(TEST_DEADLINE_S))

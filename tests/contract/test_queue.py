@@ -14,6 +14,7 @@ from local_cloud import LocalCloud
 from consumer.adapters.lease import SqsLeases
 from consumer.adapters.sqs import SqsQueue
 from consumer.domain.errors import ServiceError
+from consumer.metrics import Metrics
 from consumer.ports import Message
 from tests.contract.worlds import SLACK_S, Cloud, MemoryOutside, ModelCloud, ModelOutside, Outside
 
@@ -61,7 +62,7 @@ def world(request: pytest.FixtureRequest) -> Outside:
 
 @pytest.fixture
 def leases(sqs: "SQSClient", queue_url: str) -> SqsLeases:
-    return SqsLeases(sqs, queue_url, LEASE_S, STALL_S)
+    return SqsLeases(sqs, queue_url, LEASE_S, STALL_S, Metrics())
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ class TestLease:
     async def test_work_without_progress_is_overdue_while_the_message_is_still_ours(
         self, sqs: "SQSClient", outside: Cloud, queue_url: str, message: Message
     ) -> None:
-        stalling = SqsLeases(sqs, queue_url, LEASE_S, stall_s=LEASE_S / 4)
+        stalling = SqsLeases(sqs, queue_url, LEASE_S, LEASE_S / 4, Metrics())
         async with stalling.hold(message) as lease, asyncio.timeout(LEASE_S + SLACK_S):
             await lease.overdue.wait()
             assert outside.visible() == [False]
@@ -178,7 +179,7 @@ class TestLease:
         self, sqs: "SQSClient", queue_url: str, message: Message
     ) -> None:
         # A renewal at a queue that does not exist is refused for a reason that may pass.
-        refused = SqsLeases(sqs, f"{queue_url}-missing", LEASE_S, STALL_S)
+        refused = SqsLeases(sqs, f"{queue_url}-missing", LEASE_S, STALL_S, Metrics())
         async with refused.hold(message) as lease, asyncio.timeout(LEASE_S + SLACK_S):
             await lease.lost.wait()
         assert time.monotonic() >= message.received_at + LEASE_S

@@ -6,13 +6,13 @@ The engine is a program that is started as children are, with `FD OPTIONS` behin
 import asyncio
 import sys
 
-from consumer import app, logs, settings
+from consumer import app, logs, seating, settings
 
 
 def main() -> None:
     options = settings.load()
     logs.configure(options.log_format, options.log_level)
-    asyncio.run(app.consume(options, {**app.PROGRAMS, "rapidocr": tuple(sys.argv[1:])}))
+    asyncio.run(app.consume(options, {**seating.PROGRAMS, "rapidocr": tuple(sys.argv[1:])}))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e import documents
 from tests.e2e.conftest import Start
 from tests.e2e.proxy import FaultProxy, hold
-from tests.e2e.stack import SCRIPTED, Document, Stack, null_engine
+from tests.e2e.stack import SCRIPTED, Document, Stack, null_engine, until
 
 OLD_PT, NEW_PT = 100, 200
 ENGINE = (*SCRIPTED, *null_engine(0.05, lines=1))
@@ -87,13 +87,17 @@ def test_a_stale_event_reads_what_is_there_now_and_only_once(lone_stack: Stack, 
     stack, key = lone_stack, "late.pdf"
     stack.put(key, documents.blank_pdf(OLD_PT))
     stack.put(key, documents.blank_pdf(NEW_PT))
-    # The events of both, whichever comes first, and a third time one of them.
-    old, *_ = (m.body for m in stack.cloud.messages(stack.queue_url) if "ObjectCreated" in m.body)
-    stack.send(old)
+    # The events of both, which come after the answers, in whichever order; and a third time one of them.
+    events = until(lambda: _events(stack) if len(_events(stack)) == 2 else [], DEADLINE_S, "both events")
+    stack.send(events[0])
     consumer = start(stack, "consumer", ENGINE, MAX_IN_FLIGHT=1).wait_ready()
     stack.wait_until_settled()
     assert _width_px(stack.result(key)) == 2 * NEW_PT
     assert sorted(consumer.answers(key)) == ["already current", "already current", "stored"]
+
+
+def _events(stack: Stack) -> list[str]:
+    return [m.body for m in stack.cloud.messages(stack.queue_url) if "ObjectCreated" in m.body]
 
 
 def test_a_consumer_suspended_for_longer_than_its_lease_leaves_the_message_to_the_other(

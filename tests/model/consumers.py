@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
+from consumer.domain import keys
+from consumer.domain.completion import Completion
 from consumer.domain.errors import (
     BucketOcrError,
     Code,
@@ -29,6 +31,7 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Source, Status
 from consumer.gate import Gate
 from consumer.handler import Handler
+from consumer.metrics import Metrics
 from consumer.pages import PageScheduler
 from consumer.pipeline import Pipeline
 from consumer.ports import Message, ObjectHead, Progress
@@ -42,6 +45,9 @@ SLOTS: Final = 2
 DRAIN_S: Final = 20.0
 STALL_S: Final = 150.0
 WAIT_S: Final = 5.0
+
+#: One for all: nobody looks at it, and consumers come and go by the thousand.
+METRICS: Final = Metrics()
 
 _Answer = TypeVar("_Answer")
 
@@ -91,6 +97,8 @@ class World:
     calls: dict[str, int] = field(default_factory=dict)
     #: Keys of results whose puts are on their way.
     puts: Counter[str] = field(default_factory=Counter)
+    #: Keys of sources that were announced to have a result, with what tells the objects apart.
+    announced: set[tuple[str, tuple[str, str | None]]] = field(default_factory=set)
 
     def rng(self, subject: str) -> random.Random:
         """Chance for one call: the same for the n-th call of a subject, whatever others do."""
@@ -224,6 +232,22 @@ class StoreOf:
 def _must_exist(bucket: str) -> None:
     if bucket != BUCKET:
         raise ServiceError(f"no bucket s3://{bucket}")
+
+
+class AnnouncerOf:
+    """Announces finished documents as one consumer does; fulfils `consumer.ports.Announce`."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def __call__(self, completion: Completion) -> None:
+        await self._wire.call("announce", completion.source.key, partial(self._announce, completion))
+
+    def _announce(self, completion: Completion) -> None:
+        world, source = self._wire.world, completion.source
+        there = keys.result_key(source.key) in world.bucket.objects
+        world.journal.demand(there, "announce", f"{source.key} was announced and has no result")
+        world.announced.add((source.key, (source.etag, source.version_id)))
 
 
 class QueueOf:
@@ -445,7 +469,7 @@ def build(world: World, process: Process) -> tuple[PageScheduler, Worker]:
     wire = Wire(world, process)
     queue = QueueOf(wire, world.journal)
     room = Room(folder, lambda _: _Usage())
-    scheduler = PageScheduler(Recognizer(wire), room, batch_pages=2, window_pages=4)
+    scheduler = PageScheduler(Recognizer(wire), room, METRICS, batch_pages=2, window_pages=4)
     pipeline = Pipeline(
         StoreOf(wire),
         Renderer(folder),
@@ -455,9 +479,28 @@ def build(world: World, process: Process) -> tuple[PageScheduler, Worker]:
         work_dir=folder,
         max_file_bytes=1000,
         clock=world.clock,
+        metrics=METRICS,
     )
     gate = Gate([], world.clock)
     rng = random.Random(f"{world.seed} {process.name}")
-    handler = Handler(queue, LeasesOf(wire, queue), pipeline, gate, clock=world.clock, rng=rng)
-    worker = Worker(queue, handler, gate, slots=SLOTS, drain_s=DRAIN_S, on_busy=lambda _: None)
+    handler = Handler(
+        queue,
+        LeasesOf(wire, queue),
+        pipeline,
+        gate,
+        announce=AnnouncerOf(wire),
+        clock=world.clock,
+        rng=rng,
+        metrics=METRICS,
+    )
+    worker = Worker(
+        queue,
+        handler,
+        gate,
+        slots=SLOTS,
+        drain_s=DRAIN_S,
+        idle_exit_s=None,
+        on_busy=lambda _: None,
+        metrics=METRICS,
+    )
     return scheduler, worker

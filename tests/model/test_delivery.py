@@ -34,7 +34,7 @@ CONSUMERS: Final = 2
 KEYS: Final = ("a.pdf", "b/c +ü.pdf", "scan")
 
 OPERATIONS: Final = (
-    *("head", "get", "read", "put", "receive", "delete", "retry", "renew"),
+    *("head", "get", "read", "put", "announce", "receive", "delete", "retry", "renew"),
     # What matters most is hit most.
     *("put", "put", "delete", "renew", "renew"),
 )
@@ -277,6 +277,8 @@ class Delivery(RuleBasedStateMachine):
                 metadata = self._bucket.objects[keys.result_key(key)].metadata
                 same = metadata[identity.SOURCE_ETAG], metadata.get(identity.SOURCE_VERSION_ID)
                 self._journal.demand(same == source.identity, "I2", f"{key} has the result of another")
+                told = (key, source.identity) in self._world.announced
+                self._journal.demand(told, "announce", f"nobody was told that {key} has its result")
                 current = metadata[identity.FINGERPRINT] == ENGINE.fingerprint
                 self._journal.demand(current, "I2", f"{key} was read by another engine")
 

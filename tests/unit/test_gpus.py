@@ -18,6 +18,7 @@ class NVMLError(Exception):
 @dataclass
 class Memory:
     free: int
+    total: int = 80
 
 
 @dataclass
@@ -67,7 +68,7 @@ def test_they_are_named_as_in_settings_and_have_their_own_memory() -> None:
 
 
 def test_what_cuda_may_not_see_is_not_counted_and_numbers_follow_cuda() -> None:
-    assert use("gpu", CUDA_VISIBLE_DEVICES="2,GPU-b") == (Gpu(0, 12), Gpu(1, 11))
+    assert use("gpu", CUDA_VISIBLE_DEVICES="2,GPU-b") == (Gpu(0, 12, 80), Gpu(1, 11, 80))
     assert use("auto", CUDA_VISIBLE_DEVICES="") == ()
     with pytest.raises(SettingsError, match="there is no GPU"):
         use("gpu", CUDA_VISIBLE_DEVICES="-1")

@@ -78,6 +78,8 @@ def test_the_metadata_of_a_result_tell_what_it_was_made_from(version_id: str | N
         source_etag="e1",
         source_version_id=version_id,
         fingerprint=document.engine.fingerprint,
+        code="ENCRYPTED",
+        page_count=document.page_count,
     )
     assert set(metadata) <= {
         "ocr-status",
@@ -85,6 +87,8 @@ def test_the_metadata_of_a_result_tell_what_it_was_made_from(version_id: str | N
         "ocr-source-version-id",
         "ocr-fingerprint",
         "ocr-schema-version",
+        "ocr-page-count",
+        "ocr-code",
     }
     assert all(value.isascii() for value in metadata.values())
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from consumer.adapters.lease import SqsLeases
 from consumer.domain.lease import MAX_HOLD_S, Lost, Overdue, Renew, Term
+from consumer.metrics import Metrics
 from consumer.ports import Message
 
 LEASE_S = 60
@@ -115,7 +116,7 @@ def refuse(code: str) -> Callable[[], None]:
 
 
 def leases(client: Client, lease_s: float) -> SqsLeases:
-    return SqsLeases(cast(Any, client), "queue", cast(int, lease_s), NEVER_S)
+    return SqsLeases(cast(Any, client), "queue", cast(int, lease_s), NEVER_S, Metrics())
 
 
 def message(age_s: float = 0.0) -> Message:

@@ -18,6 +18,7 @@ from consumer.domain.assembly import PageRecord
 from consumer.domain.errors import ChildError, Code, NoRoomError, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status, failed_page
+from consumer.metrics import Metrics
 from consumer.pages import PageScheduler, RoundRobin
 from consumer.ports import Progress
 from consumer.room import Room
@@ -104,7 +105,11 @@ async def scheduling(
 ) -> AsyncIterator[PageScheduler]:
     """A scheduler at work; whatever hangs in the body ends at the deadline."""
     scheduler = PageScheduler(
-        recognizer, room or Room(Path.cwd()), batch_pages=batch_pages, window_pages=window_pages
+        recognizer,
+        room or Room(Path.cwd()),
+        Metrics(),
+        batch_pages=batch_pages,
+        window_pages=window_pages,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(DEADLINE_S))

@@ -56,6 +56,7 @@ async def test_a_document_gets_one_result_that_says_of_what_it_is(world: Pipelin
         "ocr-source-etag": world.store.objects["a.pdf"].etag,
         "ocr-fingerprint": "sha256:1",
         "ocr-schema-version": "1.0",
+        "ocr-page-count": "2",
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.domain.completion import Completion
 from consumer.domain.errors import Code, MachineError, ServiceError
 from consumer.domain.result import ResultDocument, Status
 from consumer.gate import Gate
@@ -39,6 +40,18 @@ class WorkerWorld:
         self.problem: MachineError | None = None
         self.looked = asyncio.Event()
         self.busy: list[bool] = []
+        self.metrics = world.metrics
+        self.announced: list[Completion] = []
+        #: Why the next announcements fail.
+        self.unannounced: list[ServiceError] = []
+
+    async def announce(self, completion: Completion) -> None:
+        if self.unannounced:
+            raise self.unannounced.pop()
+        self.announced.append(completion)
+
+    def counted(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"bucket_ocr_{name}", labels)
 
     def result(self, key: str) -> ResultDocument:
         return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
@@ -49,15 +62,35 @@ class WorkerWorld:
             raise self.problem
 
     @asynccontextmanager
-    async def worker(self, slots: int = 2, drain_s: float = 10) -> AsyncIterator[None]:
+    async def worker(
+        self, slots: int = 2, drain_s: float = 10, idle_exit_s: float | None = None
+    ) -> AsyncIterator[Worker]:
         """A worker that is stopped, and has drained, when the context ends."""
         clock = FakeClock()
         gate = Gate([self._check], clock)
-        handler = Handler(self.queue, self.leases, self._pipeline, gate, clock=clock, rng=random.Random(1))
-        worker = Worker(self.queue, handler, gate, slots=slots, drain_s=drain_s, on_busy=self.busy.append)
+        handler = Handler(
+            self.queue,
+            self.leases,
+            self._pipeline,
+            gate,
+            announce=self.announce,
+            clock=clock,
+            rng=random.Random(1),
+            metrics=self.metrics,
+        )
+        worker = Worker(
+            self.queue,
+            handler,
+            gate,
+            slots=slots,
+            drain_s=drain_s,
+            idle_exit_s=idle_exit_s,
+            on_busy=self.busy.append,
+            metrics=self.metrics,
+        )
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            group.create_task(worker.run(self.stop))
-            yield
+            self.running = group.create_task(worker.run(self.stop))
+            yield worker
             self.stop.set()
 
 
@@ -398,3 +431,88 @@ async def both_are_held_once_one_was_done(world: WorkerWorld) -> None:
     while world.leases.held.keys() != {"5", "6"}:
         await asyncio.sleep(0)
     world.recognizer.gate.set()
+
+
+async def test_a_document_is_announced_when_its_result_is_stored_and_before_its_message_goes(
+    world: WorkerWorld,
+) -> None:
+    world.unannounced = [ServiceError("the topic does not answer")]
+    world.store.upload("a.pdf", b"%PDF-a\fb")
+    world.queue.put("m", request("a.pdf"))
+
+    async with world.worker():
+        await world.queue.until(lambda: "m" in world.queue.returned)
+        world.queue.clock.seconds += 1000
+        await world.queue.until(lambda: world.queue.deleted == ["m"])
+
+    # The first try stored the result and could not tell of it; the second found it.
+    assert world.queue.returned["m"] >= 1
+    assert world.recognizer.pages_read == 2
+    (told,) = world.announced
+    assert (told.source.key, told.word, told.code, told.page_count) == ("a.pdf", "SUCCEEDED", None, 2)
+
+
+async def test_a_document_that_cannot_be_read_is_announced_with_its_code(world: WorkerWorld) -> None:
+    world.store.upload("a.pdf", b"no document")
+    world.queue.put("m", request("a.pdf"))
+    async with world.worker():
+        await world.queue.until(lambda: world.queue.deleted == ["m"])
+    assert [(told.word, told.code) for told in world.announced] == [("FAILED", "UNSUPPORTED_TYPE")]
+
+
+async def test_what_has_no_result_is_not_announced(world: WorkerWorld) -> None:
+    world.store.upload("notes.txt", b"no document")
+    world.queue.put("m", request("notes.txt", "gone.pdf"))
+    async with world.worker():
+        await world.queue.until(lambda: world.queue.deleted == ["m"])
+    assert not world.announced
+
+
+async def test_what_happens_to_messages_and_documents_is_counted(world: WorkerWorld) -> None:
+    world.store.upload("a.pdf", b"%PDF-a\fb")
+    world.store.upload("b.pdf", b"no document")
+    world.queue.put("good", request("a.pdf"))
+    world.queue.put("bad", request("b.pdf"))
+    world.queue.put("odd", "nonsense")
+    async with world.worker(slots=1):
+        await world.queue.until(lambda: sorted(world.queue.deleted) == ["bad", "good"])
+        await until(lambda: world.counted("messages_total", outcome="malformed") == 1)
+    assert world.counted("messages_total", outcome="done") == 2
+    assert world.counted("documents_total", status="SUCCESS", code="") == 1
+    assert world.counted("documents_total", status="FAILURE", code="UNSUPPORTED_TYPE") == 1
+    assert world.counted("stage_seconds_count", stage="download") == 2
+    assert world.counted("stage_seconds_count", stage="publish") == 2
+    assert world.counted("messages_in_flight") == 0
+
+
+async def test_a_consumer_ends_by_itself_when_it_has_been_without_work_for_long_enough(
+    world: WorkerWorld,
+) -> None:
+    world.recognizer.gate.clear()
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.queue.put("m", request("a.pdf"))
+    async with world.worker(idle_exit_s=0.2):
+        await asyncio.wait_for(world.recognizer.reading.wait(), 10)
+        # It is not idle while it works, however long.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(world.running), 0.4)
+        world.recognizer.gate.set()
+        await asyncio.wait_for(world.running, 10)
+    assert world.queue.deleted == ["m"]
+
+
+async def test_it_is_not_ready_while_the_queue_does_not_answer_the_machine_is_not_well_or_it_stops(
+    world: WorkerWorld,
+) -> None:
+    async with world.worker() as worker:
+        await asyncio.wait_for(world.queue.asked.wait(), 10)
+        assert worker.problem is None
+        world.problem = MachineError("the disk is full")
+        await until(lambda: worker.problem == "the disk is full")
+        assert world.counted("healthy") == 0
+        world.problem = None
+        await until(lambda: worker.problem is None and world.counted("healthy") == 1)
+        world.queue.failures.append(ServiceError("the queue is gone"))
+        await until(lambda: worker.problem == "the queue is gone")
+        world.stop.set()
+        await until(lambda: worker.problem == "stopping")
