@@ -46,6 +46,7 @@ def main() -> None:
                 if not name.startswith(("AWS_", "BUCKET_OCR_"))
             },
             **cloud.environment(),
+            "BUCKET_OCR_HEALTH_PORT": "0",
             "BUCKET_OCR_QUEUE_URL": stack.queue_url,
         }
         console.print("[bold]2.[/] the consumer: bucket-ocr run")

@@ -2,10 +2,12 @@
 
 import contextlib
 import copy
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,6 +55,12 @@ def until(look: Callable[[], _T], deadline_s: float, what: str, *, every_s: floa
             raise AssertionError(f"{what}: not within {deadline_s:g} s")
         time.sleep(every_s)
     return found
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 class Stack:
@@ -160,11 +168,14 @@ class Consumer:
         self.work_dir = folder / "work"
         self.work_dir.mkdir(exist_ok=True)
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
+        # Most are not asked, and there is one port for all that run side by side.
+        defaults = {"WORK_DIR": self.work_dir, "LOG_FORMAT": "json", "HEALTH_PORT": 0}
+        self._health_port = settings.get("HEALTH_PORT", 0)
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self.process = subprocess.Popen(
                 [*_MORTAL, sys.executable, *program],
                 cwd=folder,
-                env=stack.environment(**{"WORK_DIR": self.work_dir, "LOG_FORMAT": "json"} | settings),
+                env=stack.environment(**defaults | settings),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -218,6 +229,23 @@ class Consumer:
     def answers(self, key: str) -> list[str]:
         """What became of the messages for this key, in order."""
         return [line["answer"] for line in self.lines if line.get("key") == key and "answer" in line]
+
+    def asked(self, path: str) -> tuple[int, str]:
+        """What it answers over HTTP: status and text; 0 where nobody listens."""
+        connection = http.client.HTTPConnection("127.0.0.1", int(str(self._health_port)), timeout=10)
+        with contextlib.closing(connection):
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode()
+            except ConnectionRefusedError:
+                return 0, ""
+
+    def metrics(self) -> dict[str, float]:
+        """Its metrics, by name with labels as they are exposed."""
+        lines = self.asked("/metrics")[1].splitlines()
+        samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)

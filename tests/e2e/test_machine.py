@@ -11,7 +11,7 @@ import pytest
 
 from tests.children import hostile
 from tests.e2e.conftest import Start
-from tests.e2e.stack import SCRIPTED, Consumer, Stack, until
+from tests.e2e.stack import SCRIPTED, Consumer, Stack, free_port, until
 
 KEYS = ("a.pdf", "b.pdf", "c.pdf")
 #: A page of the letter is an image of 6 MB.
@@ -65,8 +65,11 @@ def test_a_full_disk_stops_the_polling_without_burning_receipts_until_there_is_r
     lone_stack: Stack, start: Start, samples: Path, small_disk: Path
 ) -> None:
     filler = fill(small_disk)
-    consumer = start(lone_stack, WORK_DIR=small_disk).wait_ready()
+    consumer = start(lone_stack, WORK_DIR=small_disk, HEALTH_PORT=free_port()).wait_ready()
     consumer.line(event="machine.unhealthy")
+    status, why = consumer.asked("/readyz")
+    assert (status, "BUCKET_OCR_WORK_DIR" in why) == (503, True), why
+    assert consumer.asked("/healthz")[0] == 200
     for key in KEYS:
         lone_stack.aws_cp(samples / "letter.pdf", key)
     until(lambda: all(key in queued(lone_stack) for key in KEYS), 20, "three messages")
@@ -79,6 +82,7 @@ def test_a_full_disk_stops_the_polling_without_burning_receipts_until_there_is_r
         assert lone_stack.result(key)["status"] == "SUCCESS"
     lone_stack.wait_until_settled()
     consumer.line(event="machine.healthy")
+    assert consumer.asked("/readyz") == (200, "ok\n")
     assert receive_counts(consumer) == dict.fromkeys(KEYS, 1)
     assert lone_stack.dead_letters() == set()
     assert list(small_disk.rglob("*.*")) == []
@@ -169,7 +173,8 @@ def test_an_engine_that_cannot_be_started_stops_the_polling_until_it_can(
     licence = tmp_path / "licence"
     licence.touch()
     engine = (hostile.__file__, "engine", str(licence))
-    consumer = start(lone_stack, "consumer", (*SCRIPTED, *engine)).wait_ready()
+    consumer = start(lone_stack, "consumer", (*SCRIPTED, *engine), HEALTH_PORT=free_port()).wait_ready()
+    assert consumer.asked("/readyz") == (200, "ok\n")
     licence.unlink()
     (child,) = (child for child in consumer.children() if hostile.__file__ in child.cmdline())
     child.kill()
@@ -178,10 +183,12 @@ def test_an_engine_that_cannot_be_started_stops_the_polling_until_it_can(
     for key in KEYS:
         lone_stack.aws_cp(samples / "letter.pdf", key)
     consumer.line(event="engine.not_started", next_try_s=4.0)
+    assert consumer.asked("/readyz")[0] == 503
 
     licence.touch()
 
     for key in KEYS:
         assert lone_stack.result(key)["status"] == "SUCCESS"
     consumer.line(event="machine.healthy")
+    assert consumer.asked("/readyz")[0] == 200
     assert set(receive_counts(consumer).values()) == {1}

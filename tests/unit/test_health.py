@@ -1,6 +1,5 @@
 """What probes and Prometheus are told over HTTP."""
 
-import socket
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,12 +13,12 @@ from consumer.adapters.gpus import Gpu
 from consumer.adapters.health import Children, Health, served
 from consumer.adapters.seats import Seat
 from consumer.domain.errors import SettingsError
+from tests.e2e.stack import free_port
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_port()
 
 
 async def ask(port: int, path: str) -> tuple[int, str]:
