@@ -111,7 +111,7 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     assert after["bucket_ocr_leases_lost_total"] == 1
     assert after['bucket_ocr_documents_total{code="UNSUPPORTED_TYPE",status="FAILURE"}'] == 1
     assert after['bucket_ocr_pages_total{engine="null",outcome="SUCCESS"}'] == 1
-    assert after["bucket_ocr_engine_busy_seconds_total"] > 8
+    assert after["bucket_ocr_engine_busy_seconds_total"] > 4
 
 
 def test_the_line_of_a_message_has_the_facts_and_no_text(lone_stack: Stack, start: Start) -> None:

@@ -1,0 +1,93 @@
+# Two images: `cpu` (RapidOCR, its weights included) and `gpu` (PP-StructureV3).
+#
+#   docker build --target cpu -t bucket-ocr:cpu .
+#   docker build --target gpu --build-arg MODELS=balanced -t bucket-ocr:gpu .
+#
+# Both run as user 10001 on a read-only root file system; /work (documents and pages in work) and /tmp are all
+# that is written to.
+
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+WORKDIR /src
+COPY infra/image infra/image
+RUN python -m venv /build && /build/bin/python -m pip install --no-cache-dir --require-hashes -r infra/image/build.txt
+ENV PATH=/build/bin:$PATH VIRTUAL_ENV=/opt/bucket-ocr UV_LINK_MODE=copy UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
+# Without pip: nothing is installed into an image later.
+RUN uv venv --python "$(command -v python3)" /opt/bucket-ocr
+
+
+FROM build AS wheel
+COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY consumer consumer
+RUN python -m hatchling build --target wheel --directory /dist
+
+
+FROM build AS build-cpu
+RUN uv pip install --require-hashes -r infra/image/cpu.txt
+COPY --from=wheel /dist /dist
+RUN uv pip install --no-deps /dist/*.whl
+
+
+FROM build AS build-gpu
+RUN uv pip install --require-hashes -r infra/image/gpu.txt
+# For CUDA 12.6, which wants an NVIDIA driver from 550.54 on. Other versions of CUDA are other indexes.
+ARG PADDLE=paddlepaddle-gpu==3.2.2
+ARG PADDLE_INDEX=https://www.paddlepaddle.org.cn/packages/stable/cu126/
+RUN uv pip install --extra-index-url "$PADDLE_INDEX" --index-strategy unsafe-best-match \
+    --constraints infra/image/gpu.txt "$PADDLE"
+COPY --from=wheel /dist /dist
+RUN uv pip install --no-deps /dist/*.whl
+
+
+FROM ${BASE} AS runtime
+LABEL org.opencontainers.image.title="bucket-ocr" \
+      org.opencontainers.image.description="OCR for S3 buckets: upload a document, get its text with boxes next to it" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The base image's own installer is of no use to us, and of use to whoever breaks in.
+RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/site-packages/setuptools* \
+      /usr/local/bin/pip* \
+    && groupadd --gid 10001 bucket-ocr \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bucket-ocr \
+    && mkdir /work /models && chown 10001:10001 /work
+ENV PATH=/opt/bucket-ocr/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    BUCKET_OCR_WORK_DIR=/work \
+    BUCKET_OCR_HEALTH_PORT=8080
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=10s --start-period=180s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; p = os.environ['BUCKET_OCR_HEALTH_PORT']; p == '0' or r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{p}/healthz', timeout=5)"]
+ENTRYPOINT ["bucket-ocr"]
+CMD ["run"]
+
+
+FROM runtime AS cpu
+COPY --from=build-cpu /opt/bucket-ocr /opt/bucket-ocr
+USER 10001:10001
+
+
+FROM runtime AS gpu-runtime
+# What OpenCV links to, in the distribution of it that PaddleOCR insists on; OpenMP, for Paddle.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 libgomp1 \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build-gpu /opt/bucket-ocr /opt/bucket-ocr
+ENV PADDLE_PDX_CACHE_HOME=/models \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+
+FROM gpu-runtime AS models
+# A preset (fast, balanced, full): its models become part of the image. Empty: they are mounted at /models.
+ARG MODELS=
+RUN if [ -n "$MODELS" ]; then BUCKET_OCR_PIPELINE_CONFIG="$MODELS" bucket-ocr models pull; fi
+
+
+FROM gpu-runtime AS gpu
+ARG MODELS=
+# The preset that the models are of; a setting of the container overrules it.
+ENV BUCKET_OCR_PIPELINE_CONFIG=$MODELS
+COPY --from=models /models /models
+USER 10001:10001
