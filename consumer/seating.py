@@ -29,8 +29,9 @@ _PACKAGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Seating:
-    """The seats of all child processes, still empty. `recycling`: when an engine is replaced."""
+    """The seats of all child processes, still empty. `role`: the engine; `recycling`: when it is replaced."""
 
+    role: str
     sizing: Sizing
     recycling: Recycling
     renderers: list[Seat]
@@ -48,6 +49,7 @@ class Seating:
             )
         recycling = Recycling(options.recycle_pages, sizing.engine_bytes)
         return cls(
+            role,
             sizing,
             recycling,
             _render_seats(programs["render"], options, sizing),

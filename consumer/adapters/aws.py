@@ -29,6 +29,11 @@ def region() -> str | None:
     return os.environ.get("AWS_REGION")
 
 
+def configured_region() -> str | None:
+    """The region that requests go to, from wherever it is configured; None where it is not."""
+    return region() or _session().get_config_variable("region")
+
+
 def error_code(error: ClientError) -> str:
     """The service's own code, such as `NoSuchKey`; of a HEAD, which has no body, the HTTP status."""
     return str(error.response.get("Error", {}).get("Code", ""))

@@ -9,7 +9,7 @@ import sys
 import typer
 
 from consumer import __version__
-from consumer.cli import exits, models, results, run, schema, submit
+from consumer.cli import doctor, exits, models, results, run, schema, submit
 from consumer.domain.errors import BucketOcrError, PassingError, SettingsError
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command("run")(run.run)
 app.command("submit")(submit.submit)
 app.command("get")(results.get)
 app.command("status")(results.status)
+app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.command("schema")(schema.schema)
 

@@ -15,11 +15,12 @@ MODULES = sorted((ROOT / "consumer").rglob("*.py"))
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli", "app", "settings", "logs", "domain", "ports"},
-    "cli": {"cli", "app", "settings", "logs", "domain", "ports"},
+    "cli": {"cli", "app", "doctor", "settings", "logs", "domain", "ports"},
     "app": {
         *("adapters", "domain", "gate", "handler", "logs", "pages", "pipeline", "ports", "room", "settings"),
         *("metrics", "seating", "sizing", "wire", "worker"),
     },
+    "doctor": {"adapters", "domain", "seating", "settings"},
     "seating": {"adapters", "domain", "settings", "sizing", "wire"},
     "sizing": {"adapters", "settings", "domain"},
     "settings": {"domain"},
