@@ -23,7 +23,7 @@ def _die_with(starter_pid: int) -> None:
 
 
 def _take_bytes(uuid5: Any) -> Any:
-    """Let `uuid.uuid5` take bytes for a name, as it does from Python 3.12 on; which UUID it gives is all one."""
+    """Let `uuid.uuid5` take bytes for a name, as it does from Python 3.12 on; its value does not matter."""
     return lambda namespace, name: uuid5(namespace, name.hex() if isinstance(name, bytes) else name)
 
 
