@@ -47,22 +47,29 @@ def template_path() -> Path:
 
 
 def deploy(
-    cloudformation: Any, *, stack: str = STACK, bucket: str = BUCKET, queue: str = QUEUE
+    cloudformation: Any,
+    *,
+    stack: str = STACK,
+    bucket: str = BUCKET,
+    queue: str = QUEUE,
+    **others: str,
 ) -> Mapping[str, str]:
     """Create the stack unless it is there, wait until it is complete, and give its outputs by name.
 
-    `cloudformation` is a boto3 client. A stack that is there already is taken as it is.
+    `cloudformation` is a boto3 client, `others` are further parameters of the template. A stack that is there
+    already is taken as it is.
 
     Raises:
         DeploymentError: the stack failed, is in a failed state from before, or missed the deadline.
 
     """
-    parameters = {"BucketName": bucket, "QueueName": queue}
+    parameters = {"BucketName": bucket, "QueueName": queue, **others}
     with contextlib.suppress(cloudformation.exceptions.AlreadyExistsException):
         cloudformation.create_stack(
             StackName=stack,
             TemplateBody=template_path().read_text(encoding="utf-8"),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
         )
     deadline_s = time.monotonic() + DEADLINE_S
     while True:

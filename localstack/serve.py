@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+import uuid
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
@@ -21,8 +22,15 @@ def _die_with(starter_pid: int) -> None:
         sys.exit("the starter is gone")
 
 
+def _take_bytes(uuid5: Any) -> Any:
+    """Let `uuid.uuid5` take bytes for a name, as it does from Python 3.12 on; its value does not matter."""
+    return lambda namespace, name: uuid5(namespace, name.hex() if isinstance(name, bytes) else name)
+
+
 if __name__ == "__main__":
     _die_with(int(sys.argv[1]))
+    # Without it LocalStack's KMS makes no keys on Python 3.11.
+    uuid.uuid5 = _take_bytes(uuid.uuid5)
     # Fixed in LocalStack to a directory that all instances on a machine share, so that deleting a bucket
     # in one breaks the uploads of another.
     s3: Any = importlib.import_module("localstack.services.s3.provider")

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -16,26 +15,6 @@ DEADLINE_S = 20.0
 @pytest.fixture(scope="module")
 def stack(cloud: LocalCloud) -> StackOutputs:
     return cloud.deploy(NAME, NAME, NAME)
-
-
-def _bodies(cloud: LocalCloud, queue_url: str) -> Iterator[str]:
-    """Give the bodies on a queue again and again, until the deadline."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline_s:
-        yield from (message.body for message in cloud.messages(queue_url))
-        time.sleep(0.05)
-
-
-def test_an_upload_reaches_the_queue_as_an_s3_event(cloud: LocalCloud, stack: StackOutputs) -> None:
-    with closing(cloud.client("s3")) as s3:
-        s3.put_object(Bucket=stack.bucket, Key="a/1page.pdf", Body=b"%PDF-")
-    for body in _bodies(cloud, stack.queue_url):
-        for record in json.loads(body).get("Records", []):
-            if record["s3"]["object"]["key"] == "a/1page.pdf":
-                assert record["eventName"] == "ObjectCreated:Put"
-                assert record["s3"]["bucket"]["name"] == stack.bucket
-                return
-    pytest.fail(f"no event within {DEADLINE_S} s")
 
 
 def test_a_message_received_ten_times_goes_to_the_dead_letters(
