@@ -46,9 +46,9 @@ _ON_OBJECTS = {"HEAD": "HeadObject", "GET": "GetObject", "PUT": "PutObject", "DE
 
 @dataclass(slots=True)
 class Call:
-    """A request that has arrived whole. `number` counts all, from 1; `place` is the bucket or the queue.
+    """A request that has arrived whole. `number` counts all, from 1; `place`: bucket, queue or topic.
 
-    `parameters`: of SQS only. `fault`: what was done to it. `status`: what was answered, if anything was.
+    `parameters`: of S3, those of the query. `fault`: what was done to it. `status`: of the answer, if any.
     """
 
     number: int
@@ -62,7 +62,7 @@ class Call:
     status: int | None = None
 
     def matches(self, operation: str, key: str | None) -> bool:
-        """Whether it is this operation, or of this service (`s3`, `sqs`), or `*`; `key` None: any."""
+        """Whether it is this operation, or of this service (`s3`, `sqs`, `sns`), or `*`; `key` None: any."""
         return operation in {self.operation, self.service, "*"} and key in {None, self.key}
 
 
@@ -76,15 +76,20 @@ def _call(number: int, request: web.Request, body: bytes) -> Call:
             number, target.removeprefix("Amazon").lower(), operation, queue, None, request.headers, asked
         )
     path, _, query = request.raw_path.partition("?")
+    if request.content_type == "application/x-www-form-urlencoded":
+        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        topic = form.get("TopicArn", "").rpartition(":")[2]
+        return Call(number, "sns", form.get("Action", ""), topic, None, request.headers, form)
     bucket, _, key = unquote(path.removeprefix("/")).partition("/")
     operation = (_ON_OBJECTS if key else _ON_BUCKETS).get(request.method, request.method)
-    for name, values in parse_qs(query, keep_blank_values=True).items():
+    asked = parse_qs(query, keep_blank_values=True)
+    for name, values in asked.items():
         if name == "list-type":
             operation = "ListObjectsV2"
             break
         if values == [""]:  # names a part of the resource, as in `?tagging`
             operation = f"{request.method}?{name}"
-    return Call(number, "s3", operation, bucket, key or None, request.headers)
+    return Call(number, "s3", operation, bucket, key or None, request.headers, asked)
 
 
 @dataclass

@@ -6,7 +6,6 @@ LocalStack stores policies with all names resolved, but enforces none.
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import cfnlint.decode
 import pytest
 from deploy import deploy
 from local_cloud import LocalCloud
+
+from tests.infra.permissions import Document, consumer_policy, listed, may
 
 INFRA = Path(__file__).parents[2] / "infra"
 NAME = "policies"
@@ -25,8 +26,6 @@ TLS_ONLY = {"Bool": {"aws:SecureTransport": "false"}}
 
 #: What LocalStack cannot know: actions to which IAM knows no resources.
 WITHOUT_RESOURCES = {"ecr:GetAuthorizationToken", "ecs:DiscoverPollEndpoint"}
-
-Document = Mapping[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +42,9 @@ def outputs(cloud: LocalCloud) -> Mapping[str, str]:
         )
 
 
-def _consumer_policy(cloud: LocalCloud, arn: str) -> Document:
-    with closing(cloud.client("iam")) as iam:
-        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        found: Document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"][
-            "Document"
-        ]
-        return found
-
-
 @pytest.fixture(scope="module")
 def consumer(cloud: LocalCloud, outputs: Mapping[str, str]) -> Document:
-    return _consumer_policy(cloud, outputs["ConsumerPolicyArn"])
+    return consumer_policy(cloud, outputs["ConsumerPolicyArn"])
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +64,6 @@ def policies(cloud: LocalCloud, outputs: Mapping[str, str]) -> dict[str, list[An
     return {of: json.loads(policy)["Statement"] for of, policy in found.items()}
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _may(policy: Document, action: str, resource: str) -> bool:
-    return any(
-        action in _listed(statement["Action"])
-        and any(fnmatchcase(resource, pattern) for pattern in _listed(statement["Resource"]))
-        for statement in policy["Statement"]
-    )
-
-
 @pytest.mark.parametrize(
     ("action", "resource"),
     [
@@ -102,7 +80,7 @@ def _may(policy: Document, action: str, resource: str) -> bool:
     ],
 )
 def test_the_consumer_may_do_its_work(consumer: Document, action: str, resource: str) -> None:
-    assert _may(consumer, action, resource)
+    assert may(consumer, action, resource)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +99,15 @@ def test_the_consumer_may_do_its_work(consumer: Document, action: str, resource:
     ],
 )
 def test_the_consumer_may_do_nothing_else(consumer: Document, action: str, resource: str) -> None:
-    assert not _may(consumer, action, resource)
+    assert not may(consumer, action, resource)
 
 
 def test_the_consumer_is_given_exactly_what_it_calls(consumer: Document, outputs: Mapping[str, str]) -> None:
     given = {
         (action, resource)
         for statement in consumer["Statement"]
-        for action in _listed(statement["Action"])
-        for resource in _listed(statement["Resource"])
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
     }
     assert given == {
         ("sqs:ReceiveMessage", QUEUE),
@@ -152,8 +130,8 @@ def test_the_consumer_is_given_exactly_what_it_calls(consumer: Document, outputs
 def test_without_key_and_topic_the_consumer_has_no_rights_to_them(cloud: LocalCloud) -> None:
     with closing(cloud.client("cloudformation")) as cloudformation:
         plain = deploy(cloudformation, stack=f"{NAME}-plain", bucket=f"{NAME}-plain", queue=f"{NAME}-plain")
-    policy = _consumer_policy(cloud, plain["ConsumerPolicyArn"])
-    services = {action.split(":")[0] for s in policy["Statement"] for action in _listed(s["Action"])}
+    policy = consumer_policy(cloud, plain["ConsumerPolicyArn"])
+    services = {action.split(":")[0] for s in policy["Statement"] for action in listed(s["Action"])}
     assert services == {"sqs", "s3"}
 
 
@@ -220,7 +198,7 @@ def _given(role: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if isinstance(resource, dict):
                 ((kind, value),) = resource.items()
                 resource = ".".join(value) if kind == "Fn::GetAtt" else value
-            for action in _listed(statement["Action"]):
+            for action in listed(statement["Action"]):
                 yield action, resource
 
 

@@ -1,0 +1,112 @@
+"""The policy that a stack has for its consumers is what they need, and no more: their calls are recorded.
+
+Left out: the key of an encrypted bucket, which S3, SQS and SNS use in the consumer's name; and the protection
+of its task, for which it asks the agent of ECS.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from deploy import deploy
+from local_cloud import LocalCloud
+
+from tests.e2e import documents
+from tests.e2e.conftest import Start
+from tests.e2e.proxy import Call, FaultProxy, answer
+from tests.e2e.stack import SCRIPTED, Stack, null_engine
+from tests.infra.permissions import consumer_policy, listed, may
+
+NAME = "permissions"
+ADAPTERS = Path(__file__).parents[2] / "consumer" / "adapters"
+
+#: What only commands call, with the rights of whoever runs them.
+OF_COMMANDS = {"ListObjectsV2"}
+
+
+def _arn(call: Call) -> str:
+    if call.service == "s3":
+        return f"arn:aws:s3:::{call.place}" + (f"/{call.key}" if call.key else "")
+    return f"arn:aws:{call.service}:us-east-1:000000000000:{call.place}"
+
+
+def _needed(call: Call) -> Iterator[str]:
+    """Actions that a call needs.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+    """
+    match call.operation:
+        case "HeadObject" | "GetObject":
+            yield "s3:GetObjectVersion" if "versionId" in call.parameters else "s3:GetObject"
+        case "PutObject":
+            yield "s3:PutObject"
+            if "If-Match" in call.headers:
+                yield "s3:GetObject"
+        case "HeadBucket":
+            yield "s3:ListBucket"
+        case operation:
+            yield f"{call.service}:{operation}"
+
+
+def _in_the_code() -> set[str]:
+    """Operations that the consumer's adapters have calls of."""
+    names = set()
+    for module in ("s3", "sqs", "lease", "completion"):
+        for node in ast.walk(ast.parse((ADAPTERS / f"{module}.py").read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"client", "self._client"}:
+                names.add(node.attr)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".get_paginator"):
+                names.add(ast.literal_eval(node.args[0]))
+    return {"".join(map(str.capitalize, name.split("_"))) for name in names - {"meta", "get_paginator"}}
+
+
+@pytest.fixture
+def stack(cloud: LocalCloud) -> Iterator[tuple[Stack, Mapping[str, str]]]:
+    with closing(cloud.client("cloudformation")) as cloudformation:
+        outputs = deploy(
+            cloudformation,
+            stack=NAME,
+            bucket=NAME,
+            queue=NAME,
+            WatchedPrefix="in/",
+            Versioning="true",
+            CompletionTopic="true",
+        )
+    with Stack.deployed(cloud, NAME) as stack:
+        yield stack, outputs
+
+
+def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
+    cloud: LocalCloud, stack: tuple[Stack, Mapping[str, str]], start: Start
+) -> None:
+    there, outputs = stack
+    with FaultProxy(cloud.endpoint_url) as proxy:
+        topic = outputs["CompletionTopicArn"]
+        consumer = start(
+            there.seen_at(proxy.url),
+            "consumer",
+            # Long enough for a renewal.
+            (*SCRIPTED, *null_engine(4.0, lines=1)),
+            LEASE_S=10,
+            COMPLETION_TOPIC_ARN=topic,
+        ).wait_ready()
+        there.put("in/first.pdf", documents.blank_pdf(100))
+        consumer.line(event="message", key="in/first.pdf", answer="stored")
+        there.put("in/first.pdf", documents.blank_pdf(200))
+        consumer.line(event="message", key="in/first.pdf", answer="stored", receive_count=1)
+        there.put("in/notes", b"no document")
+        consumer.line(event="message", key="in/notes", answer="not a document")
+        there.send({"bucket-ocr": 1, "bucket": there.bucket, "key": "in/gone.pdf"})
+        consumer.line(event="message", key="in/gone.pdf", answer="source gone")
+        proxy.fail("GetObject", answer(403, "AccessDenied"), key="in/refused.pdf")
+        there.put("in/refused.pdf", documents.blank_pdf(100))
+        consumer.line(event="message", key="in/refused.pdf", outcome="passing")
+        calls = [call for call in proxy.calls if call.status != 403]
+    assert {call.operation for call in calls} == _in_the_code() - OF_COMMANDS
+    policy = consumer_policy(cloud, outputs["ConsumerPolicyArn"])
+    needed = {(action, _arn(call)) for call in calls for action in _needed(call)}
+    assert [each for each in needed if not may(policy, *each)] == []
+    given = {action for statement in policy["Statement"] for action in listed(statement["Action"])}
+    assert given == {action for action, _ in needed}
