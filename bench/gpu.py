@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -46,7 +47,9 @@ Figures = dict[str, Any]
 def main() -> int:
     """Measure once; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--device", default="gpu:0", help="default: %(default)s")
+    parser.add_argument(
+        "--device", type=_device, default="gpu:0", help="cpu, or one GPU; default: %(default)s"
+    )
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 8], help="default: 1 2 4 8")
     parser.add_argument("--batches", type=int, default=12, help="for each process; default: %(default)s")
     parser.add_argument("--zoo", action="store_true", help="small text models, where there are no others")
@@ -59,6 +62,12 @@ def main() -> int:
             print(f"not measured: {error}", file=sys.stderr)
             return 1
     return 0
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|gpu:\d+", text):
+        raise argparse.ArgumentTypeError("must be cpu, or gpu:0 and the like")
+    return text
 
 
 def _options(asked: argparse.Namespace, folder: Path) -> wire.StructureOptions:
@@ -76,6 +85,8 @@ def _options(asked: argparse.Namespace, folder: Path) -> wire.StructureOptions:
     return wire.StructureOptions(
         threads=1,
         device=asked.device,
+        cuda_name=next((gpu.cuda_name for gpu in gpus.chosen(asked.device)), None),
+        scratch=str(folder),
         pipeline=pipeline,
         runtime=runtime,
         batch_pages=batch_pages,
@@ -90,6 +101,9 @@ async def _measure(asked: argparse.Namespace, options: wire.StructureOptions, fo
         figures = await _read(processes, asked.batches, options, images)
         one = one or figures["pages_per_s"] / processes
         print(json.dumps(figures | {"times_one": round(figures["pages_per_s"] / one, 2)}), flush=True)
+        if figures["failed"]:
+            # It does not fit: more will not either.
+            break
 
 
 async def _read(
@@ -107,13 +121,14 @@ async def _read(
     batch = [images[n % len(images)] for n in range(options.batch_pages)]
     pool = EnginePool(seats, _RECYCLING, _PAGE_DEADLINE_S)
     began = time.monotonic()
-    async with pool.running():
+    async with pool.running(), asyncio.TaskGroup() as group:
         start_s, began = time.monotonic() - began, time.monotonic()
-        work = [asyncio.create_task(_batches(pool, batch, batches)) for _ in range(processes)]
+        work = [group.create_task(_batches(pool, batch, batches), name=f"read {n}") for n in range(processes)]
         least_free_bytes, resident_bytes = free_bytes, 0
         while (await asyncio.wait(work, timeout=_LOOK_S))[1]:
             least_free_bytes = min(least_free_bytes, _free_bytes(options.device))
-            resident_bytes = max(resident_bytes, *(seat.child.resident_bytes for seat in seats if seat.child))
+            held = [seat.child.resident_bytes for seat in seats if seat.child]
+            resident_bytes = max([resident_bytes, *held])
         wall_s = time.monotonic() - began
     read = [page for task in work for page in task.result()]
     good = sum(page.page.status is Status.SUCCESS for page in read)

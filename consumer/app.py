@@ -133,11 +133,11 @@ async def _build(
 ) -> Worker:
     """Put the consumer together; what it holds is released with the stack."""
     clock = SystemClock()
-    seating = Seating.of(options, programs)
     try:
         folder = stack.enter_context(work_folder(options.work_dir))
     except OSError as error:
         raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
+    seating = Seating.of(options, folder, programs)
     queue = await stack.enter_async_context(_queue(options))
     pipeline, gate = await _open(options, seating, folder, metrics, stack)
     handler = Handler(

@@ -54,7 +54,7 @@ def _settings() -> Iterator[Finding]:
 
 def _machine(options: Settings) -> Iterator[Finding]:
     try:
-        seating = Seating.of(options)
+        seating = Seating.of(options, _folder(options))
     except SettingsError as error:
         name, _, rest = str(error).partition(":")
         yield Finding("engine", Level.FAULT, name, rest.strip())
@@ -65,7 +65,7 @@ def _machine(options: Settings) -> Iterator[Finding]:
             f"{sizing.renderers} for rendering, {sizing.slots} messages at once"
         )
         yield Finding("engine", Level.OK, seating.role, message)
-    folder = options.work_dir or Path(tempfile.gettempdir())
+    folder = _folder(options)
     free_bytes = shutil.disk_usage(folder).free
     if not os.access(folder, os.W_OK):
         message = "cannot be written to"
@@ -81,10 +81,14 @@ def _machine(options: Settings) -> Iterator[Finding]:
         yield Finding("work folder", Level.OK, str(folder), f"has room for {free_bytes >> 30} GiB")
 
 
+def _folder(options: Settings) -> Path:
+    return options.work_dir or Path(tempfile.gettempdir())
+
+
 async def _models(options: Settings) -> AsyncIterator[Finding]:
     """Judge the model files of PP-StructureV3, by the command that knows them."""
     try:
-        if Seating.of(options).role != "pp-structurev3":
+        if Seating.of(options, _folder(options)).role != "pp-structurev3":
             return
     except SettingsError:
         # Said already.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final, Self
 
 from consumer import settings, wire
@@ -38,8 +39,11 @@ class Seating:
     engines: list[Seat]
 
     @classmethod
-    def of(cls, options: Settings, programs: Mapping[str, tuple[str, ...]] = PROGRAMS) -> Self:
-        """Share the machine out; raises SettingsError where that cannot be done as the settings ask."""
+    def of(cls, options: Settings, scratch: Path, programs: Mapping[str, tuple[str, ...]] = PROGRAMS) -> Self:
+        """Share the machine out; `scratch`: a folder for what engines' libraries want to write.
+
+        Raises SettingsError where that cannot be done as the settings ask.
+        """
         role = engine_role(options)
         sizing = Sizing.of(options, role, gpus.chosen(options.device) if role == "pp-structurev3" else ())
         if options.stall_s < (longest_s := longest_step_s(sizing.page_deadline_s, sizing.batch_pages)):
@@ -53,7 +57,7 @@ class Seating:
             sizing,
             recycling,
             _render_seats(programs["render"], options, sizing),
-            _engine_seats(role, programs[role], options, sizing, recycling),
+            _engine_seats(role, programs[role], options, sizing=sizing, recycling=recycling, scratch=scratch),
         )
 
 
@@ -87,16 +91,24 @@ def _render_seats(arguments: tuple[str, ...], options: Settings, sizing: Sizing)
     return [Seat(program) for _ in range(sizing.renderers)]
 
 
-def _engine_seats(
-    role: str, arguments: tuple[str, ...], options: Settings, sizing: Sizing, recycling: Recycling
+def _engine_seats(  # noqa: PLR0913 - a function so that the class above stays readable
+    role: str,
+    arguments: tuple[str, ...],
+    options: Settings,
+    *,
+    sizing: Sizing,
+    recycling: Recycling,
+    scratch: Path,
 ) -> list[Seat]:
-    def how(share: EngineShare, device: str) -> wire.EngineOptions:
+    def how(share: EngineShare, device: str, cuda_name: str | None) -> wire.EngineOptions:
         if role == "rapidocr":
             return wire.EngineOptions(threads=share.threads, cpus=share.cpus)
         return wire.StructureOptions(
             threads=share.threads,
             cpus=share.cpus,
             device=device,
+            cuda_name=cuda_name,
+            scratch=str(scratch),
             device_bytes=sizing.device_bytes,
             pipeline=options.pipeline_config,
             runtime=None if options.engine_runtime == "auto" else options.engine_runtime,
@@ -105,6 +117,15 @@ def _engine_seats(
         )
 
     return [
-        Seat(Program(role, arguments, how(*each), recycling.retired_bytes, recycling.killed_bytes))
-        for each in zip(sizing.engines, sizing.devices, strict=True)
+        Seat(
+            Program(
+                role,
+                arguments,
+                how(*each),
+                recycling.retired_bytes,
+                recycling.killed_bytes,
+                has_spare=sizing.has_spare,
+            )
+        )
+        for each in zip(sizing.engines, sizing.devices, sizing.cuda_names, strict=True)
     ]

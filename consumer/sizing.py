@@ -1,7 +1,8 @@
 """How much of the machine each part of the consumer gets, where the settings leave it to us.
 
 Half of the memory is for engines; the other half is for one that is being replaced, for renderers, for
-page images in a work folder that may be in memory, and for this process.
+page images in a work folder that may be in memory, and for this process. Of each GPU's memory one share is
+for an engine that is being replaced.
 """
 
 from collections.abc import Sequence
@@ -27,11 +28,12 @@ _GPU_BYTES: Final = 20 * 10**9
 #: Pages in one go, on a GPU: fewer leave it idle. On a CPU a batch gains nothing.
 _GPU_BATCH_PAGES: Final = 8
 
-#: Longest time to read a page. A dense one took PP-StructureV3 more than a minute on a busy processor.
-_PAGE_DEADLINE_S: Final = {"rapidocr": 60.0, "pp-structurev3": 180.0}
+#: What an engine holds of it beside what it counts itself: the CUDA context, handles of libraries.
+_UNCOUNTED_PART: Final = 0.1
 
-#: And on a GPU.
-_GPU_PAGE_DEADLINE_S: Final = 60.0
+#: Longest time to read a page. A dense one took PP-StructureV3 more than a minute on a busy processor, and
+#: thirty formulas may take as long on a GPU (published: 1.7 s each for the large model, on a T4).
+_PAGE_DEADLINE_S: Final = {"rapidocr": 60.0, "pp-structurev3": 180.0}
 
 #: Address space of a renderer without any page: interpreter, libraries, caches.
 _RENDERER_BYTES: Final = _GIB
@@ -45,14 +47,17 @@ _RENDERER_BYTES_PER_PAGE_PIXEL: Final = 80
 class Sizing:
     """`engine_bytes` and `renderer_bytes` are for each process; `slots` are messages in work at once.
 
-    `engines`: the part of the machine that each gets; `devices`: where it runs. `device_bytes`: memory of
-    its GPU, None on a CPU.
+    `engines`: the part of the machine that each gets; `devices`: where it runs, and `cuda_names`, how CUDA
+    knows that. `device_bytes`: memory of its GPU, None on a CPU. `has_spare`: there is room for the
+    successor of an engine beside it.
     """
 
     engines: list[EngineShare]
     devices: list[str]
+    cuda_names: list[str | None]
     engine_bytes: int
     device_bytes: int | None
+    has_spare: bool
     batch_pages: int
     page_deadline_s: float
     renderers: int
@@ -71,13 +76,17 @@ class Sizing:
         fitting = max(1, min(usable, half_bytes // needed_bytes))
         workers = options.engine_workers
         devices = ["cpu"] * (workers or fitting)
-        batch_pages, device_bytes = options.batch_pages or 1, None
+        cuda_names: list[str | None] = [None] * len(devices)
+        batch_pages, device_bytes, has_spare = options.batch_pages or 1, None, True
         if gpus:
             # As many to each GPU, so that none is the slow one.
             free_bytes = min(gpu.free_bytes for gpu in gpus)
-            each = workers or max(1, min(fitting // len(gpus), free_bytes // _GPU_BYTES))
+            each = workers or max(1, min(fitting // len(gpus), free_bytes // _GPU_BYTES - 1))
+            has_spare = free_bytes // (each + 1) >= _GPU_BYTES or each > 1
             devices = [gpu.device for gpu in gpus for _ in range(each)]
-            batch_pages, device_bytes = options.batch_pages or _GPU_BATCH_PAGES, free_bytes // each
+            cuda_names = [gpu.cuda_name for gpu in gpus for _ in range(each)]
+            device_bytes = int((1 - _UNCOUNTED_PART) * free_bytes) // (each + has_spare)
+            batch_pages = options.batch_pages or _GPU_BATCH_PAGES
         engines = len(devices)
         # One that hangs, for as long as it may, shall not be all there is.
         renderers = options.render_workers or max(2, usable // 4)
@@ -85,10 +94,12 @@ class Sizing:
         return cls(
             engines=share_processors(cpus, quota, engines),
             devices=devices,
+            cuda_names=cuda_names,
             engine_bytes=options.recycle_rss_bytes or max(needed_bytes, half_bytes // engines),
             device_bytes=device_bytes,
+            has_spare=has_spare,
             batch_pages=batch_pages,
-            page_deadline_s=_GPU_PAGE_DEADLINE_S if gpus else _PAGE_DEADLINE_S[engine],
+            page_deadline_s=_PAGE_DEADLINE_S[engine],
             renderers=renderers,
             renderer_bytes=max(_RENDERER_BYTES, min(wanted_bytes, half_bytes // renderers)),
             slots=options.max_in_flight or max(4, 2 * engines * batch_pages),

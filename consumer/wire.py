@@ -50,10 +50,13 @@ class EngineOptions(_Message):
 class StructureOptions(EngineOptions):
     """How a child with PP-StructureV3 works; `pipeline` and `runtime` as in the settings.
 
-    `device_bytes`: what it may hold of its GPU's memory before it asks for a successor.
+    `cuda_name`: how CUDA knows its GPU; None on a CPU. `device_bytes`: what it may hold of that one's
+    memory before it asks for a successor. `scratch`: a folder for what its libraries want to write.
     """
 
     device: str = Field(pattern=r"^(cpu|gpu:\d+)$")
+    cuda_name: str | None = None
+    scratch: str
     pipeline: str | None
     runtime: Literal["paddle", "paddle_fp16", "onnxruntime"] | None
     batch_pages: int = Field(ge=1)
@@ -165,12 +168,14 @@ class Failed(_Message):
 class Broken(_Message):
     """From a child: the machine cannot fulfil the request, whatever the document.
 
-    `needed_bytes`: there is no room on the disk for a file of so many.
+    `needed_bytes`: there is no room on the disk for a file of so many. `is_setting`: the operator's
+    settings, or what is installed, are at fault.
     """
 
     kind: Literal["broken"] = "broken"
     message: Annotated[str, AfterValidator(_encodable)]
     needed_bytes: int | None = Field(default=None, ge=0)
+    is_setting: bool = False
 
 
 Request = OpenDocument | RenderPage | ReadPages

@@ -21,7 +21,7 @@ import structlog
 
 from consumer import wire
 from consumer.adapters import machine
-from consumer.domain.errors import ChildError, MachineError
+from consumer.domain.errors import ChildError, MachineError, UnfitError
 
 _STANDARD_ERROR: Final = 2
 
@@ -50,7 +50,8 @@ class Program:
     """What a child runs, with `arguments` to the interpreter.
 
     `retired_bytes`: a child that holds more memory than this after a request gets no other one.
-    `killed_bytes`: one that holds more than this is killed, even amid a request.
+    `killed_bytes`: one that holds more than this is killed, even amid a request. `has_spare`: there is room
+    for two of it where there is one.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Program:
     retired_bytes: int
     killed_bytes: int
     start_deadline_s: float = START_DEADLINE_S
+    has_spare: bool = True
 
 
 class Child:
@@ -89,7 +91,8 @@ class Child:
     async def started(cls, program: Program) -> Self:
         """Start a child and wait until it is ready.
 
-        Raises MachineError where that cannot be done, ChildKilledError where somebody kills it meanwhile.
+        Raises MachineError where that cannot be done (UnfitError: by its own account), ChildKilledError
+        where somebody kills it meanwhile.
         """
         try:
             async with asyncio.timeout(program.start_deadline_s), cls._spawned(program) as child:
@@ -97,11 +100,12 @@ class Child:
                 if isinstance(child.ready, wire.EngineReady | wire.RendererReady):
                     return child
                 if isinstance(child.ready, wire.Broken):
-                    raise ChildError(child.ready.message)  # noqa: TRY301
+                    # No other start will end better.
+                    raise UnfitError(f"{program.name}: {child.ready.message}")  # noqa: TRY301
                 raise ChildError(f"it said {child.ready.kind} instead of being ready")  # noqa: TRY301
         except TimeoutError as error:
             raise MachineError(f"{program.name}: not ready in {program.start_deadline_s:g} s") from error
-        except ChildKilledError:
+        except (ChildKilledError, UnfitError):
             raise
         # Where no thread can be started to wait for the process, asyncio says so by a RuntimeError.
         except (ChildError, OSError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from importlib import import_module
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from consumer.domain.errors import SettingsError
@@ -15,9 +16,13 @@ _CURE: Final = (
 
 
 class Gpu(NamedTuple):
-    """A GPU: its number among those that we may use, its memory that nobody has taken yet, and all of it."""
+    """A GPU: its number among those that we may use, its memory that nobody has taken yet, and all of it.
+
+    `cuda_name`: its number or name in CUDA_VISIBLE_DEVICES.
+    """
 
     number: int
+    cuda_name: str
     free_bytes: int
     total_bytes: int
 
@@ -31,14 +36,14 @@ def chosen(device: str, nvml: Any = None, environment: Mapping[str, str] = os.en
     """The GPUs that the setting DEVICE means: none for `cpu`, and for `auto` where there is none.
 
     `nvml`: NVIDIA's management library; None for the one that is installed. Raises SettingsError where
-    one that is asked for is missing.
+    one that is asked for is missing, and where there is one, or should be, that cannot be used.
     """
     if device == "cpu":
         return ()
     try:
         there = _visible(nvml, environment)
     except _NoGpuError as error:
-        if device == "auto":
+        if device == "auto" and error.is_absent:
             return ()
         raise SettingsError(f"BUCKET_OCR_DEVICE={device}: there is no GPU ({error}): {_CURE}") from error
     _, _, numbers = device.partition(":")
@@ -53,7 +58,11 @@ def chosen(device: str, nvml: Any = None, environment: Mapping[str, str] = os.en
 
 
 class _NoGpuError(Exception):
-    """Why there is no GPU."""
+    """Why there is no GPU. `is_absent`: nobody said that there is one; otherwise something is broken."""
+
+    def __init__(self, why: str, *, is_absent: bool) -> None:
+        super().__init__(why)
+        self.is_absent = is_absent
 
 
 def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
@@ -61,21 +70,21 @@ def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
         try:
             nvml = import_module("pynvml")
         except ImportError as error:
-            raise _NoGpuError("nvidia-ml-py is not installed") from error
+            raise _NoGpuError("nvidia-ml-py is not installed", is_absent=True) from error
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        raise _NoGpuError(str(error)) from error
+        # Without a driver these come; with one that does not work, others do.
+        absent = (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded)
+        raise _NoGpuError(str(error), is_absent=isinstance(error, absent)) from error
     try:
-        handles = [_handle(nvml, name) for name in _names(nvml, environment)]
-        memories = [nvml.nvmlDeviceGetMemoryInfo(handle) for handle in handles]
-        gpus = [Gpu(n, int(memory.free), int(memory.total)) for n, memory in enumerate(memories)]
+        gpus = [_gpu(nvml, number, name) for number, name in enumerate(_names(nvml, environment))]
     except nvml.NVMLError as error:
-        raise _NoGpuError(str(error)) from error
+        raise _NoGpuError(str(error), is_absent=False) from error
     finally:
         nvml.nvmlShutdown()
     if not gpus:
-        raise _NoGpuError("none is visible")
+        raise _NoGpuError("none is visible", is_absent=True)
     return tuple(gpus)
 
 
@@ -84,7 +93,13 @@ def _names(nvml: Any, environment: Mapping[str, str]) -> list[str]:
     allowed = environment.get("CUDA_VISIBLE_DEVICES")
     if allowed is None:
         return [str(number) for number in range(nvml.nvmlDeviceGetCount())]
-    return [name.strip() for name in allowed.split(",") if name.strip() not in {"", "-1"}]
+    # CUDA sees none behind one that is no name.
+    return list(takewhile(lambda name: name not in {"", "-1"}, map(str.strip, allowed.split(","))))
+
+
+def _gpu(nvml: Any, number: int, cuda_name: str) -> Gpu:
+    memory = nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, cuda_name))
+    return Gpu(number, cuda_name, int(memory.free), int(memory.total))
 
 
 def _handle(nvml: Any, name: str) -> Any:

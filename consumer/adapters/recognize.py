@@ -19,8 +19,9 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status, failed_page
 from consumer.ports import Progress
 
-#: The part of the time for a page that a batch may take for each further one.
-_FURTHER_PAGE_PART: Final = 0.25
+#: So many pages, of which not all are the worst there are, may take as long as one that is. Where they do
+#: take longer, each is read alone, and has the time for itself.
+_PAGES_LIKE_ONE: Final = 8
 
 #: How often it is logged how busy the engines are.
 _REPORT_S: Final = 60.0
@@ -37,7 +38,7 @@ def longest_step_s(page_deadline_s: float, batch_pages: int) -> float:
 
 
 def _deadline_s(page_deadline_s: float, pages: int) -> float:
-    return page_deadline_s * (1 + _FURTHER_PAGE_PART * (pages - 1))
+    return page_deadline_s * max(1.0, pages / _PAGES_LIKE_ONE)
 
 
 class EnginePool:

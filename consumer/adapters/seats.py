@@ -12,7 +12,7 @@ import structlog
 
 from consumer import wire
 from consumer.adapters.children import Child, ChildKilledError, ChildTimeoutError, Program
-from consumer.domain.errors import ChildError, MachineError, NoRoomError
+from consumer.domain.errors import ChildError, MachineError, NoRoomError, SettingsError, UnfitError
 
 #: How often in a row a request whose child is killed from outside (an operator, the kernel out of memory)
 #: is made again: nobody knows that it was to blame, but it may have been.
@@ -72,8 +72,14 @@ class Seat:
     async def renew(self) -> None:
         """Put a fresh child in the place of the present one, which serves until the other is ready.
 
-        Raises MachineError where none can be started; then the old one stays.
+        Where there is no room for both, it has to go first. Raises MachineError where none can be started;
+        then an old one that could stay stays.
         """
+        if not self.program.has_spare:
+            async with self._turn:
+                await self.vacate(WORN)
+                await self._filled()
+            return
         other: Child | None = await _started(self.program)
         try:
             async with self._turn:
@@ -184,7 +190,7 @@ def _reason(error: BaseException) -> str:
 async def seated(seats: Sequence[Seat]) -> AsyncIterator[None]:
     """Fill all seats at the same time and wait until every child is ready; kill them all at the end.
 
-    Raises MachineError where one does not get ready.
+    Raises MachineError where one does not get ready, SettingsError where settings keep it from that.
     """
     async with AsyncExitStack() as stack:
         for seat in seats:
@@ -194,5 +200,8 @@ async def seated(seats: Sequence[Seat]) -> AsyncIterator[None]:
                 for seat in seats:
                     group.create_task(seat.fill(), name="start a child")
         except ExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
+            first = errors.exceptions[0]
+            if isinstance(first, UnfitError):
+                raise SettingsError(str(first)) from errors
+            raise first from errors
         yield

@@ -19,14 +19,15 @@ _BASE: Final = _PACKAGED / "PP-StructureV3.yaml"
 _NO_PRESET: Final = "balanced"
 PRESETS: Final = (_NO_PRESET, "fast", "full")
 
-#: What a module may say beyond what the packaged file has.
-_EXTRA: Final = frozenset({"engine", "engine_config", "model_dir", "batch_size", "return_word_box"})
+#: What any part may say beyond what the packaged file has, and what modules may.
+_EXTRA: Final = frozenset({"engine", "engine_config"})
+_EXTRA_OF_MODULES: Final = _EXTRA | {"model_dir", "batch_size"}
 
 #: What may run a module of its own.
 _ENGINES: Final = ("paddle", "paddle_static", "paddle_dynamic", "onnxruntime")
 
 #: Does not change what is read.
-_NO_MATTER: Final = frozenset({"batch_size", "engine", "engine_config"})
+_NO_MATTER: Final = frozenset({"batch_size", "engine", "model_dir"})
 
 #: What runs the networks; `paddle_fp16` is Paddle in half precision.
 Runtime = Literal["paddle", "paddle_fp16", "onnxruntime"]
@@ -110,7 +111,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """A checked configuration. `config` is what PaddleX takes, with the folder of every model."""
+    """A checked configuration. `config` is what PaddleX takes, but for folders and sizes of batches."""
 
     config: Mapping[str, Any]
     runtime: Runtime
@@ -152,8 +153,15 @@ class PipelineConfig:
 
     @property
     def digest(self) -> str:
-        """Of all that decides what is read; not of batches, of where models lie, or of what runs them."""
-        facts = {"config": _deciding(self.config), "half": self.runtime == "paddle_fp16"}
+        """Of all that decides what is read; not of batches, of where models lie, or of what runs them.
+
+        Published models are told by their names; of one's own, every file is read.
+        """
+        facts = {
+            "config": _deciding(self.config),
+            "half": self.runtime == "paddle_fp16",
+            "own": {model.role: _digest(model.folder) for model in self.models if model.is_own},
+        }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -207,7 +215,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], path: str, at: str
     result: dict[str, Any] = dict(base)
     for key, value in over.items():
         name = f"{at}{key}"
-        if key not in base and key not in _EXTRA:
+        if key not in base and key not in (_EXTRA_OF_MODULES if "model_name" in base else _EXTRA):
             known = ", ".join(map(str, base))
             raise SettingsError(
                 f"BUCKET_OCR_PIPELINE_CONFIG: {path} has the unknown key {name}; there are {known}"
@@ -266,6 +274,17 @@ def _inherited(config: Mapping[str, Any], place: str, name: str) -> Any:
         value = value[key]
         found = value.get(name, found)
     return found
+
+
+def _digest(folder: Path) -> str:
+    """Of the names and contents of all files."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest.update(
+                f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+            )
+    return digest.hexdigest()
 
 
 def _deciding(value: Any) -> Any:

@@ -68,18 +68,23 @@ class PpStructureChild:
                 engine_config=_engine_config(pipeline, options),
             )
         except Exception as error:  # each library has its own way to say that a file or value will not do
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise SettingsError(
-                f"PP-StructureV3 cannot be built ({text[:300]}): check BUCKET_OCR_PIPELINE_CONFIG, and the "
-                "models with `bucket-ocr models verify`"
-            ) from error
-        if pipeline.runtime == "onnxruntime" and options.device != "cpu":
+            raise _unfit(error, options) from error
+        if options.device != "cpu" and any(model.is_onnx for model in pipeline.models):
             _require_gpu_sessions()
 
     def ready(self) -> wire.Reply:
         """Read pages of the size, and as many at once, as will come; say what reads them."""
         page = _sample_page(self._options.scale)
-        self._read([_seen(page.copy()) for _ in range(self._options.batch_pages)])
+        try:
+            self._read([_seen(page.copy()) for _ in range(self._options.batch_pages)])
+        except Exception as error:  # as above
+            raise _unfit(error, self._options) from error
+        if self._is_worn():
+            held, allowed = self._reserved_bytes() >> 20, (self._options.device_bytes or 0) >> 20
+            raise SettingsError(
+                f"{self._options.device}: an engine that has read nothing yet holds {held} MiB of it; "
+                f"{allowed} MiB are there for each: lower BUCKET_OCR_ENGINE_WORKERS, or BATCH_PAGES"
+            )
         # Paddle has put handlers of its own in the place of ours, when it was imported or first used.
         serve.ignore_stops()
         # What lives as long as the process need not be looked at after every batch.
@@ -138,10 +143,12 @@ class PpStructureChild:
         return text.model_copy(update={"flattened": flattened, "angle": structure_result.angle(result)})
 
     def _is_worn(self) -> bool:
-        if self._options.device_bytes is None or (paddle := sys.modules.get("paddle")) is None:
-            return False
-        reserved: int = paddle.device.cuda.memory_reserved()
-        return reserved > self._options.device_bytes
+        return self._options.device_bytes is not None and self._reserved_bytes() > self._options.device_bytes
+
+    def _reserved_bytes(self) -> int:
+        """Memory of its GPU that Paddle has taken; 0 where ONNX Runtime has, which does not tell."""
+        paddle = sys.modules.get("paddle")
+        return 0 if paddle is None else int(paddle.device.cuda.memory_reserved())
 
 
 def _engine_config(pipeline: PipelineConfig, options: wire.StructureOptions) -> Mapping[str, Any]:
@@ -158,20 +165,39 @@ def _engine_config(pipeline: PipelineConfig, options: wire.StructureOptions) -> 
     if on_cpu:
         static["cpu_threads"] = options.threads
     else:
-        onnx = {"providers": ["CUDAExecutionProvider"], "provider_options": [{"device_id": 0}]}
+        onnx = {
+            "providers": ["CUDAExecutionProvider"],
+            "provider_options": [
+                # Without this, what it takes doubles with every step.
+                {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
+            ],
+        }
     # Errors are told by exceptions too.
     return {"paddle_static": static, "onnxruntime": onnx | {"log_severity_level": 3}}
 
 
 def _require_gpu_sessions() -> None:
     """Raise SettingsError where ONNX Runtime has gone over to the CPU, as it does where CUDA fails."""
-    for runner in gc.get_objects():
-        if isinstance(runner, ONNXRuntimeRunner):
-            providers = runner.session.get_providers()
-            if "CUDAExecutionProvider" not in providers:
-                raise SettingsError(
-                    f"ONNX Runtime cannot use the GPU, only {', '.join(providers)}: {GPU_HINT}"
-                )
+    # By their very type: to ask a weak reference that has died for its class is an error.
+    runners = [each for each in gc.get_objects() if type(each) is ONNXRuntimeRunner]
+    if not runners:
+        raise SettingsError("it cannot be seen where ONNX Runtime runs: set BUCKET_OCR_ENGINE_RUNTIME=paddle")
+    for runner in runners:
+        providers = runner.session.get_providers()
+        if "CUDAExecutionProvider" not in providers:
+            raise SettingsError(f"ONNX Runtime cannot use the GPU, only {', '.join(providers)}: {GPU_HINT}")
+
+
+def _unfit(error: Exception, options: wire.StructureOptions) -> SettingsError:
+    """Say why the pipeline cannot be built, or cannot read a page of its own, and what to do."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    if options.device != "cpu" and _OUT_OF_MEMORY.search(text):
+        cure = "lower BUCKET_OCR_ENGINE_WORKERS or BUCKET_OCR_BATCH_PAGES, or see who else uses the GPU"
+    elif options.device != "cpu" and _LOST_DEVICE.search(text):
+        cure = f"look at nvidia-smi, and {GPU_HINT}"
+    else:
+        cure = "check BUCKET_OCR_PIPELINE_CONFIG, and the models with `bucket-ocr models verify`"
+    return SettingsError(f"PP-StructureV3 cannot be built on {options.device} ({text}): {cure}")
 
 
 def _end_if_poisoned(error: Exception) -> None:

@@ -29,38 +29,29 @@ def build(options: wire.StructureOptions) -> Servant:
     models.require(pipeline.models)
     os.environ.update(_ENVIRONMENT)
     if not os.access(home(), os.W_OK):
-        # PaddleX wants a folder for its locks, be all models on a file system that is only read.
-        os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="bucket-ocr-paddlex-")
+        # PaddleX wants a folder for its locks, be all models on a file system that is only read. This one
+        # goes with the consumer's work folder.
+        os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="paddlex-", dir=options.scratch)
     if options.cpus:
         os.sched_setaffinity(0, options.cpus)
-    if options.device != "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(int(options.device.removeprefix("gpu:")))
+    if options.cuda_name is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = options.cuda_name
         _require_gpu(pipeline)
     from consumer.child.ppstructure import PpStructureChild
 
     return PpStructureChild(options, pipeline)
 
 
-def _visible(number: int) -> str:
-    """The GPU of this number among those that we may use, as CUDA knows it."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not allowed:
-        return str(number)
-    names = [name.strip() for name in allowed.split(",")]
-    if number >= len(names):
-        raise SettingsError(f"there is no gpu:{number} among CUDA_VISIBLE_DEVICES={allowed}")
-    return names[number]
-
-
 def _require_gpu(pipeline: PipelineConfig) -> None:
-    """Raise SettingsError where what runs the networks has no GPU to run them on."""
-    if pipeline.runtime == "onnxruntime":
+    """Raise SettingsError where what runs the networks, or some of them, has no GPU to run them on."""
+    if any(model.is_onnx for model in pipeline.models):
         import onnxruntime
 
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise SettingsError(
                 "ONNX Runtime is installed without CUDA: install onnxruntime-gpu in its place"
             )
+    if all(model.is_onnx for model in pipeline.models):
         return
     import paddle
 

@@ -15,6 +15,7 @@ The class decides what happens to the message; nobody looks at texts::
         │   └── UnavailableError   it failed, was too busy, or did not answer
         ├── ChildError         a child process died, hung or spoke nonsense
         └── MachineError       the machine's: an engine that cannot be started, a broken disk
+            ├── UnfitError     a child says that settings, or what is installed, keep it from working
             └── NoRoomError    a file does not fit on the disk
 """
 
@@ -110,6 +111,10 @@ class ChildError(PassingError):
 
 class MachineError(PassingError):
     """The machine cannot do the work now; it says nothing about any document."""
+
+
+class UnfitError(MachineError):
+    """A child cannot be built from these settings and what is installed."""
 
 
 class NoRoomError(MachineError):

@@ -16,7 +16,7 @@ import pytest
 from consumer import wire
 from consumer.adapters.children import ChildTimeoutError, Program
 from consumer.adapters.seats import Seat, seated
-from consumer.domain.errors import ChildError, MachineError
+from consumer.domain.errors import ChildError, MachineError, SettingsError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 
@@ -236,3 +236,62 @@ async def test_a_role_that_does_not_start_is_an_error() -> None:
     with pytest.raises(MachineError, match="exited with 1"):
         async with seated([Seat(replace(PROGRAM, arguments=("-m", "consumer.child", "no such role")))]):
             pass
+
+
+#: A child that says it cannot be built; if FILE exists, it does so only then.
+UNFIT = """
+import os, sys
+from consumer.child import serve
+from consumer.domain.errors import SettingsError
+from consumer import wire
+
+class Ready:
+    def ready(self):
+        return wire.EngineReady(name="fake", version="1", models={}, device="cpu")
+
+def build():
+    if os.path.exists(sys.argv[1]):
+        raise SettingsError("the model is not there: pull it")
+    return Ready()
+
+serve.settle_in()
+serve.serve(int(sys.argv[2]), build)
+"""
+
+
+def unfit(file: Path) -> Program:
+    return replace(PROGRAM, name="engine", arguments=("-c", UNFIT, str(file)), has_spare=False)
+
+
+async def test_what_keeps_a_child_from_being_built_at_the_start_is_the_operators_to_mend(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SettingsError, match=r"^engine: the model is not there: pull it$"):
+        async with seated([Seat(unfit(tmp_path))]):
+            pass
+
+
+async def test_and_later_it_is_the_machine_that_is_not_well(tmp_path: Path) -> None:
+    seat = Seat(unfit(tmp_path / "broken"))
+    async with seated([seat]):
+        (tmp_path / "broken").touch()
+        with pytest.raises(MachineError, match="the model is not there"):
+            await seat.renew()
+        (tmp_path / "broken").unlink()
+        await seat.renew()
+        assert seat.is_filled
+
+
+async def test_where_there_is_no_room_for_two_the_old_child_goes_first(tmp_path: Path) -> None:
+    seat = Seat(unfit(tmp_path / "never"))
+    async with seated([seat]):
+        assert seat.child is not None
+        old = psutil.Process(seat.child.pid)
+        renewal = asyncio.create_task(seat.renew())
+        async with asyncio.timeout(DEADLINE_S):
+            while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.01)
+        assert not renewal.done()
+        await renewal
+        assert seat.is_filled
+        assert seat.lost == {"worn": 1}

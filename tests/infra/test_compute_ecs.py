@@ -136,8 +136,7 @@ def test_gpus_are_reserved_and_insisted_on(
 
 
 def test_every_setting_of_the_task_is_one_that_the_consumer_knows(environment: dict[str, Any]) -> None:
-    # To come with completion events and with the health server.
-    known = {"COMPLETION_TOPIC_ARN", "HEALTH_PORT", *(n.upper() for n in settings.Settings.model_fields)}
+    known = {name.upper() for name in settings.Settings.model_fields}
     named = {n.removeprefix(settings.PREFIX) for n in environment if n.startswith(settings.PREFIX)}
     assert named <= known
     assert "QUEUE_URL" in named

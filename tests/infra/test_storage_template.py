@@ -1,5 +1,6 @@
 """`infra/storage.yaml` by its content: a LocalStack leaves out encryption and lifecycle of a bucket."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,11 @@ def test_everything_but_the_bucket_name_has_a_default_and_a_description(template
     parameters = template["Parameters"]
     assert [name for name, p in parameters.items() if "Default" not in p] == ["BucketName"]
     assert all(p["Description"] for p in parameters.values())
+
+
+def test_the_page_names_every_parameter_and_output(template: Any) -> None:
+    page = (INFRA / "storage.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    # The name of the bucket, an output too, is among the parameters.
+    assert named == {*template["Parameters"], *template["Outputs"]}

@@ -1,7 +1,8 @@
 """`infra/storage.yaml` deployed to a LocalStack in its variants; in each an upload reaches the queue.
 
 LocalStack enforces neither keys nor policies, sends notifications without a right to, and leaves out the
-bucket's encryption and lifecycle that the template asks for: these are held to the template's content.
+bucket's encryption and lifecycle that the template asks for: these are held to the template's content. It
+cannot update a stack that gets its key or topic only then, so every variant is a new stack.
 """
 
 import json

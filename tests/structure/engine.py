@@ -1,5 +1,6 @@
 """The engine's servant, spoken to as its child's loop would, with pages as arrays."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def options(
     pipeline: Path, runtime: str = "onnxruntime", batch_pages: int = 1, **more: Any
 ) -> wire.StructureOptions:
     """Options for an engine on the CPU."""
-    fixed = {"threads": 1, "device": "cpu", "scale": 1.0}
+    fixed = {"threads": 1, "device": "cpu", "scale": 1.0, "scratch": tempfile.gettempdir()}
     return wire.StructureOptions.model_validate(
         fixed | {"pipeline": str(pipeline), "runtime": runtime, "batch_pages": batch_pages} | more
     )

@@ -21,7 +21,7 @@ from consumer.adapters.seats import Seat
 from consumer.child import serve
 from consumer.child.pipeline_config import PipelineConfig
 from consumer.child.ppstructure import PpStructureChild
-from consumer.domain.errors import Code, MachineError
+from consumer.domain.errors import Code, MachineError, SettingsError
 from consumer.domain.result import Status
 from tests.structure import paddle_zoo
 from tests.structure.conftest import NewEngine, NewZoo
@@ -95,12 +95,12 @@ async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
 
 async def test_paddle_told_to_use_a_gpu_never_goes_to_the_processor(paddle_pipeline: Path) -> None:
     with pytest.raises(MachineError, match=r"installed for CPUs only: install paddlepaddle-gpu"):
-        await seat(options(paddle_pipeline, "paddle", device="gpu:0")).fill()
+        await seat(options(paddle_pipeline, "paddle", device="gpu:0", cuda_name="0")).fill()
 
 
 async def test_onnxruntime_told_to_use_a_gpu_never_goes_to_the_processor(new_zoo: NewZoo) -> None:
     with pytest.raises(MachineError, match=r"installed without CUDA: install onnxruntime-gpu"):
-        await seat(options(new_zoo().pipeline(), device="gpu:0")).fill()
+        await seat(options(new_zoo().pipeline(), device="gpu:0", cuda_name="0")).fill()
 
 
 async def test_a_model_that_cannot_be_loaded_is_said_in_one_line_with_what_to_do(new_zoo: NewZoo) -> None:
@@ -195,6 +195,28 @@ def test_a_gpu_that_is_full_or_lost_ends_the_process(
     engine = fake(new_zoo().pipeline(), fails)
     with pytest.raises(end):
         engine.handle(wire.ReadPages(images=(stored(written("Big"), tmp_path),)))
+
+
+@pytest.mark.parametrize(
+    ("message", "cure"),
+    [
+        ("ResourceExhaustedError: Out of memory error on GPU 0.", "lower BUCKET_OCR_ENGINE_WORKERS"),
+        ("CUDA error(804), forward compatibility was attempted.", "look at nvidia-smi"),
+        ("some file is odd", "check BUCKET_OCR_PIPELINE_CONFIG"),
+    ],
+)
+@pytest.mark.parametrize("when", ["built", "warmed up"])
+def test_a_start_that_fails_on_a_gpu_says_what_to_do(
+    message: str, cure: str, when: str, new_zoo: NewZoo
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError(message)
+
+    how = options(new_zoo().pipeline(), "paddle", device="gpu:0", cuda_name="0")
+    pipeline = PipelineConfig.load(how.pipeline, how.runtime, how.device)
+    create = fails if when == "built" else lambda **_: FakeStructure(fails, [])
+    with pytest.raises(SettingsError, match=f"cannot be built on gpu:0 .*: {cure}"):
+        PpStructureChild(how, pipeline, create).ready()
 
 
 async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from consumer.child.models import MANIFEST_NAME, Manifest, require, verify
+from consumer.child.models.load import READY
 from consumer.child.pipeline_config import Model, PipelineConfig
 from consumer.domain.errors import SettingsError
 from tests.structure.hub import REVISION, Hub
@@ -261,18 +263,28 @@ def test_settings_that_are_none_are_named_with_status_2(machine: Machine, name: 
 
 
 def test_a_model_that_ends_the_process_is_the_one_to_blame_and_the_rest_is_loaded(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine,
 ) -> None:
+    nothing = "print('null')"
     crash = f"print('null', flush=True); import os; os.kill(os.getpid(), {signal.SIGSEGV.value})"
 
-    def loader(models: Sequence[Model]) -> "subprocess.Popen[str]":
-        program = crash if len(models) == len(NAMES) else "print('null')"
+    def start(models: Sequence[Model], _: IO[bytes]) -> "subprocess.Popen[str]":
+        program = f"print('{json.dumps(READY)}'); {crash if len(models) == len(NAMES) else nothing}"
         return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
 
-    monkeypatch.setattr(verify, "_loader", loader)
-    errors = {model.name: error for model, error in verify._loaded(machine.needed())}
+    errors = {model.name: error for model, error in verify.loaded(machine.needed(), start)}
     assert errors == {
         LAYOUT: None,
         DETECTION: "loading it ended the process (SIGSEGV)",
         RECOGNITION: None,
     }
+
+
+def test_libraries_that_cannot_be_loaded_are_no_model_s_fault(machine: Machine) -> None:
+    def start(_: Sequence[Model], complaints: IO[bytes]) -> "subprocess.Popen[str]":
+        program = "raise ImportError('libGL.so.1: no such file')"
+        command = [sys.executable, "-c", program]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+
+    with pytest.raises(SettingsError, match=r"PaddleX cannot be loaded: ImportError: libGL\.so\.1"):
+        list(verify.loaded(machine.needed(), start))

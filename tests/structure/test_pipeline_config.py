@@ -97,6 +97,19 @@ def test_results_are_told_apart_by_what_decides_them(tmp_path: Path) -> None:
     assert load(written(tmp_path, {"use_seal_recognition": True})).digest != base
     strict = {"SubModules": {"LayoutDetection": {"threshold": {0: 0.4}}}}
     assert load(written(tmp_path, strict)).digest != base
+    half = {"SubPipelines": {"GeneralOCR": {"engine_config": {"paddle_static": {"run_mode": "paddle_fp16"}}}}}
+    assert load(written(tmp_path, half)).digest != base
+
+
+def test_models_of_one_s_own_are_told_by_their_files_and_not_by_where_they_lie(tmp_path: Path) -> None:
+    def digest(folder: str, weights: bytes) -> str:
+        own = tmp_path / folder
+        own.mkdir(exist_ok=True)
+        (own / "inference.pdiparams").write_bytes(weights)
+        changed = {"SubModules": {"LayoutDetection": {"model_dir": str(own)}}}
+        return load(written(tmp_path, changed)).digest
+
+    assert digest("here", b"one") == digest("there", b"one") != digest("here", b"two")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +127,7 @@ def test_results_are_told_apart_by_what_decides_them(tmp_path: Path) -> None:
         ),
         ({"SubModules": {"LayoutDetection": {"model_dir": 7}}}, "7 at SubModules.*model_dir, not a folder"),
         ({"use_table_recognition": "no"}, "'no' at use_table_recognition, not true or false"),
+        ({"model_dir": "mine"}, "unknown key model_dir"),
         ({"batch_size": "many"}, "'many' at batch_size, not a number"),
         (
             {"SubPipelines": {"GeneralOCR": {"engine": "fast"}}},

@@ -15,6 +15,10 @@ class NVMLError(Exception):
     pass
 
 
+class LibraryMissingError(NVMLError):
+    pass
+
+
 @dataclass
 class Memory:
     free: int
@@ -26,12 +30,14 @@ class FakeNvml:
     """NVIDIA's management library on a machine with GPUs of so much free memory."""
 
     count: int = 3
-    failure: str = ""
+    failure: NVMLError | None = None
     NVMLError: type[Exception] = field(default=NVMLError)
+    NVMLError_LibraryNotFound: type[Exception] = field(default=LibraryMissingError)
+    NVMLError_DriverNotLoaded: type[Exception] = field(default=LibraryMissingError)
 
     def nvmlInit(self) -> None:
         if self.failure:
-            raise NVMLError(self.failure)
+            raise self.failure
 
     def nvmlShutdown(self) -> None:
         pass
@@ -68,18 +74,29 @@ def test_they_are_named_as_in_settings_and_have_their_own_memory() -> None:
 
 
 def test_what_cuda_may_not_see_is_not_counted_and_numbers_follow_cuda() -> None:
-    assert use("gpu", CUDA_VISIBLE_DEVICES="2,GPU-b") == (Gpu(0, 12, 80), Gpu(1, 11, 80))
+    assert use("gpu", CUDA_VISIBLE_DEVICES="2,GPU-b") == (Gpu(0, "2", 12, 80), Gpu(1, "GPU-b", 11, 80))
     assert use("auto", CUDA_VISIBLE_DEVICES="") == ()
     with pytest.raises(SettingsError, match="there is no GPU"):
         use("gpu", CUDA_VISIBLE_DEVICES="-1")
 
 
 def test_one_that_is_asked_for_and_missing_is_an_error_that_says_what_to_do() -> None:
-    broken = FakeNvml(failure="NVML Shared Library Not Found")
-    assert use("auto", broken) == ()
+    absent = FakeNvml(failure=LibraryMissingError("NVML Shared Library Not Found"))
+    assert use("auto", absent) == ()
     with pytest.raises(SettingsError, match=r"BUCKET_OCR_DEVICE=gpu: .*Not Found.*install the NVIDIA driver"):
-        use("gpu", broken)
+        use("gpu", absent)
     with pytest.raises(SettingsError, match=r"BUCKET_OCR_DEVICE=gpu:1,3: there is no gpu:3; there are 3"):
         use("gpu:1,3")
     with pytest.raises(SettingsError, match="Invalid Argument"):
         use("gpu:0", CUDA_VISIBLE_DEVICES="7")
+
+
+def test_one_that_is_there_and_cannot_be_used_is_never_a_silent_cpu() -> None:
+    with pytest.raises(SettingsError, match=r"DEVICE=auto: .*Driver/library version mismatch.*DEVICE=cpu"):
+        use("auto", FakeNvml(failure=NVMLError("Driver/library version mismatch")))
+    with pytest.raises(SettingsError, match=r"DEVICE=auto: .*Invalid Argument"):
+        use("auto", CUDA_VISIBLE_DEVICES="7")
+
+
+def test_as_cuda_does_no_gpu_is_counted_behind_one_that_is_none() -> None:
+    assert [gpu.cuda_name for gpu in use("gpu", CUDA_VISIBLE_DEVICES="0,-1,1")] == ["0"]

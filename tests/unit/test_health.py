@@ -70,7 +70,7 @@ def gone() -> Any:
 async def test_children_and_gpus_are_looked_at_when_asked(port: int) -> None:
     registry = CollectorRegistry()
     engines = [seat("engine", 5, 2.0, worn=1), seat("engine", None, 0.5, worn=2, crash=1)]
-    registry.register(Children(engines, [seat("render", 7, 9.0)], lambda: (Gpu(0, 30, 80),)))
+    registry.register(Children(engines, [seat("render", 7, 9.0)], lambda: (Gpu(0, "0", 30, 80),)))
     async with served(port, registry):
         text = (await ask(port, "/metrics"))[1]
     samples = {

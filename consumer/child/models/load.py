@@ -1,14 +1,19 @@
 """`python -m consumer.child.models.load MODELS`: load models one by one, and say what went wrong with each.
 
-MODELS is JSON, a list of name, folder and whether it is for onnxruntime. For each, a line of JSON on standard
-output: null, or the error. A damaged file may end this process instead.
+MODELS is JSON, a list of name, folder and whether it is for onnxruntime. Standard output has a line of JSON
+when the libraries are there, and one for each model: null, or the error. A damaged file may end this
+process instead.
 """
 
 import json
 import os
 import sys
+from typing import Final
 
 from consumer.child import serve
+
+#: The first line.
+READY: Final = "ready"
 
 
 def main() -> None:
@@ -19,6 +24,7 @@ def main() -> None:
     os.dup2(2, 1)
     from paddlex import create_predictor
 
+    print(json.dumps(READY), file=replies)
     for name, folder, is_onnx in json.loads(sys.argv[1]):
         error = None
         try:

@@ -1,6 +1,7 @@
 """Fetches models: into a folder beside the final one, which appears only when all of it is there."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -16,7 +17,10 @@ import requests
 
 from consumer.child.models import MANIFEST_NAME, File, Manifest, cure, faults, partial_folder
 from consumer.child.pipeline_config import Model
-from consumer.domain.errors import BucketOcrError, SettingsError
+from consumer.domain.errors import NO_ROOM_ERRNOS, BucketOcrError, SettingsError
+
+#: What is wrong with the folder, and not with the network.
+_DISK_ERRNOS: Final = NO_ROOM_ERRNOS | {errno.EROFS, errno.EACCES, errno.EPERM}
 
 #: The owner of all models, at every source.
 _OWNER: Final = "PaddlePaddle"
@@ -111,7 +115,10 @@ def _ensure(model: Model, sources: Sequence[_Source]) -> None:
             continue
         try:
             _fetch(model, source)
-        except Exception as error:  # noqa: BLE001 - each library has errors of its own, and several
+        except Exception as error:  # each library has errors of its own, and several
+            if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
+                # Another source would fare no better.
+                raise
             # A network that went away meanwhile has as many names as there are libraries.
             is_reached |= _answers(source.endpoint)
             reasons.append(f"{source.name}: {_one_line(error)}")

@@ -8,16 +8,22 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Timer
-from typing import Final
+from typing import IO, Final
 
-from consumer.child.models import State, cure, faults, has_manifest, partial_folder, state
+from consumer.child.models import State, cure, faults, has_manifest, load, partial_folder, state
 from consumer.child.pipeline_config import Model
+from consumer.domain.errors import SettingsError
 
 #: For a model to load, on a busy machine; the import of the libraries included.
 _LOAD_DEADLINE_S: Final = 120.0
+
+
+#: Starts a program that loads models, with a file for its standard error; see `load`.
+_Start = Callable[[Sequence[Model], IO[bytes]], "subprocess.Popen[str]"]
 
 
 def verify(models: Sequence[Model]) -> bool:
@@ -31,7 +37,7 @@ def verify(models: Sequence[Model]) -> bool:
         else:
             whole.append(model)
     is_well = len(whole) == len(folders)
-    for model, error in _loaded(whole):
+    for model, error in loaded(whole):
         is_well &= error is None
         if error is None:
             _say(model, "ok" if has_manifest(model) else "loads, no manifest")
@@ -54,18 +60,24 @@ def _complaint(model: Model) -> str | None:
             return f"damaged: {', '.join(map(str, found))}" if found else None
 
 
-def _loaded(models: Sequence[Model]) -> Iterator[tuple[Model, str | None]]:
-    """Yield each with what went wrong when it was loaded, in order.
+def loaded(models: Sequence[Model], start: "_Start | None" = None) -> Iterator[tuple[Model, str | None]]:
+    """Yield each with what went wrong when it was loaded, in order; `start`: starts what loads them.
 
     One that ends the process is the culprit; the rest is loaded by another.
     """
     left = deque(models)
     while left:
-        with _loader(left) as process:
+        with tempfile.TemporaryFile() as complaints, (start or _loader)(left, complaints) as process:
             timer = Timer(_LOAD_DEADLINE_S * len(left), process.kill)
             timer.start()
             try:
-                for line in process.stdout or ():
+                lines = iter(process.stdout or ())
+                if json.loads(next(lines, "null")) != load.READY:
+                    # No model is to blame.
+                    raise SettingsError(  # noqa: TRY301 - the process is ended first
+                        f"PaddleX cannot be loaded: {_last_line(complaints)}"
+                    )
+                for line in lines:
                     yield left.popleft(), json.loads(line)
             except BaseException:
                 # It ignores Ctrl-C, like every child, and would be waited for.
@@ -77,13 +89,20 @@ def _loaded(models: Sequence[Model]) -> Iterator[tuple[Model, str | None]]:
             yield left.popleft(), f"loading it ended the process ({_end(process.returncode)})"
 
 
-def _loader(models: Sequence[Model]) -> "subprocess.Popen[str]":
+def _last_line(complaints: IO[bytes]) -> str:
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"
+
+
+def _loader(models: Sequence[Model], complaints: IO[bytes]) -> "subprocess.Popen[str]":
     facts = [[model.name, str(model.folder), model.is_onnx] for model in models]
     return subprocess.Popen(  # noqa: S603 - our own module, with names and paths of the configuration
         [sys.executable, "-P", "-m", "consumer.child.models.load", json.dumps(facts)],
         stdout=subprocess.PIPE,
-        # What libraries print there is no fault; what they raise comes in the reply.
-        stderr=subprocess.DEVNULL,
+        # What libraries print there is no fault, unless they cannot be loaded; what they raise comes in the
+        # reply.
+        stderr=complaints,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
         text=True,
     )
