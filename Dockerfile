@@ -49,9 +49,10 @@ RUN uv pip install --no-deps /dist/*.whl
 
 
 FROM ${BASE} AS runtime
+# The licences: our own, and PyMuPDF's.
 LABEL org.opencontainers.image.title="bucket-ocr" \
       org.opencontainers.image.description="OCR for S3 buckets: upload a document, get its text with boxes next to it" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0 AND AGPL-3.0-only"
 # The base image's own installer is of no use to us, and of use to whoever breaks in.
 RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/* \
     && groupadd --gid 10001 bucket-ocr \
