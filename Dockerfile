@@ -10,8 +10,9 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY infra/image infra/image
-RUN python -m venv /build && /build/bin/python -m pip install --no-cache-dir --require-hashes -r infra/image/build.txt
+COPY infra/image/build.txt infra/image/
+RUN python -m venv /build \
+    && /build/bin/python -m pip install --no-cache-dir --require-hashes -r infra/image/build.txt
 ENV PATH=/build/bin:$PATH VIRTUAL_ENV=/opt/bucket-ocr UV_LINK_MODE=copy UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 # Without pip: nothing is installed into an image later.
 RUN uv venv --python "$(command -v python3)" /opt/bucket-ocr
@@ -24,13 +25,20 @@ RUN python -m hatchling build --target wheel --directory /dist
 
 
 FROM build AS build-cpu
-RUN uv pip install --require-hashes -r infra/image/cpu.txt
+COPY infra/image/cpu.txt infra/image/
+RUN uv pip install --no-deps --require-hashes -r infra/image/cpu.txt
 COPY --from=wheel /dist /dist
 RUN uv pip install --no-deps /dist/*.whl
 
 
 FROM build AS build-gpu
-RUN uv pip install --require-hashes -r infra/image/gpu.txt
+COPY infra/image/gpu.txt infra/image/
+# PaddleX insists on an OpenCV that opens windows, and looks for no more than its name. The same without windows, in
+# the same folder, does without 300 MB of X11, Mesa and Qt.
+RUN uv pip install --no-deps --require-hashes -r infra/image/gpu.txt \
+    && uv pip install --no-deps --require-hashes -r infra/image/gpu.txt \
+      --reinstall-package opencv-contrib-python-headless \
+    && cd /opt/bucket-ocr/lib/python3*/site-packages && rm -r opencv_contrib_python.libs cv2/qt
 # For CUDA 12.6, which wants an NVIDIA driver from 550.54 on. Other versions of CUDA are other indexes.
 ARG PADDLE=paddlepaddle-gpu==3.2.2
 ARG PADDLE_INDEX=https://www.paddlepaddle.org.cn/packages/stable/cu126/
@@ -41,12 +49,12 @@ RUN uv pip install --no-deps /dist/*.whl
 
 
 FROM ${BASE} AS runtime
+# The licences: our own, and PyMuPDF's.
 LABEL org.opencontainers.image.title="bucket-ocr" \
       org.opencontainers.image.description="OCR for S3 buckets: upload a document, get its text with boxes next to it" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0 AND AGPL-3.0-only"
 # The base image's own installer is of no use to us, and of use to whoever breaks in.
-RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/site-packages/setuptools* \
-      /usr/local/bin/pip* \
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/* \
     && groupadd --gid 10001 bucket-ocr \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bucket-ocr \
     && mkdir /work /models && chown 10001:10001 /work
@@ -69,9 +77,9 @@ USER 10001:10001
 
 
 FROM runtime AS gpu-runtime
-# What OpenCV links to, in the distribution of it that PaddleOCR insists on; OpenMP, for Paddle.
+# OpenMP, for Paddle.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 libgomp1 \
+    && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build-gpu /opt/bucket-ocr /opt/bucket-ocr
 ENV PADDLE_PDX_CACHE_HOME=/models \

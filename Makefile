@@ -10,9 +10,9 @@ STRUCTURE_STAMP := $(STRUCTURE)/.installed
 # What runs PP-StructureV3 for `make bench/gpu`, which is not one of the benches: they need no GPU.
 ENGINE_PYTHON ?= $(STRUCTURE)/bin/python
 
-# Of the machine and the interpreter that the Dockerfile names.
-LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-  --no-emit-index-url --generate-hashes --custom-compile-command 'make lock'
+# For the interpreter that the Dockerfile names, in the versions that were tested.
+LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-index-url --generate-hashes \
+  --custom-compile-command 'make lock'
 
 BENCHES := fairness recycling memory backlog kills restarts steady
 
@@ -61,9 +61,11 @@ lock: setup  ## Choose the newest versions for all environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --extra rapidocr --extra pp-structurev3 --group dev --group structure --override tests/structure/overrides.txt \
 	  --custom-compile-command 'make lock' -o tests/structure/requirements.txt pyproject.toml
-	$(LOCK_IMAGE) --extra rapidocr -o infra/image/cpu.txt pyproject.toml
-	$(LOCK_IMAGE) --extra pp-structurev3 -o infra/image/gpu.txt pyproject.toml infra/image/gpu.in
-	$(LOCK_IMAGE) -o infra/image/build.txt infra/image/build.in
+	$(LOCK_IMAGE) --universal --extra rapidocr --override infra/image/overrides.txt \
+	  --constraints tests/requirements.txt -o infra/image/cpu.txt pyproject.toml
+	$(LOCK_IMAGE) --python-platform x86_64-manylinux_2_28 --extra pp-structurev3 \
+	  --constraints tests/structure/requirements.txt -o infra/image/gpu.txt pyproject.toml infra/image/gpu.in
+	$(LOCK_IMAGE) --universal -o infra/image/build.txt infra/image/build.in
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --exclude-newer 2025-12-20 --custom-compile-command 'make lock' \
 	  -o localstack/requirements.txt localstack/requirements.in
