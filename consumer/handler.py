@@ -187,6 +187,7 @@ class Handler:
         """Do one job; the boundary at which errors become outcomes, with a text for the result's reader."""
         try:
             answer = await self._pipeline.process(job, message.sent_at, progress)
+            document |= _facts(answer)
             await self._announced(answer)
         except MachineError as error:
             document["error"] = str(error)
@@ -203,7 +204,6 @@ class Handler:
         self._gate.storage_worked()
         if answer.result is not None:
             self._gate.machine_worked()
-        document |= _facts(answer)
         return Outcome.DONE, ""
 
     async def _announced(self, answer: Answer) -> None:
