@@ -496,9 +496,11 @@ async def test_a_consumer_ends_by_itself_when_it_has_been_without_work_for_long_
         # It is not idle while it works, however long.
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(world.running), 0.4)
+        world.queue.put("n", request("gone.pdf"))
+        await world.queue.until(lambda: world.queue.deleted == ["n"])
         world.recognizer.gate.set()
         await asyncio.wait_for(world.running, 10)
-    assert world.queue.deleted == ["m"]
+    assert world.queue.deleted == ["n", "m"]
 
 
 async def test_it_is_not_ready_while_the_queue_does_not_answer_the_machine_is_not_well_or_it_stops(
