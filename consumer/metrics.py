@@ -11,6 +11,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from consumer.domain.assembly import PageRecord
 from consumer.domain.result import ResultDocument
+from consumer.domain.settle import Outcome
 
 # A series beside every counter, of when it began, would double what is scraped for nothing.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -55,6 +56,13 @@ class Metrics:
         self.ready_pages = gauge("bucket_ocr_ready_pages", told)
         self.ready_pages_limit = gauge("bucket_ocr_ready_pages_limit", "Most there may be of them.")
         self.healthy = gauge("bucket_ocr_healthy", "1 while work can be taken, 0 while /readyz says why not.")
+        # What has not happened yet is 0, and not missing: a first time is an increase as well.
+        for outcome in Outcome:
+            self._messages.labels(outcome.name.lower())
+        for outcome_of_renewal in ("renewed", "late", "failed"):
+            self._renewals.labels(outcome_of_renewal)
+        for stage in ("download", "render", "engine", "publish"):
+            self._stage_s.labels(stage)
         # Of the consumer itself; of children, bucket_ocr_child_resident_bytes.
         ProcessCollector(registry=self.registry)
         self._engine = ""
