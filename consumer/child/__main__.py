@@ -24,6 +24,8 @@ def main() -> None:
             serve.limit_address_space(how.address_space_bytes)
             serve.serve(int(descriptor), lambda: RenderChild(how), processor_s=how.processor_s)
         case "rapidocr":
+            # OpenVINO would tell its makers, over the network, of every start.
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
             from consumer.child.rapid import RapidChild
 
             serve.serve(int(descriptor), lambda: RapidChild(wire.EngineOptions.model_validate_json(options)))

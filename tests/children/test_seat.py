@@ -295,3 +295,21 @@ async def test_where_there_is_no_room_for_two_the_old_child_goes_first(tmp_path:
         await renewal
         assert seat.is_filled
         assert seat.lost == {"worn": 1}
+
+
+async def test_an_engine_that_starts_calls_nobody_and_leaves_nothing_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = wire.EngineOptions(threads=1)
+    program = replace(
+        PROGRAM, name="rapidocr", arguments=("-m", "consumer.child", "rapidocr"), options=options
+    )
+    seat = Seat(program)
+    async with seated([seat]):
+        assert seat.child is not None
+        engine = psutil.Process(seat.child.pid)
+        assert engine.net_connections("inet") == []
+        assert engine.children(recursive=True) == []
+        assert not [line for line in engine.memory_maps() if "telemetry" in line.path]
+    assert list(tmp_path.iterdir()) == []
