@@ -59,6 +59,7 @@ class Check:
             "ocr-source-etag": etag,
             "ocr-fingerprint": result["engine"]["fingerprint"],
             "ocr-schema-version": "1.0",
+            "ocr-page-count": str(result["page_count"]),
         }
         assert (result["status"], result["error"], result["warnings"]) == ("SUCCESS", None, [])
         said = result["source"]
