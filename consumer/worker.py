@@ -92,7 +92,10 @@ class Worker:
     async def _consume(self, stop: asyncio.Event, messages: asyncio.TaskGroup) -> None:
         while True:
             await self._slots.acquire()
-            if stop.is_set() or self._is_idle:
+            if stop.is_set():
+                return
+            if self._is_idle:
+                log.info("idle", seconds=self._idle_exit_s)
                 return
             message = await self._receive(stop)
             self._turned_at = time.monotonic()
@@ -116,10 +119,9 @@ class Worker:
     @property
     def _is_idle(self) -> bool:
         """Whether it is time to end for want of work."""
-        if self._idle_exit_s is None or self._in_work or time.monotonic() - self._busy_at < self._idle_exit_s:
+        if self._idle_exit_s is None or self._in_work:
             return False
-        log.info("idle", seconds=self._idle_exit_s)
-        return True
+        return time.monotonic() - self._busy_at >= self._idle_exit_s
 
     def _count(self, step: int) -> None:
         self._busy_at = time.monotonic()

@@ -1,5 +1,6 @@
 """Health and metrics over HTTP: `/healthz`, `/readyz`, `/metrics`."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
@@ -101,10 +102,9 @@ class Children(Collector):
             resident.add_metric(
                 [seat.program.name, str(number)], seat.child.resident_bytes if seat.child else 0
             )
-        lost: dict[tuple[str, str], int] = {}
+        lost: Counter[tuple[str, str]] = Counter()
         for seat in self._seats:
-            for reason, count in seat.lost.items():
-                lost[seat.program.name, reason] = lost.get((seat.program.name, reason), 0) + count
+            lost.update({(seat.program.name, reason): count for reason, count in seat.lost.items()})
         for labels, count in lost.items():
             replaced.add_metric(labels, count)
         yield from (replaced, resident, *self._of_gpus())
