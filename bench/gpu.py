@@ -91,6 +91,7 @@ def _options(asked: argparse.Namespace, folder: Path) -> wire.StructureOptions:
         runtime=runtime,
         batch_pages=batch_pages,
         scale=_SCALE,
+        max_page_pixels=40_000_000,
     )
 
 

@@ -114,6 +114,7 @@ def _engine_seats(  # noqa: PLR0913 - a function so that the class above stays r
             runtime=None if options.engine_runtime == "auto" else options.engine_runtime,
             batch_pages=sizing.batch_pages,
             scale=options.render_dpi / plan.POINTS_PER_INCH,
+            max_page_pixels=options.max_page_pixels,
         )
 
     return [

@@ -61,6 +61,7 @@ class StructureOptions(EngineOptions):
     runtime: Literal["paddle", "paddle_fp16", "onnxruntime"] | None
     batch_pages: int = Field(ge=1)
     scale: float = Field(gt=0, description="pixels per point of the pages to come, which the warm-up has too")
+    max_page_pixels: int = Field(ge=1)
     device_bytes: int | None = Field(default=None, ge=1)
 
 

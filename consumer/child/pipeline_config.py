@@ -3,7 +3,9 @@
 import copy
 import hashlib
 import json
+import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -19,9 +21,10 @@ _BASE: Final = _PACKAGED / "PP-StructureV3.yaml"
 _NO_PRESET: Final = "balanced"
 PRESETS: Final = (_NO_PRESET, "fast", "full")
 
-#: What any part may say beyond what the packaged file has, and what modules may.
-_EXTRA: Final = frozenset({"engine", "engine_config"})
-_EXTRA_OF_MODULES: Final = _EXTRA | {"model_dir", "batch_size"}
+#: What modules may say beyond what the packaged file has, and what their pipelines may. For the whole there
+#: are settings.
+_EXTRA_OF_PIPELINES: Final = frozenset({"engine", "engine_config"})
+_EXTRA_OF_MODULES: Final = _EXTRA_OF_PIPELINES | {"model_dir", "batch_size"}
 
 #: What may run a module of its own.
 _ENGINES: Final = ("paddle", "paddle_static", "paddle_dynamic", "onnxruntime")
@@ -135,9 +138,15 @@ class PipelineConfig:
         config["use_doc_preprocessor"] = any(preprocessor[name] for name in names)
         return cls(config, runtime, tuple(_models(config, runtime)))
 
-    def runnable(self, batch_pages: int, device: str) -> dict[str, Any]:
-        """Give what PaddleX takes for batches of so many pages: it finds every model, and downloads none."""
+    def runnable(
+        self, batch_pages: int, device: str, engine_config: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Give what PaddleX takes for batches of so many pages: it finds every model, and downloads none.
+
+        `engine_config`: settings of what runs the networks, by its name, as the whole pipeline gets them.
+        """
         config = copy.deepcopy(dict(self.config))
+        _complete(config, engine_config)
         config["batch_size"] = batch_pages
         for model in self.models:
             module = _at(config, _ROLES[model.role][1])
@@ -162,7 +171,7 @@ class PipelineConfig:
             "half": self.runtime == "paddle_fp16",
             "own": {model.role: _digest(model.folder) for model in self.models if model.is_own},
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def home() -> Path:
@@ -200,7 +209,7 @@ def _read(path: Path) -> dict[str, Any]:
     setting = "BUCKET_OCR_PIPELINE_CONFIG"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # text that is no UTF-8, a name that no file can have
         presets = ", ".join(PRESETS)
         raise SettingsError(f"{setting} is neither a preset ({presets}) nor a file: {error}") from error
     except yaml.YAMLError as error:
@@ -215,19 +224,34 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], path: str, at: str
     result: dict[str, Any] = dict(base)
     for key, value in over.items():
         name = f"{at}{key}"
-        if key not in base and key not in (_EXTRA_OF_MODULES if "model_name" in base else _EXTRA):
+        if key not in base and key not in _extra(base, at):
             known = ", ".join(map(str, base))
             raise SettingsError(
                 f"BUCKET_OCR_PIPELINE_CONFIG: {path} has the unknown key {name}; there are {known}"
             )
         there = base.get(key)
-        if isinstance(there, dict) and isinstance(value, dict):
+        if isinstance(there, dict) and isinstance(value, dict) and not _is_by_class(there):
             result[key] = _merged(there, value, path, f"{name}.")
         elif wanted := _misfit(str(key), there, value):
             raise SettingsError(f"BUCKET_OCR_PIPELINE_CONFIG: {path} has {value!r} at {name}, not {wanted}")
         else:
             result[key] = value
     return result
+
+
+def _extra(part: Mapping[str, Any], at: str) -> frozenset[str]:
+    if "model_name" in part:
+        return _EXTRA_OF_MODULES
+    return _EXTRA_OF_PIPELINES if at else frozenset()
+
+
+def _is_by_class(value: Any) -> bool:
+    """Whether it has a value for each class of a network, of which another network has others."""
+    return isinstance(value, dict) and bool(value) and all(isinstance(key, int) for key in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _misfit(key: str, there: Any, value: Any) -> str | None:
@@ -238,12 +262,25 @@ def _misfit(key: str, there: Any, value: Any) -> str | None:
             fits, wanted = value is None or isinstance(value, str), "a folder"
         case _ if key == "engine":
             fits, wanted = value in _ENGINES, " or ".join(_ENGINES)
+        case _ if key == "engine_config":
+            fits = isinstance(value, dict) and all(
+                name in _ENGINES and isinstance(part, dict) for name, part in value.items()
+            )
+            wanted = f"settings by engine: {' or '.join(_ENGINES)}"
+        case _ if key == "batch_size":
+            fits, wanted = isinstance(value, int) and not isinstance(value, bool) and value > 0, "a number"
+        case _ if key == "threshold" or _is_by_class(there):
+            by_class = _is_by_class(value) and not any(isinstance(part, dict) for part in value.values())
+            fits, wanted = (
+                by_class or _is_number(value) or (isinstance(value, str) and key != "threshold"),
+                "a number, or one for each class",
+            )
         case bool():
             fits, wanted = isinstance(value, bool), "true or false"
         case str():
             fits, wanted = isinstance(value, str), "a text"
         case int() | float():
-            fits, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+            fits, wanted = _is_number(value), "a number"
         case dict() if key[:1].isupper():
             fits, wanted = False, "a mapping"
     return None if fits else wanted
@@ -255,8 +292,16 @@ def _models(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Model]:
             continue
         module, engine = _at(config, place), _inherited(config, place, "engine")
         is_onnx = (engine or runtime) == "onnxruntime"
-        name, own = module["model_name"], module.get("model_dir")
-        folder = Path(own) if own else home() / "official_models" / (f"{name}_onnx" if is_onnx else name)
+        name, own = module["model_name"], module.get("model_dir") or None
+        if not re.fullmatch(r"\w[\w.+-]*", name):
+            raise SettingsError(
+                f"BUCKET_OCR_PIPELINE_CONFIG: {name!r} at {place}.model_name is no model's name"
+            )
+        folder = (
+            Path(own).expanduser()
+            if own
+            else home() / "official_models" / (f"{name}_onnx" if is_onnx else name)
+        )
         yield Model(role, name, folder, is_onnx, own is not None)
 
 
@@ -285,6 +330,15 @@ def _digest(folder: Path) -> str:
                 f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
             )
     return digest.hexdigest()
+
+
+def _complete(part: dict[str, Any], engine_config: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add our settings to those that a part has of its own, which would else replace them whole."""
+    if (own := part.get("engine_config")) is not None:
+        part["engine_config"] = {name: {**engine_config.get(name, {}), **own[name]} for name in own}
+    for value in part.values():
+        if isinstance(value, dict) and value is not own:
+            _complete(value, engine_config)
 
 
 def _deciding(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import base64
 import gc
 import logging
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -61,11 +62,12 @@ class PpStructureChild:
         self._pipeline = pipeline
         self._flattens = bool(pipeline.config["use_doc_unwarping"])
         try:
+            engine_config = _engine_config(pipeline, options)
             self._structure = create(
-                paddlex_config=pipeline.runnable(options.batch_pages, options.device),
+                paddlex_config=pipeline.runnable(options.batch_pages, options.device, engine_config),
                 device="gpu:0" if options.device != "cpu" else "cpu",
                 engine="onnxruntime" if pipeline.runtime == "onnxruntime" else "paddle",
-                engine_config=_engine_config(pipeline, options),
+                engine_config=engine_config,
             )
         except Exception as error:  # each library has its own way to say that a file or value will not do
             raise _unfit(error, options) from error
@@ -74,9 +76,11 @@ class PpStructureChild:
 
     def ready(self) -> wire.Reply:
         """Read pages of the size, and as many at once, as will come; say what reads them."""
-        page = _sample_page(self._options.scale)
+        page = _sample_page(self._options)
+        # On a CPU a batch is only as many pages one after the other.
+        copies = self._options.batch_pages if self._options.device != "cpu" else 1
         try:
-            self._read([_seen(page.copy()) for _ in range(self._options.batch_pages)])
+            self._read([_seen(page.copy()) for _ in range(copies)])
         except Exception as error:  # as above
             raise _unfit(error, self._options) from error
         if self._is_worn():
@@ -151,7 +155,9 @@ class PpStructureChild:
         return 0 if paddle is None else int(paddle.device.cuda.memory_reserved())
 
 
-def _engine_config(pipeline: PipelineConfig, options: wire.StructureOptions) -> Mapping[str, Any]:
+def _engine_config(
+    pipeline: PipelineConfig, options: wire.StructureOptions
+) -> Mapping[str, Mapping[str, Any]]:
     """Settings of what runs the networks, by its name, so that a module may have another."""
     on_cpu = options.device == "cpu"
     # Of Paddle on a CPU, the plain kernels: oneDNN's crash in 3.3.0 and 3.3.1.
@@ -226,8 +232,10 @@ def _seen(page: Image) -> tuple[Image, Reading]:
     return seen, Reading(width, height, seen_width, seen_height, shrunk)
 
 
-def _sample_page(scale: float) -> Image:
-    """A page of A4 with some text and a ruled table, black on white; `scale` in pixels per point."""
+def _sample_page(options: wire.StructureOptions) -> Image:
+    """A page of A4 with some text and a ruled table, black on white, as large as one will be rendered."""
+    width_pt, height_pt = _A4_PT
+    scale = min(options.scale, math.sqrt(options.max_page_pixels / (width_pt * height_pt)))
     width, height = (round(side * scale) for side in _A4_PT)
     page = np.full((height, width, 3), 255, np.uint8)
     for row in range(8):

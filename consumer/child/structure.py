@@ -27,11 +27,7 @@ def build(options: wire.StructureOptions) -> Servant:
     """Build the servant of the role `pp-structurev3`; raises SettingsError, which says what to do."""
     pipeline = PipelineConfig.load(options.pipeline, options.runtime, options.device)
     models.require(pipeline.models)
-    os.environ.update(_ENVIRONMENT)
-    if not os.access(home(), os.W_OK):
-        # PaddleX wants a folder for its locks, be all models on a file system that is only read. This one
-        # goes with the consumer's work folder.
-        os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="paddlex-", dir=options.scratch)
+    prepare_environment(options.scratch)
     if options.cpus:
         os.sched_setaffinity(0, options.cpus)
     if options.cuda_name is not None:
@@ -40,6 +36,17 @@ def build(options: wire.StructureOptions) -> Servant:
     from consumer.child.ppstructure import PpStructureChild
 
     return PpStructureChild(options, pipeline)
+
+
+def prepare_environment(scratch: str) -> None:
+    """Tell PaddleX, before it is imported, to load what is there and nothing else.
+
+    `scratch`: a folder where it may write.
+    """
+    os.environ.update(_ENVIRONMENT)
+    if not os.access(home(), os.W_OK):
+        # It wants a folder for its locks, be all models on a file system that is only read.
+        os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="paddlex-", dir=scratch)
 
 
 def _require_gpu(pipeline: PipelineConfig) -> None:

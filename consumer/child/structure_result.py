@@ -3,6 +3,7 @@
 Its results hold images and arrays, in pixels of the image that it read after turning and flattening it.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
@@ -73,7 +74,7 @@ def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[tup
         points = np.asarray(polygon, np.float64).reshape(-1, 2)
         box = points if len(points) == 4 else _smallest_box(points)
         quad = from_start(box + shift, sideways=is_sideways(box), turned=_key(polygon) in turned)
-        yield quad, text, min(max(float(score), 0.0), 1.0)
+        yield quad, text, _confidence(score)
 
 
 def _upside_down(ocr: Result) -> set[tuple[float, ...]]:
@@ -92,9 +93,21 @@ def _smallest_box(points: "np.ndarray[Any, np.dtype[np.float64]]") -> "np.ndarra
     return np.roll(corners, -int(corners.sum(axis=1).argmin()), axis=0)
 
 
+def _confidence(score: Any) -> float:
+    """Between 0 and 1; what half precision has made no number of is no confidence at all."""
+    return min(max(float(score), 0.0), 1.0) if math.isfinite(score) else 0.0
+
+
 def _lines_without_seals(result: Result) -> Iterator[tuple[Quad, str, float]]:
-    """The lines of the page but those in a seal: straight pieces of bent text, which is read by itself."""
-    seals = [_rect(box["coordinate"]) for box in _found(result, "seal")] if result["seal_res_list"] else []
+    """The lines of the page but those in a seal that was read: straight pieces of its bent text.
+
+    Where its own reading gave nothing, it may be no seal at all, and the lines are all there is.
+    """
+    seals = [
+        _rect(box["coordinate"])
+        for box, ocr in zip(_found(result, "seal"), result["seal_res_list"], strict=False)
+        if any(_lines(ocr))
+    ]
     for line in _lines(result["overall_ocr_res"]):
         if not any(_share(bounds(line[0]), seal) > _WITHIN for seal in seals):
             yield line
@@ -141,7 +154,7 @@ def _blocks(result: Result, reading: Reading) -> Iterator[Block]:
             box=_box(reading, rect),
             order=block.order_index,
             content=str(block.content).strip(),
-            confidence=min(max(float(score), 0.0), 1.0),
+            confidence=_confidence(score),
         )
 
 

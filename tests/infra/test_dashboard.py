@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "infra" / "k8s" / "monitoring" / "monitoring.yaml"
 
 #: Of a target, from Prometheus; of a histogram's series.
-EVERYWHERE = {"instance", "le"}
+EVERYWHERE = {"instance", "le", "namespace", "pod"}
 #: Of the consumer itself: prometheus-client's names.
 PROCESS = {
     "process_resident_memory_bytes",

@@ -417,7 +417,10 @@ def test_its_settings_are_settings(cluster: Cluster, monkeypatch: pytest.MonkeyP
     assert cluster.container["envFrom"] == [
         {"configMapRef": {"name": cluster.one("ConfigMap")["metadata"]["name"]}}
     ]
-    assert "env" not in cluster.container
+    # What runs its networks has to be there: a GPU that is missing is no reason to read slowly.
+    (device,) = cluster.container["env"]
+    has_gpu = "nvidia.com/gpu" in cluster.container["resources"]["limits"]
+    assert device == {"name": "BUCKET_OCR_DEVICE", "value": "gpu" if has_gpu else "cpu"}
     named = {name for name in cluster.settings if name.startswith(PREFIX)}
     assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
     assert set(cluster.settings) - named == {"AWS_REGION"}

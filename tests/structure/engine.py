@@ -19,7 +19,13 @@ def options(
     pipeline: Path, runtime: str = "onnxruntime", batch_pages: int = 1, **more: Any
 ) -> wire.StructureOptions:
     """Options for an engine on the CPU."""
-    fixed = {"threads": 1, "device": "cpu", "scale": 1.0, "scratch": tempfile.gettempdir()}
+    fixed = {
+        "threads": 1,
+        "device": "cpu",
+        "scale": 1.0,
+        "scratch": tempfile.gettempdir(),
+        "max_page_pixels": 40_000_000,
+    }
     return wire.StructureOptions.model_validate(
         fixed | {"pipeline": str(pipeline), "runtime": runtime, "batch_pages": batch_pages} | more
     )

@@ -288,3 +288,18 @@ def test_libraries_that_cannot_be_loaded_are_no_model_s_fault(machine: Machine) 
 
     with pytest.raises(SettingsError, match=r"PaddleX cannot be loaded: ImportError: libGL\.so\.1"):
         list(verify.loaded(machine.needed(), start))
+
+
+def test_a_manifest_of_another_model_and_a_folder_without_one_vouch_for_nothing(
+    machine: Machine, hub: Hub
+) -> None:
+    assert machine.pull(hub)[0] == 0
+    manifest = machine.file(LAYOUT).with_name(MANIFEST_NAME)
+    manifest.write_text(manifest.read_text().replace(f'"{LAYOUT}"', '"other"'))
+    assert machine.listed()[LAYOUT]["state"] == "damaged"
+    machine.file(DETECTION).with_name(MANIFEST_NAME).unlink()
+    status, output, _ = machine.pull(hub)
+    assert status == 0
+    assert f"{LAYOUT}: damaged: {MANIFEST_NAME} (of another model, other): fetched again" in output
+    assert f"{DETECTION}: there, but nothing says that it is whole: fetched again" in output
+    assert states(machine) == ["present"] * len(NAMES)

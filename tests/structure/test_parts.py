@@ -1,12 +1,15 @@
 """Tables, formulas, seals, flattened pages: what else PP-StructureV3 finds is in the frame of the page."""
 
 import base64
+import math
 import re
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from consumer.child import structure_result
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import Page, texts, written
 from tests.structure.zoo import Box
@@ -161,3 +164,27 @@ def test_columns_are_read_one_after_the_other(new_zoo: NewZoo, new_engine: NewEn
     zoo.regions((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
     read = new_engine(zoo.pipeline(use_region_detection=True)).read_one(page)
     assert texts(read) == ["leftone", "lefttwo", "rightone", "righttwo"]
+
+
+def seal(*texts: str, score: float = 0.9) -> dict[str, Any]:
+    """What PaddleX has of a page with two lines in a box that it takes for a seal, which it read so."""
+    box = [[0, 0], [100, 0], [100, 20], [0, 20]]
+    line = {"rec_polys": [box, box], "dt_polys": [box, box]}
+    return {
+        "layout_det_res": {"boxes": [{"label": "seal", "coordinate": [0, 0, 600, 400]}]},
+        "overall_ocr_res": line | {"rec_texts": ["Invoice", "Signed"], "rec_scores": [score, 0.9]},
+        "seal_res_list": [line | {"rec_texts": list(texts), "rec_scores": [0.9] * len(texts)}],
+    }
+
+
+def test_lines_in_what_is_taken_for_a_seal_stay_where_nothing_was_read_of_it() -> None:
+    def said(result: dict[str, Any]) -> list[str]:
+        return [text for _, text, _ in structure_result._lines_without_seals(result)]
+
+    assert said(seal()) == said(seal(" ", "")) == ["Invoice", "Signed"]
+    assert said(seal("ACME")) == []
+
+
+def test_a_score_that_is_no_number_costs_its_line_its_confidence_and_nothing_else() -> None:
+    scores = [score for *_, score in structure_result._lines_without_seals(seal(score=math.nan))]
+    assert scores == [0.0, 0.9]

@@ -128,6 +128,15 @@ def test_models_of_one_s_own_are_told_by_their_files_and_not_by_where_they_lie(t
         ({"SubModules": {"LayoutDetection": {"model_dir": 7}}}, "7 at SubModules.*model_dir, not a folder"),
         ({"use_table_recognition": "no"}, "'no' at use_table_recognition, not true or false"),
         ({"model_dir": "mine"}, "unknown key model_dir"),
+        ({"engine": "onnxruntime"}, "unknown key engine"),
+        ({"SubModules": {"LayoutDetection": {"threshold": "2020-01-01x"}}}, "not a number, or one for each"),
+        ({"SubModules": {"LayoutDetection": {"threshold": {"a": 1}}}}, "not a number, or one for each class"),
+        ({"SubModules": {"LayoutDetection": {"batch_size": 0}}}, "0 at SubModules.*batch_size, not a number"),
+        ({"SubModules": {"LayoutDetection": {"model_name": "../../x"}}}, "'../../x' at .*no model's name"),
+        (
+            {"SubModules": {"LayoutDetection": {"engine_config": {"cpu_threads": 4}}}},
+            "engine_config, not settings by engine",
+        ),
         ({"batch_size": "many"}, "'many' at batch_size, not a number"),
         (
             {"SubPipelines": {"GeneralOCR": {"engine": "fast"}}},
@@ -164,3 +173,23 @@ def test_a_module_may_have_a_runtime_of_its_own(tmp_path: Path) -> None:
     models = {model.role: model for model in load(written(tmp_path, formula), "onnxruntime").models}
     assert models["formula"].is_onnx is False
     assert models["layout"].is_onnx is True
+
+
+def test_values_for_classes_are_those_of_the_network_that_is_named(tmp_path: Path) -> None:
+    layout = {"model_name": "PP-DocLayout-M", "threshold": {20: 0.5, 22: 0.5}}
+    config = load(written(tmp_path, {"SubModules": {"LayoutDetection": layout}})).config
+    assert config["SubModules"]["LayoutDetection"]["threshold"] == {20: 0.5, 22: 0.5}
+
+
+def test_settings_of_a_module_are_added_to_ours_and_do_not_replace_them(tmp_path: Path) -> None:
+    own = {"SubPipelines": {"GeneralOCR": {"engine_config": {"paddle_static": {"cpu_threads": 4}}}}}
+    ours = {"paddle_static": {"run_mode": "paddle_fp16", "cpu_threads": 1}, "onnxruntime": {}}
+    config = load(written(tmp_path, own)).runnable(1, "cpu", ours)
+    assert config["SubPipelines"]["GeneralOCR"]["engine_config"] == {
+        "paddle_static": {"run_mode": "paddle_fp16", "cpu_threads": 4}
+    }
+
+
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(SettingsError, match="neither a preset"):
+        load("a\0b")

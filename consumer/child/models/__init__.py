@@ -162,6 +162,11 @@ def _unlike_manifest(model: Model, *, hashed: bool) -> Iterator[Fault]:
     except (OSError, ValidationError) as error:
         yield Fault(MANIFEST_NAME, f"unreadable: {str(error).splitlines()[0]}")
         return
+    if manifest.name != model.name:
+        yield Fault(MANIFEST_NAME, f"of another model, {manifest.name}")
+    for names in model.files:
+        if not manifest.files.keys() & set(names):
+            yield Fault(MANIFEST_NAME, f"has no {' or '.join(names)}")
     for name, expected in manifest.files.items():
         fault = _unlike(model.folder / name, expected, hashed=hashed)
         if fault:

@@ -8,9 +8,10 @@ process instead.
 import json
 import os
 import sys
+import tempfile
 from typing import Final
 
-from consumer.child import serve
+from consumer.child import serve, structure
 
 #: The first line.
 READY: Final = "ready"
@@ -22,6 +23,8 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     # What libraries print is no reply.
     os.dup2(2, 1)
+    scratch = tempfile.TemporaryDirectory(prefix="bucket-ocr-verify-")
+    structure.prepare_environment(scratch.name)
     from paddlex import create_predictor
 
     print(json.dumps(READY), file=replies)

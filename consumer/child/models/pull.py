@@ -15,7 +15,7 @@ from typing import Final
 
 import requests
 
-from consumer.child.models import MANIFEST_NAME, File, Manifest, cure, faults, partial_folder
+from consumer.child.models import MANIFEST_NAME, File, Manifest, cure, faults, has_manifest, partial_folder
 from consumer.child.pipeline_config import Model
 from consumer.domain.errors import NO_ROOM_ERRNOS, BucketOcrError, SettingsError
 
@@ -89,6 +89,9 @@ def pull(models: Sequence[Model]) -> list[PullError]:
                 raise PullError(f"{model.name}: {cure(model)}")  # noqa: TRY301 - as the others
             if model.is_own:
                 _say(f"{model.name}: not fetched, its folder is the configuration's: {model.folder}")
+            elif has_manifest(model) and not faults(model, hashed=True):
+                # Before the lock, for which the folder must be writable.
+                _say(f"{model.name}: already there")
             else:
                 with _alone(model.folder.parent):
                     _ensure(model, sources)
@@ -103,10 +106,13 @@ def pull(models: Sequence[Model]) -> list[PullError]:
 def _ensure(model: Model, sources: Sequence[_Source]) -> None:
     if model.folder.is_dir():
         found = faults(model, hashed=True)
-        if not found:
+        if not found and has_manifest(model):
             _say(f"{model.name}: already there")
             return
-        _say(f"{model.name}: damaged: {', '.join(map(str, found))}: fetched again")
+        why = (
+            f"damaged: {', '.join(map(str, found))}" if found else "there, but nothing says that it is whole"
+        )
+        _say(f"{model.name}: {why}: fetched again")
     reasons: list[str] = []
     is_reached = False
     for source in sources:
