@@ -138,6 +138,8 @@ async def _build(
     except OSError as error:
         raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
     seating = Seating.of(options, folder, programs)
+    for name in seating.without_effect(options):
+        log.warning("settings.without_effect", name=name, engine=seating.role)
     queue = await stack.enter_async_context(_queue(options))
     pipeline, gate = await _open(options, seating, folder, metrics, stack)
     handler = Handler(

@@ -188,7 +188,6 @@ class Handler:
         try:
             answer = await self._pipeline.process(job, message.sent_at, progress)
             document |= _facts(answer)
-            await self._announced(answer)
         except MachineError as error:
             document["error"] = str(error)
             self._gate.machine_failed(error)
@@ -204,12 +203,23 @@ class Handler:
         self._gate.storage_worked()
         if answer.result is not None:
             self._gate.machine_worked()
+        if (why := await self._announced(answer)) is not None:
+            document["error"] = why
+            return Outcome.PASSING, why
         return Outcome.DONE, ""
 
-    async def _announced(self, answer: Answer) -> None:
-        """Tell of the result that is there; whoever comes after a failure tells of it again."""
-        if answer.completion is not None:
+    async def _announced(self, answer: Answer) -> str | None:
+        """Tell of the result that is there; returns why that could not be done, if it could not.
+
+        Whoever gets the message next tells of it again. It is no failure of storage.
+        """
+        if answer.completion is None:
+            return None
+        try:
             await self._announce(answer.completion)
+        except ServiceError as error:
+            return f"the result is stored, and was not announced: {error}"
+        return None
 
     async def _give_up(self, case: _Case, outcome: Outcome, progress: Progress) -> bool:
         """Where nobody will try again, store results that say so; returns whether that is so."""
@@ -227,11 +237,10 @@ class Handler:
             told = f"not read in {message.receive_count} tries; the last one: {why}"
             try:
                 answer = await self._pipeline.give_up(job, message.sent_at, told, progress)
-                await self._announced(answer)
             except Exception as error:  # noqa: BLE001 - the dead letter still tells of it
                 case.facts["given_up"] = f"without a result: {error}"
             else:
-                case.facts["given_up"] = answer.reason
+                case.facts["given_up"] = await self._announced(answer) or answer.reason
         return True
 
     async def _settle(self, case: _Case, outcome: Outcome, *, exhausted: bool) -> None:

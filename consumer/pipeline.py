@@ -254,16 +254,18 @@ class Pipeline:
                 self._metrics.conflict()
                 # Also our own put looks like this when its answer was lost and it was sent again.
                 there = await self._store.head(source.bucket, keys.result_key(source.key))
-                if not suffices(there, source):
+                if not (found := suffices(there, source)):
                     continue
-                reason = "stored meanwhile"
+                answer = Answer("stored meanwhile", read, Completion.found(source, found), attempt.seconds)
             else:
-                reason = "stored"
+                self._metrics.stored(read.head)
+                answer = Answer("stored", read, Completion.of(read.head), attempt.seconds)
             # While the put was under way, the source may have gone back to what the older result was of, and
             # somebody may have found that one current.
-            await self._require_unchanged(source)
-            self._metrics.stored(read.head)
-            return Answer(reason, read, Completion.of(read.head), attempt.seconds)
+            with contextlib.suppress(SourceGoneError):
+                # Whoever takes it away because its result has come shall be told of that all the same.
+                await self._require_unchanged(source)
+            return answer
         raise PassingError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
 
 

@@ -60,6 +60,18 @@ class Seating:
             _engine_seats(role, programs[role], options, sizing=sizing, recycling=recycling, scratch=scratch),
         )
 
+    def without_effect(self, options: Settings) -> list[str]:
+        """Names of settings that are made and do nothing, because they are another engine's."""
+        if self.role == "pp-structurev3":
+            return []
+        fields = Settings.model_fields
+        others = ("engine_runtime", "pipeline_config")
+        return [
+            settings.PREFIX + name.upper()
+            for name in others
+            if getattr(options, name) != fields[name].default
+        ]
+
 
 def engine_role(options: EngineSettings) -> str:
     """Choose the engine; raises SettingsError where it is not installed."""

@@ -94,6 +94,9 @@ class Worker:
             await self._slots.acquire()
             if stop.is_set():
                 return
+            if self.problem is not None:
+                # What cannot be asked for work has not been found to have none.
+                self._busy_at = time.monotonic()
             if self._is_idle:
                 log.info("idle", seconds=self._idle_exit_s)
                 return

@@ -89,16 +89,23 @@ _session = functools.cache(get_session)
 
 @asynccontextmanager
 async def client(
-    service: Literal["s3", "sns", "sqs"], *, connections: int, read_timeout_s: float
+    service: Literal["s3", "sns", "sqs"],
+    *,
+    connections: int,
+    read_timeout_s: float,
+    region_name: str | None = None,
 ) -> AsyncIterator[Any]:
-    """Open a client for so many requests at the same time; what it refuses is a SettingsError."""
+    """Open a client for so many requests at the same time; what it refuses is a SettingsError.
+
+    `region_name`: None for the one that is configured.
+    """
     config = AioConfig(
         connect_timeout=5, read_timeout=read_timeout_s, max_pool_connections=connections, **_COMMON
     )
     async with AsyncExitStack() as stack:
         try:
             with translated(service):
-                made = _session().create_client(service, region_name=region(), config=config)
+                made = _session().create_client(service, region_name=region_name or region(), config=config)
                 opened = await stack.enter_async_context(made)
         except ValueError as error:
             raise SettingsError(f"{service}: {error}") from error

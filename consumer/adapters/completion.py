@@ -20,14 +20,16 @@ async def announcer(topic_arn: str | None, clock: Clock) -> AsyncIterator[Announ
     if topic_arn is None:
         yield _nobody
         return
-    async with aws.client("sns", connections=16, read_timeout_s=10) as client:
+    # A topic takes messages in its own region only, which need not be ours.
+    region = topic_arn.split(":")[3]
+    async with aws.client("sns", connections=16, read_timeout_s=10, region_name=region) as client:
 
         async def announce(completion: Completion) -> None:
             status = {"DataType": "String", "StringValue": completion.word}
             async with aws.asked(f"publish to {topic_arn}", _DEADLINE_S):
                 await client.publish(
                     TopicArn=topic_arn,
-                    Message=json.dumps(completion.message(clock.now()), ensure_ascii=False),
+                    Message=json.dumps(completion.message(clock.now())),
                     # So that a subscription can choose by it.
                     MessageAttributes={"Status": status},
                 )

@@ -136,10 +136,15 @@ def test_the_line_of_a_message_has_the_facts_and_no_text(lone_stack: Stack, star
 
 def test_a_consumer_that_is_told_to_ends_when_there_is_no_more_work(lone_stack: Stack, start: Start) -> None:
     lone_stack.put("a.pdf", documents.blank_pdf(100))
-    consumer = start(lone_stack, "consumer", (*SCRIPTED, *null_engine(0.1)), IDLE_EXIT_S=1)
+    consumer = start(
+        lone_stack, "consumer", (*SCRIPTED, *null_engine(0.1)), IDLE_EXIT_S=1, PIPELINE_CONFIG="fast"
+    )
     assert consumer.process.wait(DEADLINE_S) == 0
     assert consumer.answers("a.pdf") == ["stored"]
     assert consumer.lines[-1]["event"] == "stopped"
+    # What is another engine's affair is not dropped without a word.
+    (told,) = (line for line in consumer.lines if line["event"] == "settings.without_effect")
+    assert (told["name"], told["engine"]) == ("BUCKET_OCR_PIPELINE_CONFIG", "rapidocr")
 
 
 def test_a_port_that_is_taken_stops_the_start_with_the_name_of_the_setting(

@@ -38,7 +38,8 @@ def container(resources: dict[str, Any]) -> Mapping[str, Any]:
 
 @pytest.fixture
 def environment(container: Mapping[str, Any]) -> dict[str, Any]:
-    return {variable["Name"]: variable["Value"] for variable in container["Environment"]}
+    variables = [each.get("Fn::If", [None, each])[1] for each in container["Environment"]]
+    return {variable["Name"]: variable["Value"] for variable in variables}
 
 
 def test_there_is_nothing_while_there_is_nothing_to_do(resources: dict[str, Any]) -> None:
@@ -242,17 +243,16 @@ def test_an_alarm_computes_one_number_of_the_queue(resources: dict[str, Any], al
     assert used == {name for name, metric in metrics.items() if "MetricStat" in metric}
     of_queue = [{"Name": "QueueName", "Value": {"Ref": "QueueName"}}]
     named = {m["MetricStat"]["Metric"]["MetricName"]: m for m in metrics.values() if "MetricStat" in m}
-    for name, metric in named.items():
-        if name != "CPUUtilization":
-            assert metric["MetricStat"]["Metric"]["Dimensions"] == of_queue
+    assert all(metric["MetricStat"]["Metric"]["Dimensions"] == of_queue for metric in named.values())
 
 
 def test_people_are_told_when_documents_wait_and_nobody_reads(resources: dict[str, Any]) -> None:
     alarm = resources["NobodyReadsAlarm"]
-    (tasks,) = [m["MetricStat"] for m in alarm["Metrics"] if m["Id"] == "tasks"]
-    assert (tasks["Metric"]["Namespace"], tasks["Stat"]) == ("AWS/ECS", "SampleCount")
-    # No task at all reports nothing, which is not nothing to report.
-    assert any("FILL(tasks, 0) == 0" in m.get("Expression", "") for m in alarm["Metrics"])
+    # Also where a task runs, and ends, again and again. Of what nobody receives a queue tells nothing.
+    (expression,) = (m["Expression"] for m in alarm["Metrics"] if "Expression" in m)
+    assert expression == "IF(visible > 0 AND FILL(received, 0) == 0 AND FILL(held, 0) == 0, 1, 0)"
+    # A start now and then does not make it good.
+    assert 0 < alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"]
     for name in ("NobodyReadsAlarm", "AgainAndAgainAlarm", "UnhealthyAlarm"):
         action, arn, _ = resources[name]["AlarmActions"]["Fn::If"]
         assert (action, arn) == ("HasAlarmTopic", [{"Ref": "AlarmTopicArn"}])
@@ -302,3 +302,14 @@ def _user_data(resources: dict[str, Any]) -> list[str]:
 def _egress(resources: dict[str, Any]) -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = resources["SecurityGroup"]["SecurityGroupEgress"]
     return rules
+
+
+def test_the_preset_that_an_image_was_built_with_is_not_overruled_by_nothing(
+    container: Mapping[str, Any],
+) -> None:
+    (choice,) = (each["Fn::If"] for each in container["Environment"] if "Fn::If" in each)
+    assert choice == [
+        "HasPipelineConfig",
+        {"Name": "BUCKET_OCR_PIPELINE_CONFIG", "Value": {"Ref": "PipelineConfig"}},
+        {"Ref": "AWS::NoValue"},
+    ]

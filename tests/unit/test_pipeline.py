@@ -27,7 +27,10 @@ class PipelineWorld:
         return await self._pipeline.process(Job(bucket, key, force), None, lambda: None)
 
     async def give_up(self, key: str) -> str:
-        return (await self._pipeline.give_up(Job(BUCKET, key), None, "in vain", lambda: None)).reason
+        return (await self.given_up(key)).reason
+
+    async def given_up(self, key: str) -> Answer:
+        return await self._pipeline.give_up(Job(BUCKET, key), None, "in vain", lambda: None)
 
     def result(self, key: str) -> ResultDocument:
         return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
@@ -272,8 +275,28 @@ async def test_a_result_stored_while_we_give_up_stays(world: PipelineWorld) -> N
     await world.process("a.pdf")
     there = world.store.objects.pop("a.pdf.ocr.json")
     world.store.before["put"] = lambda: world.store.objects.update({"a.pdf.ocr.json": there})
-    assert await world.give_up("a.pdf") == "stored meanwhile"
+    answer = await world.given_up("a.pdf")
+    assert answer.reason == "stored meanwhile"
     assert world.store.objects["a.pdf.ocr.json"] is there
+    # What is announced is what is there, and not what we would have stored.
+    assert answer.completion is not None
+    assert (answer.completion.word, answer.completion.code) == ("SUCCEEDED", None)
+
+
+async def test_whoever_takes_a_source_away_because_its_result_has_come_is_still_told_of_it(
+    world: PipelineWorld,
+) -> None:
+    def take_away() -> None:
+        del world.store.objects["a.pdf"]
+
+    def take_away_after_the_put() -> None:
+        world.store.before["head"] = take_away
+
+    world.store.upload("a.pdf", b"%PDF-a")
+    world.store.before["put"] = take_away_after_the_put
+    answer = await world.process("a.pdf")
+    assert "a.pdf" not in world.store.objects
+    assert (answer.reason, answer.completion is not None) == ("stored", True)
 
 
 async def test_nothing_is_written_for_what_is_gone_or_no_document(world: PipelineWorld) -> None:

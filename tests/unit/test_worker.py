@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from consumer.domain.completion import Completion
-from consumer.domain.errors import Code, MachineError, ServiceError
+from consumer.domain.errors import Code, MachineError, ServiceError, UnavailableError
 from consumer.domain.result import ResultDocument, Status
 from consumer.gate import Gate
 from consumer.handler import Handler
@@ -518,3 +518,29 @@ async def test_it_is_not_ready_while_the_queue_does_not_answer_the_machine_is_no
         await until(lambda: worker.problem == "the queue is gone")
         world.stop.set()
         await until(lambda: worker.problem == "stopping")
+
+
+async def test_a_topic_that_does_not_answer_is_no_failure_of_storage_and_denies_no_result(
+    world: WorkerWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.queue.most_receives = 1
+    world.unannounced = [UnavailableError("the topic is gone")] * 20
+    for number in range(6):
+        world.store.upload(f"{number}.pdf", b"%PDF-a")
+        world.queue.put(str(number), request(f"{number}.pdf"))
+    async with world.worker(slots=1) as worker:
+        await until(lambda: world.counted("messages_total", outcome="passing") == 6)
+        assert worker.problem is None
+    said = capsys.readouterr().out
+    assert "the result is stored, and was not announced: the topic is gone" in said
+    assert "without a result" not in said
+
+
+async def test_a_consumer_that_cannot_ask_for_work_is_not_idle(world: WorkerWorld) -> None:
+    world.problem = MachineError("the disk is full")
+    async with world.worker(idle_exit_s=0.2) as worker:
+        await until(lambda: worker.problem is not None)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(world.running), 1.5)
+        world.problem = None
+        await asyncio.wait_for(world.running, 10)
