@@ -32,10 +32,18 @@ async def examine(options: Settings, bucket: str | None, prefix: str) -> AsyncIt
     """
     for finding in _settings():
         yield finding
-    for finding in _machine(options):
-        yield finding
-    async for finding in _models(options):
-        yield finding
+    folder = options.work_dir or Path(tempfile.gettempdir())
+    try:
+        seating = Seating.of(options, folder)
+    except SettingsError as error:
+        name, _, rest = str(error).partition(":")
+        yield Finding("engine", Level.FAULT, name, rest.strip())
+    else:
+        yield _engine(seating)
+        if seating.role == "pp-structurev3":
+            async for finding in _models():
+                yield finding
+    yield _work_folder(folder)
     async with cloud() as there:
         yield diagnosis.region(options.queue_url, aws.configured_region())
         async for finding in _queue(options.queue_url, there, bucket, prefix):
@@ -52,47 +60,32 @@ def _settings() -> Iterator[Finding]:
         yield Finding("settings", Level.OK, "BUCKET_OCR_*", "can be understood")
 
 
-def _machine(options: Settings) -> Iterator[Finding]:
-    try:
-        seating = Seating.of(options, _folder(options))
-    except SettingsError as error:
-        name, _, rest = str(error).partition(":")
-        yield Finding("engine", Level.FAULT, name, rest.strip())
-    else:
-        sizing = seating.sizing
-        message = (
-            f"{len(sizing.engines)} engine process(es) on {', '.join(sorted(set(sizing.devices)))}, "
-            f"{sizing.renderers} for rendering, {sizing.slots} messages at once"
-        )
-        yield Finding("engine", Level.OK, seating.role, message)
-    folder = _folder(options)
+def _engine(seating: Seating) -> Finding:
+    sizing = seating.sizing
+    message = (
+        f"{len(sizing.engines)} engine process(es) on {', '.join(sorted(set(sizing.devices)))}, "
+        f"{sizing.renderers} for rendering, {sizing.slots} messages at once"
+    )
+    return Finding("engine", Level.OK, seating.role, message)
+
+
+def _work_folder(folder: Path) -> Finding:
     free_bytes = shutil.disk_usage(folder).free
     if not os.access(folder, os.W_OK):
         message = "cannot be written to"
-        yield Finding(
+        return Finding(
             "work folder", Level.FAULT, str(folder), message, "set BUCKET_OCR_WORK_DIR to one that can"
         )
-    elif free_bytes < _LEAST_ROOM_BYTES:
+    if free_bytes < _LEAST_ROOM_BYTES:
         message = f"has room for {free_bytes >> 20} MiB only"
-        yield Finding(
+        return Finding(
             "work folder", Level.WARNING, str(folder), message, "make room, or set BUCKET_OCR_WORK_DIR"
         )
-    else:
-        yield Finding("work folder", Level.OK, str(folder), f"has room for {free_bytes >> 30} GiB")
+    return Finding("work folder", Level.OK, str(folder), f"has room for {free_bytes >> 30} GiB")
 
 
-def _folder(options: Settings) -> Path:
-    return options.work_dir or Path(tempfile.gettempdir())
-
-
-async def _models(options: Settings) -> AsyncIterator[Finding]:
+async def _models() -> AsyncIterator[Finding]:
     """Judge the model files of PP-StructureV3, by the command that knows them."""
-    try:
-        if Seating.of(options, _folder(options)).role != "pp-structurev3":
-            return
-    except SettingsError:
-        # Said already.
-        return
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "consumer", "models", "list", "--json"),
         stdin=asyncio.subprocess.DEVNULL,

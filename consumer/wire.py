@@ -169,14 +169,12 @@ class Failed(_Message):
 class Broken(_Message):
     """From a child: the machine cannot fulfil the request, whatever the document.
 
-    `needed_bytes`: there is no room on the disk for a file of so many. `is_setting`: the operator's
-    settings, or what is installed, are at fault.
+    `needed_bytes`: there is no room on the disk for a file of so many.
     """
 
     kind: Literal["broken"] = "broken"
     message: Annotated[str, AfterValidator(_encodable)]
     needed_bytes: int | None = Field(default=None, ge=0)
-    is_setting: bool = False
 
 
 Request = OpenDocument | RenderPage | ReadPages

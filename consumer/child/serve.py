@@ -66,7 +66,7 @@ def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | N
             servant = build()
             first = servant.ready()
         except SettingsError as error:
-            connection.sendall(wire.frame(wire.Broken(message=str(error), is_setting=True)))
+            connection.sendall(wire.frame(wire.Broken(message=str(error))))
             return
         connection.sendall(wire.frame(first))
         while (request := wire.read_request(requests)) is not None:
