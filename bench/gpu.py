@@ -23,16 +23,16 @@ from typing import Any
 
 import pymupdf
 
-from consumer import logs, settings, wire
-from consumer.adapters import gpus, machine
-from consumer.adapters.children import Program
-from consumer.adapters.engines import Recycling
-from consumer.adapters.recognize import EnginePool
-from consumer.adapters.seats import Seat
+from consumer import logs, protocol, settings
 from consumer.domain.errors import BucketOcrError
 from consumer.domain.page import PageImage
 from consumer.domain.plan import share_processors
 from consumer.domain.result import PageResult, Status
+from consumer.processes import gpus, host
+from consumer.processes.pool import Recycling
+from consumer.processes.process import Program
+from consumer.processes.recognizer import EnginePool
+from consumer.processes.slot import Seat
 
 _SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "samples" / "report.pdf"
 _SCALE = 2.0
@@ -70,7 +70,7 @@ def _device(text: str) -> str:
     return text
 
 
-def _options(asked: argparse.Namespace, folder: Path) -> wire.StructureOptions:
+def _options(asked: argparse.Namespace, folder: Path) -> protocol.StructureOptions:
     wanted = settings.load_engine()
     pipeline = wanted.pipeline_config
     runtime: Any = None if wanted.engine_runtime == "auto" else wanted.engine_runtime
@@ -82,7 +82,7 @@ def _options(asked: argparse.Namespace, folder: Path) -> wire.StructureOptions:
         os.environ["PADDLE_PDX_CACHE_HOME"] = str(zoo.home)
         pipeline, runtime = str(zoo.pipeline()), "onnxruntime"
     batch_pages = int(os.environ.get("BUCKET_OCR_BATCH_PAGES") or (1 if asked.device == "cpu" else 8))
-    return wire.StructureOptions(
+    return protocol.StructureOptions(
         threads=1,
         device=asked.device,
         cuda_name=next((gpu.cuda_name for gpu in gpus.chosen(asked.device)), None),
@@ -95,7 +95,7 @@ def _options(asked: argparse.Namespace, folder: Path) -> wire.StructureOptions:
     )
 
 
-async def _measure(asked: argparse.Namespace, options: wire.StructureOptions, folder: Path) -> None:
+async def _measure(asked: argparse.Namespace, options: protocol.StructureOptions, folder: Path) -> None:
     images = _pages(folder)
     one: float | None = None
     for processes in asked.processes:
@@ -108,11 +108,11 @@ async def _measure(asked: argparse.Namespace, options: wire.StructureOptions, fo
 
 
 async def _read(
-    processes: int, batches: int, options: wire.StructureOptions, images: Sequence[PageImage]
+    processes: int, batches: int, options: protocol.StructureOptions, images: Sequence[PageImage]
 ) -> Figures:
     """Read so many batches with each process, all at the same time."""
     free_bytes = _free_bytes(options.device)
-    shares = share_processors(machine.processors(), machine.cpu_quota(), processes)
+    shares = share_processors(host.processors(), host.cpu_quota(), processes)
     seats = [
         Seat(Program("engine", ("-m", "consumer.child", "pp-structurev3"), how, 10**12, 10**12))
         for how in (

@@ -16,16 +16,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bench.common import asked_for, report
-from consumer import logs, wire
-from consumer.adapters.children import Program
-from consumer.adapters.engines import Recycling
-from consumer.adapters.recognize import EnginePool
-from consumer.adapters.seats import WORN, Seat
+from consumer import logs, protocol
 from consumer.domain.page import PageImage
 from consumer.domain.result import Status
 from consumer.metrics import Metrics
-from consumer.pages import PageScheduler
-from consumer.room import Room
+from consumer.processes.pool import Recycling
+from consumer.processes.process import Program
+from consumer.processes.recognizer import EnginePool
+from consumer.processes.slot import WORN, Seat
+from consumer.service.disk_space import Room
+from consumer.service.scheduler import PageScheduler
 from tests.e2e.stack import Document, null_engine
 
 _ENGINES = 2
@@ -89,7 +89,7 @@ async def _read(pages: int, *, leak_bytes: int) -> Document:
     program = Program(
         name="engine",
         arguments=null_engine(_PAGE_S, leak_bytes=leak_bytes),
-        options=wire.EngineOptions(threads=1),
+        options=protocol.EngineOptions(threads=1),
         retired_bytes=_RECYCLING.retired_bytes,
         killed_bytes=_RECYCLING.killed_bytes,
     )

@@ -17,31 +17,32 @@ import boto3
 import structlog
 from botocore.config import Config
 
-from consumer import __version__, settings, wire
-from consumer.adapters import aws, gpus
-from consumer.adapters.completion import announcer
-from consumer.adapters.gpus import Gpu
-from consumer.adapters.health import Children, Probe, served
-from consumer.adapters.lease import SqsLeases
-from consumer.adapters.protection import task_protection
-from consumer.adapters.recognize import EnginePool
-from consumer.adapters.render import RenderPool
-from consumer.adapters.s3 import S3Store
-from consumer.adapters.sqs import WAIT_S, SqsQueue
-from consumer.adapters.work_dir import work_folder
+from consumer import __version__, protocol, settings
+from consumer.aws import client as aws
+from consumer.aws.ecs import task_protection
+from consumer.aws.lease import SqsLeases
+from consumer.aws.s3 import S3Store
+from consumer.aws.sns import announcer
+from consumer.aws.sqs import WAIT_S, SqsQueue
 from consumer.domain import identity
 from consumer.domain.errors import SettingsError
 from consumer.domain.result import Engine
-from consumer.gate import Gate
-from consumer.handler import Handler
+from consumer.health import Children, Probe, served
 from consumer.metrics import Metrics
-from consumer.pages import PageScheduler
-from consumer.pipeline import Pipeline
-from consumer.room import Room
-from consumer.seating import PROGRAMS, Seating
+from consumer.processes import gpus
+from consumer.processes.capacity import Sizing
+from consumer.processes.gpus import Gpu
+from consumer.processes.layout import PROGRAMS, Seating
+from consumer.processes.recognizer import EnginePool
+from consumer.processes.renderer import RenderPool
+from consumer.service.circuit_breaker import Gate
+from consumer.service.disk_space import Room
+from consumer.service.message import Handler
+from consumer.service.pipeline import Pipeline
+from consumer.service.scheduler import PageScheduler
+from consumer.service.work_dir import work_folder
+from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
-from consumer.sizing import Sizing
-from consumer.worker import LEAST_DRAIN_S, Worker
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -233,7 +234,7 @@ def _gpus(options: Settings, sizing: Sizing) -> tuple[Gpu, ...]:
     return gpus.chosen(options.device) if sizing.device_bytes else ()
 
 
-def _engine(ready: wire.EngineReady, options: Settings) -> Engine:
+def _engine(ready: protocol.EngineReady, options: Settings) -> Engine:
     """Name the engine in results; settings that change a result are in its fingerprint.
 
     The limits too: whoever raises one wants the documents it refused to be read.

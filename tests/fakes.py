@@ -21,10 +21,10 @@ from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Engine, Page, PageResult, Source, Status
 from consumer.metrics import Metrics
-from consumer.pages import PageScheduler
-from consumer.pipeline import Pipeline
 from consumer.ports import Message, ObjectHead, Progress
-from consumer.room import Room
+from consumer.service.disk_space import Room
+from consumer.service.pipeline import Pipeline
+from consumer.service.scheduler import PageScheduler
 from tests.model.virtual_time import VirtualClock
 
 BUCKET = "inbox"

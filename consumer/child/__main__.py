@@ -6,7 +6,7 @@ OPTIONS the JSON of the role's options.
 
 import sys
 
-from consumer import wire
+from consumer import protocol
 from consumer.child import serve
 
 
@@ -17,23 +17,26 @@ def main() -> None:
     # Imported only in the role that needs it: a renderer shall not hold an engine in memory.
     match role:
         case "render":
-            from consumer.child.render import RenderChild
+            from consumer.child.rendering.renderer import RenderChild
 
-            how = wire.RenderOptions.model_validate_json(options)
+            how = protocol.RenderOptions.model_validate_json(options)
             serve.silence_libraries()
             serve.limit_address_space(how.address_space_bytes)
             serve.serve(int(descriptor), lambda: RenderChild(how), processor_s=how.processor_s)
         case "rapidocr":
             # OpenVINO would tell its makers, over the network, of every start.
             sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-            from consumer.child.rapid import RapidChild
-
-            serve.serve(int(descriptor), lambda: RapidChild(wire.EngineOptions.model_validate_json(options)))
-        case "pp-structurev3":
-            from consumer.child import structure
+            from consumer.child.rapidocr.engine import RapidChild
 
             serve.serve(
-                int(descriptor), lambda: structure.build(wire.StructureOptions.model_validate_json(options))
+                int(descriptor), lambda: RapidChild(protocol.EngineOptions.model_validate_json(options))
+            )
+        case "pp-structurev3":
+            from consumer.child.ppstructure import environment
+
+            serve.serve(
+                int(descriptor),
+                lambda: environment.build(protocol.StructureOptions.model_validate_json(options)),
             )
         case _:
             sys.exit(f"unknown role {role!r}")

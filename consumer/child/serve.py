@@ -13,16 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from consumer import wire
+from consumer import protocol
 from consumer.domain.errors import NO_ROOM_ERRNOS, Code, DocumentError, NoRoomError, PageError, SettingsError
 
 _PR_SET_PDEATHSIG = 1
 
 #: What it means for the document that a library failed in an unforeseen way.
-_BLAMED: dict[type[wire.Request], Code] = {
-    wire.OpenDocument: Code.CORRUPT_DOCUMENT,
-    wire.RenderPage: Code.PAGE_UNREADABLE,
-    wire.ReadPages: Code.ENGINE_ERROR,
+_BLAMED: dict[type[protocol.Request], Code] = {
+    protocol.OpenDocument: Code.CORRUPT_DOCUMENT,
+    protocol.RenderPage: Code.PAGE_UNREADABLE,
+    protocol.ReadPages: Code.ENGINE_ERROR,
 }
 
 #: Errors that no document can cause: no room, no more files, a file of ours that is gone. Not ENOMEM: memory
@@ -41,11 +41,11 @@ _MACHINE = {
 class Servant(Protocol):
     """What a role does."""
 
-    def ready(self) -> wire.Reply:
+    def ready(self) -> protocol.Reply:
         """Warm up; the reply says that requests may come."""
         ...
 
-    def handle(self, request: wire.Request) -> wire.Reply:
+    def handle(self, request: protocol.Request) -> protocol.Reply:
         """Fulfil one request; raises DocumentError or PageError where the document is at fault."""
         ...
 
@@ -66,32 +66,32 @@ def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | N
             servant = build()
             first = servant.ready()
         except SettingsError as error:
-            connection.sendall(wire.frame(wire.Broken(message=str(error))))
+            connection.sendall(protocol.frame(protocol.Broken(message=str(error))))
             return
-        connection.sendall(wire.frame(first))
-        while (request := wire.read_request(requests)) is not None:
+        connection.sendall(protocol.frame(first))
+        while (request := protocol.read_request(requests)) is not None:
             if processor_s is not None:
                 _limit_processor_time(processor_s)
-            connection.sendall(wire.frame(_reply(servant, request)))
+            connection.sendall(protocol.frame(_reply(servant, request)))
 
 
-def _reply(servant: Servant, request: wire.Request) -> wire.Reply:
+def _reply(servant: Servant, request: protocol.Request) -> protocol.Reply:
     try:
         return servant.handle(request)
     except (DocumentError, PageError) as error:
         cause = error.__cause__
         if isinstance(cause, Exception) and _is_the_machines(cause):
-            return wire.Broken(message=str(cause))
-        return wire.Failed(code=error.code, message=error.message)
+            return protocol.Broken(message=str(cause))
+        return protocol.Failed(code=error.code, message=error.message)
     except NoRoomError as error:
-        return wire.Broken(message=str(error), needed_bytes=error.needed_bytes)
+        return protocol.Broken(message=str(error), needed_bytes=error.needed_bytes)
     except MemoryError:
         # What is left of a process that has none is not to be trusted with a reply, and gives none back.
-        os._exit(wire.OUT_OF_MEMORY)
+        os._exit(protocol.OUT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - a library's complaint about a page; never ends the child
         if _is_the_machines(error):
-            return wire.Broken(message=f"{type(error).__name__}: {error}")
-        return wire.Failed(code=_BLAMED[type(request)], message=f"{type(error).__name__}: {error}"[:500])
+            return protocol.Broken(message=f"{type(error).__name__}: {error}")
+        return protocol.Failed(code=_BLAMED[type(request)], message=f"{type(error).__name__}: {error}"[:500])
 
 
 def _is_the_machines(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from rich.text import Text
 from consumer import settings
 from consumer.cli import exits
 from consumer.cli.uris import location, shown
-from consumer.domain.diagnosis import Finding, Level
+from consumer.doctor.checks import Finding, Level
 
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "bold red"}
 
@@ -43,11 +43,11 @@ def doctor(
 async def _examined(
     options: settings.Settings, bucket: str | None, prefix: str, *, quiet: bool
 ) -> list[Finding]:
-    from consumer import doctor
+    from consumer.doctor import examine
 
     console = Console(highlight=False, soft_wrap=True)
     found = []
-    async for finding in doctor.examine(options, bucket, prefix):
+    async for finding in examine.examine(options, bucket, prefix):
         found.append(finding)
         if not quiet:
             _show(console, finding)

@@ -48,5 +48,5 @@ def _become(*arguments: str) -> NoReturn:
         "--pipeline-config": wanted.pipeline_config,
     }
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
-    program = [sys.executable, "-P", "-m", "consumer.child.models", *arguments, *options]
+    program = [sys.executable, "-P", "-m", "consumer.models", *arguments, *options]
     os.execv(sys.executable, program)  # noqa: S606 - no shell is the point

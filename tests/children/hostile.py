@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from consumer import wire
+from consumer import protocol
 from consumer.child import serve
 from consumer.domain.page import PageImage
 
@@ -80,7 +80,7 @@ def send_what_is_no_reply() -> None:
 
 
 def answer_for_nobody() -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(wire.frame(wire.PagesRead(pages=())))
+    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(protocol.frame(protocol.PagesRead(pages=())))
 
 
 def die_of_a_signal_without_a_name() -> None:
@@ -133,14 +133,14 @@ class ColourReader:
     def __init__(self, misbehave: Callable[[], None]) -> None:
         self._misbehave = misbehave
 
-    def ready(self) -> wire.Reply:
-        return wire.EngineReady(name="colours", version="1", models={}, device="cpu")
+    def ready(self) -> protocol.Reply:
+        return protocol.EngineReady(name="colours", version="1", models={}, device="cpu")
 
-    def handle(self, request: wire.Request) -> wire.Reply:
-        assert isinstance(request, wire.ReadPages)
-        return wire.PagesRead(pages=tuple(map(self._read, request.images)))
+    def handle(self, request: protocol.Request) -> protocol.Reply:
+        assert isinstance(request, protocol.ReadPages)
+        return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
 
-    def _read(self, image: PageImage) -> wire.PageText:
+    def _read(self, image: PageImage) -> protocol.PageText:
         middle = 3 * (image.height_px // 2 * image.width_px + image.width_px // 2)
         with Path(image.path).open("rb") as file:
             file.seek(middle)
@@ -151,25 +151,27 @@ class ColourReader:
         if colour == HOSTILE:
             self._misbehave()
         box = ((0, 0), (image.width_px, 0), (image.width_px, image.height_px), (0, image.height_px))
-        return wire.PageText(lines=(wire.Line(text=colour, box=box, confidence=1.0),), markdown=colour)
+        return protocol.PageText(
+            lines=(protocol.Line(text=colour, box=box, confidence=1.0),), markdown=colour
+        )
 
 
 class HostileRenderer:
     """The real renderer, until it meets a hostile page."""
 
-    def __init__(self, options: wire.RenderOptions, misbehave: Callable[[], None]) -> None:
+    def __init__(self, options: protocol.RenderOptions, misbehave: Callable[[], None]) -> None:
         # An engine needs none of it, and it takes more than a second.
-        from consumer.child.render import RenderChild
+        from consumer.child.rendering.renderer import RenderChild
 
         self._child = RenderChild(options)
         self._misbehave = misbehave
 
-    def ready(self) -> wire.Reply:
+    def ready(self) -> protocol.Reply:
         return self._child.ready()
 
-    def handle(self, request: wire.Request) -> wire.Reply:
+    def handle(self, request: protocol.Request) -> protocol.Reply:
         match request:
-            case wire.RenderPage(path=path, page_number=2) if HOSTILE_WORD in Path(path).read_bytes():
+            case protocol.RenderPage(path=path, page_number=2) if HOSTILE_WORD in Path(path).read_bytes():
                 self._misbehave()
         return self._child.handle(request)
 
@@ -185,7 +187,7 @@ def main() -> None:
     if role == "engine":
         serve.serve(int(descriptor), lambda: ColourReader(misbehave))
     else:
-        how_to_render = wire.RenderOptions.model_validate_json(options)
+        how_to_render = protocol.RenderOptions.model_validate_json(options)
         serve.limit_address_space(how_to_render.address_space_bytes)
         serve.serve(
             int(descriptor),

@@ -12,19 +12,19 @@ import psutil
 import pymupdf
 import pytest
 
-from consumer import wire
-from consumer.adapters.children import Program
-from consumer.adapters.engines import Recycling
-from consumer.adapters.recognize import EnginePool
-from consumer.adapters.render import RenderPool
-from consumer.adapters.seats import Seat
+from consumer import protocol
 from consumer.domain.errors import MachineError
 from consumer.domain.events import Job
 from consumer.domain.result import ResultDocument, Status
 from consumer.metrics import Metrics
-from consumer.pages import PageScheduler
-from consumer.pipeline import Pipeline
-from consumer.room import Room
+from consumer.processes.pool import Recycling
+from consumer.processes.process import Program
+from consumer.processes.recognizer import EnginePool
+from consumer.processes.renderer import RenderPool
+from consumer.processes.slot import Seat
+from consumer.service.disk_space import Room
+from consumer.service.pipeline import Pipeline
+from consumer.service.scheduler import PageScheduler
 from tests.children import hostile
 from tests.fakes import BUCKET, ENGINE, FakeClock, MemoryStore
 
@@ -74,7 +74,7 @@ async def world_with(
             Program(
                 name="engine",
                 arguments=(str(HOSTILE), "engine", engine),
-                options=wire.EngineOptions(threads=1),
+                options=protocol.EngineOptions(threads=1),
                 retired_bytes=recycling.retired_bytes,
                 killed_bytes=ENGINE_BYTES * 3 // 2,
                 start_deadline_s=start_deadline_s,
@@ -87,7 +87,7 @@ async def world_with(
             Program(
                 name="renderer",
                 arguments=(str(HOSTILE), "renderer", renderer),
-                options=wire.RenderOptions(
+                options=protocol.RenderOptions(
                     scale=1.0,
                     max_page_pixels=10_000_000,
                     max_pages=1000,

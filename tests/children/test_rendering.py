@@ -9,14 +9,14 @@ import pymupdf
 import pytest
 from PIL import ExifTags, Image
 
-from consumer import wire
-from consumer.child.render import RenderChild
+from consumer import protocol
+from consumer.child.rendering.renderer import RenderChild
 from consumer.domain.errors import Code, DocumentError, PageError
 from consumer.domain.formats import SNIFF_BYTES, sniff
 from consumer.domain.page import PageImage
 
 MAX_PAGE_PIXELS = 40_000
-OPTIONS = wire.RenderOptions(
+OPTIONS = protocol.RenderOptions(
     scale=2.0,
     max_page_pixels=MAX_PAGE_PIXELS,
     max_pages=5,
@@ -35,13 +35,13 @@ class Rendering:
         assert file_format is not None
         self._path, self._format, self._image_path = str(path), file_format, image_path
         self._child = RenderChild(OPTIONS)
-        opened = self._child.handle(wire.OpenDocument(path=self._path, format=self._format))
-        assert isinstance(opened, wire.DocumentOpened)
+        opened = self._child.handle(protocol.OpenDocument(path=self._path, format=self._format))
+        assert isinstance(opened, protocol.DocumentOpened)
         self.page_count = opened.page_count
 
     def page(self, number: int = 1) -> tuple[PageImage, Image.Image]:
         """Render a page; the pixels as an RGB image."""
-        request = wire.RenderPage(
+        request = protocol.RenderPage(
             path=self._path, format=self._format, page_number=number, image_path=str(self._image_path)
         )
         page = self._child.handle(request)

@@ -13,14 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from consumer import wire
-from consumer.adapters.children import ChildTimeoutError, Program
-from consumer.adapters.seats import Seat, seated
+from consumer import protocol
 from consumer.domain.errors import ChildError, MachineError, SettingsError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
+from consumer.processes.process import ChildTimeoutError, Program
+from consumer.processes.slot import Seat, seated
 
-OPTIONS = wire.RenderOptions(
+OPTIONS = protocol.RenderOptions(
     scale=2.0,
     max_page_pixels=40_000_000,
     max_pages=100,
@@ -60,8 +60,8 @@ async def seat(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Seat]:
 
 
 @pytest.fixture
-def letter(samples: Path) -> wire.OpenDocument:
-    return wire.OpenDocument(path=str(samples / "letter.pdf"), format=Format.PDF)
+def letter(samples: Path) -> protocol.OpenDocument:
+    return protocol.OpenDocument(path=str(samples / "letter.pdf"), format=Format.PDF)
 
 
 def _renderers(parent: int) -> list[psutil.Process]:
@@ -79,13 +79,13 @@ def _the_renderer() -> psutil.Process:
 
 
 async def test_a_page_is_rendered_into_its_file(
-    seat: Seat, letter: wire.OpenDocument, tmp_path: Path
+    seat: Seat, letter: protocol.OpenDocument, tmp_path: Path
 ) -> None:
     opened = await seat.request(letter, DEADLINE_S)
-    assert opened == wire.DocumentOpened(page_count=1)
+    assert opened == protocol.DocumentOpened(page_count=1)
     path = tmp_path / "page.bgr"
     page = await seat.request(
-        wire.RenderPage(path=letter.path, format=letter.format, page_number=1, image_path=str(path)),
+        protocol.RenderPage(path=letter.path, format=letter.format, page_number=1, image_path=str(path)),
         DEADLINE_S,
     )
     assert isinstance(page, PageImage)
@@ -98,7 +98,7 @@ async def test_a_page_is_rendered_into_its_file(
 
 
 async def test_a_child_that_dies_at_work_fails_its_request_and_is_replaced(
-    seat: Seat, letter: wire.OpenDocument
+    seat: Seat, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
     child.suspend()  # so that the request is in flight when it dies
@@ -108,13 +108,13 @@ async def test_a_child_that_dies_at_work_fails_its_request_and_is_replaced(
     child.resume()
     with pytest.raises(ChildError, match="was killed by SIGSEGV"):
         await request
-    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
     assert _the_renderer().pid != child.pid
 
 
 @pytest.mark.parametrize("at_work", [False, True])
 async def test_a_child_killed_from_outside_costs_no_request(
-    seat: Seat, letter: wire.OpenDocument, at_work: bool
+    seat: Seat, letter: protocol.OpenDocument, at_work: bool
 ) -> None:
     child = _the_renderer()
     child.suspend()
@@ -122,13 +122,13 @@ async def test_a_child_killed_from_outside_costs_no_request(
     if at_work:
         await asyncio.sleep(0)
     child.kill()
-    assert await request == wire.DocumentOpened(page_count=1)
+    assert await request == protocol.DocumentOpened(page_count=1)
     assert _the_renderer().pid != child.pid
     assert seat.lost == {"killed": 1}
 
 
 async def test_a_request_whose_children_are_killed_again_and_again_ends(
-    seat: Seat, letter: wire.OpenDocument
+    seat: Seat, letter: protocol.OpenDocument
 ) -> None:
     request = asyncio.create_task(seat.request(letter, DEADLINE_S))
     _the_renderer().kill()
@@ -143,18 +143,18 @@ async def test_a_request_whose_children_are_killed_again_and_again_ends(
 
 
 async def test_a_child_that_hangs_is_killed_at_the_deadline_and_replaced(
-    seat: Seat, letter: wire.OpenDocument
+    seat: Seat, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
     child.suspend()
     with pytest.raises(ChildTimeoutError):
         await seat.request(letter, 0.2)
     assert not child.is_running()
-    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
 async def test_a_cancelled_request_leaves_no_answer_for_the_next(
-    seat: Seat, letter: wire.OpenDocument
+    seat: Seat, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
     child.suspend()
@@ -165,21 +165,21 @@ async def test_a_cancelled_request_leaves_no_answer_for_the_next(
         await request
     assert not child.is_running()
     report = letter.model_copy(update={"path": letter.path.replace("letter", "report")})
-    assert await seat.request(report, DEADLINE_S) == wire.DocumentOpened(page_count=3)
+    assert await seat.request(report, DEADLINE_S) == protocol.DocumentOpened(page_count=3)
 
 
 async def test_a_file_that_is_not_there_is_the_machines_fault_and_kills_no_child(
-    seat: Seat, letter: wire.OpenDocument
+    seat: Seat, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
     with pytest.raises(MachineError, match="No such file"):
-        await seat.request(wire.OpenDocument(path="/missing.pdf", format=Format.PDF), DEADLINE_S)
-    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+        await seat.request(protocol.OpenDocument(path="/missing.pdf", format=Format.PDF), DEADLINE_S)
+    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
     assert _the_renderer() == child
 
 
 async def test_a_renderer_is_limited_in_memory_and_in_processor_time_for_each_request(
-    seat: Seat, letter: wire.OpenDocument
+    seat: Seat, letter: protocol.OpenDocument
 ) -> None:
     await seat.request(letter, DEADLINE_S)
     child = _the_renderer()
@@ -192,20 +192,22 @@ async def test_a_renderer_is_limited_in_memory_and_in_processor_time_for_each_re
 
 
 async def test_a_child_that_is_renewed_works_until_the_other_is_ready(
-    seat: Seat, letter: wire.OpenDocument
+    seat: Seat, letter: protocol.OpenDocument
 ) -> None:
     old = _the_renderer()
     renewal = asyncio.create_task(seat.renew())
     while len(_renderers(os.getpid())) < 2:
-        assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+        assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
         assert seat.child is not None
         assert seat.child.pid == old.pid
     await renewal
     assert _the_renderer().pid != old.pid
-    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
-async def test_a_child_has_no_credentials_and_ignores_sigterm(seat: Seat, letter: wire.OpenDocument) -> None:
+async def test_a_child_has_no_credentials_and_ignores_sigterm(
+    seat: Seat, letter: protocol.OpenDocument
+) -> None:
     child = _the_renderer()
     names = child.environ().keys()
     assert "PATH" in names
@@ -213,7 +215,7 @@ async def test_a_child_has_no_credentials_and_ignores_sigterm(seat: Seat, letter
     assert os.getpgid(child.pid) == child.pid
     child.terminate()
     child.send_signal(signal.SIGINT)
-    assert await seat.request(letter, DEADLINE_S) == wire.DocumentOpened(page_count=1)
+    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
     assert _the_renderer().pid == child.pid
 
 
@@ -247,7 +249,7 @@ from consumer import wire
 
 class Ready:
     def ready(self):
-        return wire.EngineReady(name="fake", version="1", models={}, device="cpu")
+        return protocol.EngineReady(name="fake", version="1", models={}, device="cpu")
 
 def build():
     if os.path.exists(sys.argv[1]):
@@ -301,7 +303,7 @@ async def test_an_engine_that_starts_calls_nobody_and_leaves_nothing_at_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    options = wire.EngineOptions(threads=1)
+    options = protocol.EngineOptions(threads=1)
     program = replace(
         PROGRAM, name="rapidocr", arguments=("-m", "consumer.child", "rapidocr"), options=options
     )

@@ -10,7 +10,7 @@ import pytest
 from aiobotocore.session import get_session
 from local_cloud import LocalCloud
 
-from consumer.adapters.s3 import S3Store
+from consumer.aws.s3 import S3Store
 from tests.contract.worlds import ModelCloud
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from local_cloud import LocalCloud
 
-from consumer.adapters.lease import SqsLeases
-from consumer.adapters.sqs import SqsQueue
+from consumer.aws.lease import SqsLeases
+from consumer.aws.sqs import SqsQueue
 from consumer.domain.errors import ServiceError
 from consumer.metrics import Metrics
 from consumer.ports import Message

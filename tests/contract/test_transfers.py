@@ -11,7 +11,7 @@ from aiobotocore.session import get_session
 from local_cloud import LocalCloud
 from multidict import CIMultiDict
 
-from consumer.adapters.s3 import S3Store
+from consumer.aws.s3 import S3Store
 from consumer.domain.errors import ServiceError, SourceChangedError, UnavailableError
 from consumer.domain.result import Source
 from tests.e2e.proxy import FaultProxy, answer, reset_amid, rewritten, stall_amid

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from local_cloud import LocalCloud
 
-from consumer.adapters.s3 import S3Store
-from consumer.adapters.sqs import SqsQueue
 from consumer.app import SystemClock
+from consumer.aws.s3 import S3Store
+from consumer.aws.sqs import SqsQueue
 from consumer.ports import Clock, Message, ObjectStore, Queue
 from tests import fakes
 from tests.model.cloud import LEASE_S, Journal, ModelS3, ModelSqs

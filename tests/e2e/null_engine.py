@@ -7,7 +7,7 @@ is never given back, and has LINES lines of 60 characters, one below the other, 
 import sys
 import time
 
-from consumer import wire
+from consumer import protocol
 from consumer.child import serve
 from consumer.domain.page import PageImage
 
@@ -23,30 +23,30 @@ class NullEngine:
         self._lines = lines
         self._leaked: list[bytearray] = []
 
-    def ready(self) -> wire.Reply:
+    def ready(self) -> protocol.Reply:
         """Give it a name."""
-        return wire.EngineReady(name="null", version="1", models={}, device="cpu")
+        return protocol.EngineReady(name="null", version="1", models={}, device="cpu")
 
-    def handle(self, request: wire.Request) -> wire.Reply:
+    def handle(self, request: protocol.Request) -> protocol.Reply:
         """Answer with made-up pages."""
-        assert isinstance(request, wire.ReadPages)
-        return wire.PagesRead(pages=tuple(map(self._read, request.images)))
+        assert isinstance(request, protocol.ReadPages)
+        return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
 
-    def _read(self, image: PageImage) -> wire.PageText:
+    def _read(self, image: PageImage) -> protocol.PageText:
         end_s = time.monotonic() + self._page_s
         # Filled, since untouched memory costs nothing.
         self._leaked.append(bytearray(b"x") * self._leak_bytes)
         lines = tuple(self._line(image, number) for number in range(self._lines))
-        text = wire.PageText(lines=lines, markdown="\n".join(line.text for line in lines))
+        text = protocol.PageText(lines=lines, markdown="\n".join(line.text for line in lines))
         time.sleep(max(0.0, end_s - time.monotonic()))
         return text
 
-    def _line(self, image: PageImage, number: int) -> wire.Line:
+    def _line(self, image: PageImage, number: int) -> protocol.Line:
         top, bottom = (image.height_px * n // self._lines for n in (number, number + 1))
         box = ((0, top), (image.width_px, top), (image.width_px, bottom), (0, bottom))
         size = f"{image.width_px} x {image.height_px}"
         text = f"Page {image.page_number}, {size}, line {number}: not read ".ljust(_CHARACTERS, ".")
-        return wire.Line(text=text, box=box, confidence=1.0)
+        return protocol.Line(text=text, box=box, confidence=1.0)
 
 
 def main() -> None:

@@ -6,13 +6,14 @@ The engine is a program that is started as children are, with `FD OPTIONS` behin
 import asyncio
 import sys
 
-from consumer import app, logs, seating, settings
+from consumer import app, logs, settings
+from consumer.processes import layout
 
 
 def main() -> None:
     options = settings.load()
     logs.configure(options.log_format, options.log_level)
-    asyncio.run(app.consume(options, {**seating.PROGRAMS, "rapidocr": tuple(sys.argv[1:])}))
+    asyncio.run(app.consume(options, {**layout.PROGRAMS, "rapidocr": tuple(sys.argv[1:])}))
 
 
 if __name__ == "__main__":

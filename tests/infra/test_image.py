@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 from prometheus_client import CollectorRegistry
 
 from consumer import settings
-from consumer.adapters.health import served
 from consumer.cli import app
+from consumer.health import served
 from tests.e2e.stack import free_port
 from tests.infra.dockerfile import ROOT, Dockerfile
 

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from consumer.adapters.health import served
+from consumer.health import served
 from consumer.settings import PREFIX, Settings
 from tests.e2e.stack import free_port
 

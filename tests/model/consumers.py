@@ -29,14 +29,14 @@ from consumer.domain.formats import Format
 from consumer.domain.lease import Lost, Overdue, Term
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Source, Status
-from consumer.gate import Gate
-from consumer.handler import Handler
 from consumer.metrics import Metrics
-from consumer.pages import PageScheduler
-from consumer.pipeline import Pipeline
 from consumer.ports import Message, ObjectHead, Progress
-from consumer.room import Room
-from consumer.worker import Worker
+from consumer.service.circuit_breaker import Gate
+from consumer.service.disk_space import Room
+from consumer.service.message import Handler
+from consumer.service.pipeline import Pipeline
+from consumer.service.scheduler import PageScheduler
+from consumer.service.worker import Worker
 from tests.fakes import BUCKET, ENGINE, page_image
 from tests.model.cloud import BROKEN, LEASE_S, Delivery, Journal, ModelS3, ModelSqs, RefusedError
 from tests.model.virtual_time import EPOCH, Process, VirtualClock

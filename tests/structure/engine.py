@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from consumer import wire
-from consumer.child import structure
+from consumer import protocol
+from consumer.child.ppstructure import environment
 from consumer.domain.page import PageImage
 
 Page = npt.NDArray[np.uint8]
@@ -17,7 +17,7 @@ Page = npt.NDArray[np.uint8]
 
 def options(
     pipeline: Path, runtime: str = "onnxruntime", batch_pages: int = 1, **more: Any
-) -> wire.StructureOptions:
+) -> protocol.StructureOptions:
     """Options for an engine on the CPU."""
     fixed = {
         "threads": 1,
@@ -26,7 +26,7 @@ def options(
         "scratch": tempfile.gettempdir(),
         "max_page_pixels": 40_000_000,
     }
-    return wire.StructureOptions.model_validate(
+    return protocol.StructureOptions.model_validate(
         fixed | {"pipeline": str(pipeline), "runtime": runtime, "batch_pages": batch_pages} | more
     )
 
@@ -52,20 +52,20 @@ class Engine:
     """An engine that is ready."""
 
     def __init__(self, pipeline: Path, runtime: str, batch_pages: int, folder: Path) -> None:
-        self._servant = structure.build(options(pipeline, runtime, batch_pages))
+        self._servant = environment.build(options(pipeline, runtime, batch_pages))
         self._folder = folder
         ready = self._servant.ready()
-        assert isinstance(ready, wire.EngineReady)
+        assert isinstance(ready, protocol.EngineReady)
         self.is_ready = ready
 
-    def read(self, *pages: Page) -> tuple[wire.PageText, ...]:
+    def read(self, *pages: Page) -> tuple[protocol.PageText, ...]:
         """Read pages in one request."""
         images = tuple(stored(page, self._folder, n) for n, page in enumerate(pages, 1))
-        reply = self._servant.handle(wire.ReadPages(images=images))
-        assert isinstance(reply, wire.PagesRead)
+        reply = self._servant.handle(protocol.ReadPages(images=images))
+        assert isinstance(reply, protocol.PagesRead)
         return reply.pages
 
-    def read_one(self, page: Page) -> wire.PageText:
+    def read_one(self, page: Page) -> protocol.PageText:
         """Read one page."""
         (text,) = self.read(page)
         return text
@@ -79,6 +79,6 @@ def written(*lines: str, width: int = 640, height: int = 480) -> Page:
     return page
 
 
-def texts(page: wire.PageText) -> list[str]:
+def texts(page: protocol.PageText) -> list[str]:
     """What was read, without spaces and in lower case: how far words stand apart is the engine's guess."""
     return [line.text.replace(" ", "").lower() for line in page.lines]

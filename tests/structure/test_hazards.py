@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer import wire
-from consumer.adapters.children import Program
-from consumer.adapters.engines import Recycling
-from consumer.adapters.recognize import EnginePool
-from consumer.adapters.seats import Seat
+from consumer import protocol
 from consumer.child import serve
-from consumer.child.pipeline_config import PipelineConfig
-from consumer.child.ppstructure import PpStructureChild
+from consumer.child.ppstructure.engine import PpStructureChild
 from consumer.domain.errors import Code, MachineError, SettingsError
 from consumer.domain.result import Status
+from consumer.models.config import PipelineConfig
+from consumer.processes.pool import Recycling
+from consumer.processes.process import Program
+from consumer.processes.recognizer import EnginePool
+from consumer.processes.slot import Seat
 from tests.structure import paddle_zoo
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import options, stored, texts, written
@@ -32,7 +32,7 @@ DEADLINE_S = 120.0
 ENGINE_BYTES = 8 * 1024**3
 
 
-def seat(how: wire.StructureOptions) -> Seat:
+def seat(how: protocol.StructureOptions) -> Seat:
     return Seat(
         Program("engine", ("-m", "consumer.child", "pp-structurev3"), how, ENGINE_BYTES, ENGINE_BYTES)
     )
@@ -68,7 +68,7 @@ async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
     engine = seat(options(paddle_pipeline, "paddle"))
     page = np.full((1000, 800, 3), 255, np.uint8)
     page[100:140, 100:300] = 0
-    request = wire.ReadPages(images=(stored(page, tmp_path),))
+    request = protocol.ReadPages(images=(stored(page, tmp_path),))
     await engine.fill()
     try:
         assert engine.child is not None
@@ -82,7 +82,7 @@ async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
     finally:
         await engine.vacate("stopped")
     assert before == after
-    assert isinstance(after, wire.PagesRead)
+    assert isinstance(after, protocol.PagesRead)
     (text,) = after.pages
     assert [line.text for line in text.lines] == [paddle_zoo.WORD]
     assert [(block.label, block.box) for block in text.blocks] == [("text", (80, 50, 720, 950))]
@@ -139,7 +139,7 @@ def test_an_image_that_is_no_page_is_an_error_of_that_page(new_zoo: NewZoo, tmp_
     image = stored(np.zeros((10, 10), np.uint8), tmp_path)
     engine = fake(config, lambda pages: iter(()))
     with pytest.raises(ValueError, match="reshape"):
-        engine.handle(wire.ReadPages(images=(image,)))
+        engine.handle(protocol.ReadPages(images=(image,)))
 
 
 class FakeStructure:
@@ -168,14 +168,14 @@ def test_results_that_end_early_are_an_error_and_no_empty_page(new_zoo: NewZoo, 
     engine = fake(new_zoo().pipeline(), lambda pages: iter(()))
     image = stored(written("Lost"), tmp_path)
     with pytest.raises(RuntimeError, match="0 results for 1 pages"):
-        engine.handle(wire.ReadPages(images=(image,)))
+        engine.handle(protocol.ReadPages(images=(image,)))
 
 
 def test_an_error_in_the_place_of_a_result_is_raised(new_zoo: NewZoo, tmp_path: Path) -> None:
     engine = fake(new_zoo().pipeline(), lambda pages: iter([{"error": "not initialized"}]))
     image = stored(written("Lost"), tmp_path)
     with pytest.raises(RuntimeError, match="not initialized"):
-        engine.handle(wire.ReadPages(images=(image,)))
+        engine.handle(protocol.ReadPages(images=(image,)))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_gpu_that_is_full_or_lost_ends_the_process(
 
     engine = fake(new_zoo().pipeline(), fails)
     with pytest.raises(end):
-        engine.handle(wire.ReadPages(images=(stored(written("Big"), tmp_path),)))
+        engine.handle(protocol.ReadPages(images=(stored(written("Big"), tmp_path),)))
 
 
 @pytest.mark.parametrize(
@@ -229,16 +229,16 @@ async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_p
         def __init__(self) -> None:
             self._engine = fake(config, lambda pages: iter(()), threads)
 
-        def ready(self) -> wire.Reply:
-            return wire.EngineReady(name="fake", version="1", models={}, device="cpu")
+        def ready(self) -> protocol.Reply:
+            return protocol.EngineReady(name="fake", version="1", models={}, device="cpu")
 
-        def handle(self, request: wire.Request) -> wire.Reply:
-            reply: wire.Reply = self._engine.handle(request)
+        def handle(self, request: protocol.Request) -> protocol.Reply:
+            reply: protocol.Reply = self._engine.handle(request)
             return reply
 
     ours, theirs = socket.socketpair()
     with ours:
-        ours.sendall(wire.frame(wire.ReadPages(images=(stored(written("Once"), tmp_path),))))
+        ours.sendall(protocol.frame(protocol.ReadPages(images=(stored(written("Once"), tmp_path),))))
         ours.shutdown(socket.SHUT_WR)
         await asyncio.to_thread(serve.serve, theirs.detach(), Servant)
     assert len(threads) == 2

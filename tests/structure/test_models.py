@@ -11,10 +11,11 @@ from typing import IO
 
 import pytest
 
-from consumer.child.models import MANIFEST_NAME, Manifest, require, verify
-from consumer.child.models.load import READY
-from consumer.child.pipeline_config import Model, PipelineConfig
 from consumer.domain.errors import SettingsError
+from consumer.models import verify
+from consumer.models.config import Model, PipelineConfig
+from consumer.models.load import READY
+from consumer.models.manifest import MANIFEST_NAME, Manifest, require
 from tests.structure.hub import REVISION, Hub
 from tests.structure.zoo import DETECTION, LAYOUT, RECOGNITION, Box, Zoo
 

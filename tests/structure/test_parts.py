@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from consumer.child import structure_result
+from consumer.child.ppstructure import results
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import Page, texts, written
 from tests.structure.zoo import Box
@@ -179,12 +179,12 @@ def seal(*texts: str, score: float = 0.9) -> dict[str, Any]:
 
 def test_lines_in_what_is_taken_for_a_seal_stay_where_nothing_was_read_of_it() -> None:
     def said(result: dict[str, Any]) -> list[str]:
-        return [text for _, text, _ in structure_result._lines_without_seals(result)]
+        return [text for _, text, _ in results._lines_without_seals(result)]
 
     assert said(seal()) == said(seal(" ", "")) == ["Invoice", "Signed"]
     assert said(seal("ACME")) == []
 
 
 def test_a_score_that_is_no_number_costs_its_line_its_confidence_and_nothing_else() -> None:
-    scores = [score for *_, score in structure_result._lines_without_seals(seal(score=math.nan))]
+    scores = [score for *_, score in results._lines_without_seals(seal(score=math.nan))]
     assert scores == [0.0, 0.9]

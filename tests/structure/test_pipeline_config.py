@@ -7,9 +7,9 @@ import pytest
 import yaml
 from paddlex.inference import load_pipeline_config
 
-from consumer.child import pipeline_config
-from consumer.child.pipeline_config import PRESETS, PipelineConfig
 from consumer.domain.errors import SettingsError
+from consumer.models import config
+from consumer.models.config import PRESETS, PipelineConfig
 
 
 def load(wanted: str | None = None, runtime: Any = "paddle") -> PipelineConfig:
@@ -36,9 +36,7 @@ def keys(config: Any, at: str = "") -> set[str]:
 
 def test_the_packaged_file_has_no_key_that_paddlex_does_not_know() -> None:
     theirs = load_pipeline_config("PP-StructureV3")
-    ours = yaml.safe_load(
-        (Path(pipeline_config.__file__).parents[1] / "pipelines/PP-StructureV3.yaml").read_text()
-    )
+    ours = yaml.safe_load((Path(config.__file__).parents[1] / "pipelines/PP-StructureV3.yaml").read_text())
     # Read by PaddleX, though its own file does not have them.
     known = {"use_doc_orientation_classify", "use_doc_unwarping"}
     modules = {"SubModules.RegionDetection", "SubPipelines.DocPreprocessor.SubModules.DocUnwarping"}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from consumer.domain import diagnosis
-from consumer.domain.diagnosis import Level
+from consumer.doctor import checks
+from consumer.doctor.checks import Level
 
 URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/bucket-ocr"
 ARN = "arn:aws:sqs:eu-central-1:123456789012:bucket-ocr"
@@ -45,7 +45,7 @@ def attributes(*statements: dict[str, Any], **others: str) -> dict[str, str]:
     ],
 )
 def test_a_policy_that_lets_s3_send_is_known_in_every_form(changes: dict[str, Any]) -> None:
-    assert diagnosis.policy(URL, attributes(allowing(**changes)), "inbox").level is Level.OK
+    assert checks.policy(URL, attributes(allowing(**changes)), "inbox").level is Level.OK
 
 
 @pytest.mark.parametrize(
@@ -59,19 +59,19 @@ def test_a_policy_that_lets_s3_send_is_known_in_every_form(changes: dict[str, An
     ],
 )
 def test_one_that_does_not_is_a_fault(changes: dict[str, Any]) -> None:
-    finding = diagnosis.policy(URL, attributes(allowing(**changes)), "inbox")
+    finding = checks.policy(URL, attributes(allowing(**changes)), "inbox")
     assert (finding.level, '"aws:SourceArn": "arn:aws:s3:::inbox"' in finding.remedy) == (Level.FAULT, True)
 
 
 def test_no_policy_at_all_is_a_fault_and_names_no_bucket() -> None:
-    assert diagnosis.policy(URL, {"QueueArn": ARN}, "inbox").level is Level.FAULT
-    assert diagnosis.buckets({"QueueArn": ARN}) == []
+    assert checks.policy(URL, {"QueueArn": ARN}, "inbox").level is Level.FAULT
+    assert checks.buckets({"QueueArn": ARN}) == []
 
 
 def test_buckets_are_those_that_the_policy_names_and_no_patterns() -> None:
     sources = ["arn:aws:s3:::b", "arn:aws:s3:::a", "arn:aws:s3:::c-*", "arn:aws:events:::rule"]
     condition = {"ArnLike": {"aws:SourceArn": sources}}
-    assert diagnosis.buckets(attributes(allowing(Condition=condition))) == ["a", "b"]
+    assert checks.buckets(attributes(allowing(Condition=condition))) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -85,35 +85,35 @@ def test_buckets_are_those_that_the_policy_names_and_no_patterns() -> None:
     ],
 )
 def test_a_queue_s_url_names_its_region_or_not(url: str, region: str | None) -> None:
-    assert diagnosis.region_of(url) == region
+    assert checks.region_of(url) == region
     if region is not None:
-        assert diagnosis.region(url, "eu-west-1").remedy == f"export AWS_REGION={region}"
+        assert checks.region(url, "eu-west-1").remedy == f"export AWS_REGION={region}"
 
 
 def test_no_region_is_a_fault() -> None:
-    assert diagnosis.region(URL, None).level is Level.FAULT
+    assert checks.region(URL, None).level is Level.FAULT
 
 
 def test_a_bucket_in_another_region_cannot_tell_the_queue() -> None:
-    misplaced = diagnosis.placed("inbox", "eu-west-1", URL)
+    misplaced = checks.placed("inbox", "eu-west-1", URL)
     assert misplaced is not None
     assert "is in eu-west-1, the queue in eu-central-1" in misplaced.message
-    assert diagnosis.placed("inbox", "eu-central-1", URL) is None
-    assert diagnosis.placed("inbox", None, URL) is None
+    assert checks.placed("inbox", "eu-central-1", URL) is None
+    assert checks.placed("inbox", None, URL) is None
 
 
 @pytest.mark.parametrize(
     ("named", "word"), [({"FifoQueue": "true"}, "FIFO"), ({"KmsMasterKeyId": "alias/aws/sqs"}, "dropped")]
 )
 def test_a_queue_that_s3_cannot_send_to_is_a_fault(named: dict[str, str], word: str) -> None:
-    first, *_ = diagnosis.queue(URL, named)
+    first, *_ = checks.queue(URL, named)
     assert (first.level, word in first.message) == (Level.FAULT, True)
 
 
-def redrive(count: int, dead_letters: dict[str, str] | None) -> list[diagnosis.Finding]:
+def redrive(count: int, dead_letters: dict[str, str] | None) -> list[checks.Finding]:
     policy = {"deadLetterTargetArn": f"{ARN}-dead-letter", "maxReceiveCount": count}
     queue = {"RedrivePolicy": json.dumps(policy), "MessageRetentionPeriod": "345600"}
-    return list(diagnosis.redrive(URL, queue, dead_letters))
+    return list(checks.redrive(URL, queue, dead_letters))
 
 
 def test_what_becomes_of_messages_that_fail() -> None:
@@ -140,7 +140,7 @@ def test_what_becomes_of_messages_that_fail() -> None:
     ],
 )
 def test_a_way_round_cannot_be_seen_and_is_a_warning(configuration: dict[str, Any]) -> None:
-    (finding,) = diagnosis.notification("inbox", "", configuration, ARN)
+    (finding,) = checks.notification("inbox", "", configuration, ARN)
     assert (finding.level, "whether that tells the queue is not looked at" in finding.message) == (
         Level.WARNING,
         True,
@@ -152,7 +152,7 @@ def test_rules_with_suffixes_say_which_documents_are_missed() -> None:
         rules = [{"Name": "Suffix", "Value": suffix}]
         return {"QueueArn": ARN, "Events": ["s3:ObjectCreated:*"], "Filter": {"Key": {"FilterRules": rules}}}
 
-    told, missed = diagnosis.notification("inbox", "", {"QueueConfigurations": [rule(".pdf")]}, ARN)
+    told, missed = checks.notification("inbox", "", {"QueueConfigurations": [rule(".pdf")]}, ARN)
     assert (told.level, missed.level) == (Level.OK, Level.WARNING)
     assert "only if their names end in .pdf" in missed.message
     assert "png" in missed.remedy

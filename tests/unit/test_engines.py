@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from consumer.adapters.engines import EngineSeats, Recycling
 from consumer.domain.errors import MachineError, SettingsError
+from consumer.processes.pool import EngineSeats, Recycling
 
 LIMIT_BYTES = 1000
 DEADLINE_S = 10.0

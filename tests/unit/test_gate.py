@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.domain.errors import MachineError, ServiceError, UnavailableError
-from consumer.gate import Gate
+from consumer.service.circuit_breaker import Gate
 
 
 class Clock:

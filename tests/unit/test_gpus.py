@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from consumer.adapters.gpus import Gpu, chosen
 from consumer.domain.errors import SettingsError
+from consumer.processes.gpus import Gpu, chosen
 
 FREE = {"0": 10, "1": 11, "2": 12, "GPU-b": 11}
 

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.adapters.gpus import Gpu
-from consumer.adapters.health import Children, Health, served
-from consumer.adapters.seats import Seat
 from consumer.domain.errors import SettingsError
+from consumer.health import Children, Health, served
+from consumer.processes.gpus import Gpu
+from consumer.processes.slot import Seat
 from tests.e2e.stack import free_port
 
 

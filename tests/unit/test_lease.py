@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.adapters.lease import SqsLeases
+from consumer.aws.lease import SqsLeases
 from consumer.domain.lease import MAX_HOLD_S, Lost, Overdue, Renew, Term
 from consumer.metrics import Metrics
 from consumer.ports import Message

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.adapters.machine import cpu_quota, memory_bytes
-from consumer.adapters.work_dir import work_folder
+from consumer.processes.host import cpu_quota, memory_bytes
+from consumer.service.work_dir import work_folder
 
 Groups = tuple[Path, Path]
 

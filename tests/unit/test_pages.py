@@ -19,9 +19,9 @@ from consumer.domain.errors import ChildError, Code, NoRoomError, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status, failed_page
 from consumer.metrics import Metrics
-from consumer.pages import PageScheduler, RoundRobin
 from consumer.ports import Progress
-from consumer.room import Room
+from consumer.service.disk_space import Room
+from consumer.service.scheduler import PageScheduler, RoundRobin
 from tests.fakes import page_image
 
 _Result = TypeVar("_Result")

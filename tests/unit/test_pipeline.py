@@ -11,7 +11,7 @@ from consumer.domain import identity
 from consumer.domain.errors import MachineError, PassingError, ServiceError
 from consumer.domain.events import Job
 from consumer.domain.result import ResultDocument, Status
-from consumer.pipeline import Answer
+from consumer.service.pipeline import Answer
 from tests.fakes import BUCKET, StoredObject, World, memory_world
 
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from consumer import wire
-from consumer.adapters.children import ChildTimeoutError
-from consumer.adapters.engines import Recycling
-from consumer.adapters.recognize import EnginePool
-from consumer.adapters.render import RenderPool
-from consumer.adapters.seats import Meter
+from consumer import protocol
 from consumer.domain.errors import ChildError, Code, DocumentError, MachineError, NoRoomError, PageError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import Status
+from consumer.processes.pool import Recycling
+from consumer.processes.process import ChildTimeoutError
+from consumer.processes.recognizer import EnginePool
+from consumer.processes.renderer import RenderPool
+from consumer.processes.slot import Meter
 from tests.fakes import page_image
 
 PAGE = Path("page.bgr")
 RECYCLING = Recycling(pages=1000, resident_bytes=2**30)
 CRASH = ChildError("the child process was killed by SIGSEGV")
 HANG = ChildTimeoutError("no answer in 60 s")
-RAISED = wire.Failed(code=Code.ENGINE_ERROR, message="cv2.error")
+RAISED = protocol.Failed(code=Code.ENGINE_ERROR, message="cv2.error")
 
 
 @dataclass
@@ -50,26 +50,26 @@ class ScriptedSeat:
         self.busy = Meter()
         self.page_count = 3
 
-    async def request(self, message: wire.Request, deadline_s: float) -> wire.Reply:
+    async def request(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
         match message:
-            case wire.ReadPages(images=images):
+            case protocol.ReadPages(images=images):
                 numbers = [image.page_number for image in images]
-                read = wire.PagesRead(pages=(wire.PageText(lines=()),) * len(numbers))
+                read = protocol.PagesRead(pages=(protocol.PageText(lines=()),) * len(numbers))
                 return self._scripted(numbers) or read
-            case wire.RenderPage(page_number=number, image_path=image_path):
+            case protocol.RenderPage(page_number=number, image_path=image_path):
                 Path(image_path).write_bytes(b"pixels")
                 return self._scripted([number]) or page_image(number, Path(image_path))
-            case wire.OpenDocument():
-                return self._scripted([0]) or wire.DocumentOpened(page_count=self.page_count)
+            case protocol.OpenDocument():
+                return self._scripted([0]) or protocol.DocumentOpened(page_count=self.page_count)
 
-    def _scripted(self, numbers: list[int]) -> wire.Reply | None:
+    def _scripted(self, numbers: list[int]) -> protocol.Reply | None:
         self.asked.append(numbers)
         for number in numbers:
             if steps := self.script.get(number):
                 match steps.pop(0):
                     case Exception() as error:
                         raise error
-                    case wire.Failed() as failed:
+                    case protocol.Failed() as failed:
                         return failed
         return None
 
@@ -147,7 +147,7 @@ async def test_a_renderer_that_was_killed_once_costs_no_page(tmp_path: Path) -> 
         ({0: [HANG]}, DocumentError, Code.RENDER_TIMEOUT),
         ({1: [CRASH, CRASH]}, PageError, Code.RENDER_CRASH),
         ({1: [HANG]}, PageError, Code.RENDER_TIMEOUT),
-        ({1: [wire.Failed(code=Code.PAGE_UNREADABLE, message="")]}, PageError, Code.PAGE_UNREADABLE),
+        ({1: [protocol.Failed(code=Code.PAGE_UNREADABLE, message="")]}, PageError, Code.PAGE_UNREADABLE),
     ],
 )
 async def test_what_cannot_be_rendered_fails_with_its_code_and_leaves_no_file(

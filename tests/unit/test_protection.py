@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from consumer.adapters.protection import task_protection
+from consumer.aws.ecs import task_protection
 
 DEADLINE_S = 10.0
 

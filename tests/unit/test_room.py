@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.domain.errors import MachineError, NoRoomError, PassingError
-from consumer.room import Room
+from consumer.service.disk_space import Room
 
 DEADLINE_S = 10.0
 

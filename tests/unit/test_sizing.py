@@ -2,11 +2,11 @@
 
 import pytest
 
-from consumer.adapters import machine
-from consumer.adapters.gpus import Gpu
-from consumer.adapters.recognize import longest_step_s
+from consumer.processes import host
+from consumer.processes.capacity import Sizing
+from consumer.processes.gpus import Gpu
+from consumer.processes.recognizer import longest_step_s
 from consumer.settings import Settings
-from consumer.sizing import Sizing
 
 GIB = 1024**3
 STRUCTURE = "pp-structurev3"
@@ -39,7 +39,7 @@ def test_on_a_gpu_there_is_room_for_a_successor_or_the_old_engine_goes_first() -
 
 def test_processors_limit_how_many_processes_a_gpu_gets() -> None:
     """Each keeps a processor busy, and holds gigabytes of memory that is not the GPU's."""
-    most = min(len(machine.processors()), max(1, machine.memory_bytes() // 2 // (6 * GIB)))
+    most = min(len(host.processors()), max(1, host.memory_bytes() // 2 // (6 * GIB)))
     assert len(sized(STRUCTURE, gpu(0, 10_000 * GIB)).devices) <= most
 
 

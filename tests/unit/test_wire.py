@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer import wire
+from consumer import protocol
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
@@ -23,50 +23,52 @@ IMAGE = PageImage(
     downscaled=True,
     render_s=0.5,
 )
-LINE = wire.Line(text="x", box=((0, 0), (9, 0), (9, 8), (0, 8)), confidence=0.25)
-REQUESTS: list[wire.Request] = [
-    wire.OpenDocument(path="/w/ü \n.source", format=Format.PDF),
-    wire.RenderPage(path="/w/a.source", format=Format.TIFF, page_number=3, image_path="/w/3.bgr"),
-    wire.ReadPages(images=(IMAGE, IMAGE)),
+LINE = protocol.Line(text="x", box=((0, 0), (9, 0), (9, 8), (0, 8)), confidence=0.25)
+REQUESTS: list[protocol.Request] = [
+    protocol.OpenDocument(path="/w/ü \n.source", format=Format.PDF),
+    protocol.RenderPage(path="/w/a.source", format=Format.TIFF, page_number=3, image_path="/w/3.bgr"),
+    protocol.ReadPages(images=(IMAGE, IMAGE)),
 ]
-REPLIES: list[wire.Reply] = [
-    wire.EngineReady(name="rapidocr", version="3", models={"read": "m"}, device="cpu"),
-    wire.RendererReady(),
-    wire.DocumentOpened(page_count=5000),
+REPLIES: list[protocol.Reply] = [
+    protocol.EngineReady(name="rapidocr", version="3", models={"read": "m"}, device="cpu"),
+    protocol.RendererReady(),
+    protocol.DocumentOpened(page_count=5000),
     IMAGE,
-    wire.PagesRead(pages=(wire.PageText(lines=(LINE,), angle=90, markdown="x"), wire.PageText(lines=()))),
-    wire.Failed(code=Code.ENCRYPTED, message="a\nb"),
+    protocol.PagesRead(
+        pages=(protocol.PageText(lines=(LINE,), angle=90, markdown="x"), protocol.PageText(lines=()))
+    ),
+    protocol.Failed(code=Code.ENCRYPTED, message="a\nb"),
 ]
 
 
-def body(message: wire.Request | wire.Reply) -> bytes:
-    framed = wire.frame(message)
-    assert wire.frame_length(framed[: wire.LENGTH.size]) == len(framed) - wire.LENGTH.size
-    return framed[wire.LENGTH.size :]
+def body(message: protocol.Request | protocol.Reply) -> bytes:
+    framed = protocol.frame(message)
+    assert protocol.frame_length(framed[: protocol.LENGTH.size]) == len(framed) - protocol.LENGTH.size
+    return framed[protocol.LENGTH.size :]
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply.kind)
-def test_a_reply_arrives_as_it_was_sent(reply: wire.Reply) -> None:
-    assert wire.parse_reply(body(reply)) == reply
+def test_a_reply_arrives_as_it_was_sent(reply: protocol.Reply) -> None:
+    assert protocol.parse_reply(body(reply)) == reply
 
 
 def test_a_frame_is_four_bytes_of_length_and_json() -> None:
-    assert wire.frame(wire.RendererReady()) == b'\0\0\0\x13{"kind":"renderer"}'
+    assert protocol.frame(protocol.RendererReady()) == b'\0\0\0\x13{"kind":"renderer"}'
 
 
 def test_requests_arrive_one_by_one_until_the_parent_has_gone() -> None:
-    stream = io.BytesIO(b"".join(map(wire.frame, REQUESTS)))
-    assert [wire.read_request(stream) for _ in REQUESTS] == REQUESTS
-    assert wire.read_request(stream) is None
-    assert wire.read_request(io.BytesIO(b"\0\0")) is None
+    stream = io.BytesIO(b"".join(map(protocol.frame, REQUESTS)))
+    assert [protocol.read_request(stream) for _ in REQUESTS] == REQUESTS
+    assert protocol.read_request(stream) is None
+    assert protocol.read_request(io.BytesIO(b"\0\0")) is None
 
 
 @given(st.lists(st.text(min_size=1)), st.floats(0, 1))
 @settings(deadline=None)
 def test_any_text_and_confidence_cross(texts: list[str], confidence: float) -> None:
     lines = tuple(LINE.model_copy(update={"text": text, "confidence": confidence}) for text in texts)
-    reply = wire.PagesRead(pages=(wire.PageText(lines=lines),))
-    assert wire.parse_reply(body(reply)) == reply
+    reply = protocol.PagesRead(pages=(protocol.PageText(lines=lines),))
+    assert protocol.parse_reply(body(reply)) == reply
 
 
 READ = b'{"kind":"pages","pages":[{"lines":[{"text":"x","box":[[0,0],[1,0],[1,1],[0,1]],"confidence":%s}]}]}'
@@ -95,55 +97,55 @@ READ = b'{"kind":"pages","pages":[{"lines":[{"text":"x","box":[[0,0],[1,0],[1,1]
 )
 def test_what_is_no_reply_is_the_childs_error(garbage: bytes) -> None:
     with pytest.raises(ChildError, match="a child sent what is no reply"):
-        wire.parse_reply(garbage)
+        protocol.parse_reply(garbage)
 
 
 @pytest.mark.parametrize("number", [b"Infinity", b"1e999"])
 def test_a_page_image_of_infinite_scale_is_the_childs_error(number: bytes) -> None:
     with pytest.raises(ChildError):
-        wire.parse_reply(body(IMAGE).replace(b'"scale":2.0', b'"scale":' + number))
+        protocol.parse_reply(body(IMAGE).replace(b'"scale":2.0', b'"scale":' + number))
 
 
 @given(st.binary())
 def test_bytes_from_anywhere_are_the_childs_error(garbage: bytes) -> None:
     with pytest.raises(ChildError):
-        wire.parse_reply(garbage)
+        protocol.parse_reply(garbage)
 
 
 def test_an_oversized_frame_is_refused_before_it_is_read() -> None:
-    assert wire.frame_length(wire.LENGTH.pack(wire.MAX_FRAME_BYTES)) == wire.MAX_FRAME_BYTES
-    for length in (wire.MAX_FRAME_BYTES + 1, 2**32 - 1):
+    assert protocol.frame_length(protocol.LENGTH.pack(protocol.MAX_FRAME_BYTES)) == protocol.MAX_FRAME_BYTES
+    for length in (protocol.MAX_FRAME_BYTES + 1, 2**32 - 1):
         with pytest.raises(ChildError, match=str(length)):
-            wire.frame_length(wire.LENGTH.pack(length))
+            protocol.frame_length(protocol.LENGTH.pack(length))
     stream = io.BytesIO(b"GET / HTTP/1.1\r\n")
     with pytest.raises(ChildError):
-        wire.read_request(stream)
-    assert stream.tell() == wire.LENGTH.size
+        protocol.read_request(stream)
+    assert stream.tell() == protocol.LENGTH.size
 
 
 def test_a_request_cut_short_means_that_the_parent_has_gone() -> None:
-    assert wire.read_request(io.BytesIO(wire.frame(REQUESTS[0])[:-1])) is None
+    assert protocol.read_request(io.BytesIO(protocol.frame(REQUESTS[0])[:-1])) is None
 
 
 def test_a_librarys_complaint_that_is_not_unicode_still_crosses() -> None:
-    body(wire.Failed(code=Code.ENGINE_ERROR, message="cannot read \udcff.bgr"))
+    body(protocol.Failed(code=Code.ENGINE_ERROR, message="cannot read \udcff.bgr"))
 
 
 def test_a_renderer_cannot_choose_which_file_is_read_and_deleted() -> None:
-    asked = wire.RenderPage(path="a.pdf", format=Format.PDF, page_number=2, image_path="/w/2.bgr")
+    asked = protocol.RenderPage(path="a.pdf", format=Format.PDF, page_number=2, image_path="/w/2.bgr")
     right = page_image(2, Path("/w/2.bgr"))
 
-    assert wire.answers(asked, right)
-    assert not wire.answers(asked, right.model_copy(update={"path": "/etc/passwd"}))
-    assert not wire.answers(asked, right.model_copy(update={"page_number": 3}))
+    assert protocol.answers(asked, right)
+    assert not protocol.answers(asked, right.model_copy(update={"path": "/etc/passwd"}))
+    assert not protocol.answers(asked, right.model_copy(update={"page_number": 3}))
 
 
 def test_only_what_was_asked_for_is_an_answer_or_that_it_cannot_be_had() -> None:
-    asked = wire.ReadPages(images=(page_image(1, Path("a")),))
-    text = wire.PageText(lines=())
+    asked = protocol.ReadPages(images=(page_image(1, Path("a")),))
+    text = protocol.PageText(lines=())
 
-    assert wire.answers(asked, wire.PagesRead(pages=(text,)))
-    assert wire.answers(asked, wire.Failed(code=Code.ENGINE_ERROR, message=""))
-    assert wire.answers(asked, wire.Broken(message=""))
-    assert not wire.answers(asked, wire.PagesRead(pages=(text, text)))
-    assert not wire.answers(asked, wire.DocumentOpened(page_count=1))
+    assert protocol.answers(asked, protocol.PagesRead(pages=(text,)))
+    assert protocol.answers(asked, protocol.Failed(code=Code.ENGINE_ERROR, message=""))
+    assert protocol.answers(asked, protocol.Broken(message=""))
+    assert not protocol.answers(asked, protocol.PagesRead(pages=(text, text)))
+    assert not protocol.answers(asked, protocol.DocumentOpened(page_count=1))

@@ -12,9 +12,9 @@ import pytest
 from consumer.domain.completion import Completion
 from consumer.domain.errors import Code, MachineError, ServiceError, UnavailableError
 from consumer.domain.result import ResultDocument, Status
-from consumer.gate import Gate
-from consumer.handler import Handler
-from consumer.worker import Worker
+from consumer.service.circuit_breaker import Gate
+from consumer.service.message import Handler
+from consumer.service.worker import Worker
 from tests.fakes import FakeClock, FakeLeases, MemoryQueue, World, memory_world
 
 

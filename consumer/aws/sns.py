@@ -1,0 +1,41 @@
+"""Announcements of finished documents on SNS."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from consumer.aws import client as aws
+from consumer.domain.completion import Completion
+from consumer.ports import Announce, Clock
+
+_DEADLINE_S = 30.0
+
+
+@asynccontextmanager
+async def announcer(topic_arn: str | None, clock: Clock) -> AsyncIterator[Announce]:
+    """Give a function that announces a finished document; without a topic it does nothing.
+
+    It raises ServiceError where the topic does not take it.
+    """
+    if topic_arn is None:
+        yield _nobody
+        return
+    # A topic takes messages in its own region only, which need not be ours.
+    region = topic_arn.split(":")[3]
+    async with aws.client("sns", connections=16, read_timeout_s=10, region_name=region) as client:
+
+        async def announce(completion: Completion) -> None:
+            status = {"DataType": "String", "StringValue": completion.word}
+            async with aws.asked(f"publish to {topic_arn}", _DEADLINE_S):
+                await client.publish(
+                    TopicArn=topic_arn,
+                    Message=json.dumps(completion.message(clock.now())),
+                    # So that a subscription can choose by it.
+                    MessageAttributes={"Status": status},
+                )
+
+        yield announce
+
+
+async def _nobody(_: Completion) -> None:
+    pass

@@ -1,0 +1,1 @@
+"""The engine process with PP-StructureV3."""

@@ -1,0 +1,89 @@
+"""The render role: from a file to one raw BGR image per page."""
+
+import logging
+import time
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+
+import pymupdf
+from PIL import Image
+
+from consumer import protocol
+from consumer.child.rendering.document import Document
+from consumer.child.rendering.image import Picture
+from consumer.child.rendering.pdf import Pdf
+from consumer.domain.errors import NO_ROOM_ERRNOS, NoRoomError
+from consumer.domain.formats import Format
+from consumer.domain.page import PageImage
+from consumer.domain.plan import POINTS_PER_INCH
+
+
+class RenderChild:
+    """The render role: opens documents and renders their pages."""
+
+    def __init__(self, options: protocol.RenderOptions) -> None:
+        self._options = options
+        self._documents: OrderedDict[str, Document] = OrderedDict()
+        pymupdf.TOOLS.mupdf_display_errors(False)
+        pymupdf.TOOLS.mupdf_display_warnings(False)
+        # What is wrong with a file stands in its result, not on standard error.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
+        # Pillow's own guard is replaced by the page limit, which is checked before any pixel is made.
+        Image.MAX_IMAGE_PIXELS = None
+
+    def ready(self) -> protocol.Reply:
+        """Say that there is nothing to warm up."""
+        return protocol.RendererReady()
+
+    def handle(self, request: protocol.Request) -> protocol.Reply:
+        """Open a document or render a page."""
+        match request:
+            case protocol.OpenDocument(path=path, format=file_format):
+                return protocol.DocumentOpened(page_count=self._open(path, file_format).page_count)
+            case protocol.RenderPage():
+                return self._render(request)
+            case _:
+                raise TypeError(f"a renderer cannot {request.kind}")
+
+    def _render(self, request: protocol.RenderPage) -> PageImage:
+        started = time.monotonic()
+        document = self._open(request.path, request.format)
+        try:
+            image, plan = document.render(request.page_number)
+            _write(image.tobytes("raw", "BGR"), Path(request.image_path))
+        finally:
+            if request.page_number == document.page_count:
+                del self._documents[request.path]
+                document.close()
+        return PageImage(
+            page_number=request.page_number,
+            path=request.image_path,
+            width_px=image.width,
+            height_px=image.height,
+            scale=plan.scale,
+            dpi=plan.scale * POINTS_PER_INCH if document.in_points else None,
+            downscaled=plan.downscaled,
+            render_s=time.monotonic() - started,
+        )
+
+    def _open(self, path: str, file_format: Format) -> Document:
+        document = self._documents.pop(path, None)
+        if document is None:
+            # A file that cannot be found or read is our own doing, and not the document's.
+            Path(path).open("rb").close()
+            document = (Pdf if file_format is Format.PDF else Picture)(path, file_format, self._options)
+        self._documents[path] = document
+        if len(self._documents) > self._options.open_documents:
+            self._documents.popitem(last=False)[1].close()
+        return document
+
+
+def _write(pixels: bytes, path: Path) -> None:
+    try:
+        path.write_bytes(pixels)
+    except OSError as error:
+        if error.errno in NO_ROOM_ERRNOS:
+            raise NoRoomError(f"no room for a page image of {len(pixels)} bytes", len(pixels)) from error
+        raise

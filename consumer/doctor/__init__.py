@@ -1,0 +1,1 @@
+"""The doctor: finds what keeps documents from being read."""

@@ -1,0 +1,256 @@
+"""Child processes: started, spoken to by frames over a socket, and killed with all they started.
+
+A child is a fresh interpreter (never a fork), leader of its own process group, without the parent's
+AWS variables. Whatever goes wrong with it, the caller sees a ChildError. That none can be started is
+the machine's fault and no document's: a MachineError.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Self
+
+import structlog
+
+from consumer import protocol
+from consumer.domain.errors import ChildError, MachineError, UnfitError
+from consumer.processes import host
+
+_STANDARD_ERROR: Final = 2
+
+#: Importing an engine and loading its models, on a busy machine.
+START_DEADLINE_S: Final = 120.0
+
+#: A killed process is reaped at once; if not, the kernel is at fault and waiting longer would not help.
+_REAP_DEADLINE_S: Final = 10.0
+
+#: How often the memory of a working child is looked at: it can fill some hundred megabytes meanwhile.
+_LOOK_S: Final = 0.25
+
+log = structlog.get_logger(__name__)
+
+
+class ChildTimeoutError(ChildError):
+    """The child did not answer in time."""
+
+
+class ChildKilledError(ChildError):
+    """The child was killed from outside: it says nothing about what it worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a child runs, with `arguments` to the interpreter.
+
+    `retired_bytes`: a child that holds more memory than this after a request gets no other one.
+    `killed_bytes`: one that holds more than this is killed, even amid a request. `has_spare`: there is room
+    for two of it where there is one.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    options: protocol.RenderOptions | protocol.EngineOptions | protocol.StructureOptions
+    retired_bytes: int
+    killed_bytes: int
+    start_deadline_s: float = START_DEADLINE_S
+    has_spare: bool = True
+
+
+class Child:
+    """A running child process.
+
+    `ready`: what it said when it was; `pages_read`: how many, since then; `is_worn`: whether it said that
+    it should be replaced.
+    """
+
+    ready: protocol.Reply
+    pages_read = 0
+    is_worn = False
+
+    def __init__(
+        self,
+        program: Program,
+        process: Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._program = program
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._end = asyncio.create_task(self._bury(), name=f"end of {program.name}")
+
+    @classmethod
+    async def started(cls, program: Program) -> Self:
+        """Start a child and wait until it is ready.
+
+        Raises MachineError where that cannot be done (UnfitError: by its own account), ChildKilledError
+        where somebody kills it meanwhile.
+        """
+        try:
+            async with asyncio.timeout(program.start_deadline_s), cls._spawned(program) as child:
+                child.ready = await child.reply()
+                if isinstance(child.ready, protocol.EngineReady | protocol.RendererReady):
+                    return child
+                if isinstance(child.ready, protocol.Broken):
+                    # No other start will end better.
+                    raise UnfitError(f"{program.name}: {child.ready.message}")  # noqa: TRY301
+                raise ChildError(f"it said {child.ready.kind} instead of being ready")  # noqa: TRY301
+        except TimeoutError as error:
+            raise MachineError(f"{program.name}: not ready in {program.start_deadline_s:g} s") from error
+        except (ChildKilledError, UnfitError):
+            raise
+        # Where no thread can be started to wait for the process, asyncio says so by a RuntimeError.
+        except (ChildError, OSError, RuntimeError) as error:
+            raise MachineError(f"{program.name}: cannot be started: {error}") from error
+
+    @property
+    def pid(self) -> int:
+        """Number of the process, which is that of its group too."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended, as far as is known."""
+        return not self._end.done()
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that the process holds; 0 once it has ended."""
+        return host.resident_bytes(self.pid) if self.is_alive else 0
+
+    async def request(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
+        """Hand over a request and wait for the reply.
+
+        Raises ChildError where the child dies, takes too much memory or talks nonsense; ChildTimeoutError
+        where it does not answer within `deadline_s`, ChildKilledError where somebody else has killed it.
+        After an error or a cancellation it must be killed: a late reply would be taken for another's.
+        """
+        exchange = asyncio.create_task(self._exchange(message), name=f"ask {self._program.name}")
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not (await asyncio.wait([exchange], timeout=_LOOK_S))[0]:
+                    if not self.is_alive:
+                        # Something that it started holds its end of the socket.
+                        raise await self._death()
+                    if (resident := self.resident_bytes) > self._program.killed_bytes:
+                        mib, limit_mib = resident >> 20, self._program.killed_bytes >> 20
+                        raise ChildError(
+                            f"the child process took {mib} MiB of memory; {limit_mib} are allowed"
+                        )
+            if protocol.answers(message, reply := exchange.result()):
+                return reply
+            raise ChildError(f"the child process answered {message.kind} with something else")
+        except TimeoutError as error:
+            raise ChildTimeoutError(f"{self._program.name}: no answer in {deadline_s:g} s") from error
+        finally:
+            exchange.cancel()
+            await asyncio.gather(exchange, return_exceptions=True)
+
+    async def kill(self) -> None:
+        """End the child and everything it started, and wait until it is gone."""
+        self._writer.close()
+        if self.is_alive:
+            _kill_group(self.pid)
+        try:
+            async with asyncio.timeout(_REAP_DEADLINE_S):
+                await asyncio.shield(self._end)
+        except TimeoutError:
+            log.warning("child.not_reaped", pid=self.pid)
+
+    async def _bury(self) -> int:
+        """Wait for the end of the process, by itself or not, and end what it leaves behind."""
+        status = await self._process.wait()
+        # At once: later, the number may be another's.
+        _kill_group(self.pid)
+        return status
+
+    async def _exchange(self, message: protocol.Request) -> protocol.Reply:
+        try:
+            self._writer.write(protocol.frame(message))
+            await self._writer.drain()
+        except OSError as error:
+            raise await self._death() from error
+        return await self.reply()
+
+    async def reply(self) -> protocol.Reply:
+        """Wait for the next thing that the child says; raises ChildError."""
+        try:
+            length = protocol.frame_length(await self._reader.readexactly(protocol.LENGTH.size))
+            return protocol.parse_reply(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise await self._death() from error
+
+    async def _death(self) -> ChildError:
+        try:
+            async with asyncio.timeout(_REAP_DEADLINE_S):
+                status = await asyncio.shield(self._end)
+        except TimeoutError:
+            return ChildError("the child process hung up but lives on")
+        match -status:
+            case signal.SIGKILL:
+                return ChildKilledError("the child process was killed by SIGKILL")
+            case signal.SIGXCPU:
+                return ChildTimeoutError(f"{self._program.name}: used up its processor time")
+            case number if number > 0:
+                return ChildError(f"the child process was killed by {_signal_name(number)}")
+        why = " for want of memory" if status == protocol.OUT_OF_MEMORY else ""
+        return ChildError(f"the child process exited with {status}{why}")
+
+    @classmethod
+    @asynccontextmanager
+    async def _spawned(cls, program: Program) -> AsyncIterator[Self]:
+        """Spawn a child process, which is killed if the context fails."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",  # nothing is imported from the folder that we happen to be started in
+                    *program.arguments,
+                    str(theirs.fileno()),
+                    program.options.model_dump_json(),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    # Libraries print; our standard output is for log lines only.
+                    stdout=_STANDARD_ERROR,
+                    pass_fds=(theirs.fileno(),),
+                    env=_without_credentials(os.environ),
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        try:
+            child = cls(program, process, *await asyncio.open_connection(sock=ours))
+        except BaseException:
+            ours.close()
+            _kill_group(process.pid)
+            await process.wait()
+            raise
+        try:
+            yield child
+        except BaseException:
+            await child.kill()
+            raise
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _signal_name(number: int) -> str:
+    # Real-time signals have no names, but kill like any other.
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """A child parses hostile files: it gets nothing that opens the bucket."""
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}

@@ -1,0 +1,138 @@
+"""Rendering in child processes."""
+
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from consumer import protocol
+from consumer.domain.errors import ChildError, Code, DocumentError, NoRoomError, PageError
+from consumer.domain.formats import Format
+from consumer.domain.page import PageImage
+from consumer.processes.process import ChildKilledError, ChildTimeoutError
+from consumer.processes.slot import Seat, seated
+
+#: Longest time to open a document or to render one page.
+DEADLINE_S: Final = 60.0
+
+#: A child may die of what others left behind in it, so its request gets a second chance in a fresh one; a
+#: page that ends two children is to blame itself.
+_TRIES: Final = 2
+
+
+class RenderPool:
+    """Render children; a document stays with the one that opened it.
+
+    `max_pages`: most pages that a child may say a document has.
+    """
+
+    def __init__(
+        self, seats: Sequence[Seat], pages_dir: Path, max_pages: int, deadline_s: float = DEADLINE_S
+    ) -> None:
+        self._seats = seats
+        self._pages_dir = pages_dir
+        self._max_pages = max_pages
+        self._deadline_s = deadline_s
+        self._documents: Counter[Seat] = Counter()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the children running as long as the context lasts; raises MachineError."""
+        async with seated(self._seats):
+            yield
+
+    async def check(self) -> None:
+        """Raise MachineError where no child is running and none can be started."""
+        # One that is at work sees for itself.
+        if not any(seat.is_filled or seat.load for seat in self._seats):
+            await self._seats[0].fill()
+
+    @asynccontextmanager
+    async def open(self, path: Path, file_format: Format) -> AsyncIterator["Document"]:
+        """Open a downloaded file in the child that has the fewest; raises DocumentError.
+
+        The child closes it after its last page, or when it has others to open.
+        """
+        seat = min(self._seats, key=lambda seat: (not seat.is_filled, self._documents[seat], seat.load))
+        self._documents[seat] += 1
+        try:
+            count = await self._open(seat, path, file_format)
+            yield Document(self, seat, path, file_format, count)
+        finally:
+            self._documents[seat] -= 1
+
+    async def _open(self, seat: Seat, path: Path, file_format: Format) -> int:
+        try:
+            reply = await self.request(seat, protocol.OpenDocument(path=str(path), format=file_format))
+        except PageError as error:
+            raise DocumentError(error.code, error.message) from error
+        match reply:
+            case protocol.DocumentOpened(page_count=count) if count <= self._max_pages:
+                return count
+            case protocol.Failed(code=code, message=message):
+                raise DocumentError(code, message)
+            case _:
+                raise ChildError(f"a renderer answered open with {reply}")
+
+    async def request(self, seat: Seat, request: protocol.Request) -> protocol.Reply:
+        """Ask, twice where the child dies; raises PageError where that is of no use, or it hangs."""
+        for _ in range(_TRIES):
+            try:
+                return await seat.request(request, self._deadline_s)
+            except ChildTimeoutError as error:
+                # Not tried again: a page that hangs would hang twice as long.
+                raise PageError(Code.RENDER_TIMEOUT, str(error)) from error
+            except ChildKilledError as error:
+                # It has been tried often enough already.
+                raise PageError(Code.RENDER_CRASH, str(error)) from error
+            except ChildError as error:
+                last = error
+        raise PageError(Code.RENDER_CRASH, str(last)) from last
+
+    def new_image_path(self) -> Path:
+        """Name a file for the image of a page."""
+        return self._pages_dir / f"{uuid.uuid4().hex}.bgr"
+
+
+class Document:
+    """A document opened in a render child; the child may die and open it again."""
+
+    def __init__(
+        self, pool: RenderPool, seat: Seat, path: Path, file_format: Format, page_count: int
+    ) -> None:
+        self._pool = pool
+        self._seat = seat
+        self._path = path
+        self._format = file_format
+        self._source_bytes = path.stat().st_size
+        self.page_count = page_count
+
+    async def render(self, page_number: int) -> PageImage:
+        """Render a page (from 1) to a file of its own; raises PageError."""
+        image_path = self._pool.new_image_path()
+        request = protocol.RenderPage(
+            path=str(self._path),
+            format=self._format,
+            page_number=page_number,
+            image_path=str(image_path),
+        )
+        try:
+            return _image(await self._pool.request(self._seat, request))
+        except BaseException as error:
+            image_path.unlink(missing_ok=True)
+            if isinstance(error, NoRoomError):
+                # If it is given up, its source goes as well, and must come back.
+                raise NoRoomError(str(error), error.needed_bytes + self._source_bytes) from error
+            raise
+
+
+def _image(reply: protocol.Reply) -> PageImage:
+    match reply:
+        case PageImage():
+            return reply
+        case protocol.Failed(code=code, message=message):
+            raise PageError(code, message)
+        case _:
+            raise ChildError(f"a renderer answered with {reply.kind}")
