@@ -29,16 +29,16 @@ from consumer.domain.page import PageImage
 from consumer.domain.plan import share_processors
 from consumer.domain.result import PageResult, Status
 from consumer.processes import gpus, host
-from consumer.processes.pool import Recycling
-from consumer.processes.process import Program
-from consumer.processes.recognizer import EnginePool
-from consumer.processes.slot import Seat
+from consumer.processes.pool import RecyclePolicy
+from consumer.processes.process import ProcessSpec
+from consumer.processes.recognizer import PageRecognizer
+from consumer.processes.slot import Slot
 
 _SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "samples" / "report.pdf"
 _SCALE = 2.0
 _PAGE_DEADLINE_S = 180.0
 #: Nothing is replaced while it is measured.
-_RECYCLING = Recycling(pages=10**9, resident_bytes=10**12)
+_RECYCLING = RecyclePolicy(pages=10**9, resident_bytes=10**12)
 _LOOK_S = 0.2
 
 Figures = dict[str, Any]
@@ -70,7 +70,7 @@ def _device(text: str) -> str:
     return text
 
 
-def _options(asked: argparse.Namespace, folder: Path) -> protocol.StructureOptions:
+def _options(asked: argparse.Namespace, folder: Path) -> protocol.PpStructureOptions:
     wanted = settings.load_engine()
     pipeline = wanted.pipeline_config
     runtime: Any = None if wanted.engine_runtime == "auto" else wanted.engine_runtime
@@ -82,7 +82,7 @@ def _options(asked: argparse.Namespace, folder: Path) -> protocol.StructureOptio
         os.environ["PADDLE_PDX_CACHE_HOME"] = str(zoo.home)
         pipeline, runtime = str(zoo.pipeline()), "onnxruntime"
     batch_pages = int(os.environ.get("BUCKET_OCR_BATCH_PAGES") or (1 if asked.device == "cpu" else 8))
-    return protocol.StructureOptions(
+    return protocol.PpStructureOptions(
         threads=1,
         device=asked.device,
         cuda_name=next((gpu.cuda_name for gpu in gpus.chosen(asked.device)), None),
@@ -95,7 +95,7 @@ def _options(asked: argparse.Namespace, folder: Path) -> protocol.StructureOptio
     )
 
 
-async def _measure(asked: argparse.Namespace, options: protocol.StructureOptions, folder: Path) -> None:
+async def _measure(asked: argparse.Namespace, options: protocol.PpStructureOptions, folder: Path) -> None:
     images = _pages(folder)
     one: float | None = None
     for processes in asked.processes:
@@ -108,19 +108,19 @@ async def _measure(asked: argparse.Namespace, options: protocol.StructureOptions
 
 
 async def _read(
-    processes: int, batches: int, options: protocol.StructureOptions, images: Sequence[PageImage]
+    processes: int, batches: int, options: protocol.PpStructureOptions, images: Sequence[PageImage]
 ) -> Figures:
     """Read so many batches with each process, all at the same time."""
     free_bytes = _free_bytes(options.device)
     shares = share_processors(host.processors(), host.cpu_quota(), processes)
     seats = [
-        Seat(Program("engine", ("-m", "consumer.child", "pp-structurev3"), how, 10**12, 10**12))
+        Slot(ProcessSpec("engine", ("-m", "consumer.child", "pp-structurev3"), how, 10**12, 10**12))
         for how in (
             options.model_copy(update={"threads": share.threads, "cpus": share.cpus}) for share in shares
         )
     ]
     batch = [images[n % len(images)] for n in range(options.batch_pages)]
-    pool = EnginePool(seats, _RECYCLING, _PAGE_DEADLINE_S)
+    pool = PageRecognizer(seats, _RECYCLING, _PAGE_DEADLINE_S)
     began = time.monotonic()
     async with pool.running(), asyncio.TaskGroup() as group:
         start_s, began = time.monotonic() - began, time.monotonic()
@@ -128,7 +128,7 @@ async def _read(
         least_free_bytes, resident_bytes = free_bytes, 0
         while (await asyncio.wait(work, timeout=_LOOK_S))[1]:
             least_free_bytes = min(least_free_bytes, _free_bytes(options.device))
-            held = [seat.child.resident_bytes for seat in seats if seat.child]
+            held = [slot.child.resident_bytes for slot in seats if slot.child]
             resident_bytes = max([resident_bytes, *held])
         wall_s = time.monotonic() - began
     read = [page for task in work for page in task.result()]
@@ -144,7 +144,7 @@ async def _read(
     }
 
 
-async def _batches(pool: EnginePool, batch: Sequence[PageImage], count: int) -> list[PageResult]:
+async def _batches(pool: PageRecognizer, batch: Sequence[PageImage], count: int) -> list[PageResult]:
     return [page for _ in range(count) for page in await pool.read(batch, lambda: None)]
 
 

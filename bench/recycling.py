@@ -20,18 +20,18 @@ from consumer import logs, protocol
 from consumer.domain.page import PageImage
 from consumer.domain.result import Status
 from consumer.metrics import Metrics
-from consumer.processes.pool import Recycling
-from consumer.processes.process import Program
-from consumer.processes.recognizer import EnginePool
-from consumer.processes.slot import WORN, Seat
-from consumer.service.disk_space import Room
+from consumer.processes.pool import RecyclePolicy
+from consumer.processes.process import ProcessSpec
+from consumer.processes.recognizer import PageRecognizer
+from consumer.processes.slot import RECYCLED, Slot
+from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler
 from tests.e2e.stack import Document, null_engine
 
 _ENGINES = 2
 _PAGE_S = 0.1
 _LEAK_BYTES = 20_000_000
-_RECYCLING = Recycling(pages=10**6, resident_bytes=1_800_000_000)
+_RECYCLING = RecyclePolicy(pages=10**6, resident_bytes=1_800_000_000)
 _LOOK_S = 0.01
 _SIDE_PX = 2
 
@@ -86,19 +86,21 @@ class TinyPages:
 
 async def _read(pages: int, *, leak_bytes: int) -> Document:
     """Read a document of so many pages with fresh engines."""
-    program = Program(
+    program = ProcessSpec(
         name="engine",
         arguments=null_engine(_PAGE_S, leak_bytes=leak_bytes),
         options=protocol.EngineOptions(threads=1),
         retired_bytes=_RECYCLING.retired_bytes,
         killed_bytes=_RECYCLING.killed_bytes,
     )
-    seats = [Seat(program) for _ in range(_ENGINES)]
-    pool = EnginePool(seats, _RECYCLING, 60.0)
+    seats = [Slot(program) for _ in range(_ENGINES)]
+    pool = PageRecognizer(seats, _RECYCLING, 60.0)
     highest = 0
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        scheduler = PageScheduler(pool, Room(folder), Metrics(), batch_pages=1, window_pages=2 * _ENGINES + 2)
+        scheduler = PageScheduler(
+            pool, DiskSpace(folder), Metrics(), batch_pages=1, window_pages=2 * _ENGINES + 2
+        )
         for part in (pool, scheduler):
             await stack.enter_async_context(part.running())
         started = time.monotonic()
@@ -108,7 +110,7 @@ async def _read(pages: int, *, leak_bytes: int) -> Document:
             highest = max(highest, *_resident_bytes(seats))
         wall_s = time.monotonic() - started
         read = sum(page.status is Status.SUCCESS for page in await work)
-        replaced = sum(seat.lost[WORN] for seat in seats)
+        replaced = sum(seat.replacements[RECYCLED] for seat in seats)
     return {
         "read": read,
         "wall_s": round(wall_s, 2),
@@ -118,7 +120,7 @@ async def _read(pages: int, *, leak_bytes: int) -> Document:
     }
 
 
-def _resident_bytes(seats: list[Seat]) -> Iterator[int]:
+def _resident_bytes(seats: list[Slot]) -> Iterator[int]:
     return (seat.child.resident_bytes if seat.child else 0 for seat in seats)
 
 

@@ -30,14 +30,14 @@ from consumer.domain.result import Engine
 from consumer.health import Children, Probe, served
 from consumer.metrics import Metrics
 from consumer.processes import gpus
-from consumer.processes.capacity import Sizing
+from consumer.processes.capacity import Capacity
 from consumer.processes.gpus import Gpu
-from consumer.processes.layout import PROGRAMS, Seating
-from consumer.processes.recognizer import EnginePool
+from consumer.processes.layout import PROGRAMS, ProcessLayout
+from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
-from consumer.service.circuit_breaker import Gate
-from consumer.service.disk_space import Room
-from consumer.service.message import Handler
+from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.disk_space import DiskSpace
+from consumer.service.message import MessageHandler
 from consumer.service.pipeline import Pipeline
 from consumer.service.scheduler import PageScheduler
 from consumer.service.work_dir import work_folder
@@ -126,7 +126,9 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
 def _alive(worker: Worker, stall_s: float) -> Probe:
     """Work that stands still is ended after `stall_s`; if nothing has moved well after that, we are stuck."""
     limit_s = stall_s + _STUCK_S
-    return lambda: f"nothing has moved for {s:.0f} s" if (s := worker.still_s) > limit_s else None
+    return lambda: (
+        f"nothing has moved for {s:.0f} s" if (s := worker.seconds_since_progress) > limit_s else None
+    )
 
 
 async def _build(
@@ -138,16 +140,16 @@ async def _build(
         folder = stack.enter_context(work_folder(options.work_dir))
     except OSError as error:
         raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
-    seating = Seating.of(options, folder, programs)
-    for name in seating.without_effect(options):
-        log.warning("settings.without_effect", name=name, engine=seating.role)
+    layout = ProcessLayout.of(options, folder, programs)
+    for name in layout.without_effect(options):
+        log.warning("settings.without_effect", name=name, engine=layout.role)
     queue = await stack.enter_async_context(_queue(options))
-    pipeline, gate = await _open(options, seating, folder, metrics, stack)
-    handler = Handler(
+    pipeline, breaker = await _open(options, layout, folder, metrics, stack)
+    handler = MessageHandler(
         queue,
-        _leases(options, seating.sizing.slots, metrics),
+        _leases(options, layout.capacity.slots, metrics),
         pipeline,
-        gate,
+        breaker,
         announce=await stack.enter_async_context(announcer(options.completion_topic_arn, clock)),
         clock=clock,
         rng=random.SystemRandom(),
@@ -156,8 +158,8 @@ async def _build(
     return Worker(
         queue,
         handler,
-        gate,
-        slots=seating.sizing.slots,
+        breaker,
+        slots=layout.capacity.slots,
         drain_s=options.drain_s,
         idle_exit_s=options.idle_exit_s,
         on_busy=await stack.enter_async_context(task_protection()),
@@ -166,21 +168,21 @@ async def _build(
 
 
 async def _open(
-    options: Settings, seating: Seating, folder: Path, metrics: Metrics, stack: AsyncExitStack
-) -> tuple[Pipeline, Gate]:
+    options: Settings, layout: ProcessLayout, folder: Path, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[Pipeline, CircuitBreaker]:
     """Start what turns sources into results, and give what watches over it."""
-    sizing, clock = seating.sizing, SystemClock()
-    store = await stack.enter_async_context(object_store(connections=sizing.slots))
-    renderer = RenderPool(seating.renderers, folder, options.max_pages)
+    capacity, clock = layout.capacity, SystemClock()
+    store = await stack.enter_async_context(object_store(connections=capacity.slots))
+    renderer = RenderPool(layout.renderers, folder, options.max_pages)
     await stack.enter_async_context(renderer.running())
-    recognizer = EnginePool(seating.engines, seating.recycling, sizing.page_deadline_s)
+    recognizer = PageRecognizer(layout.engines, layout.recycling, capacity.page_deadline_s)
     await stack.enter_async_context(recognizer.running())
     engine = _engine(recognizer.engine, options)
     metrics.runs(__version__, engine.name, engine.version, engine.device)
-    metrics.registry.register(Children(seating.engines, seating.renderers, partial(_gpus, options, sizing)))
-    room = Room(folder)
+    metrics.registry.register(Children(layout.engines, layout.renderers, partial(_gpus, options, capacity)))
+    disk_space = DiskSpace(folder)
     scheduler = PageScheduler(
-        recognizer, room, metrics, batch_pages=sizing.batch_pages, window_pages=sizing.window_pages
+        recognizer, disk_space, metrics, batch_pages=capacity.batch_pages, window_pages=capacity.window_pages
     )
     await stack.enter_async_context(scheduler.running())
     pipeline = Pipeline(
@@ -188,7 +190,7 @@ async def _open(
         renderer,
         scheduler,
         engine,
-        room,
+        disk_space,
         work_dir=folder,
         max_file_bytes=options.max_file_bytes,
         clock=clock,
@@ -200,12 +202,12 @@ async def _open(
         queue_url=options.queue_url,
         engine=f"{engine.name} {engine.version}",
         device=engine.device,
-        engine_workers=len(sizing.engines),
-        recycle_rss_bytes=sizing.engine_bytes,
-        max_in_flight=sizing.slots,
+        engine_workers=len(capacity.engines),
+        recycle_rss_bytes=capacity.engine_bytes,
+        max_in_flight=capacity.slots,
         work_dir=str(folder),
     )
-    return pipeline, Gate([room.check, renderer.check, recognizer.check], clock)
+    return pipeline, CircuitBreaker([disk_space.check, renderer.check, recognizer.check], clock)
 
 
 @asynccontextmanager
@@ -229,9 +231,9 @@ def _leases(options: Settings, slots: int, metrics: Metrics) -> SqsLeases:
     return SqsLeases(client, options.queue_url, options.lease_s, options.stall_s, metrics)
 
 
-def _gpus(options: Settings, sizing: Sizing) -> tuple[Gpu, ...]:
+def _gpus(options: Settings, capacity: Capacity) -> tuple[Gpu, ...]:
     """The GPUs that are used, as they are now."""
-    return gpus.chosen(options.device) if sizing.device_bytes else ()
+    return gpus.chosen(options.device) if capacity.device_bytes else ()
 
 
 def _engine(ready: protocol.EngineReady, options: Settings) -> Engine:

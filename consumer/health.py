@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from consumer.domain.errors import SettingsError
 from consumer.processes.gpus import Gpu
-from consumer.processes.slot import Seat
+from consumer.processes.slot import Slot
 
 #: Says what is wrong; None where nothing is.
 Probe = Callable[[], str | None]
@@ -78,10 +78,10 @@ class Children(Collector):
     """Metrics of child processes, and of the GPUs that `look` finds, looked at when they are asked for."""
 
     def __init__(
-        self, engines: Sequence[Seat], renderers: Sequence[Seat], look: Callable[[], Sequence[Gpu]]
+        self, engines: Sequence[Slot], renderers: Sequence[Slot], look: Callable[[], Sequence[Gpu]]
     ) -> None:
         self._engines = engines
-        self._seats = (*engines, *renderers)
+        self._slots = (*engines, *renderers)
         self._look = look
 
     def collect(self) -> Iterable[Metric]:
@@ -90,22 +90,22 @@ class Children(Collector):
         yield CounterMetricFamily(
             "bucket_ocr_engine_busy_seconds",
             "Seconds in which engines worked, all added up.",
-            sum(seat.busy.total_s for seat in self._engines),
+            sum(slot.busy.total_s for slot in self._engines),
         )
         replaced = CounterMetricFamily(
-            "bucket_ocr_child_replacements", "Child processes that ended, by why.", labels=["role", "reason"]
+            "bucket_ocr_child_replacements", "Child processes that ended, by why.", labels=["kind", "reason"]
         )
         resident = GaugeMetricFamily(
-            "bucket_ocr_child_resident_bytes", "Memory of a child process.", labels=["role", "child"]
+            "bucket_ocr_child_resident_bytes", "Memory of a child process.", labels=["kind", "child"]
         )
-        for number, seat in enumerate(self._seats):
-            resident.add_metric(
-                [seat.program.name, str(number)], seat.child.resident_bytes if seat.child else 0
+        for number, slot in enumerate(self._slots):
+            resident.add_metric([slot.spec.name, str(number)], slot.child.resident_bytes if slot.child else 0)
+        replacements: Counter[tuple[str, str]] = Counter()
+        for slot in self._slots:
+            replacements.update(
+                {(slot.spec.name, reason): count for reason, count in slot.replacements.items()}
             )
-        lost: Counter[tuple[str, str]] = Counter()
-        for seat in self._seats:
-            lost.update({(seat.program.name, reason): count for reason, count in seat.lost.items()})
-        for labels, count in lost.items():
+        for labels, count in replacements.items():
             replaced.add_metric(labels, count)
         yield from (replaced, resident, *self._of_gpus())
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
-from consumer.domain.assembly import PageRecord
+from consumer.domain.assembly import EncodedPage
 from consumer.domain.result import ResultDocument
 from consumer.domain.settle import Outcome
 
@@ -84,7 +84,7 @@ class Metrics:
         """Count a result."""
         self._documents.labels(head.status.value, head.error.code.value if head.error else "").inc()
 
-    def page(self, page: PageRecord) -> None:
+    def page(self, page: EncodedPage) -> None:
         """Count a page."""
         outcome = page.failure.value if page.failure else page.status.value
         self._pages.labels(self._engine, outcome).inc()

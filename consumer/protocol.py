@@ -47,7 +47,7 @@ class EngineOptions(_Message):
     cpus: tuple[int, ...] = ()
 
 
-class StructureOptions(EngineOptions):
+class PpStructureOptions(EngineOptions):
     """How a child with PP-StructureV3 works; `pipeline` and `runtime` as in the settings.
 
     `cuda_name`: how CUDA knows its GPU; None on a CPU. `device_bytes`: what it may hold of that one's
@@ -114,7 +114,7 @@ class DocumentOpened(_Message):
     page_count: int = Field(ge=1)
 
 
-class Line(_Message):
+class TextLine(_Message):
     """One line of text; `box` as `geometry` defines it, inside the page."""
 
     text: str = Field(min_length=1)
@@ -122,7 +122,7 @@ class Line(_Message):
     confidence: Confidence
 
 
-class Flattened(_Message):
+class DewarpedImage(_Message):
     """The image that was read, where it is no more the page as rendered: a data URI, and its size."""
 
     image: str
@@ -130,16 +130,16 @@ class Flattened(_Message):
     height_px: int = Field(ge=1)
 
 
-class PageText(_Message):
+class PageContent(_Message):
     """What an engine read on one page, lines in reading order."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[TextLine, ...]
     angle: Literal[0, 90, 180, 270] = 0
     blocks: tuple[Block, ...] = ()
     tables: tuple[Table, ...] = ()
     formulas: tuple[Formula, ...] = ()
     markdown: str = ""
-    flattened: Flattened | None = None
+    dewarped: DewarpedImage | None = None
 
 
 class PagesRead(_Message):
@@ -149,8 +149,8 @@ class PagesRead(_Message):
     """
 
     kind: Literal["pages"] = "pages"
-    pages: tuple[PageText, ...]
-    worn: bool = False
+    pages: tuple[PageContent, ...]
+    recycle_due: bool = False
 
 
 def _encodable(text: str) -> str:
@@ -158,7 +158,7 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-class Failed(_Message):
+class RequestFailed(_Message):
     """From a child: the request cannot be fulfilled, and the child is still well."""
 
     kind: Literal["failed"] = "failed"
@@ -166,7 +166,7 @@ class Failed(_Message):
     message: Annotated[str, AfterValidator(_encodable)]
 
 
-class Broken(_Message):
+class HostFailure(_Message):
     """From a child: the machine cannot fulfil the request, whatever the document.
 
     `needed_bytes`: there is no room on the disk for a file of so many.
@@ -178,7 +178,7 @@ class Broken(_Message):
 
 
 Request = OpenDocument | RenderPage | ReadPages
-Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | Failed | Broken
+Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | RequestFailed | HostFailure
 
 
 def answers(request: Request, reply: Reply) -> bool:
@@ -187,7 +187,7 @@ def answers(request: Request, reply: Reply) -> bool:
     A renderer that a hostile file has taken over must not choose which file is read and deleted.
     """
     match request, reply:
-        case (_, Failed() | Broken()) | (OpenDocument(), DocumentOpened()):
+        case (_, RequestFailed() | HostFailure()) | (OpenDocument(), DocumentOpened()):
             return True
         case RenderPage(page_number=number, image_path=path), PageImage():
             return (reply.page_number, reply.path) == (number, path)

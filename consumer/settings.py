@@ -140,7 +140,7 @@ def _loaded(kind: type[_Settings]) -> _Settings:
     except UnicodeDecodeError as error:
         raise SettingsError(f".env is not UTF-8: {error}") from error
     except ValidationError as error:
-        raise SettingsError("; ".join(_complaint(detail) for detail in error.errors())) from error
+        raise SettingsError("; ".join(_problem(detail) for detail in error.errors())) from error
 
 
 def unknown() -> list[str]:
@@ -154,7 +154,7 @@ def unknown() -> list[str]:
     return sorted(name for name in named - known if name.startswith(PREFIX))
 
 
-def _complaint(detail: Mapping[str, object]) -> str:
+def _problem(detail: Mapping[str, object]) -> str:
     message = str(detail["msg"]).removeprefix("Value error, ")
     location = detail["loc"]
     if not isinstance(location, tuple) or not location:

@@ -22,7 +22,7 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Engine, Page, PageResult, Source, Status
 from consumer.metrics import Metrics
 from consumer.ports import Message, ObjectHead, Progress
-from consumer.service.disk_space import Room
+from consumer.service.disk_space import DiskSpace
 from consumer.service.pipeline import Pipeline
 from consumer.service.scheduler import PageScheduler
 from tests.model.virtual_time import VirtualClock
@@ -187,13 +187,13 @@ class TextRecognizer:
     def __init__(self) -> None:
         self.pages_read = 0
         self.failure: Exception | None = None
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.breaker = asyncio.Event()
+        self.breaker.set()
         self.reading = asyncio.Event()
 
     async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
         self.reading.set()
-        await self.gate.wait()
+        await self.breaker.wait()
         if self.failure is not None:
             raise self.failure
         self.pages_read += len(images)
@@ -344,7 +344,7 @@ class World:
 async def memory_world(work_dir: Path) -> AsyncIterator[World]:
     """A world whose engine is named by `ENGINE`, and files of more than 1,000 bytes are too large for."""
     store, recognizer, metrics = MemoryStore(), TextRecognizer(), Metrics()
-    room = Room(work_dir)
+    room = DiskSpace(work_dir)
     scheduler = PageScheduler(recognizer, room, metrics, batch_pages=2, window_pages=4)
     pipeline = Pipeline(
         store,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from botocore.exceptions import ClientError
 
-from consumer.domain.lease import Lost, Overdue, Term
+from consumer.domain.lease import LeaseSchedule, Lost, Overdue
 from consumer.metrics import Metrics
 from consumer.ports import Message
 
@@ -51,7 +51,7 @@ class SqsLeases:
     @asynccontextmanager
     async def hold(self, message: Message) -> AsyncIterator["SqsLease"]:
         """Keep the message hidden from others until the context ends; see `ports.LeaseKeeper`."""
-        lease = SqsLease(Term(message.received_at, time.monotonic(), self._lease_s, self._stall_s))
+        lease = SqsLease(LeaseSchedule(message.received_at, time.monotonic(), self._lease_s, self._stall_s))
         threading.Thread(
             target=self._keep, args=(message, lease), name=f"lease {message.message_id}", daemon=True
         ).start()
@@ -83,7 +83,7 @@ class SqsLeases:
                 lease.tell(lease.overdue)
         lease.tell(lease.ended)
 
-    def _beat(self, message: Message, term: Term) -> Lost | Overdue | None:
+    def _beat(self, message: Message, term: LeaseSchedule) -> Lost | Overdue | None:
         """Do what is due; returns why that was the last beat, if it was."""
         asked_at = time.monotonic()
         due = term.beat(asked_at)
@@ -113,7 +113,7 @@ class SqsLeases:
 class SqsLease:
     """One held message; made in the loop that it tells of what happens."""
 
-    def __init__(self, term: Term) -> None:
+    def __init__(self, term: LeaseSchedule) -> None:
         self._loop = asyncio.get_running_loop()
         self.term = term
         self.released = threading.Event()

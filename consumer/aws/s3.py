@@ -14,10 +14,10 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from consumer.aws.client import UNREACHABLE, asked, error_code, translated
 from consumer.domain.errors import (
-    NO_ROOM_ERRNOS,
+    DISK_FULL_ERRNOS,
     ConflictError,
-    MachineError,
-    NoRoomError,
+    DiskFullError,
+    HostError,
     ServiceError,
     SourceChangedError,
     SourceGoneError,
@@ -248,9 +248,9 @@ def _disk(size_bytes: int) -> "Iterator[None]":
         yield
     except OSError as error:
         message = f"a download cannot be written: {error}"
-        if error.errno in NO_ROOM_ERRNOS:
-            raise NoRoomError(message, size_bytes) from error
-        raise MachineError(message) from error
+        if error.errno in DISK_FULL_ERRNOS:
+            raise DiskFullError(message, size_bytes) from error
+        raise HostError(message) from error
 
 
 def _write(file: FileIO, chunk: bytes) -> None:

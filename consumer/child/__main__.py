@@ -12,31 +12,31 @@ from consumer.child import serve
 
 def main() -> None:
     """Do the work of one role until the parent hangs up."""
-    serve.settle_in()
+    serve.prepare_process()
     role, descriptor, options = sys.argv[1:]
     # Imported only in the role that needs it: a renderer shall not hold an engine in memory.
     match role:
         case "render":
-            from consumer.child.rendering.renderer import RenderChild
+            from consumer.child.rendering.renderer import PageRenderer
 
             how = protocol.RenderOptions.model_validate_json(options)
             serve.silence_libraries()
             serve.limit_address_space(how.address_space_bytes)
-            serve.serve(int(descriptor), lambda: RenderChild(how), processor_s=how.processor_s)
+            serve.serve(int(descriptor), lambda: PageRenderer(how), processor_s=how.processor_s)
         case "rapidocr":
             # OpenVINO would tell its makers, over the network, of every start.
             sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-            from consumer.child.rapidocr.engine import RapidChild
+            from consumer.child.rapidocr.engine import RapidOcrEngine
 
             serve.serve(
-                int(descriptor), lambda: RapidChild(protocol.EngineOptions.model_validate_json(options))
+                int(descriptor), lambda: RapidOcrEngine(protocol.EngineOptions.model_validate_json(options))
             )
         case "pp-structurev3":
             from consumer.child.ppstructure import environment
 
             serve.serve(
                 int(descriptor),
-                lambda: environment.build(protocol.StructureOptions.model_validate_json(options)),
+                lambda: environment.build(protocol.PpStructureOptions.model_validate_json(options)),
             )
         case _:
             sys.exit(f"unknown role {role!r}")

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Protocol
 
 from consumer import protocol
-from consumer.domain.errors import NO_ROOM_ERRNOS, Code, DocumentError, NoRoomError, PageError, SettingsError
+from consumer.domain.errors import (
+    DISK_FULL_ERRNOS,
+    Code,
+    DiskFullError,
+    DocumentError,
+    PageError,
+    SettingsError,
+)
 
 _PR_SET_PDEATHSIG = 1
 
@@ -27,8 +34,8 @@ _BLAMED: dict[type[protocol.Request], Code] = {
 
 #: Errors that no document can cause: no room, no more files, a file of ours that is gone. Not ENOMEM: memory
 #: is limited per child, so that a document can very well be what takes it all.
-_MACHINE = {
-    *NO_ROOM_ERRNOS,
+_HOST_ERRNOS = {
+    *DISK_FULL_ERRNOS,
     errno.EMFILE,
     errno.ENFILE,
     errno.EROFS,
@@ -38,7 +45,7 @@ _MACHINE = {
 }
 
 
-class Servant(Protocol):
+class RequestHandler(Protocol):
     """What a role does."""
 
     def ready(self) -> protocol.Reply:
@@ -50,7 +57,7 @@ class Servant(Protocol):
         ...
 
 
-def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | None = None) -> None:
+def serve(descriptor: int, build: Callable[[], RequestHandler], *, processor_s: int | None = None) -> None:
     """Serve requests on the socket with this descriptor; returns when the parent has gone.
 
     A servant that cannot be built, by a SettingsError, says so instead of being ready.
@@ -66,7 +73,7 @@ def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | N
             servant = build()
             first = servant.ready()
         except SettingsError as error:
-            connection.sendall(protocol.frame(protocol.Broken(message=str(error))))
+            connection.sendall(protocol.frame(protocol.HostFailure(message=str(error))))
             return
         connection.sendall(protocol.frame(first))
         while (request := protocol.read_request(requests)) is not None:
@@ -75,27 +82,29 @@ def serve(descriptor: int, build: Callable[[], Servant], *, processor_s: int | N
             connection.sendall(protocol.frame(_reply(servant, request)))
 
 
-def _reply(servant: Servant, request: protocol.Request) -> protocol.Reply:
+def _reply(servant: RequestHandler, request: protocol.Request) -> protocol.Reply:
     try:
         return servant.handle(request)
     except (DocumentError, PageError) as error:
         cause = error.__cause__
-        if isinstance(cause, Exception) and _is_the_machines(cause):
-            return protocol.Broken(message=str(cause))
-        return protocol.Failed(code=error.code, message=error.message)
-    except NoRoomError as error:
-        return protocol.Broken(message=str(error), needed_bytes=error.needed_bytes)
+        if isinstance(cause, Exception) and _is_host_failure(cause):
+            return protocol.HostFailure(message=str(cause))
+        return protocol.RequestFailed(code=error.code, message=error.message)
+    except DiskFullError as error:
+        return protocol.HostFailure(message=str(error), needed_bytes=error.needed_bytes)
     except MemoryError:
         # What is left of a process that has none is not to be trusted with a reply, and gives none back.
         os._exit(protocol.OUT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001 - a library's complaint about a page; never ends the child
-        if _is_the_machines(error):
-            return protocol.Broken(message=f"{type(error).__name__}: {error}")
-        return protocol.Failed(code=_BLAMED[type(request)], message=f"{type(error).__name__}: {error}"[:500])
+        if _is_host_failure(error):
+            return protocol.HostFailure(message=f"{type(error).__name__}: {error}")
+        return protocol.RequestFailed(
+            code=_BLAMED[type(request)], message=f"{type(error).__name__}: {error}"[:500]
+        )
 
 
-def _is_the_machines(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in _MACHINE
+def _is_host_failure(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _HOST_ERRNOS
 
 
 def _limit_processor_time(processor_s: int) -> None:
@@ -126,7 +135,7 @@ def ignore_stops() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def settle_in() -> None:
+def prepare_process() -> None:
     """Leave signals to the parent, and ask Linux to end this process with it, even amid a page.
 
     And to end this one first where memory runs out on the machine, and to write no image of it, which

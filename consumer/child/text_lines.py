@@ -28,18 +28,18 @@ def padded(page: Image, longest_px: int) -> tuple[Image, float]:
     height, width = page.shape[:2]
     if max(height, width) <= _MAX_ASPECT * min(height, width):
         return page, 1.0
-    shrunk = min(1.0, longest_px / max(height, width))
-    if shrunk < 1.0:
-        size = (max(1, round(width * shrunk)), max(1, round(height * shrunk)))
+    downscale = min(1.0, longest_px / max(height, width))
+    if downscale < 1.0:
+        size = (max(1, round(width * downscale)), max(1, round(height * downscale)))
         page = np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), np.uint8)
         height, width = page.shape[:2]
     right, bottom = max(0, height // _MAX_ASPECT - width), max(0, width // _MAX_ASPECT - height)
     white = (255, 255, 255)
     bordered = cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=white)
-    return np.asarray(bordered, np.uint8), shrunk
+    return np.asarray(bordered, np.uint8), downscale
 
 
-def is_sideways(box: npt.NDArray[Any]) -> bool:
+def is_vertical(box: npt.NDArray[Any]) -> bool:
     """Whether the crop of this box (4 x 2) is turned a quarter counter-clockwise before it is read."""
     a, b, c, d = box
     width = int(max(np.linalg.norm(a - b), np.linalg.norm(c - d)))
@@ -47,13 +47,13 @@ def is_sideways(box: npt.NDArray[Any]) -> bool:
     return height >= _UPRIGHT_ASPECT * width
 
 
-def from_start(box: npt.NDArray[Any], *, sideways: bool, turned: bool) -> Quad:
+def corners_from_text_start(box: npt.NDArray[Any], *, is_vertical: bool, turned: bool) -> Quad:
     """Give the corners, clockwise, beginning with the one where the text starts.
 
     Boxes of detectors begin nearest the page's top left. Text of a sideways box starts one corner
     further, that of an upside-down one (`turned`) two.
     """
-    first = 2 * turned + sideways
+    first = 2 * turned + is_vertical
     corners = [Point(float(x), float(y)) for x, y in box]
     a, b, c, d = corners[first:] + corners[:first]
     return a, b, c, d

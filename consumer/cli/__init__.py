@@ -10,7 +10,7 @@ import typer
 
 from consumer import __version__
 from consumer.cli import doctor, exits, models, results, run, schema, submit
-from consumer.domain.errors import BucketOcrError, PassingError, SettingsError
+from consumer.domain.errors import BucketOcrError, SettingsError, TransientError
 
 app = typer.Typer(
     name="bucket-ocr",
@@ -54,7 +54,7 @@ def main() -> None:
         cause: Exception = error
         while isinstance(cause, ExceptionGroup):
             cause = cause.exceptions[0]
-        if not isinstance(cause, SettingsError | PassingError):
+        if not isinstance(cause, SettingsError | TransientError):
             raise
         typer.echo(f"bucket-ocr: {cause}", err=True)
         sys.exit(exits.USAGE if isinstance(cause, SettingsError) else exits.UNREACHABLE)

@@ -72,11 +72,11 @@ def queue(queue_url: str, attributes: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("queue", Level.FAULT, queue_url, message, f"use a standard queue: {_STORAGE}")
     if attributes.get("KmsMasterKeyId") == "alias/aws/sqs":
         message = "is encrypted with the key alias/aws/sqs, which S3 may not use: its events are dropped"
-        cure = (
+        remedy = (
             f"aws sqs set-queue-attributes --queue-url {queue_url} "
             "--attributes KmsMasterKeyId=,SqsManagedSseEnabled=true"
         )
-        yield Finding("queue", Level.FAULT, queue_url, message, cure)
+        yield Finding("queue", Level.FAULT, queue_url, message, remedy)
     waiting = attributes.get("ApproximateNumberOfMessages", "?")
     held = attributes.get("ApproximateNumberOfMessagesNotVisible", "?")
     yield Finding("queue", Level.OK, queue_url, f"is there: {waiting} message(s) waiting, {held} in work")
@@ -151,8 +151,8 @@ def policy(queue_url: str, attributes: Mapping[str, str], bucket: str) -> Findin
         "Condition": {"ArnLike": {"aws:SourceArn": bucket_arn}},
     }
     message = f"has no policy that lets S3 send the events of {bucket}"
-    cure = f"add to the Policy of the queue, by aws sqs set-queue-attributes: {json.dumps(statement)}"
-    return Finding("policy", Level.FAULT, queue_url, message, cure)
+    remedy = f"add to the Policy of the queue, by aws sqs set-queue-attributes: {json.dumps(statement)}"
+    return Finding("policy", Level.FAULT, queue_url, message, remedy)
 
 
 def _admitting(attributes: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
@@ -253,11 +253,11 @@ def _untold(where: str, configuration: Mapping[str, Any], queue_arn: str, prefix
     message = "tells this queue of no upload"
     if prefixes:
         message = f"tells this queue of uploads under {', '.join(map(repr, prefixes))} only"
-    cure = (
+    remedy = (
         "add to the QueueConfigurations that aws s3api get-bucket-notification-configuration gives, and put "
         f"all of them back, because a put replaces all: {json.dumps(rule)}"
     )
-    return Finding("notification", Level.FAULT, where, message, cure)
+    return Finding("notification", Level.FAULT, where, message, remedy)
 
 
 def _suffixes(where: str, rules: Iterable[Rule]) -> Iterator[Finding]:
@@ -267,12 +267,12 @@ def _suffixes(where: str, rules: Iterable[Rule]) -> Iterator[Finding]:
     for rule in rules:
         if rule.suffix and result.endswith(rule.suffix):
             message = f"its rule {rule.name} is for keys that end in {rule.suffix!r}: results, not documents"
-            cure = "take the suffix away, or make it that of documents; tell other queues of results"
-            yield Finding("results", Level.FAULT, where, message, cure)
+            remedy = "take the suffix away, or make it that of documents; tell other queues of results"
+            yield Finding("results", Level.FAULT, where, message, remedy)
     if any(not rule.suffix for rule in rules):
         message = "results come back as events, each of which costs a receive and a delete, and no more"
-        cure = "nothing is wrong; rules with suffixes (.pdf, .PDF, .png, …, one each) would save that"
-        yield Finding("results", Level.WARNING, where, message, cure)
+        remedy = "nothing is wrong; rules with suffixes (.pdf, .PDF, .png, …, one each) would save that"
+        yield Finding("results", Level.WARNING, where, message, remedy)
     elif rules:
         seen = ", ".join(sorted(rule.suffix for rule in rules))
         message = f"documents are seen only if their names end in {seen} (capitals matter)"

@@ -14,9 +14,9 @@ from consumer import settings
 from consumer.aws import client as aws
 from consumer.doctor import checks
 from consumer.doctor.checks import Finding, Level
-from consumer.doctor.inspect import Cloud, Refusal, cloud
+from consumer.doctor.inspect import AwsInspector, LookupDenied, cloud
 from consumer.domain.errors import SettingsError
-from consumer.processes.layout import Seating
+from consumer.processes.layout import ProcessLayout
 from consumer.settings import Settings
 
 #: With less, documents wait for each other's pages.
@@ -34,13 +34,13 @@ async def examine(options: Settings, bucket: str | None, prefix: str) -> AsyncIt
         yield finding
     folder = options.work_dir or Path(tempfile.gettempdir())
     try:
-        seating = Seating.of(options, folder)
+        layout = ProcessLayout.of(options, folder)
     except SettingsError as error:
         name, _, rest = str(error).partition(":")
         yield Finding("engine", Level.FAULT, name, rest.strip())
     else:
-        yield _engine(seating)
-        if seating.role == "pp-structurev3":
+        yield _engine(layout)
+        if layout.role == "pp-structurev3":
             async for finding in _models():
                 yield finding
     yield _work_folder(folder)
@@ -60,13 +60,13 @@ def _settings() -> Iterator[Finding]:
         yield Finding("settings", Level.OK, "BUCKET_OCR_*", "can be understood")
 
 
-def _engine(seating: Seating) -> Finding:
-    sizing = seating.sizing
+def _engine(layout: ProcessLayout) -> Finding:
+    capacity = layout.capacity
     message = (
-        f"{len(sizing.engines)} engine process(es) on {', '.join(sorted(set(sizing.devices)))}, "
-        f"{sizing.renderers} for rendering, {sizing.slots} messages at once"
+        f"{len(capacity.engines)} engine process(es) on {', '.join(sorted(set(capacity.devices)))}, "
+        f"{capacity.renderers} for rendering, {capacity.slots} messages at once"
     )
-    return Finding("engine", Level.OK, seating.role, message)
+    return Finding("engine", Level.OK, layout.role, message)
 
 
 def _work_folder(folder: Path) -> Finding:
@@ -100,19 +100,19 @@ async def _models() -> AsyncIterator[Finding]:
     models = json.loads(listed)
     wrong = [model for model in models if model["state"] != "present"]
     for model in wrong:
-        cure = "bucket-ocr models pull"
-        yield Finding("models", Level.FAULT, model["folder"], f"{model['name']} is {model['state']}", cure)
+        remedy = "bucket-ocr models pull"
+        yield Finding("models", Level.FAULT, model["folder"], f"{model['name']} is {model['state']}", remedy)
     if not wrong:
         yield Finding(
             "models", Level.OK, f"{len(models)} models", "are there; `bucket-ocr models verify` reads them"
         )
 
 
-async def _queue(url: str, there: Cloud, bucket: str | None, prefix: str) -> AsyncIterator[Finding]:
+async def _queue(url: str, there: AwsInspector, bucket: str | None, prefix: str) -> AsyncIterator[Finding]:
     attributes = await there.queue(url)
-    if isinstance(attributes, Refusal):
-        cure = "see BUCKET_OCR_QUEUE_URL, AWS_REGION and the account"
-        yield _refused("queue", url, attributes, "sqs:GetQueueAttributes", cure)
+    if isinstance(attributes, LookupDenied):
+        remedy = "see BUCKET_OCR_QUEUE_URL, AWS_REGION and the account"
+        yield _refused("queue", url, attributes, "sqs:GetQueueAttributes", remedy)
         return
     for finding in checks.queue(url, attributes):
         yield finding
@@ -120,10 +120,10 @@ async def _queue(url: str, there: Cloud, bucket: str | None, prefix: str) -> Asy
     if (arn := checks.dead_letter_arn(attributes)) is not None:
         # In the same account and region, or SQS would not have it.
         dead_letters = await there.queue(f"{url.rpartition('/')[0]}/{arn.rpartition(':')[2]}")
-    if isinstance(dead_letters, Refusal) and not dead_letters.is_missing:
+    if isinstance(dead_letters, LookupDenied) and not dead_letters.is_missing:
         yield _refused("redrive", arn or "", dead_letters, "sqs:GetQueueAttributes", "")
     else:
-        known = None if isinstance(dead_letters, Refusal) else dead_letters
+        known = None if isinstance(dead_letters, LookupDenied) else dead_letters
         for finding in checks.redrive(url, attributes, known):
             yield finding
     watched = [bucket] if bucket is not None else checks.buckets(attributes)
@@ -137,33 +137,33 @@ async def _queue(url: str, there: Cloud, bucket: str | None, prefix: str) -> Asy
 
 
 async def _bucket(
-    bucket: str, prefix: str, there: Cloud, queue_url: str, queue_arn: str
+    bucket: str, prefix: str, there: AwsInspector, queue_url: str, queue_arn: str
 ) -> AsyncIterator[Finding]:
     region = await there.region(bucket)
-    if isinstance(region, Refusal):
-        cure = "create it, or see its name"
-        yield _refused("notification", f"s3://{bucket}", region, "s3:ListBucket", cure)
+    if isinstance(region, LookupDenied):
+        remedy = "create it, or see its name"
+        yield _refused("notification", f"s3://{bucket}", region, "s3:ListBucket", remedy)
         return
     if (misplaced := checks.placed(bucket, region, queue_url)) is not None:
         yield misplaced
     configuration = await there.notification(bucket)
-    if isinstance(configuration, Refusal):
+    if isinstance(configuration, LookupDenied):
         yield _refused("notification", f"s3://{bucket}", configuration, "s3:GetBucketNotification", "")
         return
     for finding in checks.notification(bucket, prefix, configuration, queue_arn):
         yield finding
 
 
-async def _topic(arn: str, there: Cloud) -> Finding:
+async def _topic(arn: str, there: AwsInspector) -> Finding:
     answer = await there.topic(arn)
-    if isinstance(answer, Refusal):
-        cure = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic no message is ever finished"
-        return _refused("topic", arn, answer, "sns:GetTopicAttributes", cure)
+    if isinstance(answer, LookupDenied):
+        remedy = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic no message is ever finished"
+        return _refused("topic", arn, answer, "sns:GetTopicAttributes", remedy)
     return Finding("topic", Level.OK, arn, "is there")
 
 
-def _refused(check: str, subject: str, refusal: Refusal, permission: str, cure: str) -> Finding:
+def _refused(check: str, subject: str, refusal: LookupDenied, permission: str, remedy: str) -> Finding:
     if refusal.is_missing:
-        return Finding(check, Level.FAULT, subject, "does not exist", cure)
+        return Finding(check, Level.FAULT, subject, "does not exist", remedy)
     message = f"may not be looked at, so nothing is known of it ({refusal.reason})"
     return Finding(check, Level.WARNING, subject, message, f"allow {permission} to whoever runs this")

@@ -20,7 +20,7 @@ from consumer.domain.result import (
 
 
 @dataclass(frozen=True, slots=True)
-class PageRecord:
+class EncodedPage:
     """A page as it will stand in the stored document: JSON, which takes a sixth of the memory of objects.
 
     `detections` is a list without its brackets, of `lines` items.
@@ -56,7 +56,7 @@ class PageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredResult:
+class EncodedResult:
     """A result document to be stored: `body` is all of it, `head` all but its pages and detections."""
 
     head: ResultDocument
@@ -64,7 +64,7 @@ class StoredResult:
     body: bytes
 
 
-def assemble(source: Source, engine: Engine, pages: Sequence[PageRecord], timing: Timing) -> StoredResult:
+def assemble(source: Source, engine: Engine, pages: Sequence[EncodedPage], timing: Timing) -> EncodedResult:
     """Put the pages of a whole document together, in page order.
 
     A document none of whose pages could be read is a failure: with the code of its pages where they
@@ -89,10 +89,10 @@ def assemble(source: Source, engine: Engine, pages: Sequence[PageRecord], timing
         error=error,
         timing=timing.model_copy(update=seconds),
     )
-    return StoredResult(head, sum(page.lines for page in pages), _body(head, pages))
+    return EncodedResult(head, sum(page.lines for page in pages), _body(head, pages))
 
 
-def _body(head: ResultDocument, pages: Sequence[PageRecord]) -> bytes:
+def _body(head: ResultDocument, pages: Sequence[EncodedPage]) -> bytes:
     last = {"warnings", "error", "timing"}
     first = head.model_dump_json(exclude={"pages", "detections", *last}).encode()
     return b"".join(
@@ -112,7 +112,7 @@ def _json(value: BaseModel) -> bytes:
     return value.model_dump_json().encode()
 
 
-def _common_failure(failed: Sequence[PageRecord]) -> Failure:
+def _common_failure(failed: Sequence[EncodedPage]) -> Failure:
     warnings = [warning for page in failed for warning in page.warnings]
     codes = {warning.code for warning in warnings}
     # One page that is unreadable is a page's fault; that all of them are is the document's.
@@ -121,7 +121,7 @@ def _common_failure(failed: Sequence[PageRecord]) -> Failure:
     return Failure(code=code, message=message, retryable=code.retryable)
 
 
-def failure(source: Source, engine: Engine, code: Code, message: str, timing: Timing) -> StoredResult:
+def failure(source: Source, engine: Engine, code: Code, message: str, timing: Timing) -> EncodedResult:
     """Build the result of a document that could not be opened."""
     document = ResultDocument(
         status=Status.FAILURE,
@@ -131,7 +131,7 @@ def failure(source: Source, engine: Engine, code: Code, message: str, timing: Ti
         error=Failure(code=code, message=message, retryable=code.retryable),
         timing=timing,
     )
-    return StoredResult(document, 0, _json(document))
+    return EncodedResult(document, 0, _json(document))
 
 
 def _total(seconds: Iterable[float]) -> float:

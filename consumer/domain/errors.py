@@ -24,7 +24,7 @@ from enum import StrEnum
 from typing import Final
 
 #: What the operating system says where a disk, or one's share of it, is full.
-NO_ROOM_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+DISK_FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Code(StrEnum):
@@ -93,11 +93,11 @@ class ConflictError(BucketOcrError):
     """A conditional put was refused: the result is not what it was when it was looked at."""
 
 
-class PassingError(BucketOcrError):
+class TransientError(BucketOcrError):
     """Nothing is wrong with the document; later the same thing may work."""
 
 
-class ServiceError(PassingError):
+class ServiceError(TransientError):
     """A service refused, or worse; the text names the operation and the object."""
 
 
@@ -105,19 +105,19 @@ class UnavailableError(ServiceError):
     """A service failed, was too busy or could not be reached; it says nothing about what was asked for."""
 
 
-class ChildError(PassingError):
+class ChildError(TransientError):
     """A child process died, did not answer in time, or sent what cannot be understood."""
 
 
-class MachineError(PassingError):
+class HostError(TransientError):
     """The machine cannot do the work now; it says nothing about any document."""
 
 
-class UnfitError(MachineError):
+class StartupError(HostError):
     """A child cannot be built from these settings and what is installed."""
 
 
-class NoRoomError(MachineError):
+class DiskFullError(HostError):
     """There is no room in the work folder for a file of `needed_bytes`."""
 
     def __init__(self, message: str, needed_bytes: int) -> None:

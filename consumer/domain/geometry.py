@@ -35,7 +35,7 @@ class Rect(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PageTransform:
     """How an engine saw a page, to map what it found back to the page.
 
     The page, `width_px` x `height_px`, was made smaller by the factor `shrunk` (1.0: not at all), then white
@@ -45,9 +45,9 @@ class Reading:
 
     width_px: int
     height_px: int
-    seen_width_px: int
-    seen_height_px: int
-    shrunk: float = 1.0
+    input_width_px: int
+    input_height_px: int
+    downscale: float = 1.0
     angle: Literal[0, 90, 180, 270] = 0
 
     def quad(self, quad: Quad) -> Quad:
@@ -64,12 +64,12 @@ class Reading:
         x, y = point
         match self.angle:
             case 90:
-                x, y = y, self.seen_height_px - x
+                x, y = y, self.input_height_px - x
             case 180:
-                x, y = self.seen_width_px - x, self.seen_height_px - y
+                x, y = self.input_width_px - x, self.input_height_px - y
             case 270:
-                x, y = self.seen_width_px - y, x
-        return Point(x / self.shrunk, y / self.shrunk)
+                x, y = self.input_width_px - y, x
+        return Point(x / self.downscale, y / self.downscale)
 
 
 def clip_quad(quad: Quad, width_px: int, height_px: int) -> Quad:

@@ -33,7 +33,7 @@ class Lost:
     reason: str
 
 
-class Term:
+class LeaseSchedule:
     """The term of one lease: `lease_s` from when the message was asked for, and from every renewal.
 
     `received_at`: taken *before* the message was asked for, so the term never ends later than the service's.

@@ -11,7 +11,7 @@ BACKOFF_CAP_S: Final = 900.0
 
 #: A message that this machine cannot work on is for another one. This one may have asked for messages before
 #: it knew, and would be given the same again.
-MACHINE_DELAY_S: Final = 10
+HOST_FAILURE_DELAY_S: Final = 10
 
 
 class Outcome(Enum):
@@ -19,11 +19,11 @@ class Outcome(Enum):
 
     DONE = auto()  #: every source it names has a current result, or needs none
     MALFORMED = auto()  #: some of it cannot be understood
-    PASSING = auto()  #: something failed that may work later
-    MACHINE = auto()  #: this machine cannot do it now; another may
+    TRANSIENT = auto()  #: something failed that may work later
+    HOST_FAILURE = auto()  #: this machine cannot do it now; another may
     BUG = auto()  #: our own code failed
     LEASE_LOST = auto()  #: the message may be in other hands
-    HANDED_BACK = auto()  #: stopped before the work was done
+    RELEASED = auto()  #: stopped before the work was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class RetryAfter:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class NoAction:
     """Do not touch the message: it becomes visible when its lease runs out, and the redrive policy counts."""
 
 
-Decision = Delete | RetryAfter | Leave
+Disposition = Delete | RetryAfter | NoAction
 
 #: How the work on a message may end that would be done if the message came again.
-_UNDONE: Final = {Outcome.PASSING, Outcome.MACHINE, Outcome.BUG, Outcome.HANDED_BACK}
+_PENDING: Final = {Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG, Outcome.RELEASED}
 
 
 def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | None) -> bool:
@@ -54,27 +54,29 @@ def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | 
 
     `receive_count` is from 1; `max_receive_count` is the queue's, None where it has no redrive policy.
     """
-    return outcome in _UNDONE and max_receive_count is not None and receive_count >= max_receive_count
+    return outcome in _PENDING and max_receive_count is not None and receive_count >= max_receive_count
 
 
-def decide(outcome: Outcome, receive_count: int, rng: random.Random, *, exhausted: bool = False) -> Decision:
+def decide(
+    outcome: Outcome, receive_count: int, rng: random.Random, *, exhausted: bool = False
+) -> Disposition:
     """Choose what to do with a message that has been received `receive_count` times (from 1).
 
     `exhausted`: what `is_exhausted` said of it.
     """
-    if exhausted and outcome is not Outcome.HANDED_BACK:
+    if exhausted and outcome is not Outcome.RELEASED:
         # The next receive moves it to the dead letters, and its own delay is as good as any.
-        return Leave()
+        return NoAction()
     match outcome:
         case Outcome.DONE:
             return Delete()
         case Outcome.MALFORMED | Outcome.LEASE_LOST:
-            return Leave()
-        case Outcome.HANDED_BACK:
+            return NoAction()
+        case Outcome.RELEASED:
             return RetryAfter(0)
-        case Outcome.MACHINE:
-            return RetryAfter(MACHINE_DELAY_S)
-        case Outcome.PASSING | Outcome.BUG:
+        case Outcome.HOST_FAILURE:
+            return RetryAfter(HOST_FAILURE_DELAY_S)
+        case Outcome.TRANSIENT | Outcome.BUG:
             return RetryAfter(backoff_s(receive_count, rng))
 
 

@@ -88,7 +88,7 @@ class Model:
     name: str
     folder: Path
     is_onnx: bool
-    is_own: bool
+    is_custom: bool
 
     @property
     def is_published(self) -> bool:
@@ -169,7 +169,7 @@ class PipelineConfig:
         facts = {
             "config": _deciding(self.config),
             "half": self.runtime == "paddle_fp16",
-            "own": {model.role: _digest(model.folder) for model in self.models if model.is_own},
+            "own": {model.role: _digest(model.folder) for model in self.models if model.is_custom},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -20,7 +20,7 @@ READY: Final = "ready"
 
 def main() -> None:
     """Load all of them on the processor: a GPU may be at work for a consumer."""
-    serve.settle_in()
+    serve.prepare_process()
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     # What libraries print is no reply.
     os.dup2(2, 1)

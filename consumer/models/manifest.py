@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FileProblem:
     """A file that is not as it must be."""
 
     file: str
@@ -82,12 +82,12 @@ def state(model: Model) -> State:
     """Look, without reading the files; so that a file of the right size counts as whole."""
     if not model.folder.is_dir():
         return State.MISSING
-    return State.DAMAGED if faults(model) else State.PRESENT
+    return State.DAMAGED if file_problems(model) else State.PRESENT
 
 
 def facts(model: Model) -> dict[str, Any]:
     """Tell what `bucket-ocr models list` says of a model; its files are not read."""
-    found = faults(model) if model.folder.is_dir() else []
+    found = file_problems(model) if model.folder.is_dir() else []
     return {
         "role": model.role,
         "name": model.name,
@@ -98,7 +98,7 @@ def facts(model: Model) -> dict[str, Any]:
     }
 
 
-def faults(model: Model, *, hashed: bool = False) -> list[Fault]:
+def file_problems(model: Model, *, hashed: bool = False) -> list[FileProblem]:
     """Find what is wrong with the files of a folder: what it needs, and what its manifest says.
 
     `hashed`: read every file too, which takes seconds a gigabyte.
@@ -109,17 +109,17 @@ def faults(model: Model, *, hashed: bool = False) -> list[Fault]:
 
 def require(models: Sequence[Model]) -> None:
     """Check, quickly, that every model is there; raises SettingsError that says which not, and the cure."""
-    complaints = [complaint for model in models if (complaint := _complaint(model))]
-    if complaints:
-        others = len(complaints) - 1
+    problems = [problem for model in models if (problem := _problem(model))]
+    if problems:
+        others = len(problems) - 1
         more = f" (and {others} more: see `bucket-ocr models list`)" if others else ""
-        raise SettingsError(complaints[0] + more)
+        raise SettingsError(problems[0] + more)
 
 
-def cure(model: Model) -> str:
+def remedy(model: Model) -> str:
     """Say what the operator can do about a model that cannot be used."""
     module = model.folder_key.removesuffix(".model_dir")
-    if model.is_own:
+    if model.is_custom:
         return f"correct {model.folder_key} in BUCKET_OCR_PIPELINE_CONFIG, or its files"
     if not model.is_published:
         return (
@@ -129,48 +129,49 @@ def cure(model: Model) -> str:
     return f"run `{_PULL}`"
 
 
-def _complaint(model: Model) -> str | None:
+def _problem(model: Model) -> str | None:
     what = f"the model {model.name} ({model.role})"
     match state(model):
         case State.PRESENT:
             return None
-        case State.MISSING if partial_folder(model).is_dir() and not model.is_own:
-            return f"{what} was fetched in part only, and is not yet in {model.folder}: {cure(model)}"
+        case State.MISSING if partial_folder(model).is_dir() and not model.is_custom:
+            return f"{what} was fetched in part only, and is not yet in {model.folder}: {remedy(model)}"
         case State.MISSING:
-            return f"{what} is not there: no folder {model.folder}: {cure(model)}"
+            return f"{what} is not there: no folder {model.folder}: {remedy(model)}"
         case State.DAMAGED:
-            return f"{what} is damaged: {model.folder}: {', '.join(map(str, faults(model)))}: {cure(model)}"
+            problems = ", ".join(map(str, file_problems(model)))
+            return f"{what} is damaged: {model.folder}: {problems}: {remedy(model)}"
 
 
-def _unusable(model: Model) -> Iterator[Fault]:
+def _unusable(model: Model) -> Iterator[FileProblem]:
     for names in model.files:
         there = [name for name in names if (model.folder / name).is_file()]
         if not there:
-            yield Fault(" or ".join(names), "missing")
+            yield FileProblem(" or ".join(names), "missing")
         elif not (model.folder / there[0]).stat().st_size:
-            yield Fault(there[0], "empty")
+            yield FileProblem(there[0], "empty")
     for path in model.folder.rglob(_UNFINISHED):
-        yield Fault(str(path.relative_to(model.folder)), "left by a transfer that was cut")
+        yield FileProblem(str(path.relative_to(model.folder)), "left by a transfer that was cut")
 
 
-def _unlike_manifest(model: Model, *, hashed: bool) -> Iterator[Fault]:
+def _unlike_manifest(model: Model, *, hashed: bool) -> Iterator[FileProblem]:
     path = model.folder / MANIFEST_NAME
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return
     except (OSError, ValidationError) as error:
-        yield Fault(MANIFEST_NAME, f"unreadable: {str(error).splitlines()[0]}")
+        yield FileProblem(MANIFEST_NAME, f"unreadable: {str(error).splitlines()[0]}")
         return
     if manifest.name != model.name:
-        yield Fault(MANIFEST_NAME, f"of another model, {manifest.name}")
+        yield FileProblem(MANIFEST_NAME, f"of another model, {manifest.name}")
     for names in model.files:
         if not manifest.files.keys() & set(names):
-            yield Fault(MANIFEST_NAME, f"has no {' or '.join(names)}")
+            yield FileProblem(MANIFEST_NAME, f"has no {' or '.join(names)}")
     for name, expected in manifest.files.items():
         fault = _unlike(model.folder / name, expected, hashed=hashed)
         if fault:
-            yield Fault(name, fault)
+            yield FileProblem(name, fault)
 
 
 def _unlike(path: Path, expected: File, *, hashed: bool) -> str | None:

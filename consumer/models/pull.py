@@ -15,12 +15,20 @@ from typing import Final
 
 import requests
 
-from consumer.domain.errors import NO_ROOM_ERRNOS, BucketOcrError, SettingsError
+from consumer.domain.errors import DISK_FULL_ERRNOS, BucketOcrError, SettingsError
 from consumer.models.config import Model
-from consumer.models.manifest import MANIFEST_NAME, File, Manifest, cure, faults, has_manifest, partial_folder
+from consumer.models.manifest import (
+    MANIFEST_NAME,
+    File,
+    Manifest,
+    file_problems,
+    has_manifest,
+    partial_folder,
+    remedy,
+)
 
 #: What is wrong with the folder, and not with the network.
-_DISK_ERRNOS: Final = NO_ROOM_ERRNOS | {errno.EROFS, errno.EACCES, errno.EPERM}
+_DISK_ERRNOS: Final = DISK_FULL_ERRNOS | {errno.EROFS, errno.EACCES, errno.EPERM}
 
 #: The owner of all models, at every source.
 _OWNER: Final = "PaddlePaddle"
@@ -86,10 +94,10 @@ def pull(models: Sequence[Model]) -> list[PullError]:
     for model in {model.folder: model for model in models}.values():
         try:
             if not model.is_published and not model.folder.is_dir():
-                raise PullError(f"{model.name}: {cure(model)}")  # noqa: TRY301 - as the others
-            if model.is_own:
+                raise PullError(f"{model.name}: {remedy(model)}")  # noqa: TRY301 - as the others
+            if model.is_custom:
                 _say(f"{model.name}: not fetched, its folder is the configuration's: {model.folder}")
-            elif has_manifest(model) and not faults(model, hashed=True):
+            elif has_manifest(model) and not file_problems(model, hashed=True):
                 # Before the lock, for which the folder must be writable.
                 _say(f"{model.name}: already there")
             else:
@@ -105,7 +113,7 @@ def pull(models: Sequence[Model]) -> list[PullError]:
 
 def _ensure(model: Model, sources: Sequence[_Source]) -> None:
     if model.folder.is_dir():
-        found = faults(model, hashed=True)
+        found = file_problems(model, hashed=True)
         if not found and has_manifest(model):
             _say(f"{model.name}: already there")
             return

@@ -17,7 +17,7 @@ from typing import IO, Final
 from consumer.domain.errors import SettingsError
 from consumer.models import load
 from consumer.models.config import Model
-from consumer.models.manifest import State, cure, faults, has_manifest, partial_folder, state
+from consumer.models.manifest import State, file_problems, has_manifest, partial_folder, remedy, state
 
 #: For a model to load, on a busy machine; the import of the libraries included.
 _LOAD_DEADLINE_S: Final = 120.0
@@ -32,9 +32,9 @@ def verify(models: Sequence[Model]) -> bool:
     folders = {model.folder: model for model in models}
     whole: list[Model] = []
     for model in folders.values():
-        complaint = _complaint(model)
-        if complaint:
-            _say(model, f"{complaint}: {cure(model)}")
+        problem = _problem(model)
+        if problem:
+            _say(model, f"{problem}: {remedy(model)}")
         else:
             whole.append(model)
     is_well = len(whole) == len(folders)
@@ -45,19 +45,19 @@ def verify(models: Sequence[Model]) -> bool:
         elif has_manifest(model):
             _say(model, f"does not load, though its files are as they were fetched: {error}")
         else:
-            first = "" if model.is_own else f"remove {model.folder}, then "
-            _say(model, f"damaged: does not load: {error}: {first}{cure(model)}")
+            first = "" if model.is_custom else f"remove {model.folder}, then "
+            _say(model, f"damaged: does not load: {error}: {first}{remedy(model)}")
     return is_well
 
 
-def _complaint(model: Model) -> str | None:
+def _problem(model: Model) -> str | None:
     match state(model):
         case State.MISSING if partial_folder(model).is_dir():
             return "missing: fetched in part only"
         case State.MISSING:
             return f"missing: no folder {model.folder}"
         case _:
-            found = faults(model, hashed=True)
+            found = file_problems(model, hashed=True)
             return f"damaged: {', '.join(map(str, found))}" if found else None
 
 
@@ -68,7 +68,7 @@ def loaded(models: Sequence[Model], start: "_Start | None" = None) -> Iterator[t
     """
     left = deque(models)
     while left:
-        with tempfile.TemporaryFile() as complaints, (start or _loader)(left, complaints) as process:
+        with tempfile.TemporaryFile() as problems, (start or _loader)(left, problems) as process:
             timer = Timer(_LOAD_DEADLINE_S * len(left), process.kill)
             timer.start()
             try:
@@ -76,7 +76,7 @@ def loaded(models: Sequence[Model], start: "_Start | None" = None) -> Iterator[t
                 if json.loads(next(lines, "null")) != load.READY:
                     # No model is to blame.
                     raise SettingsError(  # noqa: TRY301 - the process is ended first
-                        f"PaddleX cannot be loaded: {_last_line(complaints)}"
+                        f"PaddleX cannot be loaded: {_last_line(problems)}"
                     )
                 for line in lines:
                     yield left.popleft(), json.loads(line)
@@ -90,20 +90,20 @@ def loaded(models: Sequence[Model], start: "_Start | None" = None) -> Iterator[t
             yield left.popleft(), f"loading it ended the process ({_end(process.returncode)})"
 
 
-def _last_line(complaints: IO[bytes]) -> str:
-    complaints.seek(0)
-    lines = complaints.read().decode(errors="replace").strip().splitlines()
+def _last_line(problems: IO[bytes]) -> str:
+    problems.seek(0)
+    lines = problems.read().decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it ended without a word"
 
 
-def _loader(models: Sequence[Model], complaints: IO[bytes]) -> "subprocess.Popen[str]":
+def _loader(models: Sequence[Model], problems: IO[bytes]) -> "subprocess.Popen[str]":
     facts = [[model.name, str(model.folder), model.is_onnx] for model in models]
     return subprocess.Popen(  # noqa: S603 - our own module, with names and paths of the configuration
         [sys.executable, "-P", "-m", "consumer.models.load", json.dumps(facts)],
         stdout=subprocess.PIPE,
         # What libraries print there is no fault, unless they cannot be loaded; what they raise comes in the
         # reply.
-        stderr=complaints,
+        stderr=problems,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
         text=True,
     )

@@ -44,7 +44,7 @@ _RENDERER_BYTES_PER_PAGE_PIXEL: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Sizing:
+class Capacity:
     """`engine_bytes` and `renderer_bytes` are for each process; `slots` are messages in work at once.
 
     `engines`: the part of the machine that each gets; `devices`: where it runs, and `cuda_names`, how CUDA

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from consumer.domain.errors import SettingsError
 
-_CURE: Final = (
+_REMEDY: Final = (
     "install the NVIDIA driver (in a container: the NVIDIA container toolkit, and the driver capabilities "
     "compute and utility) and paddlepaddle-gpu (https://www.paddlepaddle.org.cn/en/install/quick), or set "
     "BUCKET_OCR_DEVICE=cpu"
@@ -45,7 +45,7 @@ def chosen(device: str, nvml: Any = None, environment: Mapping[str, str] = os.en
     except _NoGpuError as error:
         if device == "auto" and error.is_absent:
             return ()
-        raise SettingsError(f"BUCKET_OCR_DEVICE={device}: there is no GPU ({error}): {_CURE}") from error
+        raise SettingsError(f"BUCKET_OCR_DEVICE={device}: there is no GPU ({error}): {_REMEDY}") from error
     _, _, numbers = device.partition(":")
     if not numbers:
         return there

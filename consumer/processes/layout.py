@@ -11,11 +11,11 @@ from consumer.domain import plan
 from consumer.domain.errors import SettingsError
 from consumer.domain.plan import EngineShare
 from consumer.processes import gpus, renderer
-from consumer.processes.capacity import Sizing
-from consumer.processes.pool import Recycling
-from consumer.processes.process import Program
+from consumer.processes.capacity import Capacity
+from consumer.processes.pool import RecyclePolicy
+from consumer.processes.process import ProcessSpec
 from consumer.processes.recognizer import longest_step_s
-from consumer.processes.slot import Seat
+from consumer.processes.slot import Slot
 from consumer.settings import EngineSettings, Settings
 
 #: What the interpreter is asked to run as a child of each role.
@@ -29,14 +29,14 @@ _PACKAGES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Seating:
+class ProcessLayout:
     """The seats of all child processes, still empty. `role`: the engine; `recycling`: when it is replaced."""
 
     role: str
-    sizing: Sizing
-    recycling: Recycling
-    renderers: list[Seat]
-    engines: list[Seat]
+    capacity: Capacity
+    recycling: RecyclePolicy
+    renderers: list[Slot]
+    engines: list[Slot]
 
     @classmethod
     def of(cls, options: Settings, scratch: Path, programs: Mapping[str, tuple[str, ...]] = PROGRAMS) -> Self:
@@ -45,19 +45,21 @@ class Seating:
         Raises SettingsError where that cannot be done as the settings ask.
         """
         role = engine_role(options)
-        sizing = Sizing.of(options, role, gpus.chosen(options.device) if role == "pp-structurev3" else ())
-        if options.stall_s < (longest_s := longest_step_s(sizing.page_deadline_s, sizing.batch_pages)):
+        capacity = Capacity.of(options, role, gpus.chosen(options.device) if role == "pp-structurev3" else ())
+        if options.stall_s < (longest_s := longest_step_s(capacity.page_deadline_s, capacity.batch_pages)):
             raise SettingsError(
                 f"{settings.PREFIX}STALL_S ({options.stall_s:g}) must be at least {longest_s:g}: so long may "
-                f"an engine take to start and to read {sizing.batch_pages} page(s)"
+                f"an engine take to start and to read {capacity.batch_pages} page(s)"
             )
-        recycling = Recycling(options.recycle_pages, sizing.engine_bytes)
+        recycling = RecyclePolicy(options.recycle_pages, capacity.engine_bytes)
         return cls(
             role,
-            sizing,
+            capacity,
             recycling,
-            _render_seats(programs["render"], options, sizing),
-            _engine_seats(role, programs[role], options, sizing=sizing, recycling=recycling, scratch=scratch),
+            _render_seats(programs["render"], options, capacity),
+            _engine_seats(
+                role, programs[role], options, capacity=capacity, recycling=recycling, scratch=scratch
+            ),
         )
 
     def without_effect(self, options: Settings) -> list[str]:
@@ -78,9 +80,9 @@ def engine_role(options: EngineSettings) -> str:
     role = options.engine
     if role == "auto":
         role = "pp-structurev3" if find_spec(_PACKAGES["pp-structurev3"][0]) else "rapidocr"
-    package, cure = _PACKAGES[role]
+    package, remedy = _PACKAGES[role]
     if find_spec(package) is None:
-        raise SettingsError(f"{settings.PREFIX}ENGINE={options.engine}: not installed: {cure}")
+        raise SettingsError(f"{settings.PREFIX}ENGINE={options.engine}: not installed: {remedy}")
     if role == "rapidocr" and options.device.startswith("gpu"):
         raise SettingsError(
             f"{settings.PREFIX}DEVICE={options.device}: rapidocr runs on the CPU only: set it to cpu, or "
@@ -89,18 +91,18 @@ def engine_role(options: EngineSettings) -> str:
     return role
 
 
-def _render_seats(arguments: tuple[str, ...], options: Settings, sizing: Sizing) -> list[Seat]:
+def _render_seats(arguments: tuple[str, ...], options: Settings, capacity: Capacity) -> list[Slot]:
     how = protocol.RenderOptions(
         scale=options.render_dpi / plan.POINTS_PER_INCH,
         max_page_pixels=options.max_page_pixels,
         max_pages=options.max_pages,
-        open_documents=-(-sizing.slots // sizing.renderers),
-        address_space_bytes=sizing.renderer_bytes,
+        open_documents=-(-capacity.slots // capacity.renderers),
+        address_space_bytes=capacity.renderer_bytes,
         processor_s=int(renderer.DEADLINE_S),
     )
     # What stays with a renderer is lost to the documents that follow.
-    program = Program("render", arguments, how, sizing.renderer_bytes // 2, sizing.renderer_bytes)
-    return [Seat(program) for _ in range(sizing.renderers)]
+    spec = ProcessSpec("render", arguments, how, capacity.renderer_bytes // 2, capacity.renderer_bytes)
+    return [Slot(spec) for _ in range(capacity.renderers)]
 
 
 def _engine_seats(  # noqa: PLR0913 - a function so that the class above stays readable
@@ -108,37 +110,37 @@ def _engine_seats(  # noqa: PLR0913 - a function so that the class above stays r
     arguments: tuple[str, ...],
     options: Settings,
     *,
-    sizing: Sizing,
-    recycling: Recycling,
+    capacity: Capacity,
+    recycling: RecyclePolicy,
     scratch: Path,
-) -> list[Seat]:
+) -> list[Slot]:
     def how(share: EngineShare, device: str, cuda_name: str | None) -> protocol.EngineOptions:
         if role == "rapidocr":
             return protocol.EngineOptions(threads=share.threads, cpus=share.cpus)
-        return protocol.StructureOptions(
+        return protocol.PpStructureOptions(
             threads=share.threads,
             cpus=share.cpus,
             device=device,
             cuda_name=cuda_name,
             scratch=str(scratch),
-            device_bytes=sizing.device_bytes,
+            device_bytes=capacity.device_bytes,
             pipeline=options.pipeline_config,
             runtime=None if options.engine_runtime == "auto" else options.engine_runtime,
-            batch_pages=sizing.batch_pages,
+            batch_pages=capacity.batch_pages,
             scale=options.render_dpi / plan.POINTS_PER_INCH,
             max_page_pixels=options.max_page_pixels,
         )
 
     return [
-        Seat(
-            Program(
+        Slot(
+            ProcessSpec(
                 role,
                 arguments,
                 how(*each),
                 recycling.retired_bytes,
                 recycling.killed_bytes,
-                has_spare=sizing.has_spare,
+                has_spare=capacity.has_spare,
             )
         )
-        for each in zip(sizing.engines, sizing.devices, sizing.cuda_names, strict=True)
+        for each in zip(capacity.engines, capacity.devices, capacity.cuda_names, strict=True)
     ]

@@ -20,7 +20,7 @@ from typing import Final, Self
 import structlog
 
 from consumer import protocol
-from consumer.domain.errors import ChildError, MachineError, UnfitError
+from consumer.domain.errors import ChildError, HostError, StartupError
 from consumer.processes import host
 
 _STANDARD_ERROR: Final = 2
@@ -46,7 +46,7 @@ class ChildKilledError(ChildError):
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ProcessSpec:
     """What a child runs, with `arguments` to the interpreter.
 
     `retired_bytes`: a child that holds more memory than this after a request gets no other one.
@@ -56,14 +56,14 @@ class Program:
 
     name: str
     arguments: tuple[str, ...]
-    options: protocol.RenderOptions | protocol.EngineOptions | protocol.StructureOptions
+    options: protocol.RenderOptions | protocol.EngineOptions | protocol.PpStructureOptions
     retired_bytes: int
     killed_bytes: int
     start_deadline_s: float = START_DEADLINE_S
     has_spare: bool = True
 
 
-class Child:
+class WorkerProcess:
     """A running child process.
 
     `ready`: what it said when it was; `pages_read`: how many, since then; `is_worn`: whether it said that
@@ -72,44 +72,44 @@ class Child:
 
     ready: protocol.Reply
     pages_read = 0
-    is_worn = False
+    is_recycle_due = False
 
     def __init__(
         self,
-        program: Program,
+        spec: ProcessSpec,
         process: Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        self._program = program
+        self._program = spec
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._end = asyncio.create_task(self._bury(), name=f"end of {program.name}")
+        self._end = asyncio.create_task(self._bury(), name=f"end of {spec.name}")
 
     @classmethod
-    async def started(cls, program: Program) -> Self:
+    async def started(cls, spec: ProcessSpec) -> Self:
         """Start a child and wait until it is ready.
 
         Raises MachineError where that cannot be done (UnfitError: by its own account), ChildKilledError
         where somebody kills it meanwhile.
         """
         try:
-            async with asyncio.timeout(program.start_deadline_s), cls._spawned(program) as child:
+            async with asyncio.timeout(spec.start_deadline_s), cls._spawned(spec) as child:
                 child.ready = await child.reply()
                 if isinstance(child.ready, protocol.EngineReady | protocol.RendererReady):
                     return child
-                if isinstance(child.ready, protocol.Broken):
+                if isinstance(child.ready, protocol.HostFailure):
                     # No other start will end better.
-                    raise UnfitError(f"{program.name}: {child.ready.message}")  # noqa: TRY301
+                    raise StartupError(f"{spec.name}: {child.ready.message}")  # noqa: TRY301
                 raise ChildError(f"it said {child.ready.kind} instead of being ready")  # noqa: TRY301
         except TimeoutError as error:
-            raise MachineError(f"{program.name}: not ready in {program.start_deadline_s:g} s") from error
-        except (ChildKilledError, UnfitError):
+            raise HostError(f"{spec.name}: not ready in {spec.start_deadline_s:g} s") from error
+        except (ChildKilledError, StartupError):
             raise
         # Where no thread can be started to wait for the process, asyncio says so by a RuntimeError.
         except (ChildError, OSError, RuntimeError) as error:
-            raise MachineError(f"{program.name}: cannot be started: {error}") from error
+            raise HostError(f"{spec.name}: cannot be started: {error}") from error
 
     @property
     def pid(self) -> int:
@@ -206,7 +206,7 @@ class Child:
 
     @classmethod
     @asynccontextmanager
-    async def _spawned(cls, program: Program) -> AsyncIterator[Self]:
+    async def _spawned(cls, spec: ProcessSpec) -> AsyncIterator[Self]:
         """Spawn a child process, which is killed if the context fails."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -214,9 +214,9 @@ class Child:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-P",  # nothing is imported from the folder that we happen to be started in
-                    *program.arguments,
+                    *spec.arguments,
                     str(theirs.fileno()),
-                    program.options.model_dump_json(),
+                    spec.options.model_dump_json(),
                     stdin=asyncio.subprocess.DEVNULL,
                     # Libraries print; our standard output is for log lines only.
                     stdout=_STANDARD_ERROR,
@@ -228,7 +228,7 @@ class Child:
                 ours.close()
                 raise
         try:
-            child = cls(program, process, *await asyncio.open_connection(sock=ours))
+            child = cls(spec, process, *await asyncio.open_connection(sock=ours))
         except BaseException:
             ours.close()
             _kill_group(process.pid)

@@ -15,9 +15,9 @@ from consumer.domain.errors import ChildError, Code
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status, failed_page
 from consumer.ports import Progress
-from consumer.processes.pool import EngineSeats, Recycling
+from consumer.processes.pool import EnginePool, RecyclePolicy
 from consumer.processes.process import START_DEADLINE_S, ChildTimeoutError
-from consumer.processes.slot import Seat
+from consumer.processes.slot import Slot
 
 #: So many pages, of which not all are the worst there are, may take as long as one that is. Where they do
 #: take longer, each is read alone, and has the time for itself.
@@ -41,12 +41,12 @@ def _deadline_s(page_deadline_s: float, pages: int) -> float:
     return page_deadline_s * max(1.0, pages / _PAGES_LIKE_ONE)
 
 
-class EnginePool:
+class PageRecognizer:
     """Engine children, each reading one batch at a time; `page_deadline_s`: longest time for one page."""
 
-    def __init__(self, seats: Sequence[Seat], recycling: Recycling, page_deadline_s: float) -> None:
-        self._seats = seats
-        self._engines = EngineSeats(seats, recycling)
+    def __init__(self, slots: Sequence[Slot], recycling: RecyclePolicy, page_deadline_s: float) -> None:
+        self._slots = slots
+        self._engines = EnginePool(slots, recycling)
         self._page_deadline_s = page_deadline_s
         self._pages = 0
 
@@ -61,12 +61,12 @@ class EnginePool:
     @property
     def concurrency(self) -> int:
         """How many batches are read at the same time."""
-        return len(self._seats)
+        return len(self._slots)
 
     @property
     def engine(self) -> protocol.EngineReady:
         """What the first child said of its engine when it got ready."""
-        child = self._seats[0].child
+        child = self._slots[0].child
         if child is None or not isinstance(child.ready, protocol.EngineReady):
             raise ChildError("the engine is not ready")
         return child.ready
@@ -81,22 +81,22 @@ class EnginePool:
         A batch that fails is read again page by page in a fresh child, so that a bad page takes down
         nothing but itself. `progress` is called before each step. Raises MachineError.
         """
-        async with self._engines.lent() as seat:
+        async with self._engines.acquire() as slot:
             progress()
             try:
-                return await self._read(seat, images)
+                return await self._read(slot, images)
             except (ChildError, _EngineError):
                 # It raised, and is not to be trusted, or is gone already.
-                await seat.vacate("error")
+                await slot.stop("error")
                 results = []
                 for image in images:
                     progress()
-                    results.append(await self._read_alone(seat, image))
+                    results.append(await self._read_alone(slot, image))
                 return results
 
-    async def _read_alone(self, seat: Seat, image: PageImage) -> PageResult:
+    async def _read_alone(self, slot: Slot, image: PageImage) -> PageResult:
         try:
-            return (await self._read(seat, [image]))[0]
+            return (await self._read(slot, [image]))[0]
         except ChildTimeoutError as error:
             code, message = Code.ENGINE_TIMEOUT, str(error)
         except ChildError as error:
@@ -106,20 +106,20 @@ class EnginePool:
             code, message = Code.ENGINE_ERROR, str(error)
         return failed_page(image.page_number, code, message)
 
-    async def _read(self, seat: Seat, images: Sequence[PageImage]) -> Sequence[PageResult]:
+    async def _read(self, slot: Slot, images: Sequence[PageImage]) -> Sequence[PageResult]:
         deadline_s = _deadline_s(self._page_deadline_s, len(images))
-        before_s = seat.busy.total_s
-        reply = await seat.request(protocol.ReadPages(images=tuple(images)), deadline_s)
-        engine_s = seat.busy.total_s - before_s
+        before_s = slot.busy.total_s
+        reply = await slot.request(protocol.ReadPages(images=tuple(images)), deadline_s)
+        engine_s = slot.busy.total_s - before_s
         match reply:
-            case protocol.PagesRead(pages=texts, worn=worn):
-                if seat.child is not None:
-                    seat.child.pages_read += len(images)
-                    seat.child.is_worn = worn
+            case protocol.PagesRead(pages=texts, recycle_due=recycle_due):
+                if slot.child is not None:
+                    slot.child.pages_read += len(images)
+                    slot.child.is_recycle_due = recycle_due
                 self._pages += len(images)
                 each_s = engine_s / len(images)
                 return [_page_result(image, text, each_s) for image, text in zip(images, texts, strict=True)]
-            case protocol.Failed(message=message):
+            case protocol.RequestFailed(message=message):
                 raise _EngineError(message)
             case _:
                 raise ChildError(f"an engine answered with {reply.kind}")
@@ -127,31 +127,31 @@ class EnginePool:
     async def _report(self) -> None:
         """Log, from time to time, how busy the engines were since the last time, if they were at all."""
         while True:
-            busy_s, pages, lost = self._busy_s(), self._pages, self._lost()
+            busy_s, pages, replacements = self._busy_s(), self._pages, self._lost()
             started = time.monotonic()
             await asyncio.sleep(_REPORT_S)
-            if (read := self._pages - pages) or self._lost() != lost:
+            if (read := self._pages - pages) or self._lost() != replacements:
                 whole_s = self.concurrency * (time.monotonic() - started)
                 log.info(
                     "engines",
                     pages=read,
                     busy=round((self._busy_s() - busy_s) / whole_s, 3),
-                    resident_bytes=[seat.child.resident_bytes if seat.child else 0 for seat in self._seats],
-                    replaced=dict(self._lost() - lost),
+                    resident_bytes=[slot.child.resident_bytes if slot.child else 0 for slot in self._slots],
+                    replaced=dict(self._lost() - replacements),
                 )
 
     def _busy_s(self) -> float:
-        return sum(seat.busy.total_s for seat in self._seats)
+        return sum(slot.busy.total_s for slot in self._slots)
 
     def _lost(self) -> Counter[str]:
-        return sum((seat.lost for seat in self._seats), Counter())
+        return sum((slot.replacements for slot in self._slots), Counter())
 
 
 class _EngineError(Exception):
     """The engine raised; its child lives."""
 
 
-def _page_result(image: PageImage, text: protocol.PageText, engine_s: float) -> PageResult:
+def _page_result(image: PageImage, text: protocol.PageContent, engine_s: float) -> PageResult:
     warnings: tuple[result.Warning, ...] = ()
     if image.downscaled:
         message = (
@@ -165,8 +165,8 @@ def _page_result(image: PageImage, text: protocol.PageText, engine_s: float) -> 
         page=result.Page(
             page_number=image.page_number,
             status=Status.SUCCESS,
-            width_px=text.flattened.width_px if text.flattened else image.width_px,
-            height_px=text.flattened.height_px if text.flattened else image.height_px,
+            width_px=text.dewarped.width_px if text.dewarped else image.width_px,
+            height_px=text.dewarped.height_px if text.dewarped else image.height_px,
             scale=image.scale,
             dpi=image.dpi,
             angle=text.angle,
@@ -174,7 +174,7 @@ def _page_result(image: PageImage, text: protocol.PageText, engine_s: float) -> 
             tables=text.tables,
             formulas=text.formulas,
             markdown=text.markdown,
-            flattened_image=text.flattened.image if text.flattened else None,
+            flattened_image=text.dewarped.image if text.dewarped else None,
         ),
         detections=tuple(
             result.Detection(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from consumer import protocol
-from consumer.domain.errors import ChildError, Code, DocumentError, NoRoomError, PageError
+from consumer.domain.errors import ChildError, Code, DiskFullError, DocumentError, PageError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.processes.process import ChildKilledError, ChildTimeoutError
-from consumer.processes.slot import Seat, seated
+from consumer.processes.slot import Slot, running_slots
 
 #: Longest time to open a document or to render one page.
 DEADLINE_S: Final = 60.0
@@ -29,25 +29,25 @@ class RenderPool:
     """
 
     def __init__(
-        self, seats: Sequence[Seat], pages_dir: Path, max_pages: int, deadline_s: float = DEADLINE_S
+        self, slots: Sequence[Slot], pages_dir: Path, max_pages: int, deadline_s: float = DEADLINE_S
     ) -> None:
-        self._seats = seats
+        self._slots = slots
         self._pages_dir = pages_dir
         self._max_pages = max_pages
         self._deadline_s = deadline_s
-        self._documents: Counter[Seat] = Counter()
+        self._documents: Counter[Slot] = Counter()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep the children running as long as the context lasts; raises MachineError."""
-        async with seated(self._seats):
+        async with running_slots(self._slots):
             yield
 
     async def check(self) -> None:
         """Raise MachineError where no child is running and none can be started."""
         # One that is at work sees for itself.
-        if not any(seat.is_filled or seat.load for seat in self._seats):
-            await self._seats[0].fill()
+        if not any(slot.is_running or slot.load for slot in self._slots):
+            await self._slots[0].start()
 
     @asynccontextmanager
     async def open(self, path: Path, file_format: Format) -> AsyncIterator["Document"]:
@@ -55,32 +55,32 @@ class RenderPool:
 
         The child closes it after its last page, or when it has others to open.
         """
-        seat = min(self._seats, key=lambda seat: (not seat.is_filled, self._documents[seat], seat.load))
-        self._documents[seat] += 1
+        slot = min(self._slots, key=lambda slot: (not slot.is_running, self._documents[slot], slot.load))
+        self._documents[slot] += 1
         try:
-            count = await self._open(seat, path, file_format)
-            yield Document(self, seat, path, file_format, count)
+            count = await self._open(slot, path, file_format)
+            yield Document(self, slot, path, file_format, count)
         finally:
-            self._documents[seat] -= 1
+            self._documents[slot] -= 1
 
-    async def _open(self, seat: Seat, path: Path, file_format: Format) -> int:
+    async def _open(self, slot: Slot, path: Path, file_format: Format) -> int:
         try:
-            reply = await self.request(seat, protocol.OpenDocument(path=str(path), format=file_format))
+            reply = await self.request(slot, protocol.OpenDocument(path=str(path), format=file_format))
         except PageError as error:
             raise DocumentError(error.code, error.message) from error
         match reply:
             case protocol.DocumentOpened(page_count=count) if count <= self._max_pages:
                 return count
-            case protocol.Failed(code=code, message=message):
+            case protocol.RequestFailed(code=code, message=message):
                 raise DocumentError(code, message)
             case _:
                 raise ChildError(f"a renderer answered open with {reply}")
 
-    async def request(self, seat: Seat, request: protocol.Request) -> protocol.Reply:
+    async def request(self, slot: Slot, request: protocol.Request) -> protocol.Reply:
         """Ask, twice where the child dies; raises PageError where that is of no use, or it hangs."""
         for _ in range(_TRIES):
             try:
-                return await seat.request(request, self._deadline_s)
+                return await slot.request(request, self._deadline_s)
             except ChildTimeoutError as error:
                 # Not tried again: a page that hangs would hang twice as long.
                 raise PageError(Code.RENDER_TIMEOUT, str(error)) from error
@@ -100,10 +100,10 @@ class Document:
     """A document opened in a render child; the child may die and open it again."""
 
     def __init__(
-        self, pool: RenderPool, seat: Seat, path: Path, file_format: Format, page_count: int
+        self, pool: RenderPool, slot: Slot, path: Path, file_format: Format, page_count: int
     ) -> None:
         self._pool = pool
-        self._seat = seat
+        self._slot = slot
         self._path = path
         self._format = file_format
         self._source_bytes = path.stat().st_size
@@ -119,12 +119,12 @@ class Document:
             image_path=str(image_path),
         )
         try:
-            return _image(await self._pool.request(self._seat, request))
+            return _image(await self._pool.request(self._slot, request))
         except BaseException as error:
             image_path.unlink(missing_ok=True)
-            if isinstance(error, NoRoomError):
+            if isinstance(error, DiskFullError):
                 # If it is given up, its source goes as well, and must come back.
-                raise NoRoomError(str(error), error.needed_bytes + self._source_bytes) from error
+                raise DiskFullError(str(error), error.needed_bytes + self._source_bytes) from error
             raise
 
 
@@ -132,7 +132,7 @@ def _image(reply: protocol.Reply) -> PageImage:
     match reply:
         case PageImage():
             return reply
-        case protocol.Failed(code=code, message=message):
+        case protocol.RequestFailed(code=code, message=message):
             raise PageError(code, message)
         case _:
             raise ChildError(f"a renderer answered with {reply.kind}")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from consumer.domain.errors import MachineError, PassingError, ServiceError, UnavailableError
+from consumer.domain.errors import HostError, ServiceError, TransientError, UnavailableError
 from consumer.ports import Clock
 
 #: Time between a failure of the machine and the next message; doubled while messages go on to fail though
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 _Check = Callable[[], Awaitable[None]]
 
 
-class Gate:
+class CircuitBreaker:
     """Open while the machine is well. `checks` raise MachineError while it is not.
 
     `on_trial`: it has failed and nothing has worked since, so messages are to be tried one at a time.
@@ -38,9 +38,9 @@ class Gate:
         #: Looks at the storage that failed.
         self._probe: _Check | None = None
         self.problem: str | None = None
-        self.on_trial = False
+        self.half_open = False
 
-    async def is_open(self) -> bool:
+    async def allows_work(self) -> bool:
         """Look at the machine; what changes is logged."""
         if self._clock.monotonic() < self._closed_until_s:
             return False
@@ -48,7 +48,7 @@ class Gate:
             for check in self._checks:
                 await check()
             await self._look_at_storage()
-        except (MachineError, UnavailableError) as error:
+        except (HostError, UnavailableError) as error:
             self._say(str(error))
         else:
             self._say(None)
@@ -64,14 +64,14 @@ class Gate:
             raise
         except ServiceError:
             # It answers. That we may not use the bucket of some message is that message's affair.
-            self.storage_worked()
+            self.record_storage_success()
 
-    def machine_failed(self, error: MachineError) -> None:
+    def record_host_failure(self, error: HostError) -> None:
         """Close for a while: the work on a message failed for reasons of the machine."""
         self._close(error)
 
-    def _close(self, error: PassingError) -> None:
-        self.on_trial = True
+    def _close(self, error: TransientError) -> None:
+        self.half_open = True
         now = self._clock.monotonic()
         # Messages in work at the same time fail for the same reason, and count once.
         if now >= self._closed_until_s:
@@ -79,7 +79,7 @@ class Gate:
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._say(str(error))
 
-    def storage_failed(self, error: UnavailableError, probe: _Check) -> None:
+    def record_storage_failure(self, error: UnavailableError, probe: _Check) -> None:
         """Note that storage was unavailable to a message; if it was to several in a row, close for a while.
 
         `probe` is asked before the next message.
@@ -89,23 +89,23 @@ class Gate:
             self._probe = probe
             self._close(error)
 
-    def storage_worked(self) -> None:
+    def record_storage_success(self) -> None:
         """Forget earlier failures of storage: a message has been answered."""
         self._failures = 0
         if self._probe is not None:
             self._probe = None
-            self.machine_worked()
+            self.record_host_success()
 
-    def machine_worked(self) -> None:
+    def record_host_success(self) -> None:
         """Forget earlier failures: a document has been read."""
         self._pause_s = _PAUSE_S
-        self.on_trial = False
+        self.half_open = False
 
     def _say(self, problem: str | None) -> None:
         if problem is not None and _kind(problem) != _kind(self.problem):
-            log.warning("machine.unhealthy", error=problem)
+            log.warning("host.unhealthy", error=problem)
         elif problem is None and self.problem is not None:
-            log.info("machine.healthy")
+            log.info("host.healthy")
         self.problem = problem
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from consumer.domain.errors import MachineError, NoRoomError, PassingError
+from consumer.domain.errors import DiskFullError, HostError, TransientError
 from consumer.ports import Progress
 
 _Made = TypeVar("_Made")
@@ -40,7 +40,7 @@ class Usage(Protocol):
         ...
 
 
-class Room:
+class DiskSpace:
     """The room in one folder, shared by all documents in work."""
 
     def __init__(self, folder: Path, usage: Callable[[Path], Usage] = shutil.disk_usage) -> None:
@@ -54,7 +54,7 @@ class Room:
         self._needed_bytes = _RESERVE_BYTES
 
     @contextlib.contextmanager
-    def used(self) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Count a document, whose files are gone when the context ends."""
         self.enter()
         try:
@@ -72,7 +72,7 @@ class Room:
         self._left += 1
         self._one_left.set()
 
-    async def make(self, attempt: Callable[[], Awaitable[_Made]], progress: Progress) -> _Made:
+    async def run_when_free(self, attempt: Callable[[], Awaitable[_Made]], progress: Progress) -> _Made:
         """Make a file of a document that has entered, waiting for others to leave where there is no room.
 
         `progress` is called when one has. Raises NoRoomError where none will, PassingError where there is
@@ -83,9 +83,9 @@ class Room:
             left_before = self._left
             try:
                 return await attempt()
-            except NoRoomError as error:
+            except DiskFullError as error:
                 if error.needed_bytes >= (total := self._disk().total):
-                    raise PassingError(
+                    raise TransientError(
                         f"{error}: {_FOLDER} has {total} bytes in all: give it more"
                     ) from error
                 if self._left == left_before and self._leaving == 1:
@@ -107,9 +107,11 @@ class Room:
         finally:
             self._leaving += 1
 
-    def _given_up(self, error: NoRoomError) -> PassingError:
+    def _given_up(self, error: DiskFullError) -> TransientError:
         if (free := self._disk().free) >= _ORDINARY_BYTES:
-            return PassingError(f"{error}: {_FOLDER} has {free} bytes left: make more room for this document")
+            return TransientError(
+                f"{error}: {_FOLDER} has {free} bytes left: make more room for this document"
+            )
         self._needed_bytes = max(self._needed_bytes, error.needed_bytes)
         return error
 
@@ -120,7 +122,7 @@ class Room:
             return
         free = self._disk().free
         if free < self._needed_bytes:
-            raise NoRoomError(
+            raise DiskFullError(
                 f"{_FOLDER} has {free} bytes left and {self._needed_bytes} are needed: make room",
                 self._needed_bytes,
             )
@@ -134,15 +136,15 @@ class Room:
             probe.write_bytes(b"probe")
             probe.unlink()
         except OSError as error:
-            raise MachineError(f"{_FOLDER} cannot be written to: {error}") from error
+            raise HostError(f"{_FOLDER} cannot be written to: {error}") from error
 
-    def require(self, size_bytes: int) -> None:
+    def check_fits(self, size_bytes: int) -> None:
         """Raise NoRoomError where a file of this size would not fit now."""
         if (free := self._disk().free) < size_bytes:
-            raise NoRoomError(f"{size_bytes} bytes are needed and {free} are left", size_bytes)
+            raise DiskFullError(f"{size_bytes} bytes are needed and {free} are left", size_bytes)
 
     def _disk(self) -> Usage:
         try:
             return self._usage(self._folder)
         except OSError as error:
-            raise MachineError(f"{_FOLDER}: {error}") from error
+            raise HostError(f"{_FOLDER}: {error}") from error

@@ -11,21 +11,21 @@ from typing import Any, Final
 import structlog
 
 from consumer.domain import events, settle
-from consumer.domain.errors import MachineError, PassingError, ServiceError, UnavailableError
+from consumer.domain.errors import HostError, ServiceError, TransientError, UnavailableError
 from consumer.domain.events import Job, Notification
-from consumer.domain.settle import Decision, Outcome
+from consumer.domain.settle import Disposition, Outcome
 from consumer.metrics import Metrics
 from consumer.ports import Announce, Clock, Lease, LeaseKeeper, Message, Progress, Queue
-from consumer.service.circuit_breaker import Gate
-from consumer.service.pipeline import Answer, Pipeline
+from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.pipeline import JobResult, Pipeline
 
 #: A message of several documents ends as the worst of them; what may still be done comes before what
 #: nobody can do.
-_SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.PASSING, Outcome.MACHINE, Outcome.BUG)
+_SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG)
 
 _LEVELS: Final = {
     Outcome.DONE: logging.INFO,
-    Outcome.HANDED_BACK: logging.INFO,
+    Outcome.RELEASED: logging.INFO,
     Outcome.BUG: logging.ERROR,
 }
 
@@ -47,7 +47,7 @@ class _Case:
 
     message: Message
     notification: Notification
-    undone: dict[Job, str]
+    pending: dict[Job, str]
     documents: list[_Facts] = field(default_factory=list)
     facts: _Facts = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class _Case:
         return case
 
 
-class Handler:
+class MessageHandler:
     """Handles messages, each in the task that asks for it."""
 
     def __init__(  # noqa: PLR0913 - built in one place, the composition root
@@ -70,7 +70,7 @@ class Handler:
         queue: Queue,
         leases: LeaseKeeper,
         pipeline: Pipeline,
-        gate: Gate,
+        breaker: CircuitBreaker,
         *,
         announce: Announce,
         clock: Clock,
@@ -80,13 +80,13 @@ class Handler:
         self._queue = queue
         self._leases = leases
         self._pipeline = pipeline
-        self._gate = gate
+        self._breaker = breaker
         self._announce = announce
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
         #: When the work on any message last came a step further, in the clock's monotonic seconds.
-        self.moved_at = clock.monotonic()
+        self.last_progress_at = clock.monotonic()
         self._works: set[asyncio.Task[Outcome]] = set()
         self._ended = False
 
@@ -102,21 +102,21 @@ class Handler:
         except Exception:  # the last boundary: other documents go on
             log.exception("message.abandoned", message_id=message.message_id)
 
-    async def hand_back(self, message: Message) -> None:
+    async def release_message(self, message: Message) -> None:
         """Settle a message on which no work will be begun; no error of it ends the consumer."""
         try:
             # Nobody renews its lease.
             async with asyncio.timeout(_HAND_BACK_S):
                 case = _Case.of(message)
-                exhausted = await self._give_up(case, Outcome.HANDED_BACK, lambda: None)
-                await self._settle(case, Outcome.HANDED_BACK, exhausted=exhausted)
+                exhausted = await self._write_exhausted_result(case, Outcome.RELEASED, lambda: None)
+                await self._settle(case, Outcome.RELEASED, exhausted=exhausted)
         except TimeoutError:
             # It comes again by itself.
             log.warning("settle.failed", message_id=message.message_id, error="it took too long")
         except Exception:  # as above
             log.exception("message.abandoned", message_id=message.message_id)
 
-    def end_works(self) -> None:
+    def cancel_all(self) -> None:
         """End all work, for good; the messages are handed back."""
         self._ended = True
         for work in self._works:
@@ -135,7 +135,7 @@ class Handler:
         async with self._leases.hold(case.message) as lease, asyncio.TaskGroup() as group:
 
             def progress() -> None:
-                self.moved_at = self._clock.monotonic()
+                self.last_progress_at = self._clock.monotonic()
                 lease.progress()
 
             # A task of its own, because a lost lease or a drain ends the work and not what follows.
@@ -151,7 +151,7 @@ class Handler:
                 await asyncio.wait([work])
                 outcome = self._cut_short(case, lease) if work.cancelled() else work.result()
                 if not lease.lost.is_set():
-                    exhausted = await self._give_up(case, outcome, progress)
+                    exhausted = await self._write_exhausted_result(case, outcome, progress)
             finally:
                 for end in ends:
                     end.cancel()
@@ -162,10 +162,10 @@ class Handler:
         """Say how work ended that was cancelled."""
         if lease.overdue.is_set():
             case.facts["error"] = lease.reason
-            case.undone = {job: lease.reason if why is _UNREAD else why for job, why in case.undone.items()}
+            case.pending = {job: lease.reason if why is _UNREAD else why for job, why in case.pending.items()}
         # Where nobody has asked for it, a library has let a cancellation of its own escape.
         is_ours = self._ended and not lease.overdue.is_set()
-        return Outcome.HANDED_BACK if is_ours else Outcome.PASSING
+        return Outcome.RELEASED if is_ours else Outcome.TRANSIENT
 
     async def _work(self, case: _Case, progress: Progress) -> Outcome:
         """Do all that the message asks for; what fails does not keep the rest from being done."""
@@ -176,9 +176,9 @@ class Handler:
             outcome, why = await self._process(job, case.message, document, progress)
             outcomes.append(outcome)
             if outcome is Outcome.DONE:
-                del case.undone[job]
+                del case.pending[job]
             else:
-                case.undone[job] = why
+                case.pending[job] = why
         return max(outcomes, key=_SEVERITY.index)
 
     async def _process(
@@ -188,27 +188,27 @@ class Handler:
         try:
             answer = await self._pipeline.process(job, message.sent_at, progress)
             document |= _facts(answer)
-        except MachineError as error:
+        except HostError as error:
             document["error"] = str(error)
-            self._gate.machine_failed(error)
-            return Outcome.MACHINE, str(error)
-        except PassingError as error:
+            self._breaker.record_host_failure(error)
+            return Outcome.HOST_FAILURE, str(error)
+        except TransientError as error:
             document["error"] = str(error)
             if isinstance(error, UnavailableError):
-                self._gate.storage_failed(error, partial(self._pipeline.check, job.bucket))
-            return Outcome.PASSING, str(error)
+                self._breaker.record_storage_failure(error, partial(self._pipeline.check, job.bucket))
+            return Outcome.TRANSIENT, str(error)
         except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
             document["traceback"] = traceback.format_exc()
             return Outcome.BUG, f"an internal error ({type(error).__name__})"
-        self._gate.storage_worked()
+        self._breaker.record_storage_success()
         if answer.result is not None:
-            self._gate.machine_worked()
+            self._breaker.record_host_success()
         if (why := await self._announced(answer)) is not None:
             document["error"] = why
-            return Outcome.PASSING, why
+            return Outcome.TRANSIENT, why
         return Outcome.DONE, ""
 
-    async def _announced(self, answer: Answer) -> str | None:
+    async def _announced(self, answer: JobResult) -> str | None:
         """Tell of the result that is there; returns why that could not be done, if it could not.
 
         Whoever gets the message next tells of it again. It is no failure of storage.
@@ -221,10 +221,10 @@ class Handler:
             return f"the result is stored, and was not announced: {error}"
         return None
 
-    async def _give_up(self, case: _Case, outcome: Outcome, progress: Progress) -> bool:
+    async def _write_exhausted_result(self, case: _Case, outcome: Outcome, progress: Progress) -> bool:
         """Where nobody will try again, store results that say so; returns whether that is so."""
         message = case.message
-        if not case.undone:
+        if not case.pending:
             return False
         try:
             most = await self._queue.max_receive_count()
@@ -233,10 +233,10 @@ class Handler:
             return False
         if not settle.is_exhausted(outcome, message.receive_count, most):
             return False
-        for job, why in case.undone.items():
+        for job, why in case.pending.items():
             told = f"not read in {message.receive_count} tries; the last one: {why}"
             try:
-                answer = await self._pipeline.give_up(job, message.sent_at, told, progress)
+                answer = await self._pipeline.write_exhausted_result(job, message.sent_at, told, progress)
             except Exception as error:  # noqa: BLE001 - the dead letter still tells of it
                 case.facts["given_up"] = f"without a result: {error}"
             else:
@@ -264,17 +264,17 @@ class Handler:
             **facts,
         )
 
-    async def _apply(self, decision: Decision, message: Message) -> None:
+    async def _apply(self, decision: Disposition, message: Message) -> None:
         match decision:
             case settle.Delete():
                 await self._queue.delete(message)
             case settle.RetryAfter(delay_s=delay_s):
                 await self._queue.retry_after(message, delay_s)
-            case settle.Leave():
+            case settle.NoAction():
                 pass
 
 
-def _facts(answer: Answer) -> _Facts:
+def _facts(answer: JobResult) -> _Facts:
     """What the log says of a document: never its text."""
     facts: _Facts = {"answer": answer.reason}
     if (stored := answer.result) is not None:

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Final
 
 from consumer.domain import assembly, formats, identity, keys, result
-from consumer.domain.assembly import StoredResult
+from consumer.domain.assembly import EncodedResult
 from consumer.domain.completion import Completion
 from consumer.domain.errors import (
     Code,
     ConflictError,
+    DiskFullError,
     DocumentError,
-    NoRoomError,
-    PassingError,
     SourceChangedError,
     SourceGoneError,
+    TransientError,
 )
 from consumer.domain.events import Job
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import Engine, Source
 from consumer.metrics import Metrics
 from consumer.ports import Clock, ObjectHead, ObjectStore, Progress, Renderer
-from consumer.service.disk_space import Room
+from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler
 
 #: How often a source that is overwritten while it is read, or a result that others write, is tried at once.
@@ -35,7 +35,7 @@ _TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JobResult:
     """What became of a job.
 
     `result` is what was stored, if anything was; `seconds`, how long that took by stage. `completion` tells
@@ -43,7 +43,7 @@ class Answer:
     """
 
     reason: str
-    result: StoredResult | None = None
+    result: EncodedResult | None = None
     completion: Completion | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class Pipeline:
         renderer: Renderer,
         scheduler: PageScheduler,
         engine: Engine,
-        room: Room,
+        disk_space: DiskSpace,
         *,
         work_dir: Path,
         max_file_bytes: int,
@@ -81,26 +81,28 @@ class Pipeline:
         self._renderer = renderer
         self._scheduler = scheduler
         self._engine = engine
-        self._room = room
+        self._disk_space = disk_space
         self._work_dir = work_dir
         self._max_file_bytes = max_file_bytes
         self._clock = clock
         self._metrics = metrics
 
-    async def process(self, job: Job, queued_at: datetime | None, progress: Progress) -> Answer:
+    async def process(self, job: Job, queued_at: datetime | None, progress: Progress) -> JobResult:
         """Make sure that the source, as it is when this returns, has a current result.
 
         Raises PassingError where that is not possible now.
         """
         return await self._until_steady(job, queued_at, progress, self._answer)
 
-    async def give_up(self, job: Job, queued_at: datetime | None, why: str, progress: Progress) -> Answer:
+    async def write_exhausted_result(
+        self, job: Job, queued_at: datetime | None, why: str, progress: Progress
+    ) -> JobResult:
         """Make sure that the source has a result, be it one that says that nobody will try any more.
 
         A result of the same source, by whatever engine, is worth more than that. Raises PassingError.
         """
         return await self._until_steady(
-            job, queued_at, progress, lambda job, attempt: self._give_up(job, attempt, why)
+            job, queued_at, progress, lambda job, attempt: self._write_exhausted_result(job, attempt, why)
         )
 
     async def check(self, bucket: str) -> None:
@@ -112,8 +114,8 @@ class Pipeline:
         job: Job,
         queued_at: datetime | None,
         progress: Progress,
-        work: Callable[[Job, _Attempt], Awaitable[Answer]],
-    ) -> Answer:
+        work: Callable[[Job, _Attempt], Awaitable[JobResult]],
+    ) -> JobResult:
         """Try again while the source is overwritten meanwhile."""
         for _ in range(_TRIES):
             try:
@@ -121,30 +123,30 @@ class Pipeline:
             except SourceChangedError:
                 progress()
             except SourceGoneError:
-                return Answer("source gone")
-        raise PassingError(f"s3://{job.bucket}/{job.key} is overwritten again and again")
+                return JobResult("source gone")
+        raise TransientError(f"s3://{job.bucket}/{job.key} is overwritten again and again")
 
-    async def _answer(self, job: Job, attempt: _Attempt) -> Answer:
+    async def _answer(self, job: Job, attempt: _Attempt) -> JobResult:
         source = await self._look(job.bucket, job.key)
         if identity.SOURCE_ETAG in source.metadata:
-            return Answer("own output")
+            return JobResult("own output")
         there = await self._store.head(job.bucket, keys.result_key(job.key))
         if not job.force and (current := self._current(there, source.source)):
-            return Answer("already current", completion=Completion.found(source.source, current))
+            return JobResult("already current", completion=Completion.found(source.source, current))
         if not await self._is_source(source.source):
-            return Answer("not a document")
+            return JobResult("not a document")
         read = await self._read(source.source, attempt)
         return await self._publish(read, there, attempt, self._current)
 
-    async def _give_up(self, job: Job, attempt: _Attempt, why: str) -> Answer:
+    async def _write_exhausted_result(self, job: Job, attempt: _Attempt, why: str) -> JobResult:
         source = await self._look(job.bucket, job.key)
         if identity.SOURCE_ETAG in source.metadata:
-            return Answer("own output")
+            return JobResult("own output")
         there = await self._store.head(job.bucket, keys.result_key(job.key))
         if found := self._made_of(there, source.source):
-            return Answer("given up, a result is there", completion=Completion.found(source.source, found))
+            return JobResult("given up, a result is there", completion=Completion.found(source.source, found))
         if not await self._is_source(source.source):
-            return Answer("not a document")
+            return JobResult("not a document")
         timing = self._timing(attempt)
         failure = assembly.failure(source.source, self._engine, Code.RETRIES_EXHAUSTED, why, timing)
         return await self._publish(failure, there, attempt, self._made_of)
@@ -192,7 +194,7 @@ class Pipeline:
         attempt.seconds[stage] = self._clock.monotonic() - began
         self._metrics.stage(stage, attempt.seconds[stage])
 
-    async def _read(self, source: Source, attempt: _Attempt) -> StoredResult:
+    async def _read(self, source: Source, attempt: _Attempt) -> EncodedResult:
         try:
             async with self._downloaded(source, attempt) as path:
                 with self._scheduler.waiting(attempt.progress):
@@ -213,30 +215,32 @@ class Pipeline:
                 f"allows {self._max_file_bytes}: raise it or split the document",
             )
         path = self._work_dir / f"{uuid.uuid4().hex}.source"
-        with self._room.used():
+        with self._disk_space.held():
             try:
-                await self._room.make(lambda: self._download(source, path, attempt), attempt.progress)
+                await self._disk_space.run_when_free(
+                    lambda: self._download(source, path, attempt), attempt.progress
+                )
                 yield path
             finally:
                 _remove(path)
 
     async def _download(self, source: Source, path: Path, attempt: _Attempt) -> None:
-        self._room.require(source.size_bytes)
+        self._disk_space.check_fits(source.size_bytes)
         try:
             with self._timed("download", attempt):
                 await self._store.download(source, path, attempt.progress)
-        except NoRoomError:
+        except DiskFullError:
             # Who waits for room shall take none.
             _remove(path)
             raise
 
     async def _publish(
         self,
-        read: StoredResult,
+        read: EncodedResult,
         there: ObjectHead | None,
         attempt: _Attempt,
         suffices: Callable[[ObjectHead | None, Source], ResultHead | None],
-    ) -> Answer:
+    ) -> JobResult:
         """Store the result, unless the source has changed or somebody else has stored one that suffices."""
         source = read.head.source
         for _ in range(_TRIES):
@@ -256,17 +260,17 @@ class Pipeline:
                 there = await self._store.head(source.bucket, keys.result_key(source.key))
                 if not (found := suffices(there, source)):
                     continue
-                answer = Answer("stored meanwhile", read, Completion.found(source, found), attempt.seconds)
+                answer = JobResult("stored meanwhile", read, Completion.found(source, found), attempt.seconds)
             else:
                 self._metrics.stored(read.head)
-                answer = Answer("stored", read, Completion.of(read.head), attempt.seconds)
+                answer = JobResult("stored", read, Completion.of(read.head), attempt.seconds)
             # While the put was under way, the source may have gone back to what the older result was of, and
             # somebody may have found that one current.
             with contextlib.suppress(SourceGoneError):
                 # Whoever takes it away because its result has come shall be told of that all the same.
                 await self._require_unchanged(source)
             return answer
-        raise PassingError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
+        raise TransientError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
 
 
 def _result_head(there: ObjectHead | None) -> ResultHead | None:

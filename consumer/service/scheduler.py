@@ -15,13 +15,13 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
-from consumer.domain.assembly import PageRecord
+from consumer.domain.assembly import EncodedPage
 from consumer.domain.errors import Code, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, failed_page
 from consumer.metrics import Metrics
 from consumer.ports import Progress, Recognizer, RenderedDocument
-from consumer.service.disk_space import Room
+from consumer.service.disk_space import DiskSpace
 
 _Item = TypeVar("_Item")
 
@@ -65,7 +65,7 @@ class RoundRobin(Generic[_Item]):
 @dataclass(eq=False, slots=True)
 class _ReadyPage:
     image: PageImage
-    answer: asyncio.Future[PageRecord]
+    answer: asyncio.Future[EncodedPage]
 
 
 class PageScheduler:
@@ -76,10 +76,16 @@ class PageScheduler:
     """
 
     def __init__(
-        self, recognizer: Recognizer, room: Room, metrics: Metrics, *, batch_pages: int, window_pages: int
+        self,
+        recognizer: Recognizer,
+        disk_space: DiskSpace,
+        metrics: Metrics,
+        *,
+        batch_pages: int,
+        window_pages: int,
     ) -> None:
         self._recognizer = recognizer
-        self._room = room
+        self._disk_space = disk_space
         self._metrics = metrics
         metrics.ready_pages_limit.set(window_pages)
         self._batch_pages = batch_pages
@@ -100,14 +106,14 @@ class PageScheduler:
             for feeder in feeders:
                 feeder.cancel()
 
-    async def read(self, document: RenderedDocument, progress: Progress) -> list[PageRecord]:
+    async def read(self, document: RenderedDocument, progress: Progress) -> list[EncodedPage]:
         """Render and read all pages, in page order; one that cannot be is a failed one, the rest go on.
 
         A cancelled document takes its waiting pages with it. `progress` is called at every step of any
         document: one that waits for its turn behind others is not stalled.
         """
         owner = object()
-        answers: list[asyncio.Future[PageRecord]] = []
+        answers: list[asyncio.Future[EncodedPage]] = []
         try:
             with self.waiting(progress):
                 return await self._read(owner, document, answers)
@@ -135,8 +141,8 @@ class PageScheduler:
             progress()
 
     async def _read(
-        self, owner: Hashable, document: RenderedDocument, answers: list[asyncio.Future[PageRecord]]
-    ) -> list[PageRecord]:
+        self, owner: Hashable, document: RenderedDocument, answers: list[asyncio.Future[EncodedPage]]
+    ) -> list[EncodedPage]:
         """Render and read all pages; `answers` gets what they will be."""
         read = 0
         hung: list[Code] = []
@@ -155,9 +161,9 @@ class PageScheduler:
 
     async def _render(
         self, owner: Hashable, document: RenderedDocument, page_number: int
-    ) -> asyncio.Future[PageRecord]:
+    ) -> asyncio.Future[EncodedPage]:
         """Wait for room in the window, render a page, and queue it; the future gets what is read."""
-        answer: asyncio.Future[PageRecord] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[EncodedPage] = asyncio.get_running_loop().create_future()
 
         async def attempt() -> PageImage:
             # Whoever waits for room must leave the window to those that will make some.
@@ -170,11 +176,11 @@ class PageScheduler:
                 raise
 
         try:
-            image = await self._room.make(attempt, self._progress)
+            image = await self._disk_space.run_when_free(attempt, self._progress)
         except PageError as error:
             answer.set_result(self._record(failed_page(page_number, error.code, error.message)))
         else:
-            self._room.enter()
+            self._disk_space.enter()
             self._ready.add(owner, _ReadyPage(image, answer))
             self._more.set()
         return answer
@@ -206,7 +212,7 @@ class PageScheduler:
             Path(page.image.path).unlink(missing_ok=True)
         except OSError as error:
             log.warning("page.not_deleted", path=page.image.path, error=str(error))
-        self._room.leave()
+        self._disk_space.leave()
         self._free_window()
 
     def _free_window(self) -> None:
@@ -214,18 +220,18 @@ class PageScheduler:
         self._metrics.ready_pages.dec()
         self._window.release()
 
-    def _record(self, result: PageResult) -> PageRecord:
+    def _record(self, result: PageResult) -> EncodedPage:
         """Write down what became of a page."""
-        record = PageRecord.of(result)
+        record = EncodedPage.of(result)
         self._metrics.page(record)
         return record
 
-    def _given_up(self, page_number: int, code: Code) -> PageRecord:
+    def _given_up(self, page_number: int, code: Code) -> EncodedPage:
         message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
         return self._record(failed_page(page_number, code, message))
 
 
-def _hung(page: PageRecord) -> Code | None:
+def _hung(page: EncodedPage) -> Code | None:
     """Return the code of a page that took too long; None for any other."""
     codes = {warning.code for warning in page.warnings} & {Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT}
     return next(iter(codes), None)

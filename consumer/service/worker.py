@@ -11,8 +11,8 @@ import structlog
 from consumer.domain.errors import ServiceError
 from consumer.metrics import Metrics
 from consumer.ports import Message, Queue
-from consumer.service.circuit_breaker import Gate
-from consumer.service.message import Handler
+from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.message import MessageHandler
 
 #: Pause after a failed receive, so that an outage is not answered by a storm.
 _RECEIVE_PAUSE_S: Final = 5.0
@@ -42,8 +42,8 @@ class Worker:
     def __init__(  # noqa: PLR0913 - built in one place, the composition root
         self,
         queue: Queue,
-        handler: Handler,
-        gate: Gate,
+        handler: MessageHandler,
+        breaker: CircuitBreaker,
         *,
         slots: int,
         drain_s: float,
@@ -53,27 +53,27 @@ class Worker:
     ) -> None:
         self._queue = queue
         self._handler = handler
-        self._gate = gate
+        self._breaker = breaker
         self._slots = asyncio.Semaphore(slots)
         self._drain_s = drain_s
         self._idle_exit_s = idle_exit_s
         self._on_busy = on_busy
         self._metrics = metrics
-        self._in_work = 0
-        self._turned_at = self._busy_at = time.monotonic()
-        self._deaf: str | None = None
+        self._in_flight = 0
+        self._last_poll_at = self._busy_at = time.monotonic()
+        self._receive_error: str | None = None
         self._stopping = False
         metrics.healthy.set_function(lambda: self.problem is None)
 
     @property
     def problem(self) -> str | None:
         """Why no work can be taken at present; None where it can."""
-        return "stopping" if self._stopping else self._gate.problem or self._deaf
+        return "stopping" if self._stopping else self._breaker.problem or self._receive_error
 
     @property
-    def still_s(self) -> float:
+    def seconds_since_progress(self) -> float:
         """Seconds since anything has moved: the loop, or the work on any message."""
-        return time.monotonic() - max(self._turned_at, self._handler.moved_at)
+        return time.monotonic() - max(self._last_poll_at, self._handler.last_progress_at)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; then finish or hand back what is in work, all within `drain_s`."""
@@ -101,12 +101,12 @@ class Worker:
                 log.info("idle", seconds=self._idle_exit_s)
                 return
             message = await self._receive(stop)
-            self._turned_at = time.monotonic()
+            self._last_poll_at = time.monotonic()
             if message is None:
                 self._slots.release()
-            elif stop.is_set() or self._gate.problem is not None:
+            elif stop.is_set() or self._breaker.problem is not None:
                 # It came with a poll that had begun before.
-                await self._handler.hand_back(message)
+                await self._handler.release_message(message)
                 self._slots.release()
             else:
                 self._count(1)
@@ -122,16 +122,16 @@ class Worker:
     @property
     def _is_idle(self) -> bool:
         """Whether it is time to end for want of work."""
-        if self._idle_exit_s is None or self._in_work:
+        if self._idle_exit_s is None or self._in_flight:
             return False
         return time.monotonic() - self._busy_at >= self._idle_exit_s
 
     def _count(self, step: int) -> None:
         self._busy_at = time.monotonic()
-        was_busy = self._in_work > 0
-        self._in_work += step
-        self._metrics.in_flight.set(self._in_work)
-        if (is_busy := self._in_work > 0) != was_busy:
+        was_busy = self._in_flight > 0
+        self._in_flight += step
+        self._metrics.in_flight.set(self._in_flight)
+        if (is_busy := self._in_flight > 0) != was_busy:
             self._on_busy(is_busy)
 
     async def _receive(self, stop: asyncio.Event) -> Message | None:
@@ -141,22 +141,22 @@ class Worker:
         try:
             message = await self._queue.receive()
         except ServiceError as error:
-            self._deaf = str(error)
+            self._receive_error = str(error)
             log.warning("receive.failed", error=str(error))
         except Exception as error:  # the last boundary: an answer that nobody foresaw ends no other work
-            self._deaf = f"receiving failed: {type(error).__name__}"
+            self._receive_error = f"receiving failed: {type(error).__name__}"
             log.exception("receive.failed")
         else:
-            self._deaf = None
+            self._receive_error = None
             return message
         await _pause(_RECEIVE_PAUSE_S, stop)
         return None
 
     async def _may_receive(self, stop: asyncio.Event) -> bool:
-        if self._gate.on_trial and self._in_work:
+        if self._breaker.half_open and self._in_flight:
             return False
         # A look may take as long as a child to start, and a stop does not wait for that.
-        looking = asyncio.create_task(self._gate.is_open(), name="look at the machine")
+        looking = asyncio.create_task(self._breaker.allows_work(), name="look at the machine")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             await asyncio.wait([looking, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -172,7 +172,7 @@ class Worker:
         self._stopping = True
         # The loop may be waiting for a slot.
         self._slots.release()
-        log.info("drain.started", in_work=self._in_work)
+        log.info("drain.started", in_work=self._in_flight)
         ends_at = asyncio.get_running_loop().time() + max(self._drain_s, LEAST_DRAIN_S)
         limit.reschedule(ends_at)
         await asyncio.sleep(self._drain_s - min(_HAND_BACK_S, self._drain_s / 5))
@@ -180,7 +180,7 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(ends_at - _LEAST_HAND_BACK_S):
                 await consumed.wait()
-        self._handler.end_works()
+        self._handler.cancel_all()
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:

@@ -140,7 +140,7 @@ class ColourReader:
         assert isinstance(request, protocol.ReadPages)
         return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
 
-    def _read(self, image: PageImage) -> protocol.PageText:
+    def _read(self, image: PageImage) -> protocol.PageContent:
         middle = 3 * (image.height_px // 2 * image.width_px + image.width_px // 2)
         with Path(image.path).open("rb") as file:
             file.seek(middle)
@@ -151,8 +151,8 @@ class ColourReader:
         if colour == HOSTILE:
             self._misbehave()
         box = ((0, 0), (image.width_px, 0), (image.width_px, image.height_px), (0, image.height_px))
-        return protocol.PageText(
-            lines=(protocol.Line(text=colour, box=box, confidence=1.0),), markdown=colour
+        return protocol.PageContent(
+            lines=(protocol.TextLine(text=colour, box=box, confidence=1.0),), markdown=colour
         )
 
 
@@ -161,9 +161,9 @@ class HostileRenderer:
 
     def __init__(self, options: protocol.RenderOptions, misbehave: Callable[[], None]) -> None:
         # An engine needs none of it, and it takes more than a second.
-        from consumer.child.rendering.renderer import RenderChild
+        from consumer.child.rendering.renderer import PageRenderer
 
-        self._child = RenderChild(options)
+        self._child = PageRenderer(options)
         self._misbehave = misbehave
 
     def ready(self) -> protocol.Reply:
@@ -177,7 +177,7 @@ class HostileRenderer:
 
 
 def main() -> None:
-    serve.settle_in()
+    serve.prepare_process()
     role, how, descriptor, options = sys.argv[1:]
     if "/" in how and not Path(how).exists():
         sys.exit(f"{how} is not there")

@@ -13,16 +13,16 @@ import pymupdf
 import pytest
 
 from consumer import protocol
-from consumer.domain.errors import MachineError
+from consumer.domain.errors import HostError
 from consumer.domain.events import Job
 from consumer.domain.result import ResultDocument, Status
 from consumer.metrics import Metrics
-from consumer.processes.pool import Recycling
-from consumer.processes.process import Program
-from consumer.processes.recognizer import EnginePool
+from consumer.processes.pool import RecyclePolicy
+from consumer.processes.process import ProcessSpec
+from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
-from consumer.processes.slot import Seat
-from consumer.service.disk_space import Room
+from consumer.processes.slot import Slot
+from consumer.service.disk_space import DiskSpace
 from consumer.service.pipeline import Pipeline
 from consumer.service.scheduler import PageScheduler
 from tests.children import hostile
@@ -41,8 +41,8 @@ ENGINE_BYTES = 400_000_000
 class World:
     store: MemoryStore
     pipeline: Pipeline
-    engines: Sequence[Seat]
-    renderers: Sequence[Seat]
+    engines: Sequence[Slot]
+    renderers: Sequence[Slot]
     work_dir: Path
 
     async def result(self, key: str) -> ResultDocument:
@@ -52,7 +52,7 @@ class World:
 
     @property
     def children_lost(self) -> int:
-        return sum(seat.lost.total() for seat in (*self.engines, *self.renderers))
+        return sum(slot.replacements.total() for slot in (*self.engines, *self.renderers))
 
 
 @asynccontextmanager
@@ -68,10 +68,10 @@ async def world_with(
     start_deadline_s: float = 10.0,
 ) -> AsyncIterator[World]:
     """All that reads documents, with engines and a renderer that behave as they are told."""
-    recycling = Recycling(pages=recycle_pages, resident_bytes=ENGINE_BYTES)
+    recycling = RecyclePolicy(pages=recycle_pages, resident_bytes=ENGINE_BYTES)
     engines = [
-        Seat(
-            Program(
+        Slot(
+            ProcessSpec(
                 name="engine",
                 arguments=(str(HOSTILE), "engine", engine),
                 options=protocol.EngineOptions(threads=1),
@@ -83,8 +83,8 @@ async def world_with(
         for _ in range(engine_count)
     ]
     renderers = [
-        Seat(
-            Program(
+        Slot(
+            ProcessSpec(
                 name="renderer",
                 arguments=(str(HOSTILE), "renderer", renderer),
                 options=protocol.RenderOptions(
@@ -101,9 +101,9 @@ async def world_with(
             )
         )
     ]
-    store, room, metrics = MemoryStore(), Room(folder), Metrics()
+    store, room, metrics = MemoryStore(), DiskSpace(folder), Metrics()
     render_pool = RenderPool(renderers, folder, 1000, render_deadline_s)
-    engine_pool = EnginePool(engines, recycling, PAGE_DEADLINE_S)
+    engine_pool = PageRecognizer(engines, recycling, PAGE_DEADLINE_S)
     scheduler = PageScheduler(engine_pool, room, metrics, batch_pages=batch_pages, window_pages=8)
     pipeline = Pipeline(
         store,
@@ -142,7 +142,7 @@ def pdf(*colours: tuple[int, int, int], comment: bytes = b"") -> bytes:
     document = pymupdf.open()
     for colour in colours:
         page = document.new_page(width=20, height=20)
-        page.draw_rect(page.rect, fill=colour, color=None)
+        page.draw_rect(page.rect, start=colour, color=None)
     return bytes(document.tobytes()) + b"\n%" + comment
 
 
@@ -235,14 +235,14 @@ async def test_an_engine_that_leaks_is_replaced_by_a_warm_one_and_no_page_is_los
     highest = 0
     async with world_with(tmp_path, engine="leak") as world:
         world.store.upload("long.pdf", pdf(*[RED] * pages))
-        (seat,) = world.engines
+        (slot,) = world.engines
         work = asyncio.create_task(world.result("long.pdf"))
         while not work.done():
             await asyncio.wait([work], timeout=0.01)
-            highest = max(highest, seat.child.resident_bytes if seat.child else 0)
+            highest = max(highest, slot.child.resident_bytes if slot.child else 0)
         document = await work
-        assert set(seat.lost) == {"worn"}
-        assert seat.lost["worn"] >= pages * hostile.LEAK_BYTES // ENGINE_BYTES
+        assert set(slot.replacements) == {"recycled"}
+        assert slot.replacements["recycled"] >= pages * hostile.LEAK_BYTES // ENGINE_BYTES
 
     assert document.status is Status.SUCCESS
     assert len(document.detections) == pages
@@ -259,13 +259,13 @@ async def test_an_engine_works_until_its_successor_is_ready_and_one_at_a_time_is
         work = asyncio.create_task(world.result("long.pdf"))
         while not work.done():
             await asyncio.wait([work], timeout=0.005)
-            oldest = max(oldest, *(seat.child.pages_read for seat in world.engines if seat.child))
+            oldest = max(oldest, *(slot.child.pages_read for slot in world.engines if slot.child))
             most_children = max(most_children, len(hostile_processes("engine")))
         document = await work
-        lost = [dict(seat.lost) for seat in world.engines]
+        replacements = [dict(slot.replacements) for slot in world.engines]
 
     assert len(document.detections) == 400
-    assert all(set(reasons) == {"worn"} for reasons in lost)
+    assert all(set(reasons) == {"recycled"} for reasons in replacements)
     # Starting a child takes longer than reading a page of these.
     assert oldest > recycle_pages
     assert most_children == 3
@@ -273,7 +273,7 @@ async def test_an_engine_works_until_its_successor_is_ready_and_one_at_a_time_is
 
 @pytest.mark.parametrize("what", ["engine", "renderer"])
 async def test_a_child_that_never_gets_ready_is_the_machines_failure(tmp_path: Path, what: str) -> None:
-    with pytest.raises(MachineError, match="not ready in"):
+    with pytest.raises(HostError, match="not ready in"):
         async with world_with(tmp_path, start_deadline_s=2, **{what: "never_get_ready"}):  # type: ignore[arg-type]
             pass
 
@@ -317,5 +317,5 @@ async def test_a_renderer_that_leaks_is_replaced_and_no_page_is_lost(tmp_path: P
             key = f"{number}.pdf"
             world.store.upload(key, pdf(GREEN, BLUE, comment=hostile.HOSTILE_WORD))
             assert (await world.result(key)).status is Status.SUCCESS
-        (seat,) = world.renderers
-        assert set(seat.lost) == {"worn"}
+        (slot,) = world.renderers
+        assert set(slot.replacements) == {"recycled"}

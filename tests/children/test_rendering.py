@@ -10,7 +10,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from consumer import protocol
-from consumer.child.rendering.renderer import RenderChild
+from consumer.child.rendering.renderer import PageRenderer
 from consumer.domain.errors import Code, DocumentError, PageError
 from consumer.domain.formats import SNIFF_BYTES, sniff
 from consumer.domain.page import PageImage
@@ -34,7 +34,7 @@ class Rendering:
         file_format = sniff(path.read_bytes()[:SNIFF_BYTES])
         assert file_format is not None
         self._path, self._format, self._image_path = str(path), file_format, image_path
-        self._child = RenderChild(OPTIONS)
+        self._child = PageRenderer(OPTIONS)
         opened = self._child.handle(protocol.OpenDocument(path=self._path, format=self._format))
         assert isinstance(opened, protocol.DocumentOpened)
         self.page_count = opened.page_count

@@ -32,26 +32,26 @@ class NullEngine:
         assert isinstance(request, protocol.ReadPages)
         return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
 
-    def _read(self, image: PageImage) -> protocol.PageText:
+    def _read(self, image: PageImage) -> protocol.PageContent:
         end_s = time.monotonic() + self._page_s
         # Filled, since untouched memory costs nothing.
         self._leaked.append(bytearray(b"x") * self._leak_bytes)
         lines = tuple(self._line(image, number) for number in range(self._lines))
-        text = protocol.PageText(lines=lines, markdown="\n".join(line.text for line in lines))
+        text = protocol.PageContent(lines=lines, markdown="\n".join(line.text for line in lines))
         time.sleep(max(0.0, end_s - time.monotonic()))
         return text
 
-    def _line(self, image: PageImage, number: int) -> protocol.Line:
+    def _line(self, image: PageImage, number: int) -> protocol.TextLine:
         top, bottom = (image.height_px * n // self._lines for n in (number, number + 1))
         box = ((0, top), (image.width_px, top), (image.width_px, bottom), (0, bottom))
         size = f"{image.width_px} x {image.height_px}"
         text = f"Page {image.page_number}, {size}, line {number}: not read ".ljust(_CHARACTERS, ".")
-        return protocol.Line(text=text, box=box, confidence=1.0)
+        return protocol.TextLine(text=text, box=box, confidence=1.0)
 
 
 def main() -> None:
     """Serve the consumer that started us."""
-    serve.settle_in()
+    serve.prepare_process()
     page_s, leak_bytes, lines, descriptor, _ = sys.argv[1:]
     serve.serve(int(descriptor), lambda: NullEngine(float(page_s), int(leak_bytes), int(lines)))
 

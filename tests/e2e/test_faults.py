@@ -285,7 +285,7 @@ def test_storage_that_is_down_burns_no_receive_counts_and_all_is_read_when_it_is
         stack.request(key)
     program = (*SCRIPTED, *null_engine(0.01, lines=1))
     with Consumer(stack, tmp_path, program, ENGINE_WORKERS=1, MAX_IN_FLIGHT=4, LEASE_S=LEASE_S) as consumer:
-        consumer.line(DEADLINE_S, event="machine.unhealthy")
+        consumer.line(DEADLINE_S, event="host.unhealthy")
         looks = proxy.count("HeadBucket")
         # Looked at again and again, and no message is received meanwhile.
         counted = _received(stack)
@@ -317,7 +317,7 @@ def test_a_lease_that_cannot_be_renewed_is_given_up_in_time_and_the_message_is_n
         deleted = proxy.count("DeleteMessage")
         message_id = stack.request("long.pdf")
         line = consumer.line(DEADLINE_S, event="message", message_id=message_id)
-        assert (line["outcome"], line["settled"]) == ("lease_lost", "Leave")
+        assert (line["outcome"], line["settled"]) == ("lease_lost", "NoAction")
         assert (proxy.count("DeleteMessage"), proxy.count("PutObject")) == (deleted, 0)
         proxy.heal()
         line = consumer.line(DEADLINE_S, event="message", message_id=message_id, settled="Delete")

@@ -48,7 +48,7 @@ EXPECTED: dict[str, Callable[[ResultDocument], bool]] = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class PageTransform:
     """What became of a file. `result` is None where none was stored; `peaks` is the memory of children."""
 
     file: str
@@ -141,7 +141,7 @@ def _peak_bytes(status: str) -> int:
 class Run:
     """All readings, and what was found after the last."""
 
-    readings: list[Reading]
+    readings: list[PageTransform]
     consumer: Consumer
     was_alive: bool
     exit_status: int
@@ -183,7 +183,7 @@ def run(cloud: LocalCloud, corpus: Path, tmp_path_factory: pytest.TempPathFactor
 
 def read(
     stack: Stack, consumer: Consumer, key: str, expected: str, body: bytes, *, deadline_s: float = DEADLINE_S
-) -> Reading:
+) -> PageTransform:
     """Upload a file and wait until its message is deleted, which is after its result was stored."""
     with Peaks(consumer) as peaks:
         started = time.monotonic()
@@ -194,10 +194,10 @@ def read(
     if stack.object(f"{key}.ocr.json"):
         with stack.s3.get_object(Bucket=stack.bucket, Key=f"{key}.ocr.json")["Body"] as stored:
             result = ResultDocument.model_validate_json(stored.read())
-    return Reading(key, expected, result, consumer.answers(key), seconds, peaks.bytes)
+    return PageTransform(key, expected, result, consumer.answers(key), seconds, peaks.bytes)
 
 
-def show(capsys: pytest.CaptureFixture[str], readings: Sequence[Reading]) -> None:
+def show(capsys: pytest.CaptureFixture[str], readings: Sequence[PageTransform]) -> None:
     """Print the table, whatever pytest does with other output."""
     table = [COLUMNS, *(reading.row for reading in readings)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -66,7 +66,7 @@ def test_a_full_disk_stops_the_polling_without_burning_receipts_until_there_is_r
 ) -> None:
     filler = fill(small_disk)
     consumer = start(lone_stack, WORK_DIR=small_disk, HEALTH_PORT=free_port()).wait_ready()
-    consumer.line(event="machine.unhealthy")
+    consumer.line(event="host.unhealthy")
     status, why = consumer.asked("/readyz")
     assert (status, "BUCKET_OCR_WORK_DIR" in why) == (503, True), why
     assert consumer.asked("/healthz")[0] == 200
@@ -81,7 +81,7 @@ def test_a_full_disk_stops_the_polling_without_burning_receipts_until_there_is_r
     for key in KEYS:
         assert lone_stack.result(key)["status"] == "SUCCESS"
     lone_stack.wait_until_settled()
-    consumer.line(event="machine.healthy")
+    consumer.line(event="host.healthy")
     assert consumer.asked("/readyz") == (200, "ok\n")
     assert receive_counts(consumer) == dict.fromkeys(KEYS, 1)
     assert lone_stack.dead_letters() == set()
@@ -94,9 +94,9 @@ def test_a_disk_that_gets_full_amid_a_document_costs_one_receipt(
     consumer = start(lone_stack, WORK_DIR=small_disk).wait_ready()
     filler = fill(small_disk, left_bytes=2 * 1024**2)
     lone_stack.aws_cp(samples / "letter.pdf", "a.pdf")
-    line = consumer.line(event="message", outcome="machine")
+    line = consumer.line(event="message", outcome="host_failure")
     assert "no room for a page image" in line["error"]
-    unhealthy = consumer.line(event="machine.unhealthy")
+    unhealthy = consumer.line(event="host.unhealthy")
     assert "no room" in unhealthy["error"]
 
     filler.unlink()
@@ -118,7 +118,7 @@ def test_a_disk_for_one_page_at_a_time_is_enough_for_many(
 
     lone_stack.wait_until_settled()
     assert receive_counts(consumer) == {f"{number}.pdf": 1 for number in range(2)}
-    assert all(line["event"] != "machine.unhealthy" for line in consumer.lines)
+    assert all(line["event"] != "host.unhealthy" for line in consumer.lines)
 
 
 def test_a_page_that_would_never_fit_on_the_disk_holds_up_nobody(
@@ -128,12 +128,12 @@ def test_a_page_that_would_never_fit_on_the_disk_holds_up_nobody(
     consumer = start(lone_stack, WORK_DIR=small_disk, RENDER_DPI=200).wait_ready()
     lone_stack.put("large.pdf", (samples / "letter.pdf").read_bytes())
     line = consumer.line(event="message", key="large.pdf")
-    assert (line["outcome"], "bytes in all" in line["error"]) == ("passing", True)
+    assert (line["outcome"], "bytes in all" in line["error"]) == ("transient", True)
 
     lone_stack.put("small.png", (samples / "scan.png").read_bytes())
 
     assert lone_stack.result("small.png")["status"] == "SUCCESS"
-    assert all(line["event"] != "machine.unhealthy" for line in consumer.lines)
+    assert all(line["event"] != "host.unhealthy" for line in consumer.lines)
 
 
 def test_a_file_that_does_not_fit_beside_what_others_left_holds_up_nobody(
@@ -144,12 +144,12 @@ def test_a_file_that_does_not_fit_beside_what_others_left_holds_up_nobody(
     consumer = start(lone_stack, WORK_DIR=folder).wait_ready()
     lone_stack.put("large.pdf", b"%PDF-1.7" + bytes(40 * 1024**2))
     line = consumer.line(event="message", key="large.pdf")
-    assert (line["outcome"], "make more room for this document" in line["error"]) == ("passing", True)
+    assert (line["outcome"], "make more room for this document" in line["error"]) == ("transient", True)
 
     lone_stack.put("small.pdf", (samples / "letter.pdf").read_bytes())
 
     assert lone_stack.result("small.pdf")["status"] == "SUCCESS"
-    assert all(line["event"] != "machine.unhealthy" for line in consumer.lines)
+    assert all(line["event"] != "host.unhealthy" for line in consumer.lines)
 
 
 def test_a_disk_that_becomes_read_only_stops_the_polling_until_it_can_be_written(
@@ -157,7 +157,7 @@ def test_a_disk_that_becomes_read_only_stops_the_polling_until_it_can_be_written
 ) -> None:
     consumer = start(lone_stack, WORK_DIR=small_disk).wait_ready()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=10)
-    consumer.line(event="machine.unhealthy")
+    consumer.line(event="host.unhealthy")
     lone_stack.aws_cp(samples / "letter.pdf", "a.pdf")
     until(lambda: "a.pdf" in queued(lone_stack), 20, "a message")
 
@@ -179,7 +179,7 @@ def test_an_engine_that_cannot_be_started_stops_the_polling_until_it_can(
     (child,) = (child for child in consumer.children() if hostile.__file__ in child.cmdline())
     child.kill()
     psutil.wait_procs([child], timeout=10)
-    consumer.line(event="machine.unhealthy")
+    consumer.line(event="host.unhealthy")
     for key in KEYS:
         lone_stack.aws_cp(samples / "letter.pdf", key)
     consumer.line(event="engine.not_started", next_try_s=4.0)
@@ -189,6 +189,6 @@ def test_an_engine_that_cannot_be_started_stops_the_polling_until_it_can(
 
     for key in KEYS:
         assert lone_stack.result(key)["status"] == "SUCCESS"
-    consumer.line(event="machine.healthy")
+    consumer.line(event="host.healthy")
     assert consumer.asked("/readyz")[0] == 200
     assert set(receive_counts(consumer).values()) == {1}

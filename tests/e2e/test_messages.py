@@ -72,7 +72,7 @@ def test_malformed_messages_are_logged_with_their_ids_and_end_with_the_dead_lett
     sent = {name: stack.send(body) for name, body in bodies.items()}
     lines = {name: consumer.line(event="message", message_id=sent[name]) for name in bodies}
     for name, line in lines.items():
-        assert (line["outcome"], line["settled"]) == ("malformed", "Leave"), name
+        assert (line["outcome"], line["settled"]) == ("malformed", "NoAction"), name
         assert len(line["malformed"]) == 1, name
     assert "1015 bytes" in lines["long key"]["malformed"][0]
     stack.wait_until_settled(DEAD_S)

@@ -106,7 +106,7 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     assert ours - families(dict.fromkeys(moved, 0.0)) == still
     assert at_work["bucket_ocr_messages_in_flight"] == 1
     assert after["bucket_ocr_messages_in_flight"] == 0
-    assert after['bucket_ocr_child_replacements_total{reason="killed",role="rapidocr"}'] == 1
+    assert after['bucket_ocr_child_replacements_total{kind="rapidocr",reason="killed"}'] == 1
     assert after["bucket_ocr_result_conflicts_total"] == 1
     assert after["bucket_ocr_leases_lost_total"] == 1
     assert after['bucket_ocr_documents_total{code="UNSUPPORTED_TYPE",status="FAILURE"}'] == 1

@@ -74,7 +74,7 @@ def test_sigterm_without_time_to_drain_hands_the_document_back_at_once(work: Wor
     assert consumer.stop(POLL_S + SOON_S) == 0
     assert work.is_visible()
     line = consumer.line(event="message", message_id=work.message_id)
-    assert (line["outcome"], line["settled"]) == ("handed_back", "RetryAfter")
+    assert (line["outcome"], line["settled"]) == ("released", "RetryAfter")
     assert gone(family, SOON_S) == []
     assert (_left(consumer), consumer.stderr) == ([], "")
     assert work.finished_by(start(work.stack, "second", ENGINE))["page_count"] == PAGES
@@ -131,7 +131,7 @@ def test_eight_documents_in_work_are_finished_or_handed_back_before_the_time_to_
     assert {left[message_id].receive_count for message_id in unstarted} == {0}
     outcomes = [line["outcome"] for line in consumer.lines if line["event"] == "message" and "key" in line]
     done = outcomes.count("done")
-    assert (outcomes.count("handed_back"), len(left)) == (8 - done, 12 - done)
+    assert (outcomes.count("released"), len(left)) == (8 - done, 12 - done)
     # The short ones had time enough.
     assert 0 < done == len([key for key in stack.keys(silent=True) if key.endswith(".ocr.json")]) < 8
     assert (_left(consumer), consumer.stderr) == ([], "")
@@ -158,7 +158,7 @@ def test_a_message_that_comes_with_the_poll_under_way_when_the_consumer_is_stopp
         assert proxy.count("s3") == 0
     assert _message(stack, message_id).visible
     line = consumer.line(event="message", message_id=message_id)
-    assert (line["outcome"], line["settled"]) == ("handed_back", "RetryAfter")
+    assert (line["outcome"], line["settled"]) == ("released", "RetryAfter")
 
 
 def _message(stack: Stack, message_id: str) -> QueuedMessage:

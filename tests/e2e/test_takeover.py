@@ -117,5 +117,5 @@ def test_a_consumer_suspended_for_longer_than_its_lease_leaves_the_message_to_th
     stored = stack.result(key, silent=True)
     suspended.process.send_signal(signal.SIGCONT)
     line = suspended.line(event="message", message_id=message_id)
-    assert (line["outcome"], line["settled"]) == ("lease_lost", "Leave")
+    assert (line["outcome"], line["settled"]) == ("lease_lost", "NoAction")
     assert stack.result(key, silent=True) == stored

@@ -22,18 +22,18 @@ from consumer.domain.errors import (
     Code,
     ConflictError,
     DocumentError,
-    MachineError,
+    HostError,
     ServiceError,
 )
 from consumer.domain.formats import Format
-from consumer.domain.lease import Lost, Overdue, Term
+from consumer.domain.lease import LeaseSchedule, Lost, Overdue
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Source, Status
 from consumer.metrics import Metrics
 from consumer.ports import Message, ObjectHead, Progress
-from consumer.service.circuit_breaker import Gate
-from consumer.service.disk_space import Room
-from consumer.service.message import Handler
+from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.disk_space import DiskSpace
+from consumer.service.message import MessageHandler
 from consumer.service.pipeline import Pipeline
 from consumer.service.scheduler import PageScheduler
 from consumer.service.worker import Worker
@@ -307,7 +307,7 @@ def _message(delivery: Delivery, asked_at: float) -> Message:
 class HeldLease:
     """A lease; fulfils `consumer.ports.Lease`."""
 
-    def __init__(self, term: Term, clock: VirtualClock) -> None:
+    def __init__(self, term: LeaseSchedule, clock: VirtualClock) -> None:
         self.term = term
         self.lost = asyncio.Event()
         self.overdue = asyncio.Event()
@@ -329,7 +329,9 @@ class LeasesOf:
 
     @asynccontextmanager
     async def hold(self, message: Message) -> AsyncIterator[HeldLease]:
-        lease = HeldLease(Term(message.received_at, self._clock.seconds, LEASE_S, STALL_S), self._clock)
+        lease = HeldLease(
+            LeaseSchedule(message.received_at, self._clock.seconds, LEASE_S, STALL_S), self._clock
+        )
         self._queue.held += 1
         self._queue.check_slots()
         keeper = asyncio.create_task(self._keep(message.receipt, lease))
@@ -423,7 +425,7 @@ class Recognizer:
         for image in images:
             read.append(await self._read(image))
             progress()
-        return await self._wire.call("read", "", lambda: read, refusal=MachineError("the engine is broken"))
+        return await self._wire.call("read", "", lambda: read, refusal=HostError("the engine is broken"))
 
     async def _read(self, image: PageImage) -> PageResult:
         text = Path(image.path).read_text()
@@ -468,26 +470,26 @@ def build(world: World, process: Process) -> tuple[PageScheduler, Worker]:
     folder.mkdir()
     wire = Wire(world, process)
     queue = QueueOf(wire, world.journal)
-    room = Room(folder, lambda _: _Usage())
-    scheduler = PageScheduler(Recognizer(wire), room, METRICS, batch_pages=2, window_pages=4)
+    disk_space = DiskSpace(folder, lambda _: _Usage())
+    scheduler = PageScheduler(Recognizer(wire), disk_space, METRICS, batch_pages=2, window_pages=4)
     pipeline = Pipeline(
         StoreOf(wire),
         Renderer(folder),
         scheduler,
         ENGINE,
-        room,
+        disk_space,
         work_dir=folder,
         max_file_bytes=1000,
         clock=world.clock,
         metrics=METRICS,
     )
-    gate = Gate([], world.clock)
+    breaker = CircuitBreaker([], world.clock)
     rng = random.Random(f"{world.seed} {process.name}")
-    handler = Handler(
+    handler = MessageHandler(
         queue,
         LeasesOf(wire, queue),
         pipeline,
-        gate,
+        breaker,
         announce=AnnouncerOf(wire),
         clock=world.clock,
         rng=rng,
@@ -496,7 +498,7 @@ def build(world: World, process: Process) -> tuple[PageScheduler, Worker]:
     worker = Worker(
         queue,
         handler,
-        gate,
+        breaker,
         slots=SLOTS,
         drain_s=DRAIN_S,
         idle_exit_s=None,

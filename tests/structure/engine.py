@@ -17,7 +17,7 @@ Page = npt.NDArray[np.uint8]
 
 def options(
     pipeline: Path, runtime: str = "onnxruntime", batch_pages: int = 1, **more: Any
-) -> protocol.StructureOptions:
+) -> protocol.PpStructureOptions:
     """Options for an engine on the CPU."""
     fixed = {
         "threads": 1,
@@ -26,7 +26,7 @@ def options(
         "scratch": tempfile.gettempdir(),
         "max_page_pixels": 40_000_000,
     }
-    return protocol.StructureOptions.model_validate(
+    return protocol.PpStructureOptions.model_validate(
         fixed | {"pipeline": str(pipeline), "runtime": runtime, "batch_pages": batch_pages} | more
     )
 
@@ -58,14 +58,14 @@ class Engine:
         assert isinstance(ready, protocol.EngineReady)
         self.is_ready = ready
 
-    def read(self, *pages: Page) -> tuple[protocol.PageText, ...]:
+    def read(self, *pages: Page) -> tuple[protocol.PageContent, ...]:
         """Read pages in one request."""
         images = tuple(stored(page, self._folder, n) for n, page in enumerate(pages, 1))
         reply = self._servant.handle(protocol.ReadPages(images=images))
         assert isinstance(reply, protocol.PagesRead)
         return reply.pages
 
-    def read_one(self, page: Page) -> protocol.PageText:
+    def read_one(self, page: Page) -> protocol.PageContent:
         """Read one page."""
         (text,) = self.read(page)
         return text
@@ -79,6 +79,6 @@ def written(*lines: str, width: int = 640, height: int = 480) -> Page:
     return page
 
 
-def texts(page: protocol.PageText) -> list[str]:
+def texts(page: protocol.PageContent) -> list[str]:
     """What was read, without spaces and in lower case: how far words stand apart is the engine's guess."""
     return [line.text.replace(" ", "").lower() for line in page.lines]

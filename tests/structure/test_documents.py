@@ -135,9 +135,9 @@ def test_a_model_that_is_missing_is_named_with_its_cure(stack: Stack, tmp_path: 
     environment = stack.environment(**settings) | {"PADDLE_PDX_CACHE_HOME": str(zoo.home)}
     refused = bucket_ocr(environment, tmp_path, "run")
     assert refused.returncode == 2
-    complaint = refused.stderr.splitlines()[-1]
-    assert "the model PP-DocLayout_plus-L (layout) is not there" in complaint
-    assert "run `bucket-ocr models pull`" in complaint
+    problem = refused.stderr.splitlines()[-1]
+    assert "the model PP-DocLayout_plus-L (layout) is not there" in problem
+    assert "run `bucket-ocr models pull`" in problem
     assert "Traceback" not in refused.stderr
 
 

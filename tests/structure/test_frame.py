@@ -18,7 +18,7 @@ BLOCKS = (Box("doc_title", 0.02, 0.04, 0.98, 0.2), Box("text", 0.02, 0.2, 0.98, 
 LINES = ("Harbour report", "Twelve ships came in", "and nine of them left")
 
 
-def corners(page: protocol.PageText) -> list[np.ndarray]:
+def corners(page: protocol.PageContent) -> list[np.ndarray]:
     return [np.array(line.box) for line in page.lines]
 
 
@@ -31,7 +31,7 @@ def turned(points: np.ndarray, page: Page, degrees: int) -> np.ndarray:
     return points
 
 
-def lies_on(line: protocol.Line, page: Page) -> bool:
+def lies_on(line: protocol.TextLine, page: Page) -> bool:
     """Whether most of the ink is dark within the box, and none is just outside."""
     mask = np.zeros(page.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.array(line.box)], 1)

@@ -15,14 +15,14 @@ import pytest
 
 from consumer import protocol
 from consumer.child import serve
-from consumer.child.ppstructure.engine import PpStructureChild
-from consumer.domain.errors import Code, MachineError, SettingsError
+from consumer.child.ppstructure.engine import PpStructureEngine
+from consumer.domain.errors import Code, HostError, SettingsError
 from consumer.domain.result import Status
 from consumer.models.config import PipelineConfig
-from consumer.processes.pool import Recycling
-from consumer.processes.process import Program
-from consumer.processes.recognizer import EnginePool
-from consumer.processes.slot import Seat
+from consumer.processes.pool import RecyclePolicy
+from consumer.processes.process import ProcessSpec
+from consumer.processes.recognizer import PageRecognizer
+from consumer.processes.slot import Slot
 from tests.structure import paddle_zoo
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import options, stored, texts, written
@@ -32,9 +32,9 @@ DEADLINE_S = 120.0
 ENGINE_BYTES = 8 * 1024**3
 
 
-def seat(how: protocol.StructureOptions) -> Seat:
-    return Seat(
-        Program("engine", ("-m", "consumer.child", "pp-structurev3"), how, ENGINE_BYTES, ENGINE_BYTES)
+def slot(how: protocol.PpStructureOptions) -> Slot:
+    return Slot(
+        ProcessSpec("engine", ("-m", "consumer.child", "pp-structurev3"), how, ENGINE_BYTES, ENGINE_BYTES)
     )
 
 
@@ -42,8 +42,8 @@ async def test_a_page_that_makes_its_batch_fail_costs_itself_alone(new_zoo: NewZ
     """The pages before it in the batch are lost to an exception too, and are read again."""
     zoo = new_zoo()
     zoo.layout(fails_at_px=500)
-    engine = seat(options(zoo.pipeline(), batch_pages=3))
-    pool = EnginePool([engine], Recycling(1000, ENGINE_BYTES), DEADLINE_S)
+    engine = slot(options(zoo.pipeline(), batch_pages=3))
+    pool = PageRecognizer([engine], RecyclePolicy(1000, ENGINE_BYTES), DEADLINE_S)
     pages = [written("First"), written("Bad", width=500), written("Third")]
     images = [stored(page, tmp_path, n) for n, page in enumerate(pages, 1)]
     async with pool.running():
@@ -52,7 +52,7 @@ async def test_a_page_that_makes_its_batch_fail_costs_itself_alone(new_zoo: NewZ
     assert [read.detections[0].text for read in (first, third, *again)] == ["First", "Third", "First"]
     assert bad.page.status is Status.FAILURE
     assert bad.warnings[0].code is Code.ENGINE_ERROR
-    assert engine.lost["error"] == 1
+    assert engine.replacements["error"] == 1
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
     paddle_pipeline: Path, tmp_path: Path
 ) -> None:
     """Paddle takes SIGTERM for itself, and aborts; a service manager sends it to every process."""
-    engine = seat(options(paddle_pipeline, "paddle"))
+    engine = slot(options(paddle_pipeline, "paddle"))
     page = np.full((1000, 800, 3), 255, np.uint8)
     page[100:140, 100:300] = 0
     request = protocol.ReadPages(images=(stored(page, tmp_path),))
-    await engine.fill()
+    await engine.start()
     try:
         assert engine.child is not None
         pid = engine.child.pid
@@ -80,7 +80,7 @@ async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
         assert engine.child is not None
         assert engine.child.pid == pid
     finally:
-        await engine.vacate("stopped")
+        await engine.stop("stopped")
     assert before == after
     assert isinstance(after, protocol.PagesRead)
     (text,) = after.pages
@@ -94,22 +94,22 @@ async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
 
 
 async def test_paddle_told_to_use_a_gpu_never_goes_to_the_processor(paddle_pipeline: Path) -> None:
-    with pytest.raises(MachineError, match=r"installed for CPUs only: install paddlepaddle-gpu"):
-        await seat(options(paddle_pipeline, "paddle", device="gpu:0", cuda_name="0")).fill()
+    with pytest.raises(HostError, match=r"installed for CPUs only: install paddlepaddle-gpu"):
+        await slot(options(paddle_pipeline, "paddle", device="gpu:0", cuda_name="0")).start()
 
 
 async def test_onnxruntime_told_to_use_a_gpu_never_goes_to_the_processor(new_zoo: NewZoo) -> None:
-    with pytest.raises(MachineError, match=r"installed without CUDA: install onnxruntime-gpu"):
-        await seat(options(new_zoo().pipeline(), device="gpu:0", cuda_name="0")).fill()
+    with pytest.raises(HostError, match=r"installed without CUDA: install onnxruntime-gpu"):
+        await slot(options(new_zoo().pipeline(), device="gpu:0", cuda_name="0")).start()
 
 
 async def test_a_model_that_cannot_be_loaded_is_said_in_one_line_with_what_to_do(new_zoo: NewZoo) -> None:
     zoo = new_zoo()
     (zoo.folder(DETECTION) / "inference.onnx").write_bytes(b"no network")
     with pytest.raises(
-        MachineError, match=r"cannot be built .*PP-OCRv6_small_det.*bucket-ocr models verify"
+        HostError, match=r"cannot be built .*PP-OCRv6_small_det.*bucket-ocr models verify"
     ) as said:
-        await seat(options(zoo.pipeline())).fill()
+        await slot(options(zoo.pipeline())).start()
     assert "\n" not in str(said.value)
 
 
@@ -159,7 +159,7 @@ class FakeStructure:
 def fake(config: Path, answer: Any, threads: list[int] | None = None) -> Any:
     how = options(config)
     pipeline = PipelineConfig.load(how.pipeline, how.runtime, how.device)
-    return PpStructureChild(
+    return PpStructureEngine(
         how, pipeline, lambda **_: FakeStructure(answer, [] if threads is None else threads)
     )
 
@@ -207,7 +207,7 @@ def test_a_gpu_that_is_full_or_lost_ends_the_process(
 )
 @pytest.mark.parametrize("when", ["built", "warmed up"])
 def test_a_start_that_fails_on_a_gpu_says_what_to_do(
-    message: str, cure: str, when: str, new_zoo: NewZoo
+    message: str, remedy: str, when: str, new_zoo: NewZoo
 ) -> None:
     def fails(*_: Any, **__: Any) -> Any:
         raise RuntimeError(message)
@@ -215,15 +215,15 @@ def test_a_start_that_fails_on_a_gpu_says_what_to_do(
     how = options(new_zoo().pipeline(), "paddle", device="gpu:0", cuda_name="0")
     pipeline = PipelineConfig.load(how.pipeline, how.runtime, how.device)
     create = fails if when == "built" else lambda **_: FakeStructure(fails, [])
-    with pytest.raises(SettingsError, match=f"cannot be built on gpu:0 .*: {cure}"):
-        PpStructureChild(how, pipeline, create).ready()
+    with pytest.raises(SettingsError, match=f"cannot be built on gpu:0 .*: {remedy}"):
+        PpStructureEngine(how, pipeline, create).ready()
 
 
 async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_path: Path) -> None:
     threads: list[int] = []
     config = new_zoo().pipeline()
 
-    class Servant:
+    class RequestHandler:
         """Ready at once; what it reads is empty."""
 
         def __init__(self) -> None:
@@ -240,6 +240,6 @@ async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_p
     with ours:
         ours.sendall(protocol.frame(protocol.ReadPages(images=(stored(written("Once"), tmp_path),))))
         ours.shutdown(socket.SHUT_WR)
-        await asyncio.to_thread(serve.serve, theirs.detach(), Servant)
+        await asyncio.to_thread(serve.serve, theirs.detach(), RequestHandler)
     assert len(threads) == 2
     assert len(set(threads)) == 1

@@ -228,7 +228,7 @@ def test_what_no_source_has_fails_alone_and_an_own_folder_is_never_fetched(
     assert f"modelscope cannot be reached ({NOWHERE})" in line
 
     layout = machine.needed()[0]
-    gone = Model(layout.role, layout.name, machine.home / "gone", layout.is_onnx, is_own=True)
+    gone = Model(layout.role, layout.name, machine.home / "gone", layout.is_onnx, is_custom=True)
     with pytest.raises(SettingsError, match=r"gone: correct SubModules\.LayoutDetection\.model_dir"):
         require([gone])
 
@@ -282,10 +282,10 @@ def test_a_model_that_ends_the_process_is_the_one_to_blame_and_the_rest_is_loade
 
 
 def test_libraries_that_cannot_be_loaded_are_no_model_s_fault(machine: Machine) -> None:
-    def start(_: Sequence[Model], complaints: IO[bytes]) -> "subprocess.Popen[str]":
+    def start(_: Sequence[Model], problems: IO[bytes]) -> "subprocess.Popen[str]":
         program = "raise ImportError('libGL.so.1: no such file')"
         command = [sys.executable, "-c", program]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=problems, text=True)
 
     with pytest.raises(SettingsError, match=r"PaddleX cannot be loaded: ImportError: libGL\.so\.1"):
         list(verify.loaded(machine.needed(), start))

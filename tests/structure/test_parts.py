@@ -141,15 +141,15 @@ def test_a_flattened_page_comes_with_the_image_that_its_boxes_fit(
     page = written("Harbour report")
     zoo = new_zoo()
     plain = new_engine(zoo.pipeline()).read_one(page)
-    assert plain.flattened is None
+    assert plain.dewarped is None
     zoo.unwarping(40)
     flat = new_engine(zoo.pipeline(use_doc_unwarping=True)).read_one(page)
-    assert flat.flattened is not None
-    head, _, data = flat.flattened.image.partition(",")
+    assert flat.dewarped is not None
+    head, _, data = flat.dewarped.image.partition(",")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     assert head == "data:image/jpeg;base64"
-    assert image.shape[:2] == (flat.flattened.height_px, flat.flattened.width_px) == page.shape[:2]
+    assert image.shape[:2] == (flat.dewarped.height_px, flat.dewarped.width_px) == page.shape[:2]
     for there, here in zip(plain.lines[0].box, flat.lines[0].box, strict=True):
         assert (here[0] - there[0], here[1] - there[1]) == pytest.approx((40, 0), abs=3)
     ink = np.argwhere(image[:, :, 0] < 128)

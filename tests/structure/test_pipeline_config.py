@@ -144,8 +144,8 @@ def test_models_of_one_s_own_are_told_by_their_files_and_not_by_where_they_lie(t
         ("- 1", "not a mapping"),
     ],
 )
-def test_a_file_that_cannot_be_meant_is_refused(content: Any, complaint: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=complaint) as refused:
+def test_a_file_that_cannot_be_meant_is_refused(content: Any, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=problem) as refused:
         load(written(tmp_path, content))
     assert "BUCKET_OCR_PIPELINE_CONFIG" in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer.domain.errors import SettingsError
 from consumer.health import Children, Health, served
 from consumer.processes.gpus import Gpu
-from consumer.processes.slot import Seat
+from consumer.processes.slot import Slot
 from tests.e2e.stack import free_port
 
 
@@ -54,12 +54,14 @@ async def test_port_0_is_none() -> None:
         assert isinstance(health, Health)
 
 
-def seat(name: str, resident_bytes: int | None, busy_s: float, **lost: int) -> Seat:
+def slot(name: str, resident_bytes: int | None, busy_s: float, **replacements: int) -> Slot:
     child = None if resident_bytes is None else SimpleNamespace(resident_bytes=resident_bytes)
     busy = SimpleNamespace(total_s=busy_s)
     return cast(
-        Seat,
-        SimpleNamespace(program=SimpleNamespace(name=name), child=child, busy=busy, lost=Counter(lost)),
+        Slot,
+        SimpleNamespace(
+            spec=SimpleNamespace(name=name), child=child, busy=busy, replacements=Counter(replacements)
+        ),
     )
 
 
@@ -69,8 +71,8 @@ def gone() -> Any:
 
 async def test_children_and_gpus_are_looked_at_when_asked(port: int) -> None:
     registry = CollectorRegistry()
-    engines = [seat("engine", 5, 2.0, worn=1), seat("engine", None, 0.5, worn=2, crash=1)]
-    registry.register(Children(engines, [seat("render", 7, 9.0)], lambda: (Gpu(0, "0", 30, 80),)))
+    engines = [slot("engine", 5, 2.0, recycled=1), slot("engine", None, 0.5, recycled=2, crash=1)]
+    registry.register(Children(engines, [slot("render", 7, 9.0)], lambda: (Gpu(0, "0", 30, 80),)))
     async with served(port, registry):
         text = (await ask(port, "/metrics"))[1]
     samples = {
@@ -84,8 +86,8 @@ async def test_children_and_gpus_are_looked_at_when_asked(port: int) -> None:
     assert samples == {
         ("engines",): 2,
         ("engine_busy_seconds_total",): 2.5,
-        ("child_replacements_total", "worn", "engine"): 3,
-        ("child_replacements_total", "crash", "engine"): 1,
+        ("child_replacements_total", "engine", "recycled"): 3,
+        ("child_replacements_total", "engine", "crash"): 1,
         ("child_resident_bytes", "0", "engine"): 5,
         ("child_resident_bytes", "1", "engine"): 0,
         ("child_resident_bytes", "2", "render"): 7,

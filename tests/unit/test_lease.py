@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.aws.lease import SqsLeases
-from consumer.domain.lease import MAX_HOLD_S, Lost, Overdue, Renew, Term
+from consumer.domain.lease import MAX_HOLD_S, LeaseSchedule, Lost, Overdue, Renew
 from consumer.metrics import Metrics
 from consumer.ports import Message
 
@@ -21,8 +21,8 @@ LEASE_S = 60
 NEVER_S = 1e9
 
 
-def term(now: float = 0.0, *, stall_s: float = NEVER_S) -> Term:
-    return Term(0.0, now, LEASE_S, stall_s)
+def term(now: float = 0.0, *, stall_s: float = NEVER_S) -> LeaseSchedule:
+    return LeaseSchedule(0.0, now, LEASE_S, stall_s)
 
 
 def test_a_beat_is_due_every_third_of_the_lease_from_when_the_message_was_asked_for() -> None:
@@ -82,7 +82,7 @@ def test_work_without_progress_is_given_up_and_progress_keeps_it() -> None:
 
 @given(st.integers(10, 3600), st.floats(0, 0.9))
 def test_no_message_is_held_for_more_than_twelve_hours(lease_s: int, late: float) -> None:
-    held = Term(0.0, 0.0, lease_s, NEVER_S)
+    held = LeaseSchedule(0.0, 0.0, lease_s, NEVER_S)
     while True:
         asked_at = held.beat_at + late * lease_s / 3
         due = held.beat(asked_at)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from consumer.domain import identity
-from consumer.domain.errors import MachineError, PassingError, ServiceError
+from consumer.domain.errors import HostError, ServiceError, TransientError
 from consumer.domain.events import Job
 from consumer.domain.result import ResultDocument, Status
-from consumer.service.pipeline import Answer
+from consumer.service.pipeline import JobResult
 from tests.fakes import BUCKET, StoredObject, World, memory_world
 
 
@@ -23,14 +23,14 @@ class PipelineWorld:
         self.recognizer = world.recognizer
         self._pipeline = world.pipeline
 
-    async def process(self, key: str, *, force: bool = False, bucket: str = BUCKET) -> Answer:
+    async def process(self, key: str, *, force: bool = False, bucket: str = BUCKET) -> JobResult:
         return await self._pipeline.process(Job(bucket, key, force), None, lambda: None)
 
-    async def give_up(self, key: str) -> str:
+    async def write_exhausted_result(self, key: str) -> str:
         return (await self.given_up(key)).reason
 
-    async def given_up(self, key: str) -> Answer:
-        return await self._pipeline.give_up(Job(BUCKET, key), None, "in vain", lambda: None)
+    async def given_up(self, key: str) -> JobResult:
+        return await self._pipeline.write_exhausted_result(Job(BUCKET, key), None, "in vain", lambda: None)
 
     def result(self, key: str) -> ResultDocument:
         return ResultDocument.model_validate_json(self.store.objects[f"{key}.ocr.json"].body)
@@ -94,7 +94,7 @@ async def test_a_source_overwritten_in_work_ends_with_the_result_of_the_new_byte
 
     world.store.upload("a.pdf", b"%PDF-old")
     if operation == "read":
-        world.recognizer.gate.clear()
+        world.recognizer.breaker.clear()
     else:
         world.store.before[operation] = overwrite
 
@@ -103,7 +103,7 @@ async def test_a_source_overwritten_in_work_ends_with_the_result_of_the_new_byte
         if operation == "read":
             await world.recognizer.reading.wait()
             overwrite()
-            world.recognizer.gate.set()
+            world.recognizer.breaker.set()
     if operation == "put":
         # Nobody can see an overwrite between the last look and the put; the event of the new object comes
         # after it, and its result replaces the older one.
@@ -218,7 +218,7 @@ async def test_a_source_that_never_stands_still_is_tried_again_later(world: Pipe
 
     overwrite()
 
-    with pytest.raises(PassingError, match="overwritten again and again"):
+    with pytest.raises(TransientError, match="overwritten again and again"):
         await world.process("a.pdf")
 
 
@@ -237,14 +237,14 @@ async def test_a_document_that_is_given_up_frees_its_room_even_if_a_renderer_has
     world: PipelineWorld, tmp_path: Path
 ) -> None:
     world.store.upload("a.pdf", b"%PDF-a")
-    world.recognizer.gate.clear()
-    world.recognizer.failure = MachineError("no engine")
+    world.recognizer.breaker.clear()
+    world.recognizer.failure = HostError("no engine")
     work = asyncio.create_task(world.process("a.pdf"))
     await world.recognizer.reading.wait()
     (source,) = tmp_path.glob("*.source")
     with source.open("rb") as held:
-        world.recognizer.gate.set()
-        with pytest.raises(MachineError):
+        world.recognizer.breaker.set()
+        with pytest.raises(HostError):
             await work
         assert os.fstat(held.fileno()).st_size == 0
     assert list(tmp_path.iterdir()) == []
@@ -257,7 +257,7 @@ async def test_giving_up_replaces_no_result_of_the_same_source_by_whatever_engin
     await world.process("a.pdf")
     stored = world.store.objects["a.pdf.ocr.json"]
     stored.metadata = {**stored.metadata, "ocr-fingerprint": "sha256:older engine"}
-    assert await world.give_up("a.pdf") == "given up, a result is there"
+    assert await world.write_exhausted_result("a.pdf") == "given up, a result is there"
     assert world.store.objects["a.pdf.ocr.json"] is stored
 
 
@@ -265,7 +265,7 @@ async def test_giving_up_replaces_the_result_of_an_older_source(world: PipelineW
     world.store.upload("a.pdf", b"%PDF-old")
     await world.process("a.pdf")
     world.store.upload("a.pdf", b"%PDF-new")
-    assert await world.give_up("a.pdf") == "stored"
+    assert await world.write_exhausted_result("a.pdf") == "stored"
     assert world.result("a.pdf").source.etag == world.store.objects["a.pdf"].etag
     assert world.store.objects["a.pdf.ocr.json"].metadata["ocr-fingerprint"] == "none"
 
@@ -301,8 +301,8 @@ async def test_whoever_takes_a_source_away_because_its_result_has_come_is_still_
 
 async def test_nothing_is_written_for_what_is_gone_or_no_document(world: PipelineWorld) -> None:
     world.store.upload("notes.txt", b"hello")
-    assert await world.give_up("notes.txt") == "not a document"
-    assert await world.give_up("gone.pdf") == "source gone"
+    assert await world.write_exhausted_result("notes.txt") == "not a document"
+    assert await world.write_exhausted_result("gone.pdf") == "source gone"
     assert set(world.store.objects) == {"notes.txt"}
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from consumer.domain import result
-from consumer.domain.assembly import PageRecord, StoredResult, assemble, failure
+from consumer.domain.assembly import EncodedPage, EncodedResult, assemble, failure
 from consumer.domain.errors import Code
 from consumer.domain.result import Detection, Page, PageResult, ResultDocument, Status, failed_page
 
@@ -39,7 +39,7 @@ def crash(number: int, code: Code = Code.ENGINE_CRASH) -> PageResult:
     return failed_page(number, code, "why")
 
 
-def stored(result: StoredResult) -> ResultDocument:
+def stored(result: EncodedResult) -> ResultDocument:
     """Read what is stored; its head says the same of the whole."""
     document = ResultDocument.model_validate_json(result.body)
     assert result.lines == len(document.detections)
@@ -48,7 +48,7 @@ def stored(result: StoredResult) -> ResultDocument:
 
 
 def assembled(*pages: PageResult) -> ResultDocument:
-    return stored(assemble(SOURCE, ENGINE, [PageRecord.of(page) for page in pages], TIMING))
+    return stored(assemble(SOURCE, ENGINE, [EncodedPage.of(page) for page in pages], TIMING))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from consumer.domain.settle import (
     BACKOFF_BASE_S,
     BACKOFF_CAP_S,
-    Decision,
     Delete,
-    Leave,
+    Disposition,
+    NoAction,
     Outcome,
     RetryAfter,
     backoff_s,
@@ -19,13 +19,13 @@ from consumer.domain.settle import (
     is_exhausted,
 )
 
-DECISIONS: dict[Outcome, Decision | type[RetryAfter]] = {
+DECISIONS: dict[Outcome, Disposition | type[RetryAfter]] = {
     Outcome.DONE: Delete(),
-    Outcome.MALFORMED: Leave(),
-    Outcome.LEASE_LOST: Leave(),
-    Outcome.HANDED_BACK: RetryAfter(0),
-    Outcome.MACHINE: RetryAfter(10),
-    Outcome.PASSING: RetryAfter,
+    Outcome.MALFORMED: NoAction(),
+    Outcome.LEASE_LOST: NoAction(),
+    Outcome.RELEASED: RetryAfter(0),
+    Outcome.HOST_FAILURE: RetryAfter(10),
+    Outcome.TRANSIENT: RetryAfter,
     Outcome.BUG: RetryAfter,
 }
 
@@ -41,7 +41,7 @@ def test_an_outcome_decides_alone_what_is_done(outcome: Outcome) -> None:
 def test_a_retry_waits_at_least_a_second_and_at_most_its_ceiling(receive_count: int, seed: int) -> None:
     waited_s = backoff_s(receive_count, random.Random(seed))
     assert 1 <= waited_s <= min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(receive_count, 30))
-    assert decide(Outcome.PASSING, receive_count, random.Random(seed)) == RetryAfter(waited_s)
+    assert decide(Outcome.TRANSIENT, receive_count, random.Random(seed)) == RetryAfter(waited_s)
 
 
 def test_retries_spread_over_all_of_the_wait_and_grow_with_each_receive() -> None:
@@ -56,27 +56,27 @@ def test_retries_spread_over_all_of_the_wait_and_grow_with_each_receive() -> Non
 
 
 @pytest.mark.parametrize(
-    ("outcome", "undone"),
+    ("outcome", "pending"),
     [
         (Outcome.DONE, False),
         (Outcome.MALFORMED, False),
         (Outcome.LEASE_LOST, False),
-        (Outcome.PASSING, True),
-        (Outcome.MACHINE, True),
+        (Outcome.TRANSIENT, True),
+        (Outcome.HOST_FAILURE, True),
         (Outcome.BUG, True),
-        (Outcome.HANDED_BACK, True),
+        (Outcome.RELEASED, True),
     ],
 )
 def test_undone_work_is_exhausted_at_the_last_receive_that_the_queue_allows(
-    outcome: Outcome, undone: bool
+    outcome: Outcome, pending: bool
 ) -> None:
     assert not is_exhausted(outcome, 4, 5)
-    assert is_exhausted(outcome, 5, 5) is undone
-    assert is_exhausted(outcome, 6, 5) is undone
+    assert is_exhausted(outcome, 5, 5) is pending
+    assert is_exhausted(outcome, 6, 5) is pending
     assert not is_exhausted(outcome, 1000, None)
 
 
 def test_an_exhausted_message_is_left_for_the_dead_letters_and_not_delayed() -> None:
-    for outcome in (Outcome.PASSING, Outcome.MACHINE, Outcome.BUG):
-        assert decide(outcome, 5, random.Random(1), exhausted=True) == Leave()
-    assert decide(Outcome.HANDED_BACK, 5, random.Random(1), exhausted=True) == RetryAfter(0)
+    for outcome in (Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG):
+        assert decide(outcome, 5, random.Random(1), exhausted=True) == NoAction()
+    assert decide(Outcome.RELEASED, 5, random.Random(1), exhausted=True) == RetryAfter(0)

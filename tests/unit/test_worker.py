@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from consumer.domain.completion import Completion
-from consumer.domain.errors import Code, MachineError, ServiceError, UnavailableError
+from consumer.domain.errors import Code, HostError, ServiceError, UnavailableError
 from consumer.domain.result import ResultDocument, Status
-from consumer.service.circuit_breaker import Gate
-from consumer.service.message import Handler
+from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.message import MessageHandler
 from consumer.service.worker import Worker
 from tests.fakes import FakeClock, FakeLeases, MemoryQueue, World, memory_world
 
@@ -37,7 +37,7 @@ class WorkerWorld:
         self.leases = FakeLeases()
         self.stop = asyncio.Event()
         #: What is wrong with the machine.
-        self.problem: MachineError | None = None
+        self.problem: HostError | None = None
         self.looked = asyncio.Event()
         self.busy: list[bool] = []
         self.metrics = world.metrics
@@ -67,12 +67,12 @@ class WorkerWorld:
     ) -> AsyncIterator[Worker]:
         """A worker that is stopped, and has drained, when the context ends."""
         clock = FakeClock()
-        gate = Gate([self._check], clock)
-        handler = Handler(
+        breaker = CircuitBreaker([self._check], clock)
+        handler = MessageHandler(
             self.queue,
             self.leases,
             self._pipeline,
-            gate,
+            breaker,
             announce=self.announce,
             clock=clock,
             rng=random.Random(1),
@@ -81,7 +81,7 @@ class WorkerWorld:
         worker = Worker(
             self.queue,
             handler,
-            gate,
+            breaker,
             slots=slots,
             drain_s=drain_s,
             idle_exit_s=idle_exit_s,
@@ -155,19 +155,19 @@ async def test_a_failure_that_may_pass_gives_the_message_back_and_harms_no_other
 
 
 async def test_an_answer_of_the_queue_that_nobody_foresaw_ends_nothing(world: WorkerWorld) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     world.store.upload("a.pdf", b"%PDF-a")
     world.queue.put("m", request("a.pdf"))
     async with world.worker():
         await asyncio.wait_for(world.recognizer.reading.wait(), 10)
         world.queue.failures.append(KeyError("Attributes"))
         await until(lambda: not world.queue.failures)
-        world.recognizer.gate.set()
+        world.recognizer.breaker.set()
         await world.queue.until(lambda: world.queue.deleted == ["m"])
 
 
 async def test_no_more_messages_are_received_than_there_are_slots(world: WorkerWorld) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     for number in range(5):
         world.store.upload(f"{number}.pdf", b"%PDF-a")
         world.queue.put(str(number), request(f"{number}.pdf"))
@@ -178,12 +178,12 @@ async def test_no_more_messages_are_received_than_there_are_slots(world: WorkerW
         # Nothing more may come as long as both are in work; several polls' time is given to prove it.
         with pytest.raises(TimeoutError):
             await until(lambda: world.queue.received > 2, deadline_s=0.3)
-        world.recognizer.gate.set()
+        world.recognizer.breaker.set()
         await world.queue.until(lambda: len(world.queue.deleted) == 5)
 
 
 async def test_a_lost_lease_ends_the_work_and_leaves_the_message_alone(world: WorkerWorld) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     world.store.upload("a.pdf", b"%PDF-a")
     world.queue.put("m", request("a.pdf"))
 
@@ -191,7 +191,7 @@ async def test_a_lost_lease_ends_the_work_and_leaves_the_message_alone(world: Wo
         await asyncio.wait_for(world.recognizer.reading.wait(), 10)
         world.leases.held["m"].lost.set()
         await until(lambda: not world.leases.held)
-        world.recognizer.gate.set()
+        world.recognizer.breaker.set()
 
     assert (world.queue.deleted, world.queue.returned) == ([], {})
     assert "a.pdf.ocr.json" not in world.store.objects
@@ -201,7 +201,7 @@ async def test_a_lost_lease_ends_the_work_and_leaves_the_message_alone(world: Wo
 async def test_a_stop_finishes_documents_in_work_or_hands_them_back_at_once(
     world: WorkerWorld, drain_s: float, finished: bool
 ) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     world.store.upload("a.pdf", b"%PDF-a")
     world.queue.put("m", request("a.pdf"))
 
@@ -209,7 +209,7 @@ async def test_a_stop_finishes_documents_in_work_or_hands_them_back_at_once(
         await asyncio.wait_for(world.recognizer.reading.wait(), 10)
         world.stop.set()
         if finished:
-            world.recognizer.gate.set()
+            world.recognizer.breaker.set()
 
     assert world.queue.deleted == (["m"] if finished else [])
     assert world.queue.returned == ({} if finished else {"m": 0})
@@ -274,7 +274,7 @@ async def test_the_last_receive_leaves_a_result_that_says_so_and_the_message_to_
 async def test_work_that_makes_no_progress_is_ended_and_tried_again_and_at_last_said_to_be_in_vain(
     world: WorkerWorld,
 ) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     world.store.upload("a.pdf", b"%PDF-a")
     world.queue.put("4th", request("a.pdf"), receive_count=4)
     async with world.worker(slots=1):
@@ -286,7 +286,7 @@ async def test_work_that_makes_no_progress_is_ended_and_tried_again_and_at_last_
             if message_id == "4th":
                 assert world.queue.returned["4th"] >= 1
                 assert "a.pdf.ocr.json" not in world.store.objects
-        world.recognizer.gate.set()
+        world.recognizer.breaker.set()
     error = world.result("a.pdf").error
     assert error is not None
     assert error.message == "not read in 5 tries; the last one: no progress in 300 s"
@@ -329,7 +329,7 @@ async def test_a_queue_without_dead_letters_is_served_for_ever(world: WorkerWorl
 async def test_a_document_cut_off_by_a_stop_at_its_last_receive_has_a_result_that_says_so(
     world: WorkerWorld,
 ) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     world.store.upload("a.pdf", b"%PDF-a")
     world.queue.put("m", request("a.pdf"), receive_count=5)
 
@@ -344,7 +344,7 @@ async def test_a_message_taken_but_not_begun_when_the_consumer_is_stopped_is_end
     world: WorkerWorld,
 ) -> None:
     # All messages come at once, and the stop with them: none may be forgotten by the drain.
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     for number in range(8):
         world.store.upload(f"{number}.pdf", b"%PDF-a")
         world.queue.put(str(number), request(f"{number}.pdf"))
@@ -355,14 +355,14 @@ async def test_a_message_taken_but_not_begun_when_the_consumer_is_stopped_is_end
 
 
 async def test_the_platform_is_told_when_the_consumer_is_busy_and_when_it_is_not(world: WorkerWorld) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     for key in ("a.pdf", "b.pdf"):
         world.store.upload(key, b"%PDF-a")
         world.queue.put(key, request(key))
     async with world.worker():
         await until(lambda: len(world.leases.held) == 2)
         assert world.busy == [True]
-        world.recognizer.gate.set()
+        world.recognizer.breaker.set()
         await world.queue.until(lambda: len(world.queue.deleted) == 2)
     assert world.busy == [True, False]
 
@@ -376,7 +376,7 @@ async def until(holds: Callable[[], object], deadline_s: float = 10) -> None:
 
 async def test_a_machine_that_is_not_well_receives_nothing_until_it_is(world: WorkerWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-a")
-    world.problem = MachineError("the disk is full")
+    world.problem = HostError("the disk is full")
     world.queue.put("1", request("a.pdf"))
     async with world.worker():
         await world.looked.wait()
@@ -387,7 +387,7 @@ async def test_a_machine_that_is_not_well_receives_nothing_until_it_is(world: Wo
 
 async def test_a_machine_that_fails_gives_the_message_to_others(world: WorkerWorld) -> None:
     world.store.upload("a.pdf", b"%PDF-a")
-    world.recognizer.failure = MachineError("the disk is full")
+    world.recognizer.failure = HostError("the disk is full")
     world.queue.put("1", request("a.pdf"))
     async with world.worker():
         await world.queue.until(lambda: world.queue.returned == {"1": 10})
@@ -397,15 +397,15 @@ async def test_a_message_that_comes_with_a_poll_during_which_the_machine_failed_
     world: WorkerWorld,
 ) -> None:
     world.store.upload("a.pdf", b"%PDF-a")
-    world.recognizer.failure = MachineError("the disk is full")
-    world.recognizer.gate.clear()
+    world.recognizer.failure = HostError("the disk is full")
+    world.recognizer.breaker.clear()
     world.queue.put("1", request("a.pdf"))
     world.queue.poll_s = 5
     async with world.worker(slots=2):
         await world.recognizer.reading.wait()
         world.queue.asked.clear()
         await world.queue.asked.wait()
-        world.recognizer.gate.set()
+        world.recognizer.breaker.set()
         await world.queue.until(lambda: "1" in world.queue.returned)
         world.queue.put("2", request("a.pdf"))
         await world.queue.until(lambda: world.queue.returned.get("2") == 0)
@@ -415,22 +415,22 @@ async def test_a_message_that_comes_with_a_poll_during_which_the_machine_failed_
 
 
 async def both_are_held_once_one_was_done(world: WorkerWorld) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     world.recognizer.reading.clear()
     for number in ("3", "4"):
         world.queue.put(number, request("a.pdf"))
     await world.recognizer.reading.wait()
     assert world.leases.held.keys() == {"3"}
-    world.recognizer.gate.set()
+    world.recognizer.breaker.set()
     await world.queue.until(lambda: {"3", "4"} <= set(world.queue.deleted))
     world.store.upload("b.pdf", b"%PDF-b")
     world.store.upload("c.pdf", b"%PDF-c")
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     world.queue.put("5", request("b.pdf"))
     world.queue.put("6", request("c.pdf"))
     while world.leases.held.keys() != {"5", "6"}:
         await asyncio.sleep(0)
-    world.recognizer.gate.set()
+    world.recognizer.breaker.set()
 
 
 async def test_a_document_is_announced_when_its_result_is_stored_and_before_its_message_goes(
@@ -488,7 +488,7 @@ async def test_what_happens_to_messages_and_documents_is_counted(world: WorkerWo
 async def test_a_consumer_ends_by_itself_when_it_has_been_without_work_for_long_enough(
     world: WorkerWorld,
 ) -> None:
-    world.recognizer.gate.clear()
+    world.recognizer.breaker.clear()
     world.store.upload("a.pdf", b"%PDF-a")
     world.queue.put("m", request("a.pdf"))
     async with world.worker(idle_exit_s=0.2):
@@ -498,7 +498,7 @@ async def test_a_consumer_ends_by_itself_when_it_has_been_without_work_for_long_
             await asyncio.wait_for(asyncio.shield(world.running), 0.4)
         world.queue.put("n", request("gone.pdf"))
         await world.queue.until(lambda: world.queue.deleted == ["n"])
-        world.recognizer.gate.set()
+        world.recognizer.breaker.set()
         await asyncio.wait_for(world.running, 10)
     assert world.queue.deleted == ["n", "m"]
 
@@ -509,7 +509,7 @@ async def test_it_is_not_ready_while_the_queue_does_not_answer_the_machine_is_no
     async with world.worker() as worker:
         await asyncio.wait_for(world.queue.asked.wait(), 10)
         assert worker.problem is None
-        world.problem = MachineError("the disk is full")
+        world.problem = HostError("the disk is full")
         await until(lambda: worker.problem == "the disk is full")
         assert world.counted("healthy") == 0
         world.problem = None
@@ -529,7 +529,7 @@ async def test_a_topic_that_does_not_answer_is_no_failure_of_storage_and_denies_
         world.store.upload(f"{number}.pdf", b"%PDF-a")
         world.queue.put(str(number), request(f"{number}.pdf"))
     async with world.worker(slots=1) as worker:
-        await until(lambda: world.counted("messages_total", outcome="passing") == 6)
+        await until(lambda: world.counted("messages_total", outcome="transient") == 6)
         assert worker.problem is None
     said = capsys.readouterr().out
     assert "the result is stored, and was not announced: the topic is gone" in said
@@ -537,7 +537,7 @@ async def test_a_topic_that_does_not_answer_is_no_failure_of_storage_and_denies_
 
 
 async def test_a_consumer_that_cannot_ask_for_work_is_not_idle(world: WorkerWorld) -> None:
-    world.problem = MachineError("the disk is full")
+    world.problem = HostError("the disk is full")
     async with world.worker(idle_exit_s=0.2) as worker:
         await until(lambda: worker.problem is not None)
         with pytest.raises(TimeoutError):

@@ -21,7 +21,7 @@ from consumer.child import serve
 from consumer.child.ppstructure import results
 from consumer.child.text_lines import Image, padded
 from consumer.domain.errors import SettingsError
-from consumer.domain.geometry import Reading
+from consumer.domain.geometry import PageTransform
 from consumer.domain.page import PageImage
 from consumer.models.config import GPU_HINT, PipelineConfig
 
@@ -46,12 +46,12 @@ _JPEG_QUALITY: Final = 85
 _FONT, _BLACK = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
 
 
-class PpStructureChild:
+class PpStructureEngine:
     """The `pp-structurev3` role. `device` names the GPU in results; the process sees no other."""
 
     def __init__(
         self,
-        options: protocol.StructureOptions,
+        options: protocol.PpStructureOptions,
         pipeline: PipelineConfig,
         create: Callable[..., PPStructureV3] = PPStructureV3,
     ) -> None:
@@ -61,7 +61,7 @@ class PpStructureChild:
         cv2.setNumThreads(options.threads)
         self._options = options
         self._pipeline = pipeline
-        self._flattens = bool(pipeline.config["use_doc_unwarping"])
+        self._dewarps = bool(pipeline.config["use_doc_unwarping"])
         try:
             engine_config = _engine_config(pipeline, options)
             self._structure = create(
@@ -81,10 +81,10 @@ class PpStructureChild:
         # On a CPU a batch is only as many pages one after the other.
         copies = self._options.batch_pages if self._options.device != "cpu" else 1
         try:
-            self._read([_seen(page.copy()) for _ in range(copies)])
+            self._read([_model_input(page.copy()) for _ in range(copies)])
         except Exception as error:  # as above
             raise _unfit(error, self._options) from error
-        if self._is_worn():
+        if self._is_recycle_due():
             held, allowed = self._reserved_bytes() >> 20, (self._options.device_bytes or 0) >> 20
             raise SettingsError(
                 f"{self._options.device}: an engine that has read nothing yet holds {held} MiB of it; "
@@ -109,15 +109,15 @@ class PpStructureChild:
             raise TypeError(f"an engine cannot {request.kind}")
         try:
             # The network for formulas paints on what it is given, so every request has arrays of its own.
-            texts = self._read([_seen(_pixels(image)) for image in request.images])
+            texts = self._read([_model_input(_pixels(image)) for image in request.images])
         except Exception as error:
             _end_if_poisoned(error)
             raise
         # Results refer to themselves, and hold their page several times over.
         gc.collect()
-        return protocol.PagesRead(pages=tuple(texts), worn=self._is_worn())
+        return protocol.PagesRead(pages=tuple(texts), recycle_due=self._is_recycle_due())
 
-    def _read(self, pages: Sequence[tuple[Image, Reading]]) -> list[protocol.PageText]:
+    def _read(self, pages: Sequence[tuple[Image, PageTransform]]) -> list[protocol.PageContent]:
         """Read pages in one go; each becomes plain values before the next is looked at."""
         results = self._structure.predict_iter(
             [page for page, _ in pages],
@@ -136,18 +136,18 @@ class PpStructureChild:
             raise RuntimeError(f"PP-StructureV3 gave {len(texts)} results for {len(pages)} pages")
         return texts
 
-    def _page_text(self, result: results.Result, reading: Reading) -> protocol.PageText:
-        if not self._flattens:
+    def _page_text(self, result: results.Result, reading: PageTransform) -> protocol.PageContent:
+        if not self._dewarps:
             reading = replace(reading, angle=results.angle(result))
             return results.page_text(result, reading)
         # There is no way back from here: boxes are of the image that was read, and that goes with them.
         image = result["doc_preprocessor_res"]["output_img"]
         height, width = image.shape[:2]
-        text = results.page_text(result, Reading(width, height, width, height))
-        flattened = protocol.Flattened(image=_data_uri(image), width_px=width, height_px=height)
-        return text.model_copy(update={"flattened": flattened, "angle": results.angle(result)})
+        text = results.page_text(result, PageTransform(width, height, width, height))
+        dewarped = protocol.DewarpedImage(image=_data_uri(image), width_px=width, height_px=height)
+        return text.model_copy(update={"flattened": dewarped, "angle": results.angle(result)})
 
-    def _is_worn(self) -> bool:
+    def _is_recycle_due(self) -> bool:
         return self._options.device_bytes is not None and self._reserved_bytes() > self._options.device_bytes
 
     def _reserved_bytes(self) -> int:
@@ -157,7 +157,7 @@ class PpStructureChild:
 
 
 def _engine_config(
-    pipeline: PipelineConfig, options: protocol.StructureOptions
+    pipeline: PipelineConfig, options: protocol.PpStructureOptions
 ) -> Mapping[str, Mapping[str, Any]]:
     """Settings of what runs the networks, by its name, so that a module may have another."""
     on_cpu = options.device == "cpu"
@@ -195,16 +195,16 @@ def _require_gpu_sessions() -> None:
             raise SettingsError(f"ONNX Runtime cannot use the GPU, only {', '.join(providers)}: {GPU_HINT}")
 
 
-def _unfit(error: Exception, options: protocol.StructureOptions) -> SettingsError:
+def _unfit(error: Exception, options: protocol.PpStructureOptions) -> SettingsError:
     """Say why the pipeline cannot be built, or cannot read a page of its own, and what to do."""
     text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if options.device != "cpu" and _OUT_OF_MEMORY.search(text):
-        cure = "lower BUCKET_OCR_ENGINE_WORKERS or BUCKET_OCR_BATCH_PAGES, or see who else uses the GPU"
+        remedy = "lower BUCKET_OCR_ENGINE_WORKERS or BUCKET_OCR_BATCH_PAGES, or see who else uses the GPU"
     elif options.device != "cpu" and _LOST_DEVICE.search(text):
-        cure = f"look at nvidia-smi, and {GPU_HINT}"
+        remedy = f"look at nvidia-smi, and {GPU_HINT}"
     else:
-        cure = "check BUCKET_OCR_PIPELINE_CONFIG, and the models with `bucket-ocr models verify`"
-    return SettingsError(f"PP-StructureV3 cannot be built on {options.device} ({text}): {cure}")
+        remedy = "check BUCKET_OCR_PIPELINE_CONFIG, and the models with `bucket-ocr models verify`"
+    return SettingsError(f"PP-StructureV3 cannot be built on {options.device} ({text}): {remedy}")
 
 
 def _end_if_poisoned(error: Exception) -> None:
@@ -221,19 +221,19 @@ def _pixels(image: PageImage) -> Image:
     return np.fromfile(image.path, np.uint8).reshape(image.height_px, image.width_px, 3)
 
 
-def _seen(page: Image) -> tuple[Image, Reading]:
+def _model_input(page: Image) -> tuple[Image, PageTransform]:
     """A page as the engine shall see it, and how."""
     height, width = page.shape[:2]
-    seen, shrunk = padded(page, _STRIP_PX)
+    seen, downscale = padded(page, _STRIP_PX)
     seen_height, seen_width = seen.shape[:2]
     right, bottom = max(0, _SMALLEST_PX - seen_width), max(0, _SMALLEST_PX - seen_height)
     if right or bottom:
         seen = np.pad(seen, ((0, bottom), (0, right), (0, 0)), constant_values=255)
         seen_height, seen_width = seen.shape[:2]
-    return seen, Reading(width, height, seen_width, seen_height, shrunk)
+    return seen, PageTransform(width, height, seen_width, seen_height, downscale)
 
 
-def _sample_page(options: protocol.StructureOptions) -> Image:
+def _sample_page(options: protocol.PpStructureOptions) -> Image:
     """A page of A4 with some text and a ruled table, black on white, as large as one will be rendered."""
     width_pt, height_pt = _A4_PT
     scale = min(options.scale, math.sqrt(options.max_page_pixels / (width_pt * height_pt)))

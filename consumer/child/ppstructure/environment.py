@@ -5,7 +5,7 @@ import tempfile
 from typing import Final
 
 from consumer import protocol
-from consumer.child.serve import Servant
+from consumer.child.serve import RequestHandler
 from consumer.domain.errors import SettingsError
 from consumer.models import manifest
 from consumer.models.config import GPU_HINT, PipelineConfig, home
@@ -23,7 +23,7 @@ _ENVIRONMENT: Final = {
 }
 
 
-def build(options: protocol.StructureOptions) -> Servant:
+def build(options: protocol.PpStructureOptions) -> RequestHandler:
     """Build the servant of the role `pp-structurev3`; raises SettingsError, which says what to do."""
     pipeline = PipelineConfig.load(options.pipeline, options.runtime, options.device)
     manifest.require(pipeline.models)
@@ -33,9 +33,9 @@ def build(options: protocol.StructureOptions) -> Servant:
     if options.cuda_name is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = options.cuda_name
         _require_gpu(pipeline)
-    from consumer.child.ppstructure.engine import PpStructureChild
+    from consumer.child.ppstructure.engine import PpStructureEngine
 
-    return PpStructureChild(options, pipeline)
+    return PpStructureEngine(options, pipeline)
 
 
 def prepare_environment(scratch: str) -> None:

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from consumer import protocol
-from consumer.child.text_lines import from_start, is_sideways
-from consumer.domain.geometry import Quad, Reading, Rect, bounds, reading_order
+from consumer.child.text_lines import corners_from_text_start, is_vertical
+from consumer.domain.geometry import PageTransform, Quad, Rect, bounds, reading_order
 from consumer.domain.result import Block, Formula, Table
 
 #: PaddleX counts counter-clockwise, and says -1 or nothing where it has not looked.
@@ -36,14 +36,14 @@ def angle(result: Result) -> Literal[0, 90, 180, 270]:
     return _CLOCKWISE.get(int(result["doc_preprocessor_res"].get("angle", -1)), 0)
 
 
-def page_text(result: Result, reading: Reading) -> protocol.PageText:
+def page_text(result: Result, reading: PageTransform) -> protocol.PageContent:
     """Convert the result of one page; `reading` says how the page was seen."""
     _give_back_contents(result)
     blocks = [_rect(block.bbox) for block in result["parsing_res_list"]]
     lines = [*_lines_without_seals(result), *_seal_lines(result)]
-    return protocol.PageText(
+    return protocol.PageContent(
         lines=tuple(
-            protocol.Line(text=text, box=_corners(reading.quad(quad)), confidence=score)
+            protocol.TextLine(text=text, box=_corners(reading.quad(quad)), confidence=score)
             for quad, text, score in (lines[n] for n in _order([quad for quad, _, _ in lines], blocks))
         ),
         angle=reading.angle,
@@ -73,7 +73,9 @@ def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[tup
             continue
         points = np.asarray(polygon, np.float64).reshape(-1, 2)
         box = points if len(points) == 4 else _smallest_box(points)
-        quad = from_start(box + shift, sideways=is_sideways(box), turned=_key(polygon) in turned)
+        quad = corners_from_text_start(
+            box + shift, is_vertical=is_vertical(box), turned=_key(polygon) in turned
+        )
         yield quad, text, _confidence(score)
 
 
@@ -141,7 +143,7 @@ def _give_back_contents(result: Result) -> None:
             _, block.content = max(found)
 
 
-def _blocks(result: Result, reading: Reading) -> Iterator[Block]:
+def _blocks(result: Result, reading: PageTransform) -> Iterator[Block]:
     found = [(_rect(box["coordinate"]), box["score"]) for box in result["layout_det_res"]["boxes"]]
     # Where no block was found, every line is made one.
     ocr = result["overall_ocr_res"]
@@ -158,7 +160,7 @@ def _blocks(result: Result, reading: Reading) -> Iterator[Block]:
         )
 
 
-def _tables(result: Result, reading: Reading) -> Iterator[Table]:
+def _tables(result: Result, reading: PageTransform) -> Iterator[Table]:
     for box, table in zip(_found(result, "table"), result["table_res_list"], strict=False):
         yield Table(
             box=_box(reading, _rect(box["coordinate"])),
@@ -209,7 +211,7 @@ def _rect(values: Iterable[Any]) -> Rect:
     return Rect(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
 
 
-def _box(reading: Reading, rect: Rect) -> tuple[int, int, int, int]:
+def _box(reading: PageTransform, rect: Rect) -> tuple[int, int, int, int]:
     x1, y1, x2, y2 = (int(value) for value in reading.rect(rect))
     return x1, y1, x2, y2
 

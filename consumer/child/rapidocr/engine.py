@@ -11,7 +11,7 @@ from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import map_boxes_to_original
 
 from consumer import protocol
-from consumer.child.text_lines import Image, from_start, is_sideways, padded
+from consumer.child.text_lines import Image, corners_from_text_start, is_vertical, padded
 from consumer.domain.geometry import Quad, clip_quad, reading_order
 from consumer.domain.page import PageImage
 
@@ -22,7 +22,7 @@ _MIN_CONFIDENCE: Final = 0.5
 _CLASSIFIED_HEIGHT_PX: Final = 48
 
 
-class RapidChild:
+class RapidOcrEngine:
     """The `rapidocr` role: reads pages, one after the other."""
 
     def __init__(self, options: protocol.EngineOptions) -> None:
@@ -61,47 +61,47 @@ class RapidChild:
         config = self._ocr.cfg[stage]
         return f"{config.ocr_version.value}_{config.model_type.value}"
 
-    def _page_text(self, image: PageImage) -> protocol.PageText:
+    def _page_text(self, image: PageImage) -> protocol.PageContent:
         pixels = np.fromfile(image.path, np.uint8).reshape(image.height_px, image.width_px, 3)
         found = self._read(pixels)
         quads = [clip_quad(quad, image.width_px, image.height_px) for quad, _, _ in found]
         lines = tuple(
-            protocol.Line(
+            protocol.TextLine(
                 text=found[i][1],
                 box=tuple((int(x), int(y)) for x, y in quads[i]),
                 confidence=found[i][2],
             )
             for i in reading_order(quads)
         )
-        return protocol.PageText(lines=lines, markdown="\n".join(line.text for line in lines))
+        return protocol.PageContent(lines=lines, markdown="\n".join(line.text for line in lines))
 
     def _read(self, page: Image) -> list[tuple[Quad, str, float]]:
         """Boxes in pixels of the page, texts and confidences, in no particular order."""
-        seen, shrunk = padded(page, self._ocr.max_side_len)
+        seen, downscale = padded(page, self._ocr.max_side_len)
         image, record = self._ocr.preprocess_img(seen)
         try:
             crops, detected = self._ocr.detect_and_crop(image, record)
         except RapidOCRError:
             # The library's way to say that there is no text on the page.
             return []
-        sideways = [is_sideways(box) for box in detected.boxes]
-        upside_down = self._upside_down(crops, sideways)
+        is_vertical = [is_vertical(box) for box in detected.boxes]
+        upside_down = self._upside_down(crops, is_vertical)
         crops = [
             cv2.rotate(crop, cv2.ROTATE_180) if turned else crop
             for crop, turned in zip(crops, upside_down, strict=True)
         ]
         recognized = self._ocr.recognize_txt(crops)
         height, width = seen.shape[:2]
-        boxes = map_boxes_to_original(detected.boxes.astype(np.float64), record, height, width) / shrunk
+        boxes = map_boxes_to_original(detected.boxes.astype(np.float64), record, height, width) / downscale
         return [
-            (from_start(box, sideways=side, turned=turned), text.strip(), float(score))
+            (corners_from_text_start(box, is_vertical=side, turned=turned), text.strip(), float(score))
             for box, side, turned, text, score in zip(
-                boxes, sideways, upside_down, recognized.txts, recognized.scores, strict=True
+                boxes, is_vertical, upside_down, recognized.txts, recognized.scores, strict=True
             )
             if text.strip() and score >= _MIN_CONFIDENCE
         ]
 
-    def _upside_down(self, crops: list[Image], sideways: list[bool]) -> list[bool]:
+    def _upside_down(self, crops: list[Image], is_vertical: list[bool]) -> list[bool]:
         """Which lines must be turned half round before they are read: all that run along, or none.
 
         The classifier is right about a page, but on single lines it is wrong with any certainty: it
@@ -109,9 +109,9 @@ class RapidChild:
         """
         _, oriented = self._ocr.cls_and_rotate([_line_high(crop) for crop in crops])
         votes = {True: 0.0, False: 0.0}
-        for crop, side, (label, certainty) in zip(crops, sideways, oriented.cls_res, strict=True):
+        for crop, side, (label, certainty) in zip(crops, is_vertical, oriented.cls_res, strict=True):
             votes[side] += crop.shape[1] * (certainty - 0.5) * (1 if label == "180" else -1)
-        return [votes[side] > 0 for side in sideways]
+        return [votes[side] > 0 for side in is_vertical]
 
 
 def _line_high(crop: Image) -> Image:

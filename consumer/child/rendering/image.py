@@ -27,7 +27,7 @@ _IMAGE_ERRORS: Final = (
 )
 
 
-class Picture:
+class ImageDocument:
     """An image file, by Pillow; its frames are pages."""
 
     in_points = False

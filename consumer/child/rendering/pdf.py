@@ -21,7 +21,7 @@ _REFERENCE: Final = re.compile(r"(\d+) \d+ R")
 _PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, IndexError)
 
 
-class Pdf:
+class PdfDocument:
     """A PDF, by PyMuPDF."""
 
     in_points = True

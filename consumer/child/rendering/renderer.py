@@ -11,15 +11,15 @@ from PIL import Image
 
 from consumer import protocol
 from consumer.child.rendering.document import Document
-from consumer.child.rendering.image import Picture
-from consumer.child.rendering.pdf import Pdf
-from consumer.domain.errors import NO_ROOM_ERRNOS, NoRoomError
+from consumer.child.rendering.image import ImageDocument
+from consumer.child.rendering.pdf import PdfDocument
+from consumer.domain.errors import DISK_FULL_ERRNOS, DiskFullError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.plan import POINTS_PER_INCH
 
 
-class RenderChild:
+class PageRenderer:
     """The render role: opens documents and renders their pages."""
 
     def __init__(self, options: protocol.RenderOptions) -> None:
@@ -73,7 +73,9 @@ class RenderChild:
         if document is None:
             # A file that cannot be found or read is our own doing, and not the document's.
             Path(path).open("rb").close()
-            document = (Pdf if file_format is Format.PDF else Picture)(path, file_format, self._options)
+            document = (PdfDocument if file_format is Format.PDF else ImageDocument)(
+                path, file_format, self._options
+            )
         self._documents[path] = document
         if len(self._documents) > self._options.open_documents:
             self._documents.popitem(last=False)[1].close()
@@ -84,6 +86,6 @@ def _write(pixels: bytes, path: Path) -> None:
     try:
         path.write_bytes(pixels)
     except OSError as error:
-        if error.errno in NO_ROOM_ERRNOS:
-            raise NoRoomError(f"no room for a page image of {len(pixels)} bytes", len(pixels)) from error
+        if error.errno in DISK_FULL_ERRNOS:
+            raise DiskFullError(f"no room for a page image of {len(pixels)} bytes", len(pixels)) from error
         raise

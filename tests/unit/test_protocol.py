@@ -23,7 +23,7 @@ IMAGE = PageImage(
     downscaled=True,
     render_s=0.5,
 )
-LINE = protocol.Line(text="x", box=((0, 0), (9, 0), (9, 8), (0, 8)), confidence=0.25)
+LINE = protocol.TextLine(text="x", box=((0, 0), (9, 0), (9, 8), (0, 8)), confidence=0.25)
 REQUESTS: list[protocol.Request] = [
     protocol.OpenDocument(path="/w/ü \n.source", format=Format.PDF),
     protocol.RenderPage(path="/w/a.source", format=Format.TIFF, page_number=3, image_path="/w/3.bgr"),
@@ -35,9 +35,9 @@ REPLIES: list[protocol.Reply] = [
     protocol.DocumentOpened(page_count=5000),
     IMAGE,
     protocol.PagesRead(
-        pages=(protocol.PageText(lines=(LINE,), angle=90, markdown="x"), protocol.PageText(lines=()))
+        pages=(protocol.PageContent(lines=(LINE,), angle=90, markdown="x"), protocol.PageContent(lines=()))
     ),
-    protocol.Failed(code=Code.ENCRYPTED, message="a\nb"),
+    protocol.RequestFailed(code=Code.ENCRYPTED, message="a\nb"),
 ]
 
 
@@ -67,7 +67,7 @@ def test_requests_arrive_one_by_one_until_the_parent_has_gone() -> None:
 @settings(deadline=None)
 def test_any_text_and_confidence_cross(texts: list[str], confidence: float) -> None:
     lines = tuple(LINE.model_copy(update={"text": text, "confidence": confidence}) for text in texts)
-    reply = protocol.PagesRead(pages=(protocol.PageText(lines=lines),))
+    reply = protocol.PagesRead(pages=(protocol.PageContent(lines=lines),))
     assert protocol.parse_reply(body(reply)) == reply
 
 
@@ -128,7 +128,7 @@ def test_a_request_cut_short_means_that_the_parent_has_gone() -> None:
 
 
 def test_a_librarys_complaint_that_is_not_unicode_still_crosses() -> None:
-    body(protocol.Failed(code=Code.ENGINE_ERROR, message="cannot read \udcff.bgr"))
+    body(protocol.RequestFailed(code=Code.ENGINE_ERROR, message="cannot read \udcff.bgr"))
 
 
 def test_a_renderer_cannot_choose_which_file_is_read_and_deleted() -> None:
@@ -142,10 +142,10 @@ def test_a_renderer_cannot_choose_which_file_is_read_and_deleted() -> None:
 
 def test_only_what_was_asked_for_is_an_answer_or_that_it_cannot_be_had() -> None:
     asked = protocol.ReadPages(images=(page_image(1, Path("a")),))
-    text = protocol.PageText(lines=())
+    text = protocol.PageContent(lines=())
 
     assert protocol.answers(asked, protocol.PagesRead(pages=(text,)))
-    assert protocol.answers(asked, protocol.Failed(code=Code.ENGINE_ERROR, message=""))
-    assert protocol.answers(asked, protocol.Broken(message=""))
+    assert protocol.answers(asked, protocol.RequestFailed(code=Code.ENGINE_ERROR, message=""))
+    assert protocol.answers(asked, protocol.HostFailure(message=""))
     assert not protocol.answers(asked, protocol.PagesRead(pages=(text, text)))
     assert not protocol.answers(asked, protocol.DocumentOpened(page_count=1))

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from consumer import protocol
-from consumer.domain.errors import ChildError, MachineError, SettingsError
+from consumer.domain.errors import ChildError, HostError, SettingsError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
-from consumer.processes.process import ChildTimeoutError, Program
-from consumer.processes.slot import Seat, seated
+from consumer.processes.process import ChildTimeoutError, ProcessSpec
+from consumer.processes.slot import Slot, running_slots
 
 OPTIONS = protocol.RenderOptions(
     scale=2.0,
@@ -28,7 +28,7 @@ OPTIONS = protocol.RenderOptions(
     address_space_bytes=2**32,
     processor_s=60,
 )
-PROGRAM = Program(
+PROGRAM = ProcessSpec(
     "render", ("-m", "consumer.child", "render"), OPTIONS, retired_bytes=2**31, killed_bytes=2**32
 )
 DEADLINE_S = 60.0
@@ -50,12 +50,12 @@ asyncio.run(main())
 
 
 @pytest.fixture
-async def seat(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Seat]:
+async def slot(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Slot]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9")
-    seat = Seat(PROGRAM)
-    async with seated([seat]):
-        yield seat
+    slot = Slot(PROGRAM)
+    async with running_slots([slot]):
+        yield slot
     assert _renderers(os.getpid()) == []
 
 
@@ -79,12 +79,12 @@ def _the_renderer() -> psutil.Process:
 
 
 async def test_a_page_is_rendered_into_its_file(
-    seat: Seat, letter: protocol.OpenDocument, tmp_path: Path
+    slot: Slot, letter: protocol.OpenDocument, tmp_path: Path
 ) -> None:
-    opened = await seat.request(letter, DEADLINE_S)
+    opened = await slot.request(letter, DEADLINE_S)
     assert opened == protocol.DocumentOpened(page_count=1)
     path = tmp_path / "page.bgr"
-    page = await seat.request(
+    page = await slot.request(
         protocol.RenderPage(path=letter.path, format=letter.format, page_number=1, image_path=str(path)),
         DEADLINE_S,
     )
@@ -98,39 +98,39 @@ async def test_a_page_is_rendered_into_its_file(
 
 
 async def test_a_child_that_dies_at_work_fails_its_request_and_is_replaced(
-    seat: Seat, letter: protocol.OpenDocument
+    slot: Slot, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
     child.suspend()  # so that the request is in flight when it dies
-    request = asyncio.create_task(seat.request(letter, DEADLINE_S))
+    request = asyncio.create_task(slot.request(letter, DEADLINE_S))
     await asyncio.sleep(0)
     child.send_signal(signal.SIGSEGV)
     child.resume()
     with pytest.raises(ChildError, match="was killed by SIGSEGV"):
         await request
-    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
     assert _the_renderer().pid != child.pid
 
 
 @pytest.mark.parametrize("at_work", [False, True])
 async def test_a_child_killed_from_outside_costs_no_request(
-    seat: Seat, letter: protocol.OpenDocument, at_work: bool
+    slot: Slot, letter: protocol.OpenDocument, at_work: bool
 ) -> None:
     child = _the_renderer()
     child.suspend()
-    request = asyncio.create_task(seat.request(letter, DEADLINE_S))
+    request = asyncio.create_task(slot.request(letter, DEADLINE_S))
     if at_work:
         await asyncio.sleep(0)
     child.kill()
     assert await request == protocol.DocumentOpened(page_count=1)
     assert _the_renderer().pid != child.pid
-    assert seat.lost == {"killed": 1}
+    assert slot.replacements == {"killed": 1}
 
 
 async def test_a_request_whose_children_are_killed_again_and_again_ends(
-    seat: Seat, letter: protocol.OpenDocument
+    slot: Slot, letter: protocol.OpenDocument
 ) -> None:
-    request = asyncio.create_task(seat.request(letter, DEADLINE_S))
+    request = asyncio.create_task(slot.request(letter, DEADLINE_S))
     _the_renderer().kill()
     async with asyncio.timeout(DEADLINE_S):
         while not request.done():
@@ -138,50 +138,50 @@ async def test_a_request_whose_children_are_killed_again_and_again_ends(
                 child.kill()
             await asyncio.sleep(0.01)
     # Killed while it starts or while it works: either is a failure that passes, and names the signal.
-    with pytest.raises((ChildError, MachineError), match="killed by SIGKILL"):
+    with pytest.raises((ChildError, HostError), match="killed by SIGKILL"):
         await request
 
 
 async def test_a_child_that_hangs_is_killed_at_the_deadline_and_replaced(
-    seat: Seat, letter: protocol.OpenDocument
+    slot: Slot, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
     child.suspend()
     with pytest.raises(ChildTimeoutError):
-        await seat.request(letter, 0.2)
+        await slot.request(letter, 0.2)
     assert not child.is_running()
-    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
 async def test_a_cancelled_request_leaves_no_answer_for_the_next(
-    seat: Seat, letter: protocol.OpenDocument
+    slot: Slot, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
     child.suspend()
-    request = asyncio.create_task(seat.request(letter, DEADLINE_S))
+    request = asyncio.create_task(slot.request(letter, DEADLINE_S))
     await asyncio.sleep(0)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
     assert not child.is_running()
     report = letter.model_copy(update={"path": letter.path.replace("letter", "report")})
-    assert await seat.request(report, DEADLINE_S) == protocol.DocumentOpened(page_count=3)
+    assert await slot.request(report, DEADLINE_S) == protocol.DocumentOpened(page_count=3)
 
 
 async def test_a_file_that_is_not_there_is_the_machines_fault_and_kills_no_child(
-    seat: Seat, letter: protocol.OpenDocument
+    slot: Slot, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
-    with pytest.raises(MachineError, match="No such file"):
-        await seat.request(protocol.OpenDocument(path="/missing.pdf", format=Format.PDF), DEADLINE_S)
-    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+    with pytest.raises(HostError, match="No such file"):
+        await slot.request(protocol.OpenDocument(path="/missing.pdf", format=Format.PDF), DEADLINE_S)
+    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
     assert _the_renderer() == child
 
 
 async def test_a_renderer_is_limited_in_memory_and_in_processor_time_for_each_request(
-    seat: Seat, letter: protocol.OpenDocument
+    slot: Slot, letter: protocol.OpenDocument
 ) -> None:
-    await seat.request(letter, DEADLINE_S)
+    await slot.request(letter, DEADLINE_S)
     child = _the_renderer()
     used = child.cpu_times()
     assert child.rlimit(psutil.RLIMIT_AS) == (OPTIONS.address_space_bytes, OPTIONS.address_space_bytes)
@@ -192,21 +192,21 @@ async def test_a_renderer_is_limited_in_memory_and_in_processor_time_for_each_re
 
 
 async def test_a_child_that_is_renewed_works_until_the_other_is_ready(
-    seat: Seat, letter: protocol.OpenDocument
+    slot: Slot, letter: protocol.OpenDocument
 ) -> None:
     old = _the_renderer()
-    renewal = asyncio.create_task(seat.renew())
+    renewal = asyncio.create_task(slot.replace())
     while len(_renderers(os.getpid())) < 2:
-        assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
-        assert seat.child is not None
-        assert seat.child.pid == old.pid
+        assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+        assert slot.child is not None
+        assert slot.child.pid == old.pid
     await renewal
     assert _the_renderer().pid != old.pid
-    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
 async def test_a_child_has_no_credentials_and_ignores_sigterm(
-    seat: Seat, letter: protocol.OpenDocument
+    slot: Slot, letter: protocol.OpenDocument
 ) -> None:
     child = _the_renderer()
     names = child.environ().keys()
@@ -215,7 +215,7 @@ async def test_a_child_has_no_credentials_and_ignores_sigterm(
     assert os.getpgid(child.pid) == child.pid
     child.terminate()
     child.send_signal(signal.SIGINT)
-    assert await seat.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
     assert _the_renderer().pid == child.pid
 
 
@@ -235,8 +235,10 @@ def test_a_child_dies_with_its_parent(hangs: bool, tmp_path: Path) -> None:
 
 
 async def test_a_role_that_does_not_start_is_an_error() -> None:
-    with pytest.raises(MachineError, match="exited with 1"):
-        async with seated([Seat(replace(PROGRAM, arguments=("-m", "consumer.child", "no such role")))]):
+    with pytest.raises(HostError, match="exited with 1"):
+        async with running_slots(
+            [Slot(replace(PROGRAM, arguments=("-m", "consumer.child", "no such role")))]
+        ):
             pass
 
 
@@ -261,7 +263,7 @@ serve.serve(int(sys.argv[2]), build)
 """
 
 
-def unfit(file: Path) -> Program:
+def unfit(file: Path) -> ProcessSpec:
     return replace(PROGRAM, name="engine", arguments=("-c", UNFIT, str(file)), has_spare=False)
 
 
@@ -269,34 +271,34 @@ async def test_what_keeps_a_child_from_being_built_at_the_start_is_the_operators
     tmp_path: Path,
 ) -> None:
     with pytest.raises(SettingsError, match=r"^engine: the model is not there: pull it$"):
-        async with seated([Seat(unfit(tmp_path))]):
+        async with running_slots([Slot(unfit(tmp_path))]):
             pass
 
 
 async def test_and_later_it_is_the_machine_that_is_not_well(tmp_path: Path) -> None:
-    seat = Seat(unfit(tmp_path / "broken"))
-    async with seated([seat]):
+    slot = Slot(unfit(tmp_path / "broken"))
+    async with running_slots([slot]):
         (tmp_path / "broken").touch()
-        with pytest.raises(MachineError, match="the model is not there"):
-            await seat.renew()
+        with pytest.raises(HostError, match="the model is not there"):
+            await slot.replace()
         (tmp_path / "broken").unlink()
-        await seat.renew()
-        assert seat.is_filled
+        await slot.replace()
+        assert slot.is_running
 
 
 async def test_where_there_is_no_room_for_two_the_old_child_goes_first(tmp_path: Path) -> None:
-    seat = Seat(unfit(tmp_path / "never"))
-    async with seated([seat]):
-        assert seat.child is not None
-        old = psutil.Process(seat.child.pid)
-        renewal = asyncio.create_task(seat.renew())
+    slot = Slot(unfit(tmp_path / "never"))
+    async with running_slots([slot]):
+        assert slot.child is not None
+        old = psutil.Process(slot.child.pid)
+        renewal = asyncio.create_task(slot.replace())
         async with asyncio.timeout(DEADLINE_S):
             while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:
                 await asyncio.sleep(0.01)
         assert not renewal.done()
         await renewal
-        assert seat.is_filled
-        assert seat.lost == {"worn": 1}
+        assert slot.is_running
+        assert slot.replacements == {"recycled": 1}
 
 
 async def test_an_engine_that_starts_calls_nobody_and_leaves_nothing_at_home(
@@ -304,13 +306,11 @@ async def test_an_engine_that_starts_calls_nobody_and_leaves_nothing_at_home(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     options = protocol.EngineOptions(threads=1)
-    program = replace(
-        PROGRAM, name="rapidocr", arguments=("-m", "consumer.child", "rapidocr"), options=options
-    )
-    seat = Seat(program)
-    async with seated([seat]):
-        assert seat.child is not None
-        engine = psutil.Process(seat.child.pid)
+    spec = replace(PROGRAM, name="rapidocr", arguments=("-m", "consumer.child", "rapidocr"), options=options)
+    slot = Slot(spec)
+    async with running_slots([slot]):
+        assert slot.child is not None
+        engine = psutil.Process(slot.child.pid)
         assert engine.net_connections("inet") == []
         assert engine.children(recursive=True) == []
         assert not [line for line in engine.memory_maps() if "telemetry" in line.path]

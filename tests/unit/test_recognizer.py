@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 
 from consumer import protocol
-from consumer.domain.errors import ChildError, Code, DocumentError, MachineError, NoRoomError, PageError
+from consumer.domain.errors import ChildError, Code, DiskFullError, DocumentError, HostError, PageError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import Status
-from consumer.processes.pool import Recycling
+from consumer.processes.pool import RecyclePolicy
 from consumer.processes.process import ChildTimeoutError
-from consumer.processes.recognizer import EnginePool
+from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
-from consumer.processes.slot import Meter
+from consumer.processes.slot import BusyTimer
 from tests.fakes import page_image
 
 PAGE = Path("page.bgr")
-RECYCLING = Recycling(pages=1000, resident_bytes=2**30)
+RECYCLING = RecyclePolicy(pages=1000, resident_bytes=2**30)
 CRASH = ChildError("the child process was killed by SIGSEGV")
 HANG = ChildTimeoutError("no answer in 60 s")
-RAISED = protocol.Failed(code=Code.ENGINE_ERROR, message="cv2.error")
+RAISED = protocol.RequestFailed(code=Code.ENGINE_ERROR, message="cv2.error")
 
 
 @dataclass
@@ -34,7 +34,7 @@ class NewChild:
     resident_bytes = 0
     pages_read = 0
     is_alive = True
-    is_worn = False
+    is_recycle_due = False
 
 
 class ScriptedSeat:
@@ -46,15 +46,15 @@ class ScriptedSeat:
         self.restarts = 0
         self.load = 0
         self.child = NewChild()
-        self.is_filled = True
-        self.busy = Meter()
+        self.is_running = True
+        self.busy = BusyTimer()
         self.page_count = 3
 
     async def request(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
         match message:
             case protocol.ReadPages(images=images):
                 numbers = [image.page_number for image in images]
-                read = protocol.PagesRead(pages=(protocol.PageText(lines=()),) * len(numbers))
+                read = protocol.PagesRead(pages=(protocol.PageContent(lines=()),) * len(numbers))
                 return self._scripted(numbers) or read
             case protocol.RenderPage(page_number=number, image_path=image_path):
                 Path(image_path).write_bytes(b"pixels")
@@ -69,17 +69,17 @@ class ScriptedSeat:
                 match steps.pop(0):
                     case Exception() as error:
                         raise error
-                    case protocol.Failed() as failed:
+                    case protocol.RequestFailed() as failed:
                         return failed
         return None
 
-    async def vacate(self, reason: str) -> None:
+    async def stop(self, reason: str) -> None:
         self.restarts += 1
 
 
-async def read(seat: ScriptedSeat, numbers: Sequence[int]) -> list[str]:
+async def read(slot: ScriptedSeat, numbers: Sequence[int]) -> list[str]:
     """Read pages in one batch; per page, the code of its failure or `ok`."""
-    pool = EnginePool([seat], RECYCLING, 60.0)  # type: ignore[list-item]
+    pool = PageRecognizer([slot], RECYCLING, 60.0)  # type: ignore[list-item]
     results = await pool.read([page_image(number, PAGE) for number in numbers], lambda: None)
     assert [result.page.page_number for result in results] == list(numbers)
     return [result.warnings[0].code if result.page.status is Status.FAILURE else "ok" for result in results]
@@ -91,10 +91,10 @@ async def read(seat: ScriptedSeat, numbers: Sequence[int]) -> list[str]:
 async def test_a_page_that_fails_again_when_read_alone_is_the_only_one_that_is_lost(
     failure: object, code: str
 ) -> None:
-    seat = ScriptedSeat({2: [failure, failure]})
+    slot = ScriptedSeat({2: [failure, failure]})
 
-    assert await read(seat, [1, 2, 3]) == ["ok", code, "ok"]
-    assert seat.asked == [[1, 2, 3], [1], [2], [3]]
+    assert await read(slot, [1, 2, 3]) == ["ok", code, "ok"]
+    assert slot.asked == [[1, 2, 3], [1], [2], [3]]
 
 
 @pytest.mark.parametrize("failure", [CRASH, HANG, RAISED])
@@ -103,20 +103,20 @@ async def test_a_batch_that_failed_once_costs_no_page(failure: object) -> None:
 
 
 async def test_an_engine_that_raised_is_replaced_before_it_reads_again() -> None:
-    seat = ScriptedSeat({1: [RAISED]})
-    await read(seat, [1])
-    assert seat.restarts == 1
+    slot = ScriptedSeat({1: [RAISED]})
+    await read(slot, [1])
+    assert slot.restarts == 1
 
 
 async def test_an_engine_that_cannot_be_started_is_no_fault_of_the_page() -> None:
-    with pytest.raises(MachineError):
-        await read(ScriptedSeat({1: [CRASH, MachineError("out of memory")]}), [1])
+    with pytest.raises(HostError):
+        await read(ScriptedSeat({1: [CRASH, HostError("out of memory")]}), [1])
 
 
 async def test_an_engine_gives_its_place_back_whatever_happened() -> None:
-    seat = ScriptedSeat({1: [MachineError("no")]})
-    pool = EnginePool([seat], RECYCLING, 60.0)  # type: ignore[list-item]
-    with pytest.raises(MachineError):
+    slot = ScriptedSeat({1: [HostError("no")]})
+    pool = PageRecognizer([slot], RECYCLING, 60.0)  # type: ignore[list-item]
+    with pytest.raises(HostError):
         await pool.read([page_image(1, PAGE)], lambda: None)
 
     async with asyncio.timeout(5):
@@ -125,10 +125,10 @@ async def test_an_engine_gives_its_place_back_whatever_happened() -> None:
     assert result.page.status is Status.SUCCESS
 
 
-async def render(seat: ScriptedSeat, folder: Path) -> PageImage:
+async def render(slot: ScriptedSeat, folder: Path) -> PageImage:
     source = folder / "source"
     source.touch()
-    pool = RenderPool([seat], folder, max_pages=3)  # type: ignore[list-item]
+    pool = RenderPool([slot], folder, max_pages=3)  # type: ignore[list-item]
     try:
         async with pool.open(source, Format.PDF) as document:
             return await document.render(1)
@@ -147,7 +147,11 @@ async def test_a_renderer_that_was_killed_once_costs_no_page(tmp_path: Path) -> 
         ({0: [HANG]}, DocumentError, Code.RENDER_TIMEOUT),
         ({1: [CRASH, CRASH]}, PageError, Code.RENDER_CRASH),
         ({1: [HANG]}, PageError, Code.RENDER_TIMEOUT),
-        ({1: [protocol.Failed(code=Code.PAGE_UNREADABLE, message="")]}, PageError, Code.PAGE_UNREADABLE),
+        (
+            {1: [protocol.RequestFailed(code=Code.PAGE_UNREADABLE, message="")]},
+            PageError,
+            Code.PAGE_UNREADABLE,
+        ),
     ],
 )
 async def test_what_cannot_be_rendered_fails_with_its_code_and_leaves_no_file(
@@ -160,24 +164,24 @@ async def test_what_cannot_be_rendered_fails_with_its_code_and_leaves_no_file(
 
 
 async def test_a_machine_that_cannot_render_is_no_fault_of_the_document(tmp_path: Path) -> None:
-    with pytest.raises(MachineError):
-        await render(ScriptedSeat({1: [MachineError("disk full")]}), tmp_path)
+    with pytest.raises(HostError):
+        await render(ScriptedSeat({1: [HostError("disk full")]}), tmp_path)
 
 
 async def test_documents_are_spread_over_the_renderers(tmp_path: Path) -> None:
-    seats = [ScriptedSeat(), ScriptedSeat(), ScriptedSeat()]
-    pool = RenderPool(seats, tmp_path, max_pages=3)  # type: ignore[arg-type]
+    slots = [ScriptedSeat(), ScriptedSeat(), ScriptedSeat()]
+    pool = RenderPool(slots, tmp_path, max_pages=3)  # type: ignore[arg-type]
     async with AsyncExitStack() as stack:
         for number in range(6):
             source = tmp_path / f"{number}"
             source.touch()
             await stack.enter_async_context(pool.open(source, Format.PDF))
-        assert [len(seat.asked) for seat in seats] == [2, 2, 2]
+        assert [len(slot.asked) for slot in slots] == [2, 2, 2]
 
 
 async def test_a_document_goes_to_a_renderer_that_runs(tmp_path: Path) -> None:
     gone, running = ScriptedSeat(), ScriptedSeat()
-    gone.is_filled = False
+    gone.is_running = False
     pool = RenderPool([gone, running], tmp_path, max_pages=3)  # type: ignore[list-item]
     for number in range(3):
         source = tmp_path / f"{number}"
@@ -188,18 +192,18 @@ async def test_a_document_goes_to_a_renderer_that_runs(tmp_path: Path) -> None:
 
 
 async def test_a_renderer_cannot_make_a_document_endless(tmp_path: Path) -> None:
-    seat = ScriptedSeat()
-    seat.page_count = 10**12
+    slot = ScriptedSeat()
+    slot.page_count = 10**12
     with pytest.raises(ChildError):
-        await render(seat, tmp_path)
+        await render(slot, tmp_path)
 
 
 async def test_a_page_without_room_needs_the_room_of_its_source_too(tmp_path: Path) -> None:
-    pool = RenderPool([ScriptedSeat({1: [NoRoomError("full", 1000)]})], tmp_path, max_pages=3)  # type: ignore[list-item]
+    pool = RenderPool([ScriptedSeat({1: [DiskFullError("full", 1000)]})], tmp_path, max_pages=3)  # type: ignore[list-item]
     source = tmp_path / "source"
     source.write_bytes(bytes(234))
     async with pool.open(source, Format.PDF) as document:
-        with pytest.raises(NoRoomError) as caught:
+        with pytest.raises(DiskFullError) as caught:
             await document.render(1)
     assert caught.value.needed_bytes == 1234
     assert list(tmp_path.iterdir()) == [source]

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.assembly import PageRecord
-from consumer.domain.errors import ChildError, Code, NoRoomError, PageError
+from consumer.domain.assembly import EncodedPage
+from consumer.domain.errors import ChildError, Code, DiskFullError, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status, failed_page
 from consumer.metrics import Metrics
 from consumer.ports import Progress
-from consumer.service.disk_space import Room
+from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler, RoundRobin
 from tests.fakes import page_image
 
@@ -45,13 +45,13 @@ class FakeDocument:
         self.rendered: asyncio.Queue[int] = asyncio.Queue()
         self.most_files = 0
         #: Opened by default; a closed one keeps `render` waiting, and `rendering` says that it does.
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.breaker = asyncio.Event()
+        self.breaker.set()
         self.rendering = asyncio.Event()
 
     async def render(self, page_number: int) -> PageImage:
         self.rendering.set()
-        await self.gate.wait()
+        await self.breaker.wait()
         if page_number in self.broken:
             raise PageError(Code.PAGE_UNREADABLE, "torn")
         path = self.folder / f"{self.name}-{page_number}"
@@ -69,15 +69,15 @@ class FakeRecognizer:
         self.batches: list[list[str]] = []
         #: Gets the names of every batch that an engine begins with.
         self.begun: asyncio.Queue[list[str]] = asyncio.Queue()
-        self.gate = asyncio.Event()
+        self.breaker = asyncio.Event()
         if not held:
-            self.gate.set()
+            self.breaker.set()
 
     async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
         names = [Path(image.path).name for image in images]
         self.batches.append(names)
         self.begun.put_nowait(names)
-        await self.gate.wait()
+        await self.breaker.wait()
         assert set(names) <= set(files(Path(images[0].path).parent))
         if any(name.startswith("bad") for name in names):
             raise ChildError("died")
@@ -101,12 +101,16 @@ class FakeRecognizer:
 
 @asynccontextmanager
 async def scheduling(
-    recognizer: FakeRecognizer, *, batch_pages: int = 2, window_pages: int = 4, room: Room | None = None
+    recognizer: FakeRecognizer,
+    *,
+    batch_pages: int = 2,
+    window_pages: int = 4,
+    disk_space: DiskSpace | None = None,
 ) -> AsyncIterator[PageScheduler]:
     """A scheduler at work; whatever hangs in the body ends at the deadline."""
     scheduler = PageScheduler(
         recognizer,
-        room or Room(Path.cwd()),
+        disk_space or DiskSpace(Path.cwd()),
         Metrics(),
         batch_pages=batch_pages,
         window_pages=window_pages,
@@ -125,7 +129,7 @@ def no_progress() -> None:
     pass
 
 
-def texts(pages: Sequence[PageRecord]) -> list[str]:
+def texts(pages: Sequence[EncodedPage]) -> list[str]:
     return [line["text"] for page in pages for line in json.loads(b"[%b]" % page.detections)]
 
 
@@ -145,9 +149,9 @@ def test_owners_are_served_in_turn_and_each_ones_items_in_order(operations: list
             queue.add(operation, (operation, number))
             waiting[operation].append(number)
             continue
-        room = min(operation, sum(map(len, waiting.values())))
+        disk_space = min(operation, sum(map(len, waiting.values())))
         taken = queue.take(operation)
-        assert len(taken) == room
+        assert len(taken) == disk_space
         for owner, item in taken:
             assert item == waiting[owner].popleft()
             assert not passed_over[owner]
@@ -181,7 +185,7 @@ async def test_pages_come_in_order_and_no_more_are_rendered_and_unread_than_the_
         # The engines hold what they have, so exactly a windowful of pages can be rendered now.
         for _ in range(window_pages):
             await anyone_renders(documents)
-        recognizer.gate.set()
+        recognizer.breaker.set()
         read = await asyncio.gather(*work)
     for document, pages in zip(documents, read, strict=True):
         assert texts(pages) == [f"{document.name}-{number}" for number in range(1, 31)]
@@ -212,7 +216,7 @@ async def test_a_letter_behind_a_long_report_waits_for_a_few_batches_not_for_the
         for _ in range(4):
             await report.rendered.get()
         work = begin(scheduler.read(letter, no_progress))
-        recognizer.gate.set()
+        recognizer.breaker.set()
         assert texts(await work) == ["letter-1"]
         assert not long_work.done()
         (place,) = (n for n, batch in enumerate(recognizer.batches) if "letter-1" in batch)
@@ -241,7 +245,7 @@ async def test_an_engine_that_breaks_ends_the_documents_of_its_batch_and_no_othe
         for name in names[1:]:
             work.append(begin(scheduler.read(documents[name], no_progress)))
             await documents[name].rendered.get()
-        recognizer.gate.set()
+        recognizer.breaker.set()
         first, bad, neighbour, later = await asyncio.gather(*work, return_exceptions=True)
     assert recognizer.batches == [["first-1"], ["bad-1", "neighbour-1"], ["later-1"]]
     assert isinstance(bad, ChildError)
@@ -285,7 +289,7 @@ async def test_a_cancelled_document_leaves_no_file_and_gives_its_room_back(tmp_p
         with pytest.raises(asyncio.CancelledError):
             await work
         assert files(tmp_path) == ["given-up-1"]
-        recognizer.gate.set()
+        recognizer.breaker.set()
         heir = FakeDocument(tmp_path, "heir", 9)
         assert len(await scheduler.read(heir, no_progress)) == 9
     assert recognizer.batches[1:] == [[f"heir-{number}"] for number in range(1, 10)]
@@ -299,14 +303,14 @@ async def test_a_document_cancelled_in_the_engine_takes_nobody_along(tmp_path: P
         heir = begin(scheduler.read(FakeDocument(tmp_path, "heir", 1), no_progress))
         assert await recognizer.begun.get() == ["given-up-1", "heir-1"]
         work.cancel()
-        recognizer.gate.set()
+        recognizer.breaker.set()
         assert texts(await heir) == ["heir-1"]
         assert work.cancelled()
 
 
 async def test_a_document_cancelled_while_it_is_rendered_gives_its_room_back(tmp_path: Path) -> None:
     document = FakeDocument(tmp_path, "given-up", 1)
-    document.gate.clear()
+    document.breaker.clear()
     async with scheduling(FakeRecognizer(), window_pages=1) as scheduler:
         work = begin(scheduler.read(document, no_progress))
         await document.rendering.wait()
@@ -325,7 +329,7 @@ async def test_every_page_rendered_and_every_batch_read_is_progress(tmp_path: Pa
         for _ in range(3):
             await steps.get()
         assert not work.done()
-        recognizer.gate.set()
+        recognizer.breaker.set()
         await work
         await steps.get()
 
@@ -337,7 +341,7 @@ async def test_a_document_that_waits_for_its_turn_is_not_stalled(tmp_path: Path)
     async with scheduling(recognizer, batch_pages=1, window_pages=9) as scheduler:
         first = begin(scheduler.read(FakeDocument(tmp_path, "first", 3), no_progress))
         second = begin(scheduler.read(behind, lambda: steps.append(None)))
-        recognizer.gate.set()
+        recognizer.breaker.set()
         await asyncio.gather(first, second)
 
     assert len(steps) > behind.page_count * 2
@@ -349,18 +353,18 @@ async def test_documents_without_room_all_end_even_if_they_are_more_than_the_win
     class Homeless(FakeDocument):
         async def render(self, page_number: int) -> PageImage:
             await asyncio.sleep(0)
-            raise NoRoomError("full", 1000)
+            raise DiskFullError("full", 1000)
 
     usage = SimpleNamespace(total=10**9, free=0)
-    room = Room(tmp_path, lambda _: usage)
+    disk_space = DiskSpace(tmp_path, lambda _: usage)
 
     async def read(scheduler: PageScheduler) -> None:
-        with room.used():
+        with disk_space.held():
             await scheduler.read(Homeless(tmp_path, "homeless", 1), no_progress)
 
-    async with scheduling(FakeRecognizer(), window_pages=2, room=room) as scheduler:
+    async with scheduling(FakeRecognizer(), window_pages=2, disk_space=disk_space) as scheduler:
         ended = await asyncio.gather(*(read(scheduler) for _ in range(7)), return_exceptions=True)
-    assert {type(error) for error in ended} == {NoRoomError}
+    assert {type(error) for error in ended} == {DiskFullError}
 
 
 async def test_a_document_that_cannot_be_read_now_is_not_rendered_to_its_end(tmp_path: Path) -> None:

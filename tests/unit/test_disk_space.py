@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.domain.errors import MachineError, NoRoomError, PassingError
-from consumer.service.disk_space import Room
+from consumer.domain.errors import DiskFullError, HostError, TransientError
+from consumer.service.disk_space import DiskSpace
 
 DEADLINE_S = 10.0
 
@@ -22,7 +22,7 @@ class Disk:
     async def write(self) -> str:
         self.tries.put_nowait(None)
         if self.full:
-            raise NoRoomError("full", 1000)
+            raise DiskFullError("full", 1000)
         return "written"
 
 
@@ -44,17 +44,17 @@ def figures() -> Figures:
 
 
 @pytest.fixture
-def room(tmp_path: Path, figures: Figures) -> Room:
-    return Room(tmp_path, lambda _: figures)
+def disk_space(tmp_path: Path, figures: Figures) -> DiskSpace:
+    return DiskSpace(tmp_path, lambda _: figures)
 
 
-async def test_a_file_is_made_as_soon_as_another_document_has_left(room: Room) -> None:
+async def test_a_file_is_made_as_soon_as_another_document_has_left(disk_space: DiskSpace) -> None:
     disk = Disk()
     steps: list[None] = []
     async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
-        with room.used():
-            with room.used():
-                made = group.create_task(room.make(disk.write, lambda: steps.append(None)))
+        with disk_space.held():
+            with disk_space.held():
+                made = group.create_task(disk_space.run_when_free(disk.write, lambda: steps.append(None)))
                 await disk.tries.get()
                 assert not made.done()
                 disk.full = False
@@ -62,31 +62,33 @@ async def test_a_file_is_made_as_soon_as_another_document_has_left(room: Room) -
     assert steps == [None]
 
 
-async def test_a_page_that_waits_to_be_read_makes_room_too(room: Room) -> None:
+async def test_a_page_that_waits_to_be_read_makes_room_too(disk_space: DiskSpace) -> None:
     disk = Disk()
     async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
-        with room.used():
-            room.enter()
-            made = group.create_task(room.make(disk.write, ignored))
+        with disk_space.held():
+            disk_space.enter()
+            made = group.create_task(disk_space.run_when_free(disk.write, ignored))
             await disk.tries.get()
             disk.full = False
-            room.leave()
+            disk_space.leave()
             assert await made == "written"
 
 
-async def test_who_is_alone_on_a_full_disk_does_not_wait_for_ever(room: Room) -> None:
-    with room.used(), pytest.raises(NoRoomError):
-        await room.make(Disk().write, ignored)
+async def test_who_is_alone_on_a_full_disk_does_not_wait_for_ever(disk_space: DiskSpace) -> None:
+    with disk_space.held(), pytest.raises(DiskFullError):
+        await disk_space.run_when_free(Disk().write, ignored)
 
 
-async def test_of_documents_that_wait_for_each_other_one_gives_up_and_the_other_goes_on(room: Room) -> None:
+async def test_of_documents_that_wait_for_each_other_one_gives_up_and_the_other_goes_on(
+    disk_space: DiskSpace,
+) -> None:
     disk = Disk()
 
     async def work() -> str:
-        with room.used():
+        with disk_space.held():
             try:
-                return await room.make(disk.write, ignored)
-            except NoRoomError:
+                return await disk_space.run_when_free(disk.write, ignored)
+            except DiskFullError:
                 disk.full = False
                 raise
 
@@ -95,55 +97,59 @@ async def test_of_documents_that_wait_for_each_other_one_gives_up_and_the_other_
     assert sorted(map(str, ended)) == ["full", "written", "written"]
 
 
-async def give_up(room: Room, needed_bytes: int) -> PassingError:
+async def write_exhausted_result(disk_space: DiskSpace, needed_bytes: int) -> TransientError:
     async def attempt() -> None:
-        raise NoRoomError("full", needed_bytes)
+        raise DiskFullError("full", needed_bytes)
 
-    with room.used(), pytest.raises(PassingError) as caught:
-        await room.make(attempt, ignored)
+    with disk_space.held(), pytest.raises(TransientError) as caught:
+        await disk_space.run_when_free(attempt, ignored)
     return caught.value
 
 
-async def test_work_is_refused_until_there_is_the_room_that_was_missing(room: Room, figures: Figures) -> None:
-    await room.check()
-    assert isinstance(await give_up(room, 3 * 2**20), NoRoomError)
-    with pytest.raises(NoRoomError, match="BUCKET_OCR_WORK_DIR has"):
-        await room.check()
+async def test_work_is_refused_until_there_is_the_room_that_was_missing(
+    disk_space: DiskSpace, figures: Figures
+) -> None:
+    await disk_space.check()
+    assert isinstance(await write_exhausted_result(disk_space, 3 * 2**20), DiskFullError)
+    with pytest.raises(DiskFullError, match="BUCKET_OCR_WORK_DIR has"):
+        await disk_space.check()
     figures.free = 3 * 2**20
-    await room.check()
+    await disk_space.check()
     figures.free = 2 * 2**20
-    await room.check()
+    await disk_space.check()
 
 
 async def test_a_file_that_does_not_fit_where_others_would_is_its_documents_affair(
-    room: Room, figures: Figures
+    disk_space: DiskSpace, figures: Figures
 ) -> None:
     figures.free = 40 * 2**20
-    error = await give_up(room, 50 * 2**20)
-    assert not isinstance(error, NoRoomError)
+    error = await write_exhausted_result(disk_space, 50 * 2**20)
+    assert not isinstance(error, DiskFullError)
     assert "make more room for this document" in str(error)
-    await room.check()
+    await disk_space.check()
 
 
 async def test_a_folder_that_cannot_be_written_to_is_the_machines_failure(tmp_path: Path) -> None:
-    room = Room(tmp_path)
+    disk_space = DiskSpace(tmp_path)
     # Whoever asks is root: permissions alone would not do.
     (tmp_path / "probe").mkdir()
-    with pytest.raises(MachineError, match="cannot be written to"):
-        await room.check()
+    with pytest.raises(HostError, match="cannot be written to"):
+        await disk_space.check()
 
 
-async def test_work_is_taken_while_others_will_make_room(room: Room, figures: Figures) -> None:
+async def test_work_is_taken_while_others_will_make_room(disk_space: DiskSpace, figures: Figures) -> None:
     figures.free = 0
-    with room.used():
-        await room.check()
+    with disk_space.held():
+        await disk_space.check()
 
 
-async def test_a_file_larger_than_the_disk_is_not_the_machines_failure(room: Room, figures: Figures) -> None:
-    error = await give_up(room, figures.total + 1)
-    assert not isinstance(error, NoRoomError)
+async def test_a_file_larger_than_the_disk_is_not_the_machines_failure(
+    disk_space: DiskSpace, figures: Figures
+) -> None:
+    error = await write_exhausted_result(disk_space, figures.total + 1)
+    assert not isinstance(error, DiskFullError)
     assert "in all: give it more" in str(error)
-    await room.check()
+    await disk_space.check()
 
 
 class SmallDisk:
@@ -161,18 +167,18 @@ class SmallDisk:
         if self.begun > self.files:
             await asyncio.sleep(0)
             self.begun -= 1
-            raise NoRoomError("full", 1000)
+            raise DiskFullError("full", 1000)
 
 
 @pytest.mark.parametrize("documents", [1, 2, 3, 8])
 async def test_documents_that_are_in_each_others_way_are_made_one_after_the_other(
-    room: Room, documents: int
+    disk_space: DiskSpace, documents: int
 ) -> None:
     disk = SmallDisk(files=1)
 
     async def work() -> None:
-        with room.used():
-            await room.make(disk.write, ignored)
+        with disk_space.held():
+            await disk_space.run_when_free(disk.write, ignored)
             await asyncio.sleep(0)
             disk.begun -= 1
 
@@ -182,19 +188,19 @@ async def test_documents_that_are_in_each_others_way_are_made_one_after_the_othe
 
 
 @pytest.mark.parametrize("documents", [1, 2, 3, 8])
-async def test_documents_on_a_disk_that_stays_full_all_end(room: Room, documents: int) -> None:
+async def test_documents_on_a_disk_that_stays_full_all_end(disk_space: DiskSpace, documents: int) -> None:
     disk = SmallDisk(files=0)
 
     async def work() -> None:
-        with room.used():
-            await room.make(disk.write, ignored)
+        with disk_space.held():
+            await disk_space.run_when_free(disk.write, ignored)
 
     async with asyncio.timeout(DEADLINE_S):
         ended = await asyncio.gather(*(work() for _ in range(documents)), return_exceptions=True)
-    assert {type(error) for error in ended} == {NoRoomError}
+    assert {type(error) for error in ended} == {DiskFullError}
     assert disk.tries <= documents**2 + documents
 
 
 async def test_a_work_folder_that_is_gone_is_the_machines_failure(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match="BUCKET_OCR_WORK_DIR"):
-        await Room(tmp_path / "gone").check()
+    with pytest.raises(HostError, match="BUCKET_OCR_WORK_DIR"):
+        await DiskSpace(tmp_path / "gone").check()

@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.processes import host
-from consumer.processes.capacity import Sizing
+from consumer.processes.capacity import Capacity
 from consumer.processes.gpus import Gpu
 from consumer.processes.recognizer import longest_step_s
 from consumer.settings import Settings
@@ -12,8 +12,8 @@ GIB = 1024**3
 STRUCTURE = "pp-structurev3"
 
 
-def sized(engine: str, *gpus: Gpu, **options: object) -> Sizing:
-    return Sizing.of(Settings.model_validate({"queue_url": "q"} | options), engine, gpus)
+def sized(engine: str, *gpus: Gpu, **options: object) -> Capacity:
+    return Capacity.of(Settings.model_validate({"queue_url": "q"} | options), engine, gpus)
 
 
 def gpu(number: int, free_bytes: int) -> Gpu:
@@ -51,6 +51,6 @@ def test_batches_are_for_gpus() -> None:
 
 @pytest.mark.parametrize(("engine", "gpus"), [("rapidocr", ()), (STRUCTURE, ()), (STRUCTURE, (gpu(0, GIB),))])
 def test_nothing_takes_so_long_that_the_defaults_would_give_it_up(engine: str, gpus: tuple[Gpu, ...]) -> None:
-    sizing = sized(engine, *gpus)
-    assert longest_step_s(sizing.page_deadline_s, sizing.batch_pages) <= Settings(queue_url="q").stall_s
-    assert set(sizing.devices) == ({"gpu:0"} if gpus else {"cpu"})
+    capacity = sized(engine, *gpus)
+    assert longest_step_s(capacity.page_deadline_s, capacity.batch_pages) <= Settings(queue_url="q").stall_s
+    assert set(capacity.devices) == ({"gpu:0"} if gpus else {"cpu"})
