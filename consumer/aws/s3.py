@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumer.aws.client import UNREACHABLE, asked, error_code, translated
+from consumer.clock import Watchdog
 from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
     ConflictError,
@@ -24,7 +25,7 @@ from consumer.domain.errors import (
     UnavailableError,
 )
 from consumer.domain.result import Source
-from consumer.ports import ObjectHead, Progress
+from consumer.ports import ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ class S3Store:
         async with asked(f"HEAD s3://{bucket}"):
             await self._client.head_bucket(Bucket=bucket)
 
-    async def head(self, bucket: str, key: str) -> ObjectHead | None:
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Look at an object as it is now; None where there is none."""
         async with asked(f"HEAD s3://{bucket}/{key}"):
             try:
@@ -97,7 +98,7 @@ class S3Store:
             content_type=head.get("ContentType"),
             last_modified=head["LastModified"],
         )
-        return ObjectHead(source, {name.lower(): value for name, value in head["Metadata"].items()})
+        return ObjectInfo(source, {name.lower(): value for name, value in head["Metadata"].items()})
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         """Return the first bytes of this very object; SourceChangedError, SourceGoneError."""
@@ -113,7 +114,7 @@ class S3Store:
                         start += chunk
                 return start
 
-    async def download(self, source: Source, path: Path, progress: Progress) -> None:
+    async def download(self, source: Source, path: Path, watchdog: Watchdog) -> None:
         """Write this very object to a file; SourceChangedError, SourceGoneError where it is another.
 
         A transfer that is cut goes on where it ended, as long as the object is the same.
@@ -124,9 +125,9 @@ class S3Store:
             async with asked(f"GET s3://{source.bucket}/{source.key}", _deadline_s(source.size_bytes)):
                 async for attempt in _retried(_TransferCutError):
                     with attempt:
-                        await self._fetch_rest(source, file, progress)
+                        await self._fetch_rest(source, file, watchdog)
 
-    async def _fetch_rest(self, source: Source, file: FileIO, progress: Progress) -> None:
+    async def _fetch_rest(self, source: Source, file: FileIO, watchdog: Watchdog) -> None:
         """Append to the file what it lacks of the object."""
         if (offset := file.tell()) >= source.size_bytes:
             # Complete, and yet not right: a checksum said so.
@@ -148,9 +149,18 @@ class S3Store:
                 # In a thread: a slow disk must not stop the loop.
                 with _disk(source.size_bytes):
                     await asyncio.to_thread(_write, file, chunk)
-                progress()
+                watchdog.mark()
         if (written := file.tell()) != source.size_bytes:
             raise _cut(source, f"ended after {written} of {source.size_bytes} bytes")
+
+    async def put(
+        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
+    ) -> None:
+        """Write an object, whatever is there."""
+        async with asked(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
+            await self._client.put_object(
+                Bucket=bucket, Key=key, Body=body, Metadata=dict(metadata), ContentType=content_type
+            )
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from consumer.aws import client as aws
+from consumer.clock import Clock
 from consumer.domain.completion import Completion
-from consumer.ports import Announce, Clock
+from consumer.ports import Announce
 
 _DEADLINE_S = 30.0
 

@@ -31,6 +31,7 @@ class Job:
     bucket: str
     key: str
     force: bool = False
+    pages: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

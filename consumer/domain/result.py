@@ -199,6 +199,11 @@ class PageResult(_Value):
     render_s: Seconds = 0.0
     engine_s: Seconds = 0.0
 
+    @property
+    def failure(self) -> Code | None:
+        """Why the page could not be read; None if it was read."""
+        return self.warnings[0].code if self.page.status is Status.FAILURE else None
+
 
 def failed_page(page_number: int, code: Code, message: str) -> PageResult:
     """Build the record of a page that could not be rendered or read."""
