@@ -69,7 +69,7 @@ async def cloud() -> AsyncIterator[AwsInspector]:
 
 async def _answer(what: str, asking: Awaitable[dict[str, Any]]) -> dict[str, Any] | LookupDenied:
     try:
-        async with aws.asked(what):
+        async with aws.service_call(what):
             return await asking
     except UnavailableError:
         raise

@@ -32,12 +32,10 @@ class Usage(Protocol):
     @property
     def total(self) -> int:
         """Size of the disk."""
-        ...
 
     @property
     def free(self) -> int:
         """Space that is left."""
-        ...
 
 
 class DiskSpace:

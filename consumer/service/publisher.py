@@ -110,7 +110,7 @@ class Publisher:
             # While the put was in flight, the source may have gone back to the bytes of the older result, and
             # another consumer may have found that result current.
             with contextlib.suppress(SourceGoneError):
-                # A client that removes a source because its result has come is told of the result as well.
+                # A client may remove a source because its result has come; the result is announced as well.
                 await self._require_unchanged(source)
             return JobResult(reason, result, completion, attempt.stage_seconds)
         raise TransientError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
