@@ -1,1 +1,34 @@
-"""The model files of PP-StructureV3: what is configured, fetched and present."""
+"""The model files of PP-StructureV3: configured, fetched and present ones.
+
+This package itself imports nothing heavy, so that commands and the doctor may ask it.
+"""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, Literal
+
+from consumer.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from consumer.models.config import Model, Runtime
+
+#: The package is on no index.
+INSTALL_HINT: Final = (
+    "use the image for GPUs, or run pip install '.[pp-structurev3]' in the source tree of bucket-ocr"
+)
+
+
+def configured(
+    pipeline: str | None, runtime: "Runtime | Literal['auto']", device: str, package: str = "yaml"
+) -> "tuple[Model, ...]":
+    """Return the models that the settings `pipeline_config`, `engine_runtime` and `device` ask for.
+
+    `package`: the one that the caller needs of those that come with the engine.
+    Raises SettingsError if that is not installed, or a setting is wrong.
+    """
+    if find_spec(package) is None:
+        raise SettingsError(f"PP-StructureV3 is not installed: {INSTALL_HINT}")
+    from consumer.models.config import PipelineConfig
+
+    # Without a choice the files are the same on a GPU.
+    device = "cpu" if device == "auto" else device
+    return PipelineConfig.load(pipeline, None if runtime == "auto" else runtime, device).models
