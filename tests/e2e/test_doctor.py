@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from local_cloud import LocalCloud
 
+from tests.e2e import in_process
 from tests.e2e.stack import Stack, bucket_ocr
 
 Finding = dict[str, str]
@@ -26,7 +27,7 @@ class Doctor:
     def __call__(self, *arguments: str, **variables: str) -> tuple[int, list[Finding]]:
         """Return the exit status and the findings that are not ok."""
         environment = self.stack.environment(ENGINE="rapidocr") | variables
-        done = bucket_ocr(environment, self._folder, "doctor", "--json", *arguments)
+        done = in_process.bucket_ocr(environment, self._folder, "doctor", "--json", *arguments)
         assert done.stderr == ""
         findings: list[Finding] = json.loads(done.stdout)
         return done.returncode, [finding for finding in findings if finding["level"] != "ok"]
