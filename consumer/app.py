@@ -5,10 +5,8 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,6 +22,7 @@ from consumer.aws.lease import SqsLeases
 from consumer.aws.s3 import S3Store
 from consumer.aws.sns import announcer
 from consumer.aws.sqs import WAIT_S, SqsQueue
+from consumer.clock import Clock, SystemClock, Watchdog
 from consumer.domain import identity
 from consumer.domain.errors import SettingsError
 from consumer.domain.result import Engine
@@ -37,8 +36,10 @@ from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.disk_space import DiskSpace
+from consumer.service.documents import DocumentReader
+from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
-from consumer.service.pipeline import Pipeline
+from consumer.service.publisher import Publisher
 from consumer.service.scheduler import PageScheduler
 from consumer.service.work_dir import work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
@@ -46,25 +47,13 @@ from consumer.settings import Settings
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
-#: What may follow on work that stood still: it is ended, given up, and settled.
+#: After work without progress was ended, it is settled within this; else the process is stuck.
 _STUCK_S: Final = 120.0
 
-#: Children and connections are closed within this, after the drain.
-_LAST_S: Final = 10.0
+#: Child processes and connections are closed within this, after the drain.
+_CLOSE_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> datetime:
-        """Wall-clock time in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
 
 
 @asynccontextmanager
@@ -78,37 +67,36 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
     """Run the consumer until SIGTERM or SIGINT.
 
     `programs`: what the interpreter is asked to run as a child of each role.
-    Raises SettingsError where they cannot be met, ServiceError where the queue cannot be used,
-    MachineError where the engine does not start.
+    Raises SettingsError if they cannot be met, ServiceError if the queue cannot be used, HostError if the
+    engine does not start.
     """
     for name in settings.unknown():
         log.warning("settings.unknown", name=name)
-    stop = asyncio.Event()
-    ours = asyncio.current_task()
+    stop, ready = asyncio.Event(), asyncio.Event()
+    main_task = asyncio.current_task()
 
     def stop_now() -> None:
         if stop.is_set():
             return
         stop.set()
-        # Whatever hangs where nothing can end it, a resolver say, ends with us.
-        at_last = threading.Timer(max(options.drain_s, LEAST_DRAIN_S) + _LAST_S, os._exit, [0])
-        at_last.daemon = True
-        at_last.start()
-        if not ready.is_set() and ours is not None:
+        # A call that nothing can end, a resolver in a thread for example, ends with the process.
+        last_resort = threading.Timer(max(options.drain_s, LEAST_DRAIN_S) + _CLOSE_S, os._exit, [0])
+        last_resort.daemon = True
+        last_resort.start()
+        if not ready.is_set() and main_task is not None:
             # Nothing has been received yet, so there is nothing to finish.
-            ours.cancel()
+            main_task.cancel()
 
-    ready = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOPS:
         loop.add_signal_handler(number, stop_now)
     try:
         async with AsyncExitStack() as stack:
-            metrics = Metrics()
-            # First: who looks at a consumer that takes minutes to start shall see that it lives.
+            metrics, watchdog = Metrics(), Watchdog(SystemClock())
+            # First: a probe of a consumer that takes minutes to start must see that it lives.
             health = await stack.enter_async_context(served(options.health_port, metrics.registry))
-            worker = await _build(options, programs, metrics, stack)
-            health.alive, health.ready = _alive(worker, options.stall_s), lambda: worker.problem
+            worker = await _worker(options, programs, metrics, watchdog, stack)
+            health.alive, health.ready = _alive(watchdog, options.stall_s), lambda: worker.problem
             ready.set()
             await worker.run(stop)
     except asyncio.CancelledError:
@@ -117,24 +105,26 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
             raise
     finally:
         for number in _STOPS:
-            # A loop that is closed would leave the default behind, and another signal end us with its number.
+            # A closed loop would leave the default behind, and another signal would end the process.
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
     log.info("stopped")
 
 
-def _alive(worker: Worker, stall_s: float) -> Probe:
-    """Work that stands still is ended after `stall_s`; if nothing has moved well after that, we are stuck."""
+def _alive(watchdog: Watchdog, stall_s: float) -> Probe:
+    """Work without progress is ended after `stall_s`; if nothing has moved well after that, we are stuck."""
     limit_s = stall_s + _STUCK_S
-    return lambda: (
-        f"nothing has moved for {s:.0f} s" if (s := worker.seconds_since_progress) > limit_s else None
-    )
+    return lambda: f"no progress for {s:.0f} s" if (s := watchdog.seconds_since_progress) > limit_s else None
 
 
-async def _build(
-    options: Settings, programs: Mapping[str, tuple[str, ...]], metrics: Metrics, stack: AsyncExitStack
+async def _worker(
+    options: Settings,
+    programs: Mapping[str, tuple[str, ...]],
+    metrics: Metrics,
+    watchdog: Watchdog,
+    stack: AsyncExitStack,
 ) -> Worker:
-    """Put the consumer together; what it holds is released with the stack."""
+    """Put the consumer together; what it opens is closed with the stack."""
     clock = SystemClock()
     try:
         folder = stack.enter_context(work_folder(options.work_dir))
@@ -143,14 +133,13 @@ async def _build(
     layout = ProcessLayout.of(options, folder, programs)
     for name in layout.without_effect(options):
         log.warning("settings.without_effect", name=name, engine=layout.role)
-    queue = await stack.enter_async_context(_queue(options))
-    pipeline, breaker = await _open(options, layout, folder, metrics, stack)
+    queue = await stack.enter_async_context(_queue(options, clock))
+    jobs, breaker = await _jobs(options, layout, folder, metrics=metrics, watchdog=watchdog, stack=stack)
     handler = MessageHandler(
         queue,
-        _leases(options, layout.capacity.slots, metrics),
-        pipeline,
-        breaker,
-        announce=await stack.enter_async_context(announcer(options.completion_topic_arn, clock)),
+        _leases(options, layout.capacity.slots, clock, metrics),
+        jobs,
+        watchdog=watchdog,
         clock=clock,
         rng=random.SystemRandom(),
         metrics=metrics,
@@ -159,43 +148,57 @@ async def _build(
         queue,
         handler,
         breaker,
-        slots=layout.capacity.slots,
+        max_in_flight=layout.capacity.slots,
         drain_s=options.drain_s,
         idle_exit_s=options.idle_exit_s,
         on_busy=await stack.enter_async_context(task_protection()),
-        metrics=metrics,
-    )
-
-
-async def _open(
-    options: Settings, layout: ProcessLayout, folder: Path, metrics: Metrics, stack: AsyncExitStack
-) -> tuple[Pipeline, CircuitBreaker]:
-    """Start what turns sources into results, and give what watches over it."""
-    capacity, clock = layout.capacity, SystemClock()
-    store = await stack.enter_async_context(object_store(connections=capacity.slots))
-    renderer = RenderPool(layout.renderers, folder, options.max_pages)
-    await stack.enter_async_context(renderer.running())
-    recognizer = PageRecognizer(layout.engines, layout.recycling, capacity.page_deadline_s)
-    await stack.enter_async_context(recognizer.running())
-    engine = _engine(recognizer.engine, options)
-    metrics.runs(__version__, engine.name, engine.version, engine.device)
-    metrics.registry.register(Children(layout.engines, layout.renderers, partial(_gpus, options, capacity)))
-    disk_space = DiskSpace(folder)
-    scheduler = PageScheduler(
-        recognizer, disk_space, metrics, batch_pages=capacity.batch_pages, window_pages=capacity.window_pages
-    )
-    await stack.enter_async_context(scheduler.running())
-    pipeline = Pipeline(
-        store,
-        renderer,
-        scheduler,
-        engine,
-        disk_space,
-        work_dir=folder,
-        max_file_bytes=options.max_file_bytes,
+        watchdog=watchdog,
         clock=clock,
         metrics=metrics,
     )
+
+
+async def _jobs(  # noqa: PLR0913 - a function so that the one above stays readable
+    options: Settings,
+    layout: ProcessLayout,
+    folder: Path,
+    *,
+    metrics: Metrics,
+    watchdog: Watchdog,
+    stack: AsyncExitStack,
+) -> tuple[JobRunner, CircuitBreaker]:
+    """Start everything that turns sources into results, and the circuit breaker that checks it."""
+    clock, capacity = SystemClock(), layout.capacity
+    store = await stack.enter_async_context(object_store(connections=capacity.slots))
+    renderer = RenderPool(layout.renderers, folder, options.max_pages)
+    await stack.enter_async_context(renderer.running())
+    pages = Watchdog(clock, watchdog)
+    recognizer = PageRecognizer(layout.engines, layout.recycling, capacity.page_deadline_s)
+    await stack.enter_async_context(recognizer.running())
+    engine = _engine(recognizer.engine, options)
+    metrics.set_engine(__version__, engine.name, engine.version, engine.device)
+    metrics.registry.register(Children(layout.engines, layout.renderers, partial(_gpus, options, capacity)))
+    disk_space = DiskSpace(folder)
+    scheduler = PageScheduler(
+        recognizer,
+        disk_space,
+        pages,
+        metrics,
+        batch_pages=capacity.batch_pages,
+        window_pages=capacity.window_pages,
+    )
+    await stack.enter_async_context(scheduler.running())
+    documents = DocumentReader(
+        store,
+        renderer,
+        scheduler,
+        disk_space,
+        engine=engine,
+        work_dir=folder,
+        max_file_bytes=options.max_file_bytes,
+    )
+    breaker = CircuitBreaker([disk_space.check, renderer.check, recognizer.check], clock)
+    announce = await stack.enter_async_context(announcer(options.completion_topic_arn, clock))
     log.info(
         "ready",
         version=__version__,
@@ -207,39 +210,41 @@ async def _open(
         max_in_flight=capacity.slots,
         work_dir=str(folder),
     )
-    return pipeline, CircuitBreaker([disk_space.check, renderer.check, recognizer.check], clock)
+    return JobRunner(Publisher(store, clock, metrics), documents, breaker, announce), breaker
 
 
 @asynccontextmanager
-async def _queue(options: Settings) -> AsyncIterator[SqsQueue]:
+async def _queue(options: Settings, clock: Clock) -> AsyncIterator[SqsQueue]:
     # One long poll, and the few short calls that settle messages.
     async with aws.client("sqs", connections=16, read_timeout_s=WAIT_S + 5) as client:
-        queue = SqsQueue(client, options.queue_url, options.lease_s)
+        queue = SqsQueue(client, options.queue_url, options.lease_s, clock)
         await queue.check()
         yield queue
 
 
-def _leases(options: Settings, slots: int, metrics: Metrics) -> SqsLeases:
-    # Short, so that a beat that hangs is over, or nearly so, when the next is due.
+def _leases(options: Settings, max_in_flight: int, clock: Clock, metrics: Metrics) -> SqsLeases:
+    # Short, so that a renewal that hangs is over, or nearly so, when the next is due.
     config = Config(
         connect_timeout=min(2.0, options.lease_s / 30),
         read_timeout=min(5.0, options.lease_s / 10),
         retries={"mode": "standard", "total_max_attempts": 2},
-        max_pool_connections=slots,
+        max_pool_connections=max_in_flight,
     )
     client = boto3.client("sqs", region_name=aws.region(), config=config)
-    return SqsLeases(client, options.queue_url, options.lease_s, options.stall_s, metrics)
+    return SqsLeases(
+        client, options.queue_url, options.lease_s, options.stall_s, clock=clock, metrics=metrics
+    )
 
 
 def _gpus(options: Settings, capacity: Capacity) -> tuple[Gpu, ...]:
-    """The GPUs that are used, as they are now."""
+    """Return the GPUs that are used, as they are now."""
     return gpus.chosen(options.device) if capacity.device_bytes else ()
 
 
 def _engine(ready: protocol.EngineReady, options: Settings) -> Engine:
-    """Name the engine in results; settings that change a result are in its fingerprint.
+    """Describe the engine for results; its fingerprint covers the settings that change a result.
 
-    The limits too: whoever raises one wants the documents it refused to be read.
+    The limits are among them: an operator who raises one wants the refused documents to be read.
     """
     names = ("render_dpi", "max_page_pixels", "max_file_bytes", "max_pages")
     changes = {name: getattr(options, name) for name in names}

@@ -4,12 +4,21 @@ import contextlib
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Protocol
 
-from consumer.ports import Clock
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware of its zone, for people."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back, for durations."""
 
 
 class SystemClock:
-    """The machine's clocks; fulfils `consumer.ports.Clock`."""
+    """The clocks of this host."""
 
     def now(self) -> datetime:
         """Return the wall-clock time in UTC."""

@@ -1,4 +1,4 @@
-"""What the consumer needs of the world, as Protocols; `adapters` fulfil them, tests fake them."""
+"""What the service needs of the world, as Protocols: the other rooms fulfil them, tests pass fakes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -8,21 +8,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from consumer.clock import Watchdog
 from consumer.domain.completion import Completion
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Source
 
-#: Announces a document that has a result; raises ServiceError where that is not possible now.
+#: Announces a document that has a result; raises ServiceError if that is not possible now.
 Announce = Callable[[Completion], Awaitable[None]]
-
-#: Called at every step forward of the work on a message.
-Progress = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message in our hands. `received_at` is monotonic seconds, taken before it was asked for."""
+    """A received message. `received_at` is monotonic seconds, taken before the receive was sent."""
 
     message_id: str
     receipt: str
@@ -33,99 +31,90 @@ class Message:
 
 
 class Queue(Protocol):
-    """The queue of work; raises ServiceError where it cannot be reached or refuses."""
+    """The queue of work; raises ServiceError if it cannot be reached or refuses."""
 
     async def receive(self) -> Message | None:
-        """Wait a few seconds for a message and lease it; None where there was none.
+        """Wait a few seconds for a message and lease it; None if there was none.
 
-        One call at a time. Must not be cancelled: a message the service has already handed out would
-        stay hidden until its lease ends.
+        One call at a time. It must not be cancelled: a message that the service has already handed out
+        would stay hidden until its lease ends.
         """
-        ...
 
     async def max_receive_count(self) -> int | None:
-        """How often a message is received before the queue gives it up; None where it never does."""
-        ...
+        """Return the queue's maxReceiveCount; None if it has no redrive policy."""
 
     async def delete(self, message: Message) -> None:
         """Delete the message for good."""
-        ...
 
     async def retry_after(self, message: Message, delay_s: int) -> None:
-        """Let others see the message again after `delay_s` seconds."""
-        ...
+        """Make the message visible again after `delay_s` seconds."""
 
 
 class Lease(Protocol):
-    """Our hold on a message, kept up while its work makes progress."""
+    """Our hold on a message, renewed while its work makes progress."""
 
-    @property
-    def lost(self) -> asyncio.Event:
-        """Set when the message may be in other hands: stop the work, and do not touch the message."""
-        ...
-
-    @property
-    def overdue(self) -> asyncio.Event:
-        """Set when the work has taken too long: end it, and settle the message, which is still ours."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why it is overdue."""
-        ...
-
-    def progress(self) -> None:
-        """Say that the work has come a step further."""
-        ...
+    #: Set when the message may be in other hands: stop the work, and do not touch the message.
+    lost: asyncio.Event
+    #: Set when the work has taken too long: end it, and settle the message, which is still ours.
+    overdue: asyncio.Event
+    #: Why it is overdue.
+    reason: str
 
 
 class LeaseKeeper(Protocol):
     """Keeps leases."""
 
-    def hold(self, message: Message) -> AbstractAsyncContextManager[Lease]:
-        """Keep the message hidden from others until the context ends.
+    def hold(self, message: Message, watchdog: Watchdog) -> AbstractAsyncContextManager[Lease]:
+        """Keep the message hidden from others until the context ends, while `watchdog` sees progress.
 
-        After that no renewal touches the message's visibility any more, and `lost` tells whether the lease
-        has ended before.
+        After that no renewal touches the message's visibility any more, and `lost` says whether the lease
+        ended before.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectHead:
-    """What a HEAD tells. `metadata` is the user metadata, names in lower case."""
+class ObjectInfo:
+    """An object as HEAD describes it. `metadata` is the user metadata, names in lower case."""
 
     source: Source
     metadata: Mapping[str, str]
 
+    @property
+    def etag(self) -> str:
+        """Its ETag, without quotation marks."""
+        return self.source.etag
+
 
 class ObjectStore(Protocol):
-    """The bucket; raises ServiceError where it cannot be reached or refuses."""
+    """The bucket; raises ServiceError if it cannot be reached or refuses."""
 
     async def check_bucket(self, bucket: str) -> None:
-        """Raise ServiceError where the bucket does not exist or may not be used."""
-        ...
+        """Raise ServiceError if the bucket does not exist or may not be used."""
 
-    async def head(self, bucket: str, key: str) -> ObjectHead | None:
-        """Look at an object as it is now; None where there is none."""
-        ...
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Describe an object as it is now; None if there is none."""
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
-        """Return the first bytes of this very object; SourceChangedError, SourceGoneError."""
-        ...
+        """Return the first bytes of this very object; raises SourceChangedError, SourceGoneError."""
 
-    async def download(self, source: Source, path: Path, progress: Progress) -> None:
-        """Write this very object to a file; SourceChangedError, SourceGoneError where it is another."""
-        ...
+    async def download(self, source: Source, path: Path, watchdog: Watchdog) -> None:
+        """Write this very object to a file; raises SourceChangedError, SourceGoneError if it is another.
+
+        `watchdog` is marked with every chunk.
+        """
+
+    async def put(
+        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
+    ) -> None:
+        """Write an object, whatever is there."""
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
     ) -> None:
-        """Write the result, only if the object there still has the ETag `replaces` (None: is absent).
+        """Write the result only if the object there still has the ETag `replaces` (None: is absent).
 
-        Raises ConflictError where it is another by now.
+        Raises ConflictError if it is another by now.
         """
-        ...
 
 
 class RenderedDocument(Protocol):
@@ -134,11 +123,9 @@ class RenderedDocument(Protocol):
     @property
     def page_count(self) -> int:
         """Number of pages, at least 1."""
-        ...
 
     async def render(self, page_number: int) -> PageImage:
         """Render a page (from 1); raises PageError. The caller deletes the file."""
-        ...
 
 
 class Renderer(Protocol):
@@ -146,29 +133,14 @@ class Renderer(Protocol):
 
     def open(self, path: Path, file_format: Format) -> AbstractAsyncContextManager[RenderedDocument]:
         """Open a downloaded file for as long as the context lasts; raises DocumentError."""
-        ...
 
 
 class Recognizer(Protocol):
-    """Reads page images."""
+    """Recognizes the text of page images."""
 
     @property
     def concurrency(self) -> int:
         """How many batches are read at the same time."""
-        ...
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         """Read pages, in their order; a page that cannot be read comes back as a failed one."""
-        ...
-
-
-class Clock(Protocol):
-    """The time."""
-
-    def now(self) -> datetime:
-        """Wall-clock time, aware, for people."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that never go back, for durations."""
-        ...

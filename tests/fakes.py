@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from consumer.clock import Watchdog
 from consumer.domain.errors import (
     Code,
     ConflictError,
@@ -18,12 +19,14 @@ from consumer.domain.errors import (
     SourceGoneError,
 )
 from consumer.domain.formats import Format
+from consumer.domain.outputs import OutputFormat
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Engine, Page, PageResult, Source, Status
 from consumer.metrics import Metrics
-from consumer.ports import Message, ObjectHead, Progress
+from consumer.ports import Message, ObjectInfo
 from consumer.service.disk_space import DiskSpace
-from consumer.service.pipeline import Pipeline
+from consumer.service.documents import DocumentReader
+from consumer.service.publisher import Publisher
 from consumer.service.scheduler import PageScheduler
 from tests.model.virtual_time import VirtualClock
 
@@ -65,6 +68,7 @@ class StoredObject:
     body: bytes
     metadata: Mapping[str, str] = field(default_factory=dict)
     version_id: str | None = None
+    content_type: str | None = None
 
     @property
     def etag(self) -> str:
@@ -98,7 +102,7 @@ class MemoryStore:
     async def check_bucket(self, bucket: str) -> None:
         _must_exist(bucket)
 
-    async def head(self, bucket: str, key: str) -> ObjectHead | None:
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         self._called("head", key)
         if bucket != BUCKET or (found := self.objects.get(key)) is None:
             return None
@@ -111,16 +115,16 @@ class MemoryStore:
             content_type=None,
             last_modified=datetime(2026, 1, 1, tzinfo=UTC),
         )
-        return ObjectHead(source, found.metadata)
+        return ObjectInfo(source, found.metadata)
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         self._called("read_start", source.key)
         return self._pinned(source)[:size_bytes]
 
-    async def download(self, source: Source, path: Path, progress: Progress) -> None:
+    async def download(self, source: Source, path: Path, watchdog: Watchdog) -> None:
         self._called("download", source.key)
         path.write_bytes(self._pinned(source))
-        progress()
+        watchdog.mark()
 
     def _pinned(self, source: Source) -> bytes:
         _must_exist(source.bucket)
@@ -133,6 +137,13 @@ class MemoryStore:
         if found.etag != source.etag:
             raise SourceChangedError(source.key)
         return found.body
+
+    async def put(
+        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
+    ) -> None:
+        self._called("put", key)
+        _must_exist(bucket)
+        self.objects[key] = StoredObject(body, dict(metadata), content_type=content_type)
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
@@ -191,7 +202,7 @@ class TextRecognizer:
         self.breaker.set()
         self.reading = asyncio.Event()
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         self.reading.set()
         await self.breaker.wait()
         if self.failure is not None:
@@ -308,10 +319,6 @@ class FakeLease:
         self.lost = asyncio.Event()
         self.overdue = asyncio.Event()
         self.reason = "no progress in 300 s"
-        self.steps = 0
-
-    def progress(self) -> None:
-        self.steps += 1
 
 
 class FakeLeases:
@@ -321,7 +328,7 @@ class FakeLeases:
         self.held: dict[str, FakeLease] = {}
 
     @asynccontextmanager
-    async def hold(self, message: Message) -> AsyncIterator[FakeLease]:
+    async def hold(self, message: Message, watchdog: Watchdog) -> AsyncIterator[FakeLease]:
         lease = self.held[message.message_id] = FakeLease()
         try:
             yield lease
@@ -331,31 +338,33 @@ class FakeLeases:
 
 @dataclass
 class World:
-    """A pipeline over a bucket in memory; `work_dir` is where its files lie while they are needed."""
+    """A reader of documents and a publisher over a bucket in memory; `work_dir` holds files in use."""
 
     store: MemoryStore
     recognizer: TextRecognizer
-    pipeline: Pipeline
+    documents: DocumentReader
+    publisher: Publisher
     work_dir: Path
     metrics: Metrics
+    clock: FakeClock
 
 
 @asynccontextmanager
-async def memory_world(work_dir: Path) -> AsyncIterator[World]:
+async def memory_world(work_dir: Path, outputs: Sequence[OutputFormat] = ()) -> AsyncIterator[World]:
     """A world whose engine is named by `ENGINE`, and files of more than 1,000 bytes are too large for."""
-    store, recognizer, metrics = MemoryStore(), TextRecognizer(), Metrics()
-    room = DiskSpace(work_dir)
-    scheduler = PageScheduler(recognizer, room, metrics, batch_pages=2, window_pages=4)
-    pipeline = Pipeline(
+    store, recognizer, metrics, clock = MemoryStore(), TextRecognizer(), Metrics(), FakeClock()
+    disk_space = DiskSpace(work_dir)
+    scheduler = PageScheduler(recognizer, disk_space, Watchdog(clock), metrics, batch_pages=2, window_pages=4)
+    documents = DocumentReader(
         store,
         TextRenderer(work_dir),
         scheduler,
-        ENGINE,
-        room,
+        disk_space,
+        engine=ENGINE,
         work_dir=work_dir,
         max_file_bytes=1000,
-        clock=FakeClock(),
-        metrics=metrics,
+        outputs=outputs,
     )
+    publisher = Publisher(store, clock, metrics)
     async with scheduler.running():
-        yield World(store, recognizer, pipeline, work_dir, metrics)
+        yield World(store, recognizer, documents, publisher, work_dir, metrics, clock)

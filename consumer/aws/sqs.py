@@ -1,11 +1,11 @@
 """The queue on SQS."""
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer.aws.client import asked
+from consumer.aws.client import service_call
+from consumer.clock import Clock
 from consumer.domain.errors import ServiceError
 from consumer.ports import Message
 
@@ -16,30 +16,31 @@ if TYPE_CHECKING:
 #: asking every 5 s still costs well under a dollar a month.
 WAIT_S: Final = 5
 
-_HAND_BACK_S: Final = 4.0
+_RELEASE_S: Final = 4.0
 
 
 class SqsQueue:
     """A queue; `lease_s` is how long a received message is hidden from others."""
 
-    def __init__(self, client: "SQSClient", queue_url: str, lease_s: int) -> None:
+    def __init__(self, client: "SQSClient", queue_url: str, lease_s: int, clock: Clock) -> None:
         self._client = client
+        self._clock = clock
         self._queue_url = queue_url
         self._lease_s = lease_s
         self._asked_at = 0.0
-        # The SDK asks again where an answer does not come, and the lease began no earlier than that.
+        # The SDK asks again if no answer comes, and the lease began no earlier than that.
         client.meta.events.register("before-send.sqs.ReceiveMessage", self._note_asking)
 
     def _note_asking(self, **_: Any) -> None:
-        self._asked_at = time.monotonic()
+        self._asked_at = self._clock.monotonic()
 
     async def check(self) -> None:
-        """Raise ServiceError where the queue does not exist or may not be used."""
+        """Raise ServiceError if the queue does not exist or may not be used."""
         await self.max_receive_count()
 
     async def max_receive_count(self) -> int | None:
-        """How often a message is received before it is given up; None: for ever, or until it expires."""
-        async with asked(f"queue {self._queue_url}"):
+        """Return the queue's maxReceiveCount; None if it has no redrive policy."""
+        async with service_call(f"queue {self._queue_url}"):
             answer = await self._client.get_queue_attributes(
                 QueueUrl=self._queue_url, AttributeNames=["RedrivePolicy"]
             )
@@ -52,7 +53,7 @@ class SqsQueue:
 
     async def receive(self) -> Message | None:
         """Wait up to `WAIT_S` seconds for one message; one call at a time, which must not be cancelled."""
-        async with asked(f"receive from {self._queue_url}", WAIT_S + 10):
+        async with service_call(f"receive from {self._queue_url}", WAIT_S + 10):
             answer = await self._client.receive_message(
                 QueueUrl=self._queue_url,
                 MaxNumberOfMessages=1,
@@ -74,13 +75,13 @@ class SqsQueue:
 
     async def delete(self, message: Message) -> None:
         """Delete the message for good."""
-        async with asked(f"delete message {message.message_id}"):
+        async with service_call(f"delete message {message.message_id}"):
             await self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message.receipt)
 
     async def retry_after(self, message: Message, delay_s: int) -> None:
-        """Let others see the message again after `delay_s` seconds."""
-        # Not for long: sent again later, it might shorten the lease of whoever has the message by then.
-        async with asked(f"hand back message {message.message_id}", _HAND_BACK_S):
+        """Make the message visible again after `delay_s` seconds."""
+        # With a short deadline: sent again later, it might shorten the lease of the next receiver.
+        async with service_call(f"release message {message.message_id}", _RELEASE_S):
             await self._client.change_message_visibility(
                 QueueUrl=self._queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=delay_s
             )

@@ -70,7 +70,7 @@ class AwsInspector:
 
 async def _result(subject: str, lookup: Awaitable[dict[str, Any]]) -> dict[str, Any] | LookupDenied:
     try:
-        async with aws.asked(subject):
+        async with aws.service_call(subject):
             return await lookup
     except UnavailableError:
         raise

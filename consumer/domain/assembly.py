@@ -1,12 +1,12 @@
-"""Pages put together: the stored result document, without holding it as objects."""
+"""Pages put together: the result document as it is stored, without holding it as objects."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 from pydantic import BaseModel
 
 from consumer.domain.errors import Code
+from consumer.domain.outputs import EncodedOutput, OutputFormat
 from consumer.domain.result import (
     Engine,
     Failure,
@@ -20,109 +20,106 @@ from consumer.domain.result import (
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedPage:
-    """A page as it will stand in the stored document: JSON, which takes a sixth of the memory of objects.
-
-    `detections` is a list without its brackets, of `lines` items.
-    """
-
-    page_number: int
-    status: Status
-    page: bytes
-    detections: bytes
-    lines: int
-    warnings: tuple[Warning, ...]
-    render_s: float
-    engine_s: float
-
-    @property
-    def failure(self) -> Code | None:
-        """Why it could not be read; None of a page that was."""
-        return self.warnings[0].code if self.status is Status.FAILURE else None
-
-    @classmethod
-    def of(cls, read: PageResult) -> Self:
-        """Write a page down."""
-        return cls(
-            page_number=read.page.page_number,
-            status=read.page.status,
-            page=_json(read.page),
-            detections=b",".join(map(_json, read.detections)),
-            lines=len(read.detections),
-            warnings=read.warnings,
-            render_s=read.render_s,
-            engine_s=read.engine_s,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class EncodedResult:
-    """A result document to be stored: `body` is all of it, `head` all but its pages and detections."""
+    """A result to be stored: `body` is the whole document, `head` all but its pages and detections.
+
+    `outputs` are stored before the result, so that a result implies them.
+    """
 
     head: ResultDocument
     lines: int
     body: bytes
+    outputs: tuple[EncodedOutput, ...] = ()
 
 
-def assemble(source: Source, engine: Engine, pages: Sequence[EncodedPage], timing: Timing) -> EncodedResult:
-    """Put the pages of a whole document together, in page order.
+class Assembly:
+    """Puts the pages of one document together, as they come, in page order.
 
-    A document none of whose pages could be read is a failure: with the code of its pages where they
-    agree (on more than `PAGE_UNREADABLE`), else `CORRUPT_DOCUMENT`. Raises ValueError where page numbers
-    are not 1 to n, each once.
+    A page is written down at once: as JSON it takes a sixth of the memory of its objects.
     """
-    pages = sorted(pages, key=lambda page: page.page_number)
-    if [page.page_number for page in pages] != list(range(1, len(pages) + 1)):
-        raise ValueError("pages are missing or doubled")
-    failed = [page for page in pages if page.status is Status.FAILURE]
-    error = _common_failure(failed) if len(failed) == len(pages) else None
-    seconds = {
-        "render_s": _total(page.render_s for page in pages),
-        "engine_s": _total(page.engine_s for page in pages),
-    }
-    head = ResultDocument(
-        status=Status.FAILURE if error else Status.PARTIAL if failed else Status.SUCCESS,
-        source=source,
-        engine=engine,
-        page_count=len(pages),
-        warnings=tuple(warning for page in pages for warning in page.warnings),
-        error=error,
-        timing=timing.model_copy(update=seconds),
-    )
-    return EncodedResult(head, sum(page.lines for page in pages), _body(head, pages))
 
+    def __init__(self, formats: Sequence[OutputFormat] = ()) -> None:
+        self._result = JsonWriter()
+        self._outputs = [(output, output.writer()) for output in formats]
+        self._page_count = 0
+        self._lines = 0
+        self._warnings: list[Warning] = []
+        self._failed_pages = 0
+        self._failures: list[Warning] = []
+        self._seconds = {"render_s": 0.0, "engine_s": 0.0}
 
-def _body(head: ResultDocument, pages: Sequence[EncodedPage]) -> bytes:
-    last = {"warnings", "error", "timing"}
-    first = head.model_dump_json(exclude={"pages", "detections", *last}).encode()
-    return b"".join(
-        (
-            first.removesuffix(b"}"),
-            b',"pages":[',
-            b",".join(page.page for page in pages),
-            b'],"detections":[',
-            b",".join(page.detections for page in pages if page.lines),
-            b"],",
-            head.model_dump_json(include=last).encode().removeprefix(b"{"),
+    def add(self, page: PageResult) -> None:
+        """Add the next page; raises ValueError if it is another one."""
+        self._page_count += 1
+        if page.page.page_number != self._page_count:
+            raise ValueError(f"page {page.page.page_number} came in the place of page {self._page_count}")
+        for writer in (self._result, *(writer for _, writer in self._outputs)):
+            writer.add(page)
+        self._lines += len(page.detections)
+        self._warnings += page.warnings
+        if page.failure is not None:
+            self._failed_pages += 1
+            self._failures += page.warnings
+        self._seconds["render_s"] += page.render_s
+        self._seconds["engine_s"] += page.engine_s
+
+    def finish(self, source: Source, engine: Engine, timing: Timing) -> EncodedResult:
+        """Write the document.
+
+        A document none of whose pages could be read is a failure: with the code of its pages if they agree
+        (on more than `PAGE_UNREADABLE`), else with `CORRUPT_DOCUMENT`.
+        """
+        failed = self._failed_pages
+        error = _common_failure(self._failures) if failed == self._page_count else None
+        seconds = {name: round(value, 3) for name, value in self._seconds.items()}
+        head = ResultDocument(
+            status=Status.FAILURE if error else Status.PARTIAL if failed else Status.SUCCESS,
+            source=source,
+            engine=engine,
+            page_count=self._page_count,
+            warnings=tuple(self._warnings),
+            error=error,
+            timing=timing.model_copy(update=seconds),
         )
-    )
+        outputs = tuple(
+            EncodedOutput(output.key(source.key), output.content_type, writer.finish(head))
+            for output, writer in self._outputs
+        )
+        return EncodedResult(head, self._lines, self._result.finish(head), outputs)
 
 
-def _json(value: BaseModel) -> bytes:
-    return value.model_dump_json().encode()
+class JsonWriter:
+    """Writes the result document itself; an `outputs.OutputWriter`."""
 
+    def __init__(self) -> None:
+        self._pages: list[bytes] = []
+        self._detections: list[bytes] = []
 
-def _common_failure(failed: Sequence[EncodedPage]) -> Failure:
-    warnings = [warning for page in failed for warning in page.warnings]
-    codes = {warning.code for warning in warnings}
-    # One page that is unreadable is a page's fault; that all of them are is the document's.
-    code = codes.pop() if len(codes) == 1 and Code.PAGE_UNREADABLE not in codes else Code.CORRUPT_DOCUMENT
-    message = f"no page could be read; the first: {warnings[0].message}"
-    return Failure(code=code, message=message, retryable=code.retryable)
+    def add(self, page: PageResult) -> None:
+        """Take the next page."""
+        self._pages.append(_json(page.page))
+        if page.detections:
+            self._detections.append(b",".join(map(_json, page.detections)))
+
+    def finish(self, head: ResultDocument) -> bytes:
+        """Return the document: the fields before the pages, the pages, the detections, and the rest."""
+        last = {"warnings", "error", "timing"}
+        first = head.model_dump_json(exclude={"pages", "detections", *last}).encode()
+        return b"".join(
+            (
+                first.removesuffix(b"}"),
+                b',"pages":[',
+                b",".join(self._pages),
+                b'],"detections":[',
+                b",".join(self._detections),
+                b"],",
+                head.model_dump_json(include=last).encode().removeprefix(b"{"),
+            )
+        )
 
 
 def failure(source: Source, engine: Engine, code: Code, message: str, timing: Timing) -> EncodedResult:
-    """Build the result of a document that could not be opened."""
+    """Build the result of a document of which no page was read."""
     document = ResultDocument(
         status=Status.FAILURE,
         source=source,
@@ -134,5 +131,13 @@ def failure(source: Source, engine: Engine, code: Code, message: str, timing: Ti
     return EncodedResult(document, 0, _json(document))
 
 
-def _total(seconds: Iterable[float]) -> float:
-    return round(sum(seconds), 3)
+def _json(value: BaseModel) -> bytes:
+    return value.model_dump_json().encode()
+
+
+def _common_failure(warnings: Sequence[Warning]) -> Failure:
+    codes = {warning.code for warning in warnings}
+    # One unreadable page is a page's fault; that all of them are is the document's.
+    code = codes.pop() if len(codes) == 1 and Code.PAGE_UNREADABLE not in codes else Code.CORRUPT_DOCUMENT
+    message = f"no page could be read; the first: {warnings[0].message}"
+    return Failure(code=code, message=message, retryable=code.retryable)

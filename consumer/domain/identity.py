@@ -1,4 +1,4 @@
-"""When is a result still the right one: the same source, read by the same engine in the same way."""
+"""When a result is current: made from the same source, by the same engine, in the same way."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from consumer.domain.errors import Code
 from consumer.domain.result import SCHEMA_VERSION, ResultDocument, Source, Status
 
 #: Names of the user metadata that every output object carries (S3 prefixes them with x-amz-meta-).
@@ -17,8 +18,9 @@ SCHEMA: Final = "ocr-schema-version"
 PAGE_COUNT: Final = "ocr-page-count"
 CODE: Final = "ocr-code"
 
-#: In the place of a fingerprint where nobody has read the source: no result to stay with.
+#: In the place of a fingerprint if the source was not read: any later job replaces such a result.
 NOT_READ: Final = "none"
+_NOT_READ_CODES: Final = frozenset({Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS})
 
 
 def fingerprint(engine: str, version: str, models: Mapping[str, str], options: Mapping[str, object]) -> str:
@@ -35,9 +37,9 @@ def fingerprint(engine: str, version: str, models: Mapping[str, str], options: M
 
 @dataclass(frozen=True, slots=True)
 class ResultHead:
-    """What a HEAD of a result object tells, without reading the result.
+    """A result as HEAD describes it, without its body.
 
-    `code` is that of a failure; `page_count` is None where it is not told.
+    `code` is that of a failure; `page_count` is None if the metadata lacks it.
     """
 
     etag: str
@@ -50,7 +52,7 @@ class ResultHead:
 
     @classmethod
     def from_metadata(cls, etag: str, metadata: Mapping[str, str]) -> Self | None:
-        """Read the object's metadata; None where they are not those of a result of ours."""
+        """Read the object's metadata; None if they are not those of one of our results."""
         try:
             return cls(
                 etag=etag,
@@ -75,11 +77,11 @@ class ResultHead:
 
 def metadata(document: ResultDocument) -> dict[str, str]:
     """User metadata of the result object of a document."""
-    given_up = document.error is not None and document.error.retryable
+    is_read = document.error is None or document.error.code not in _NOT_READ_CODES
     facts = {
         STATUS: document.status.value,
         SOURCE_ETAG: document.source.etag,
-        FINGERPRINT: NOT_READ if given_up else document.engine.fingerprint,
+        FINGERPRINT: document.engine.fingerprint if is_read else NOT_READ,
         SCHEMA: document.schema_version,
         PAGE_COUNT: str(document.page_count),
     }

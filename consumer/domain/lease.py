@@ -1,13 +1,13 @@
 """When the lease on a message is renewed, and when it counts as lost.
 
-All times are monotonic seconds; whoever holds the lease looks at the clock and asks the service.
+All times are monotonic seconds. The holder of the lease looks at the clock and asks the service.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Final
 
-#: SQS hides a message for at most 12 hours from its receipt, however often that is renewed; a renewal
+#: SQS hides a message for at most 12 hours from its receive, however often that is renewed; a renewal
 #: that asks for more is refused whole.
 MAX_HOLD_S: Final = 12 * 3600 - 60
 
@@ -21,7 +21,7 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """End the work, and settle the message: it is still ours, until the term is over."""
+    """End the work, and settle the message: it is still ours until the lease ends."""
 
     reason: str
 
@@ -34,29 +34,23 @@ class Lost:
 
 
 class LeaseSchedule:
-    """The term of one lease: `lease_s` from when the message was asked for, and from every renewal.
+    """The times of one lease: `lease_s` from when the message was asked for, and from every renewal.
 
-    `received_at`: taken *before* the message was asked for, so the term never ends later than the service's.
-    `stall_s`: longest time without progress of the work before it is given up. `progress` may be called in
-    another thread than the rest.
+    `received_at` is taken *before* the message was asked for, so the lease never ends later than the
+    service's. `stall_s`: longest time without progress of the work before it is given up.
     """
 
-    def __init__(self, received_at: float, now: float, lease_s: int, stall_s: float) -> None:
+    def __init__(self, received_at: float, lease_s: int, stall_s: float) -> None:
         self._received_at = received_at
         self._lease_s = lease_s
         self._stall_s = stall_s
-        self._progressed_at = now
         self._ends_at = received_at + lease_s
-        self._beat_at = received_at + lease_s / 3
-
-    def progress(self, now: float) -> None:
-        """Note that the work has come a step further."""
-        self._progressed_at = now
+        self._renewal_due_at = received_at + lease_s / 3
 
     @property
-    def beat_at(self) -> float:
-        """When `beat` is due: every third of the lease, however long the one before took, or at its end."""
-        return min(self._beat_at, self._ends_at)
+    def renewal_due_at(self) -> float:
+        """When `decide` is to be asked: a third of the lease after the last time, or at its end."""
+        return min(self._renewal_due_at, self._ends_at)
 
     @property
     def ends_at(self) -> float:
@@ -67,16 +61,16 @@ class LeaseSchedule:
         """Whether others may have the message."""
         return now >= self._ends_at
 
-    def beat(self, now: float) -> Renew | Overdue | Lost:
-        """Decide what to do now that a beat is due."""
-        self._beat_at = now + self._lease_s / 3
+    def decide(self, now: float, seconds_since_progress: float) -> Renew | Overdue | Lost:
+        """Decide what to do now that a renewal is due."""
+        self._renewal_due_at = now + self._lease_s / 3
         if self.is_over(now):
-            # A renewal that comes too late might hide the message from whoever has it now.
+            # A renewal that comes too late might hide the message from its next receiver.
             return Lost("it could not be renewed in time")
-        if now - self._progressed_at > self._stall_s:
+        if seconds_since_progress > self._stall_s:
             return Overdue(f"no progress in {self._stall_s:g} s")
         left_s = math.floor(self._received_at + MAX_HOLD_S - now)
-        # The next beat, even a late one, would come when the term is over.
+        # The next renewal, even a late one, would come after the end.
         if left_s < self._lease_s * 2 / 3:
             return Overdue("a message can be held for 12 hours at most")
         return Renew(min(self._lease_s, left_s))

@@ -14,7 +14,6 @@ from consumer.domain import result
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status, failed_page
-from consumer.ports import Progress
 from consumer.processes.pool import EnginePool, RecyclePolicy
 from consumer.processes.process import START_DEADLINE_S, ChildTimeoutError
 from consumer.processes.slot import Slot
@@ -75,14 +74,13 @@ class PageRecognizer:
         """Raise MachineError where no engine works and none can be started."""
         self._engines.check()
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         """Read pages, in their order; a page that cannot be read comes back as a failed one.
 
         A batch that fails is read again page by page in a fresh child, so that a bad page takes down
         nothing but itself. `progress` is called before each step. Raises MachineError.
         """
         async with self._engines.acquire() as slot:
-            progress()
             try:
                 return await self._read(slot, images)
             except (ChildError, _EngineError):
@@ -90,7 +88,6 @@ class PageRecognizer:
                 await slot.stop("error")
                 results = []
                 for image in images:
-                    progress()
                     results.append(await self._read_alone(slot, image))
                 return results
 

@@ -1,7 +1,8 @@
-"""Room in the work folder: who waits for it, and who will make some.
+"""Disk space of the work folder: which documents wait for it, and which will free some.
 
-A disk that is full of our own pages and downloads is no failure: those leave by themselves, and whoever
-needs their room waits. It is one when nothing of ours is left to leave.
+A disk that is full of our own pages and downloads is no failure: those are deleted as the work goes on, and
+a document that needs their space waits. The disk is a failure of the host when nothing of ours is left to
+delete.
 """
 
 import asyncio
@@ -12,75 +13,72 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from consumer.domain.errors import DiskFullError, HostError, TransientError
-from consumer.ports import Progress
 
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 _FOLDER: Final = "BUCKET_OCR_WORK_DIR"
 
-#: Without so much room no work is begun.
+#: With less free space no work is begun.
 _RESERVE_BYTES: Final = 1024 * 1024
 
-#: Room for an ordinary document and a few of its pages. Where there is so much, a file that does not fit
-#: is its document's affair, and others go on.
+#: Space for an ordinary document and a few of its pages. If this much is free, a file that does not fit is a
+#: matter of its document, and others go on.
 _ORDINARY_BYTES: Final = 16 * 1024 * 1024
 
 
 class Usage(Protocol):
-    """What `shutil.disk_usage` tells of a disk, in bytes."""
+    """The result of `shutil.disk_usage`, in bytes."""
 
     @property
     def total(self) -> int:
-        """Size."""
-        ...
+        """Size of the disk."""
 
     @property
     def free(self) -> int:
-        """Room that is left."""
-        ...
+        """Space that is left."""
 
 
 class DiskSpace:
-    """The room in one folder, shared by all documents in work."""
+    """The space in one folder, shared by all documents in flight."""
 
     def __init__(self, folder: Path, usage: Callable[[Path], Usage] = shutil.disk_usage) -> None:
         self._folder = folder
         self._usage = usage
-        #: Documents and pages that will make room without anybody else having to.
-        self._leaving = 0
-        #: How many have left so far.
-        self._left = 0
-        self._one_left = asyncio.Event()
+        #: Documents and pages that will free space without waiting for any.
+        self._holders = 0
+        #: How many have freed theirs so far.
+        self._releases = 0
+        self._released = asyncio.Event()
         self._needed_bytes = _RESERVE_BYTES
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Count a document, whose files are gone when the context ends."""
-        self.enter()
+        """Count a document, whose files are deleted before the context ends."""
+        self.hold()
         try:
             yield
         finally:
-            self.leave()
+            self.release()
 
-    def enter(self) -> None:
-        """Count a page, or a document, whose files will be deleted without anybody else having to."""
-        self._leaving += 1
+    def hold(self) -> None:
+        """Count a page or a document whose files will be deleted without waiting for space."""
+        self._holders += 1
 
-    def leave(self) -> None:
-        """Say that its files are gone."""
-        self._leaving -= 1
-        self._left += 1
-        self._one_left.set()
+    def release(self) -> None:
+        """Note that its files are deleted."""
+        self._holders -= 1
+        self._releases += 1
+        self._released.set()
 
-    async def run_when_free(self, attempt: Callable[[], Awaitable[_Made]], progress: Progress) -> _Made:
-        """Make a file of a document that has entered, waiting for others to leave where there is no room.
+    async def run_when_free(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Make a file of a document that holds space; while there is none, wait for others to free theirs.
 
-        `progress` is called when one has. Raises NoRoomError where none will, PassingError where there is
-        room for others or the file would never fit.
+        Raises DiskFullError if no other will, TransientError if there is space for others or the file would
+        never fit.
         """
         alone = False
         while True:
-            left_before = self._left
+            releases = self._releases
             try:
                 return await attempt()
             except DiskFullError as error:
@@ -88,26 +86,25 @@ class DiskSpace:
                     raise TransientError(
                         f"{error}: {_FOLDER} has {total} bytes in all: give it more"
                     ) from error
-                if self._left == left_before and self._leaving == 1:
+                if self._releases == releases and self._holders == 1:
                     # All others wait. One of them may have been in the way with a file that it began.
                     if alone:
-                        raise self._given_up(error) from error
+                        raise self._give_up(error) from error
                     alone = True
                     continue
                 alone = False
-                if self._left == left_before:
-                    await self._until_one_leaves()
-            progress()
+                if self._releases == releases:
+                    await self._wait_for_release()
 
-    async def _until_one_leaves(self) -> None:
-        self._leaving -= 1
+    async def _wait_for_release(self) -> None:
+        self._holders -= 1
         try:
-            self._one_left.clear()
-            await self._one_left.wait()
+            self._released.clear()
+            await self._released.wait()
         finally:
-            self._leaving += 1
+            self._holders += 1
 
-    def _given_up(self, error: DiskFullError) -> TransientError:
+    def _give_up(self, error: DiskFullError) -> TransientError:
         if (free := self._disk().free) >= _ORDINARY_BYTES:
             return TransientError(
                 f"{error}: {_FOLDER} has {free} bytes left: make more room for this document"
@@ -116,9 +113,9 @@ class DiskSpace:
         return error
 
     async def check(self) -> None:
-        """Raise MachineError where nothing can be written, or while there is less room than was missing."""
-        if self._leaving:
-            # Whoever comes now and finds no room waits for those.
+        """Raise HostError if nothing can be written, or while there is less space than was missing."""
+        if self._holders:
+            # A document that comes now and finds no space waits for those.
             return
         free = self._disk().free
         if free < self._needed_bytes:
@@ -130,7 +127,7 @@ class DiskSpace:
         self._needed_bytes = _RESERVE_BYTES
 
     def _write_probe(self) -> None:
-        """Find out what no figure tells: a read-only disk, a quota, no inodes left."""
+        """Detect what no figure shows: a read-only disk, a quota, no inodes left."""
         probe = self._folder / "probe"
         try:
             probe.write_bytes(b"probe")
@@ -139,7 +136,7 @@ class DiskSpace:
             raise HostError(f"{_FOLDER} cannot be written to: {error}") from error
 
     def check_fits(self, size_bytes: int) -> None:
-        """Raise NoRoomError where a file of this size would not fit now."""
+        """Raise DiskFullError if a file of this size would not fit now."""
         if (free := self._disk().free) < size_bytes:
             raise DiskFullError(f"{size_bytes} bytes are needed and {free} are left", size_bytes)
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from consumer.domain import formats, keys
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import Status
-from consumer.ports import ObjectHead
+from consumer.ports import ObjectInfo
 
 #: HEAD requests at the same time; the store should have as many connections.
 PARALLEL_HEADS: Final = 16
@@ -33,12 +33,10 @@ class ListedObject(Protocol):
     @property
     def key(self) -> str:
         """Key of the object."""
-        ...
 
     @property
     def etag(self) -> str:
         """ETag of the object, without quotes."""
-        ...
 
 
 class Bucket(Protocol):
@@ -46,17 +44,15 @@ class Bucket(Protocol):
 
     def list(self, bucket: str, prefix: str) -> AsyncIterator[ListedObject]:
         """Yield the objects whose keys start with `prefix`, in the order of their keys."""
-        ...
 
-    async def head(self, bucket: str, key: str) -> ObjectHead | None:
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Return the current state of an object; None if there is none."""
-        ...
 
 
 async def result_head(store: Bucket, bucket: str, source_key: str) -> ResultHead | None:
     """Return the metadata of a source's result; None if there is none."""
     head = await store.head(bucket, keys.result_key(source_key))
-    return ResultHead.from_metadata(head.source.etag, head.metadata) if head else None
+    return ResultHead.from_metadata(head.etag, head.metadata) if head else None
 
 
 async def states(store: Bucket, bucket: str, prefix: str) -> AsyncIterator[tuple[str, State]]:

@@ -1,26 +1,24 @@
-"""One message: hold it, do all that it asks for, settle it."""
+"""One message: hold its lease, run its jobs, settle it, log it."""
 
 import asyncio
 import logging
 import random
-import traceback
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import structlog
 
+from consumer.clock import Clock, Watchdog
 from consumer.domain import events, settle
-from consumer.domain.errors import HostError, ServiceError, TransientError, UnavailableError
-from consumer.domain.events import Job, Notification
+from consumer.domain.errors import ServiceError
+from consumer.domain.events import Notification
 from consumer.domain.settle import Disposition, Outcome
 from consumer.metrics import Metrics
-from consumer.ports import Announce, Clock, Lease, LeaseKeeper, Message, Progress, Queue
-from consumer.service.circuit_breaker import CircuitBreaker
-from consumer.service.pipeline import JobResult, Pipeline
+from consumer.ports import Lease, LeaseKeeper, Message, Queue
+from consumer.service.jobs import JobReport, JobRunner
 
-#: A message of several documents ends as the worst of them; what may still be done comes before what
-#: nobody can do.
+#: A message of several documents ends as the worst of them; what may still be done comes before what nobody
+#: can do.
 _SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG)
 
 _LEVELS: Final = {
@@ -29,266 +27,200 @@ _LEVELS: Final = {
     Outcome.BUG: logging.ERROR,
 }
 
-#: Below the shortest lease.
-_HAND_BACK_S: Final = 8.0
+#: Longest time to release a message that nobody renews: below the shortest lease.
+_RELEASE_S: Final = 8.0
 
 #: Of a document whose turn has not come, or not ended.
-_UNREAD: Final = "the consumer was stopped, or had to stop, before it was read"
+_NOT_READ: Final = "the consumer was stopped, or had to stop, before it was read"
 
 log = structlog.get_logger(__name__)
 
-#: What the log says; filled as the work goes on, so that it is there however that ends.
-_Facts = dict[str, Any]
-
 
 @dataclass
-class _Case:
-    """A message in work. `undone`: the jobs without an answer yet, and why they have none."""
+class MessageContext:
+    """A message in flight. `reports` come as jobs end, so they are there however the work ends."""
 
     message: Message
     notification: Notification
-    pending: dict[Job, str]
-    documents: list[_Facts] = field(default_factory=list)
-    facts: _Facts = field(default_factory=dict)
+    watchdog: Watchdog
+    reports: list[JobReport] = field(default_factory=list)
+    log_fields: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, message: Message) -> "_Case":
-        notification = events.parse(message.body)
-        case = cls(message, notification, dict.fromkeys(notification.jobs, _UNREAD))
-        if notification.ignored:
-            case.facts["ignored"] = notification.ignored
-        if notification.malformed:
-            case.facts["malformed"] = notification.malformed
-        return case
+    @property
+    def outcome(self) -> Outcome:
+        """How work that came to its end has ended."""
+        outcomes = [Outcome.MALFORMED if self.notification.malformed else Outcome.DONE]
+        outcomes += [report.outcome for report in self.reports]
+        return max(outcomes, key=_SEVERITY.index)
+
+    def complete_reports(self, outcome: Outcome, reason: str) -> None:
+        """Report the jobs that have not ended: with `outcome`, for `reason`."""
+        for job in self.notification.jobs[len(self.reports) :]:
+            log_fields = {"bucket": job.bucket, "key": job.key}
+            self.reports.append(JobReport(job, outcome, reason, log_fields))
 
 
 class MessageHandler:
-    """Handles messages, each in the task that asks for it."""
+    """Handles messages, each in the task that asks for it. `watchdog` sees the progress of all of them."""
 
     def __init__(  # noqa: PLR0913 - built in one place, the composition root
         self,
         queue: Queue,
         leases: LeaseKeeper,
-        pipeline: Pipeline,
-        breaker: CircuitBreaker,
+        jobs: JobRunner,
         *,
-        announce: Announce,
+        watchdog: Watchdog,
         clock: Clock,
         rng: random.Random,
         metrics: Metrics,
     ) -> None:
         self._queue = queue
         self._leases = leases
-        self._pipeline = pipeline
-        self._breaker = breaker
-        self._announce = announce
+        self._jobs = jobs
+        self._watchdog = watchdog
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
-        #: When the work on any message last came a step further, in the clock's monotonic seconds.
-        self.last_progress_at = clock.monotonic()
-        self._works: set[asyncio.Task[Outcome]] = set()
-        self._ended = False
+        self._work: set[asyncio.Task[None]] = set()
+        self._is_cancelled = False
 
     async def handle(self, message: Message) -> None:
         """Do all that a message needs; no error of it ends the consumer."""
-        started = self._clock.monotonic()
+        started_at = self._clock.monotonic()
         try:
-            case = _Case.of(message)
-            self._note_wait(case)
-            outcome, exhausted = await self._hold(case)
-            case.facts["seconds"] = round(self._clock.monotonic() - started, 3)
-            await self._settle(case, outcome, exhausted=exhausted)
+            context = self._context(message)
+            self._observe_wait(context)
+            outcome, exhausted = await self._hold(context)
+            context.log_fields["seconds"] = round(self._clock.monotonic() - started_at, 3)
+            await self._settle(context, outcome, exhausted=exhausted)
         except Exception:  # the last boundary: other documents go on
             log.exception("message.abandoned", message_id=message.message_id)
 
-    async def release_message(self, message: Message) -> None:
+    async def release(self, message: Message) -> None:
         """Settle a message on which no work will be begun; no error of it ends the consumer."""
         try:
             # Nobody renews its lease.
-            async with asyncio.timeout(_HAND_BACK_S):
-                case = _Case.of(message)
-                exhausted = await self._write_exhausted_result(case, Outcome.RELEASED, lambda: None)
-                await self._settle(case, Outcome.RELEASED, exhausted=exhausted)
+            async with asyncio.timeout(_RELEASE_S):
+                context = self._context(message)
+                context.complete_reports(Outcome.RELEASED, _NOT_READ)
+                exhausted = await self._write_exhausted_results(context, Outcome.RELEASED)
+                await self._settle(context, Outcome.RELEASED, exhausted=exhausted)
         except TimeoutError:
-            # It comes again by itself.
+            # Its lease runs out, and it comes again.
             log.warning("settle.failed", message_id=message.message_id, error="it took too long")
         except Exception:  # as above
             log.exception("message.abandoned", message_id=message.message_id)
 
     def cancel_all(self) -> None:
-        """End all work, for good; the messages are handed back."""
-        self._ended = True
-        for work in self._works:
+        """End all work, now and later; the messages are released."""
+        self._is_cancelled = True
+        for work in self._work:
             work.cancel()
 
-    def _note_wait(self, case: _Case) -> None:
+    def _context(self, message: Message) -> MessageContext:
+        notification = events.parse(message.body)
+        context = MessageContext(message, notification, Watchdog(self._clock, self._watchdog))
+        for name in ("ignored", "malformed"):
+            if texts := getattr(notification, name):
+                context.log_fields[name] = texts
+        return context
+
+    def _observe_wait(self, context: MessageContext) -> None:
         """Note how long the message lay on the queue, which is known of its first receive only."""
-        if case.message.receive_count == 1:
-            waited_s = (self._clock.now() - case.message.sent_at).total_seconds()
-            self._metrics.waited(waited_s)
-            case.facts["waited_s"] = round(waited_s, 3)
+        if context.message.receive_count == 1:
+            waited_s = (self._clock.now() - context.message.sent_at).total_seconds()
+            self._metrics.observe_queue_wait(waited_s)
+            context.log_fields["waited_s"] = round(waited_s, 3)
 
-    async def _hold(self, case: _Case) -> tuple[Outcome, bool]:
-        """Hold the message while its work is done; returns how that ended, and whether nobody tries again."""
+    async def _hold(self, context: MessageContext) -> tuple[Outcome, bool]:
+        """Hold the message while its jobs run; returns the outcome, and whether tries are exhausted."""
         exhausted = False
-        async with self._leases.hold(case.message) as lease, asyncio.TaskGroup() as group:
-
-            def progress() -> None:
-                self.last_progress_at = self._clock.monotonic()
-                lease.progress()
-
-            # A task of its own, because a lost lease or a drain ends the work and not what follows.
-            work = group.create_task(self._work(case, progress), name="work")
+        holding = self._leases.hold(context.message, context.watchdog)
+        async with holding as lease, asyncio.TaskGroup() as group:
+            # A task of its own, because a lost lease or a drain ends the work and not what follows it.
+            work = group.create_task(self._run_jobs(context), name="work")
             ends = [group.create_task(event.wait()) for event in (lease.lost, lease.overdue)]
-            self._works.add(work)
-            if self._ended:
+            self._work.add(work)
+            if self._is_cancelled:
                 work.cancel()
             try:
                 await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
                 if lease.lost.is_set() or lease.overdue.is_set():
                     work.cancel()
                 await asyncio.wait([work])
-                outcome = self._cut_short(case, lease) if work.cancelled() else work.result()
+                outcome, reason = self._ended(context, work, lease)
+                context.complete_reports(outcome, reason)
                 if not lease.lost.is_set():
-                    exhausted = await self._write_exhausted_result(case, outcome, progress)
+                    exhausted = await self._write_exhausted_results(context, outcome)
             finally:
                 for end in ends:
                     end.cancel()
-                self._works.discard(work)
+                self._work.discard(work)
         return (Outcome.LEASE_LOST, False) if lease.lost.is_set() else (outcome, exhausted)
 
-    def _cut_short(self, case: _Case, lease: Lease) -> Outcome:
-        """Say how work ended that was cancelled."""
+    def _ended(self, context: MessageContext, work: asyncio.Task[None], lease: Lease) -> tuple[Outcome, str]:
+        """Return the outcome of work that has ended, and why jobs without a report have none."""
+        if not work.cancelled():
+            work.result()
+            return context.outcome, _NOT_READ
         if lease.overdue.is_set():
-            case.facts["error"] = lease.reason
-            case.pending = {job: lease.reason if why is _UNREAD else why for job, why in case.pending.items()}
-        # Where nobody has asked for it, a library has let a cancellation of its own escape.
-        is_ours = self._ended and not lease.overdue.is_set()
-        return Outcome.RELEASED if is_ours else Outcome.TRANSIENT
+            context.log_fields["error"] = lease.reason
+            return Outcome.TRANSIENT, lease.reason
+        # If nobody asked for it, a library has let a cancellation of its own escape.
+        return Outcome.RELEASED if self._is_cancelled else Outcome.TRANSIENT, _NOT_READ
 
-    async def _work(self, case: _Case, progress: Progress) -> Outcome:
-        """Do all that the message asks for; what fails does not keep the rest from being done."""
-        outcomes = [Outcome.MALFORMED] if case.notification.malformed else [Outcome.DONE]
-        for job in case.notification.jobs:
-            document: _Facts = {"bucket": job.bucket, "key": job.key}
-            case.documents.append(document)
-            outcome, why = await self._process(job, case.message, document, progress)
-            outcomes.append(outcome)
-            if outcome is Outcome.DONE:
-                del case.pending[job]
-            else:
-                case.pending[job] = why
-        return max(outcomes, key=_SEVERITY.index)
+    async def _run_jobs(self, context: MessageContext) -> None:
+        """Run all jobs; one that fails does not keep the rest from being done."""
+        for job in context.notification.jobs:
+            report = await self._jobs.run(job, context.message.sent_at, context.watchdog)
+            context.reports.append(report)
 
-    async def _process(
-        self, job: Job, message: Message, document: _Facts, progress: Progress
-    ) -> tuple[Outcome, str]:
-        """Do one job; the boundary at which errors become outcomes, with a text for the result's reader."""
-        try:
-            answer = await self._pipeline.process(job, message.sent_at, progress)
-            document |= _facts(answer)
-        except HostError as error:
-            document["error"] = str(error)
-            self._breaker.record_host_failure(error)
-            return Outcome.HOST_FAILURE, str(error)
-        except TransientError as error:
-            document["error"] = str(error)
-            if isinstance(error, UnavailableError):
-                self._breaker.record_storage_failure(error, partial(self._pipeline.check, job.bucket))
-            return Outcome.TRANSIENT, str(error)
-        except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
-            document["traceback"] = traceback.format_exc()
-            return Outcome.BUG, f"an internal error ({type(error).__name__})"
-        self._breaker.record_storage_success()
-        if answer.result is not None:
-            self._breaker.record_host_success()
-        if (why := await self._announced(answer)) is not None:
-            document["error"] = why
-            return Outcome.TRANSIENT, why
-        return Outcome.DONE, ""
-
-    async def _announced(self, answer: JobResult) -> str | None:
-        """Tell of the result that is there; returns why that could not be done, if it could not.
-
-        Whoever gets the message next tells of it again. It is no failure of storage.
-        """
-        if answer.completion is None:
-            return None
-        try:
-            await self._announce(answer.completion)
-        except ServiceError as error:
-            return f"the result is stored, and was not announced: {error}"
-        return None
-
-    async def _write_exhausted_result(self, case: _Case, outcome: Outcome, progress: Progress) -> bool:
-        """Where nobody will try again, store results that say so; returns whether that is so."""
-        message = case.message
-        if not case.pending:
+    async def _write_exhausted_results(self, context: MessageContext, outcome: Outcome) -> bool:
+        """Store results for pending jobs if this was the last try; returns whether it was."""
+        message = context.message
+        pending = [report for report in context.reports if report.outcome is not Outcome.DONE]
+        if not pending:
             return False
         try:
-            most = await self._queue.max_receive_count()
+            max_receive_count = await self._queue.max_receive_count()
         except ServiceError as error:
             log.warning("queue.unknown", message_id=message.message_id, error=str(error))
             return False
-        if not settle.is_exhausted(outcome, message.receive_count, most):
+        if not settle.is_exhausted(outcome, message.receive_count, max_receive_count):
             return False
-        for job, why in case.pending.items():
-            told = f"not read in {message.receive_count} tries; the last one: {why}"
-            try:
-                answer = await self._pipeline.write_exhausted_result(job, message.sent_at, told, progress)
-            except Exception as error:  # noqa: BLE001 - the dead letter still tells of it
-                case.facts["given_up"] = f"without a result: {error}"
-            else:
-                case.facts["given_up"] = await self._announced(answer) or answer.reason
+        for report in pending:
+            text = f"not read in {message.receive_count} tries; the last one: {report.reason}"
+            context.log_fields["exhausted_result"] = await self._jobs.write_exhausted_result(
+                report.job, message.sent_at, text, context.watchdog
+            )
         return True
 
-    async def _settle(self, case: _Case, outcome: Outcome, *, exhausted: bool) -> None:
-        message, facts = case.message, case.facts
-        decision = settle.decide(outcome, message.receive_count, self._rng, exhausted=exhausted)
+    async def _settle(self, context: MessageContext, outcome: Outcome, *, exhausted: bool) -> None:
+        message = context.message
+        disposition = settle.decide(outcome, message.receive_count, self._rng, exhausted=exhausted)
         try:
-            await self._apply(decision, message)
+            await self._apply(disposition, message)
         except ServiceError as error:
             # The message comes again by itself, and then costs two HEAD requests.
             log.warning("settle.failed", message_id=message.message_id, error=str(error))
-        self._metrics.message(outcome.name.lower())
-        # Nearly always a message names one document; then its facts stand in the line itself.
-        facts |= case.documents[0] if len(case.documents) == 1 else {"documents": case.documents}
+        self._metrics.count_message(outcome)
+        # Nearly every message names one document; its fields then stand in the line itself.
+        documents = [dict(report.log_fields) for report in context.reports]
         log.log(
             _LEVELS.get(outcome, logging.WARNING),
             "message",
             message_id=message.message_id,
             receive_count=message.receive_count,
             outcome=outcome.name.lower(),
-            settled=type(decision).__name__,
-            **facts,
+            settled=type(disposition).__name__,
+            **(context.log_fields | (documents[0] if len(documents) == 1 else {"documents": documents})),
         )
 
-    async def _apply(self, decision: Disposition, message: Message) -> None:
-        match decision:
+    async def _apply(self, disposition: Disposition, message: Message) -> None:
+        match disposition:
             case settle.Delete():
                 await self._queue.delete(message)
             case settle.RetryAfter(delay_s=delay_s):
                 await self._queue.retry_after(message, delay_s)
             case settle.NoAction():
                 pass
-
-
-def _facts(answer: JobResult) -> _Facts:
-    """What the log says of a document: never its text."""
-    facts: _Facts = {"answer": answer.reason}
-    if (stored := answer.result) is not None:
-        document = stored.head
-        facts |= {
-            "status": document.status.value,
-            "code": document.error.code.value if document.error else None,
-            "etag": document.source.etag,
-            "version_id": document.source.version_id,
-            "engine": document.engine.name,
-            "pages": document.page_count,
-            "lines": stored.lines,
-            "render_s": document.timing.render_s,
-            "engine_s": document.timing.engine_s,
-        }
-        facts |= {f"{stage}_s": round(seconds, 3) for stage, seconds in answer.seconds.items()}
-    return facts

@@ -1,33 +1,35 @@
-"""The page scheduler: pages of all documents in work, fairly, from the renderer to the engine.
+"""The page scheduler: pages of all documents in flight, fairly, from the renderer to the engine.
 
-Pages are rendered ahead of reading, but never more than the window holds, whatever the documents'
-lengths; so memory and disk do not grow with them. Batches take pages of the documents in turn, so a
-one-page letter behind a long report waits for a batch or two, not for the report.
+Pages are rendered ahead of reading, but never more than the window holds, however long the documents are;
+so memory and disk do not grow with them. Batches take pages of the documents in turn, so a one-page letter
+behind a long report waits for a batch or two, not for the report.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Hashable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 import structlog
 
-from consumer.domain.assembly import EncodedPage
+from consumer.clock import Watchdog
 from consumer.domain.errors import Code, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, failed_page
 from consumer.metrics import Metrics
-from consumer.ports import Progress, Recognizer, RenderedDocument
+from consumer.ports import Recognizer, RenderedDocument
 from consumer.service.disk_space import DiskSpace
 
 _Item = TypeVar("_Item")
 
-#: After so many pages in a row on which a renderer or an engine hung, the rest of a document is not tried: a
-#: minute or two for each would be days for a long one, in which others wait.
+#: After so many pages in a row on which a renderer or an engine hung, the rest of a document is not tried:
+#: at a minute or two each, a long one would hold up others for days.
 _HUNG_PAGES: Final = 3
+
+_TIMEOUTS: Final = frozenset({Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT})
 
 log = structlog.get_logger(__name__)
 
@@ -65,25 +67,50 @@ class RoundRobin(Generic[_Item]):
 @dataclass(eq=False, slots=True)
 class _ReadyPage:
     image: PageImage
-    answer: asyncio.Future[EncodedPage]
+    result: asyncio.Future[PageResult]
+
+
+@dataclass(eq=False)
+class _Run:
+    """The pages of one document that were begun and not yet handed on; `hung` pages in a row came last."""
+
+    add: Callable[[PageResult], None]
+    pending: deque[asyncio.Future[PageResult]] = field(default_factory=deque)
+    added: int = 0
+    hung: list[Code] = field(default_factory=list)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the rest of the document is not worth a try."""
+        return len(self.hung) >= _HUNG_PAGES
+
+    def hand_on(self) -> None:
+        """Hand on the pages that are read, in page order."""
+        while self.pending and self.pending[0].done() and not self.is_hopeless:
+            page = self.pending.popleft().result()
+            self.hung = [*self.hung, page.failure] if page.failure in _TIMEOUTS else []
+            self.added += 1
+            self.add(page)
 
 
 class PageScheduler:
     """Reads documents page by page.
 
-    `batch_pages`: most pages handed to an engine at once; `window_pages`: most pages of all documents
-    that are rendered and not yet read.
+    `watchdog`: marked at every step of any document. `batch_pages`: most pages handed to an engine at once;
+    `window_pages`: most pages of all documents that are rendered and not yet read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - built in one place, the composition root
         self,
         recognizer: Recognizer,
         disk_space: DiskSpace,
+        watchdog: Watchdog,
         metrics: Metrics,
         *,
         batch_pages: int,
         window_pages: int,
     ) -> None:
+        self.watchdog = watchdog
         self._recognizer = recognizer
         self._disk_space = disk_space
         self._metrics = metrics
@@ -91,147 +118,130 @@ class PageScheduler:
         self._batch_pages = batch_pages
         self._window = asyncio.Semaphore(window_pages)
         self._ready: RoundRobin[_ReadyPage] = RoundRobin()
-        self._more = asyncio.Event()
-        self._progresses: dict[object, Progress] = {}
+        self._has_ready = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep the engines fed as long as the context lasts."""
+        """Keep the engines busy as long as the context lasts."""
         async with asyncio.TaskGroup() as group:
-            feeders = [
-                group.create_task(self._feed(), name=f"feed engine {n}")
+            dispatchers = [
+                group.create_task(self._dispatch(), name=f"dispatch to engine {n}")
                 for n in range(self._recognizer.concurrency)
             ]
             yield
-            for feeder in feeders:
-                feeder.cancel()
+            for dispatcher in dispatchers:
+                dispatcher.cancel()
 
-    async def read(self, document: RenderedDocument, progress: Progress) -> list[EncodedPage]:
-        """Render and read all pages, in page order; one that cannot be is a failed one, the rest go on.
+    async def run(self, document: RenderedDocument, add: Callable[[PageResult], None]) -> None:
+        """Render and read all pages; `add` gets each, in page order.
 
-        A cancelled document takes its waiting pages with it. `progress` is called at every step of any
-        document: one that waits for its turn behind others is not stalled.
+        A page that cannot be rendered or read is a failed one, and the rest go on; after three in a row that
+        hung, the rest is not tried. A cancelled document takes its waiting pages with it.
         """
-        owner = object()
-        answers: list[asyncio.Future[EncodedPage]] = []
+        run = _Run(add)
         try:
-            with self.waiting(progress):
-                return await self._read(owner, document, answers)
+            await self._read_all(run, document)
         finally:
-            for answer in answers:
+            self._drop_ready(run)
+            for result in run.pending:
                 # An error that nobody waits for any more is the same as the one that ended the document.
-                if not answer.cancel() and not answer.cancelled():
-                    answer.exception()
-            for page in self._ready.discard(owner):
-                self._leave(page)
+                if not result.cancel() and not result.cancelled():
+                    result.exception()
 
-    @contextmanager
-    def waiting(self, progress: Progress) -> Iterator[None]:
-        """Count what any document achieves as progress of one that waits for its turn behind others."""
-        key = object()
-        self._progresses[key] = progress
-        try:
-            yield
-        finally:
-            self._progress()
-            del self._progresses[key]
+    async def _read_all(self, run: _Run, document: RenderedDocument) -> None:
+        begun = 0
+        while begun < document.page_count and not run.is_hopeless:
+            begun += 1
+            run.pending.append(await self._render(run, document, begun))
+            self.watchdog.mark()
+            run.hand_on()
+        while run.pending and not run.is_hopeless:
+            await asyncio.wait([run.pending[0]])
+            run.hand_on()
+        if run.is_hopeless:
+            await self._give_up(run, document.page_count)
 
-    def _progress(self) -> None:
-        for progress in self._progresses.values():
-            progress()
-
-    async def _read(
-        self, owner: Hashable, document: RenderedDocument, answers: list[asyncio.Future[EncodedPage]]
-    ) -> list[EncodedPage]:
-        """Render and read all pages; `answers` gets what they will be."""
-        read = 0
-        hung: list[Code] = []
-        for page_number in range(1, document.page_count + 1):
-            answers.append(await self._render(owner, document, page_number))
-            self._progress()
-            # What cannot be read now is noticed now, and not when all pages have been rendered.
-            while read < len(answers) and answers[read].done():
-                code = _hung(answers[read].result())
-                hung = [*hung, code] if code else []
-                read += 1
-            if len(hung) >= _HUNG_PAGES:
-                rest = range(page_number + 1, document.page_count + 1)
-                return [await answer for answer in answers] + [self._given_up(n, hung[-1]) for n in rest]
-        return [await answer for answer in answers]
+    async def _give_up(self, run: _Run, page_count: int) -> None:
+        """Hand on what an engine has already begun to read, and mark all other pages as not tried."""
+        self._drop_ready(run)
+        message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
+        code = run.hung[-1]
+        for page_number in range(run.added + 1, page_count + 1):
+            result = run.pending.popleft() if run.pending else None
+            if result is None or result.cancelled():
+                run.add(self._counted(failed_page(page_number, code, message)))
+            else:
+                run.add(await result)
 
     async def _render(
-        self, owner: Hashable, document: RenderedDocument, page_number: int
-    ) -> asyncio.Future[EncodedPage]:
-        """Wait for room in the window, render a page, and queue it; the future gets what is read."""
-        answer: asyncio.Future[EncodedPage] = asyncio.get_running_loop().create_future()
+        self, run: _Run, document: RenderedDocument, page_number: int
+    ) -> asyncio.Future[PageResult]:
+        """Wait for a place in the window, render a page, and queue it; the future gets its result."""
+        result: asyncio.Future[PageResult] = asyncio.get_running_loop().create_future()
 
         async def attempt() -> PageImage:
-            # Whoever waits for room must leave the window to those that will make some.
+            # Given back while the document waits for disk space: the pages ahead of it free that.
             await self._window.acquire()
             self._metrics.ready_pages.inc()
             try:
                 return await document.render(page_number)
             except BaseException:
-                self._free_window()
+                self._free_window_slot()
                 raise
+            finally:
+                self.watchdog.mark()
 
         try:
-            image = await self._disk_space.run_when_free(attempt, self._progress)
+            image = await self._disk_space.run_when_free(attempt)
         except PageError as error:
-            answer.set_result(self._record(failed_page(page_number, error.code, error.message)))
+            result.set_result(self._counted(failed_page(page_number, error.code, error.message)))
         else:
-            self._disk_space.enter()
-            self._ready.add(owner, _ReadyPage(image, answer))
-            self._more.set()
-        return answer
+            self._disk_space.hold()
+            self._ready.add(run, _ReadyPage(image, result))
+            self._has_ready.set()
+        return result
 
-    async def _feed(self) -> None:
-        """Hand batches to one engine, for ever."""
+    async def _dispatch(self) -> None:
+        """Hand batches to one engine until cancelled."""
         while True:
             while not (batch := self._ready.take(self._batch_pages)):
-                self._more.clear()
-                await self._more.wait()
+                self._has_ready.clear()
+                await self._has_ready.wait()
             try:
-                results = await self._recognizer.read([page.image for page in batch], self._progress)
+                results = await self._recognizer.read([page.image for page in batch])
                 for page, result in zip(batch, results, strict=True):
-                    record = self._record(result)
-                    if not page.answer.done():
-                        page.answer.set_result(record)
+                    self._counted(result)
+                    if not page.result.done():
+                        page.result.set_result(result)
             except Exception as error:  # noqa: BLE001 - raised again in the documents' own tasks
                 for page in batch:
-                    if not page.answer.done():
-                        page.answer.set_exception(error)
+                    if not page.result.done():
+                        page.result.set_exception(error)
             finally:
-                self._progress()
+                self.watchdog.mark()
                 for page in batch:
-                    self._leave(page)
+                    self._delete(page)
 
-    def _leave(self, page: _ReadyPage) -> None:
-        """Make room for another page."""
+    def _drop_ready(self, run: _Run) -> None:
+        """Take back the pages of a document that no engine has begun to read."""
+        for page in self._ready.discard(run):
+            page.result.cancel()
+            self._delete(page)
+
+    def _delete(self, page: _ReadyPage) -> None:
+        """Delete the image, which makes room for another page."""
         try:
             Path(page.image.path).unlink(missing_ok=True)
         except OSError as error:
             log.warning("page.not_deleted", path=page.image.path, error=str(error))
-        self._disk_space.leave()
-        self._free_window()
+        self._disk_space.release()
+        self._free_window_slot()
 
-    def _free_window(self) -> None:
+    def _free_window_slot(self) -> None:
         """Let another page be rendered."""
         self._metrics.ready_pages.dec()
         self._window.release()
 
-    def _record(self, result: PageResult) -> EncodedPage:
-        """Write down what became of a page."""
-        record = EncodedPage.of(result)
-        self._metrics.page(record)
-        return record
-
-    def _given_up(self, page_number: int, code: Code) -> EncodedPage:
-        message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
-        return self._record(failed_page(page_number, code, message))
-
-
-def _hung(page: EncodedPage) -> Code | None:
-    """Return the code of a page that took too long; None for any other."""
-    codes = {warning.code for warning in page.warnings} & {Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT}
-    return next(iter(codes), None)
+    def _counted(self, result: PageResult) -> PageResult:
+        self._metrics.count_page(result)
+        return result

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consumer.aws.s3 import S3Store
+from consumer.clock import SystemClock, Watchdog
 from consumer.domain import keys
 from consumer.domain.errors import ConflictError, ServiceError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
-from consumer.ports import ObjectHead, ObjectStore
+from consumer.ports import ObjectInfo, ObjectStore
 from tests.contract.worlds import Bucket, MemoryBucket, ModelBucket, ModelCloud, S3Bucket
 
 if TYPE_CHECKING:
@@ -50,14 +51,22 @@ async def source(world: Bucket) -> Source:
     return (await _head(world.store, world.name)).source
 
 
-async def _head(store: ObjectStore, bucket: str, key: str = KEY) -> ObjectHead:
+async def _head(store: ObjectStore, bucket: str, key: str = KEY) -> ObjectInfo:
     head = await store.head(bucket, key)
     assert head is not None
     return head
 
 
-def _no_progress() -> None:
-    pass
+class Steps(Watchdog):
+    """Counts the steps forward."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.count = 0
+
+    def mark(self) -> None:
+        super().mark()
+        self.count += 1
 
 
 class TestHead:
@@ -122,24 +131,24 @@ class TestPutResult:
 
 class TestDownload:
     async def _read(self, world: Bucket, source: Source, path: Path) -> bytes:
-        await world.store.download(source, path, _no_progress)
+        await world.store.download(source, path, Steps())
         body = path.read_bytes()
         assert await world.store.read_start(source, 100) == body[:100]
         return body
 
     async def _is_refused(self, world: Bucket, source: Source, path: Path, error: type[Exception]) -> None:
         with pytest.raises(error):
-            await world.store.download(source, path, _no_progress)
+            await world.store.download(source, path, Steps())
         with pytest.raises(error):
             await world.store.read_start(source, 100)
 
     async def test_writes_the_bytes_and_tells_progress(
         self, world: Bucket, source: Source, tmp_path: Path
     ) -> None:
-        steps: list[None] = []
-        await world.store.download(source, tmp_path / "x", lambda: steps.append(None))
+        steps = Steps()
+        await world.store.download(source, tmp_path / "x", steps)
         assert (tmp_path / "x").read_bytes() == BODY
-        assert steps
+        assert steps.count
         assert await world.store.read_start(source, 100) == BODY[:100]
         assert await world.store.read_start(source, 10 * len(BODY)) == BODY
 
@@ -186,7 +195,7 @@ async def test_a_missing_bucket_is_a_service_error_that_names_it(
         await world.store.put_result(NO_BUCKET, RESULT_KEY, b"", {}, replaces=None)
     elsewhere = source.model_copy(update={"bucket": NO_BUCKET})
     with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
-        await world.store.download(elsewhere, tmp_path / "x", _no_progress)
+        await world.store.download(elsewhere, tmp_path / "x", Steps())
     # A HEAD cannot tell.
     assert await world.store.head(NO_BUCKET, KEY) is None
 
@@ -208,10 +217,10 @@ class TestS3:
         self, store: S3Store, s3: "S3Client", bucket: str, tmp_path: Path
     ) -> None:
         s3.put_object(Bucket=bucket, Key=KEY, Body=BODY)
-        steps: list[None] = []
+        steps = Steps()
         source = (await _head(store, bucket)).source
-        await store.download(source, tmp_path / "x", lambda: steps.append(None))
-        assert len(steps) >= 2
+        await store.download(source, tmp_path / "x", steps)
+        assert steps.count >= 2
 
     async def test_a_download_that_ends_early_is_tried_again_later(
         self, store: S3Store, s3: "S3Client", bucket: str, tmp_path: Path
@@ -220,7 +229,7 @@ class TestS3:
         source = (await _head(store, bucket)).source
         larger = source.model_copy(update={"size_bytes": source.size_bytes + 1})
         with pytest.raises(ServiceError, match=re.escape(f"GET s3://{bucket}/{KEY}")):
-            await store.download(larger, tmp_path / "x", _no_progress)
+            await store.download(larger, tmp_path / "x", Steps())
 
     async def test_list_gives_all_keys_under_a_prefix_in_order(
         self, store: S3Store, s3: "S3Client", bucket: str

@@ -13,6 +13,7 @@ from local_cloud import LocalCloud
 
 from consumer.aws.lease import SqsLeases
 from consumer.aws.sqs import SqsQueue
+from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import ServiceError
 from consumer.metrics import Metrics
 from consumer.ports import Message
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient as AsyncSqsClient
     from types_boto3_sqs import SQSClient
 
+CLOCK = SystemClock()
 LEASE_S = 2
 # Above all waits, so that only the test of stalling sees it.
 STALL_S = 60.0
@@ -30,7 +32,7 @@ _POLL_S = 0.05
 
 @pytest.fixture
 def queue(async_sqs: "AsyncSqsClient", queue_url: str) -> SqsQueue:
-    return SqsQueue(async_sqs, queue_url, LEASE_S)
+    return SqsQueue(async_sqs, queue_url, LEASE_S, CLOCK)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def world(request: pytest.FixtureRequest) -> Outside:
 
 @pytest.fixture
 def leases(sqs: "SQSClient", queue_url: str) -> SqsLeases:
-    return SqsLeases(sqs, queue_url, LEASE_S, STALL_S, Metrics())
+    return SqsLeases(sqs, queue_url, LEASE_S, STALL_S, clock=CLOCK, metrics=Metrics())
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ class TestQueue:
     async def test_a_missing_queue_is_a_service_error_that_names_it(
         self, async_sqs: "AsyncSqsClient", queue_url: str
     ) -> None:
-        missing = SqsQueue(async_sqs, f"{queue_url}-missing", LEASE_S)
+        missing = SqsQueue(async_sqs, f"{queue_url}-missing", LEASE_S, CLOCK)
         with pytest.raises(ServiceError, match="-missing"):
             await missing.check()
         with pytest.raises(ServiceError, match="-missing"):
@@ -144,15 +146,15 @@ class TestLease:
     async def test_a_held_message_stays_hidden_beyond_its_lease_and_no_longer(
         self, outside: Cloud, leases: SqsLeases, message: Message
     ) -> None:
-        async with leases.hold(message) as lease:
-            await outside.stays_hidden(2.5 * LEASE_S, lease.progress)
+        async with leases.hold(message, Watchdog(CLOCK)) as lease:
+            await outside.stays_hidden(2.5 * LEASE_S)
             assert not lease.lost.is_set()
         await outside.becomes([True], LEASE_S + SLACK_S)
 
     async def test_a_loop_that_hangs_for_longer_than_a_lease_does_not_lose_it(
         self, outside: Cloud, leases: SqsLeases, message: Message
     ) -> None:
-        async with leases.hold(message) as lease:
+        async with leases.hold(message, Watchdog(CLOCK)) as lease:
             time.sleep(2 * LEASE_S)  # noqa: ASYNC251 - this is what is tested
             assert outside.visible() == [False]
             await asyncio.sleep(0)
@@ -161,8 +163,8 @@ class TestLease:
     async def test_work_without_progress_is_overdue_while_the_message_is_still_ours(
         self, sqs: "SQSClient", outside: Cloud, queue_url: str, message: Message
     ) -> None:
-        stalling = SqsLeases(sqs, queue_url, LEASE_S, LEASE_S / 4, Metrics())
-        async with stalling.hold(message) as lease, asyncio.timeout(LEASE_S + SLACK_S):
+        stalling = SqsLeases(sqs, queue_url, LEASE_S, LEASE_S / 4, clock=CLOCK, metrics=Metrics())
+        async with stalling.hold(message, Watchdog(CLOCK)) as lease, asyncio.timeout(LEASE_S + SLACK_S):
             await lease.overdue.wait()
             assert outside.visible() == [False]
             assert not lease.lost.is_set()
@@ -171,7 +173,7 @@ class TestLease:
     async def test_a_message_that_somebody_deleted_is_lost(
         self, outside: Cloud, queue: SqsQueue, leases: SqsLeases, message: Message
     ) -> None:
-        async with leases.hold(message) as lease, asyncio.timeout(LEASE_S + SLACK_S):
+        async with leases.hold(message, Watchdog(CLOCK)) as lease, asyncio.timeout(LEASE_S + SLACK_S):
             await queue.delete(message)
             await lease.lost.wait()
 
@@ -179,15 +181,15 @@ class TestLease:
         self, sqs: "SQSClient", queue_url: str, message: Message
     ) -> None:
         # A renewal at a queue that does not exist is refused for a reason that may pass.
-        refused = SqsLeases(sqs, f"{queue_url}-missing", LEASE_S, STALL_S, Metrics())
-        async with refused.hold(message) as lease, asyncio.timeout(LEASE_S + SLACK_S):
+        refused = SqsLeases(sqs, f"{queue_url}-missing", LEASE_S, STALL_S, clock=CLOCK, metrics=Metrics())
+        async with refused.hold(message, Watchdog(CLOCK)) as lease, asyncio.timeout(LEASE_S + SLACK_S):
             await lease.lost.wait()
         assert time.monotonic() >= message.received_at + LEASE_S
 
     async def test_a_message_handed_back_after_the_work_is_not_hidden_again(
         self, outside: Cloud, queue: SqsQueue, leases: SqsLeases, message: Message
     ) -> None:
-        async with leases.hold(message):
+        async with leases.hold(message, Watchdog(CLOCK)):
             await asyncio.sleep(LEASE_S / 3)  # a renewal is about to be under way
         await queue.retry_after(message, 0)
         for _ in range(round(LEASE_S / _POLL_S)):

@@ -12,6 +12,7 @@ from local_cloud import LocalCloud
 from multidict import CIMultiDict
 
 from consumer.aws.s3 import S3Store
+from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import ServiceError, SourceChangedError, UnavailableError
 from consumer.domain.result import Source
 from tests.e2e.proxy import FaultProxy, answer, reset_amid, rewritten, stall_amid
@@ -55,7 +56,7 @@ async def source(store: S3Store, s3: "S3Client", bucket: str) -> Source:
 
 async def downloaded(store: S3Store, source: Source, folder: Path) -> bytes:
     path = folder / "download"
-    await store.download(source, path, lambda: None)
+    await store.download(source, path, Watchdog(SystemClock()))
     return path.read_bytes()
 
 

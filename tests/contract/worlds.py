@@ -7,17 +7,16 @@ import asyncio
 import itertools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from local_cloud import LocalCloud
 
-from consumer.app import SystemClock
 from consumer.aws.s3 import S3Store
 from consumer.aws.sqs import SqsQueue
-from consumer.ports import Clock, Message, ObjectStore, Queue
+from consumer.clock import Clock, SystemClock
+from consumer.ports import Message, ObjectStore, Queue
 from tests import fakes
 from tests.model.cloud import LEASE_S, Journal, ModelS3, ModelSqs
 from tests.model.consumers import Faults, QueueOf, StoreOf, Wire, World
@@ -179,11 +178,10 @@ class Outside(ABC):
             assert self.clock.monotonic() < end_s, f"{seen}, not {visible}, after {within_s} s"
             await self.passes(_POLL_S)
 
-    async def stays_hidden(self, for_s: float, progress: Callable[[], None] = lambda: None) -> None:
+    async def stays_hidden(self, for_s: float) -> None:
         end_s = self.clock.monotonic() + for_s
         while self.clock.monotonic() < end_s:
             assert self.visible() == [False]
-            progress()
             await self.passes(_POLL_S)
 
 

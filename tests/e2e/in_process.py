@@ -28,4 +28,6 @@ def bucket_ocr(
         with pytest.raises(SystemExit) as end:
             cli.main()
     status = int(end.value.code or 0)
-    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
+    return subprocess.CompletedProcess(
+        list(map(str, arguments)), status, output.getvalue(), errors.getvalue()
+    )

@@ -17,7 +17,7 @@ from urllib.parse import quote_plus
 from consumer.domain import identity, keys
 from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
-from consumer.ports import ObjectHead
+from consumer.ports import ObjectInfo
 from tests.fakes import BUCKET
 from tests.model.virtual_time import EPOCH, VirtualClock
 
@@ -88,7 +88,7 @@ class Stored:
         return self.metadata.get(identity.FINGERPRINT) == identity.NOT_READ
 
     @property
-    def head(self) -> ObjectHead:
+    def head(self) -> ObjectInfo:
         source = Source(
             bucket=BUCKET,
             key=self.key,
@@ -98,7 +98,7 @@ class Stored:
             content_type=None,
             last_modified=self.last_modified,
         )
-        return ObjectHead(source, self.metadata)
+        return ObjectInfo(source, self.metadata)
 
 
 class ModelS3:
@@ -140,7 +140,7 @@ class ModelS3:
         if (there := self.objects.get(key)) is not None:
             self._until[key, there.identity] = self._journal.moment
 
-    def head(self, reader: str, key: str) -> ObjectHead | None:
+    def head(self, reader: str, key: str) -> ObjectInfo | None:
         self._journal.moment += 1
         self._looks[reader, key] = self._journal.moment
         found = self.objects.get(key)

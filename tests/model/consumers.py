@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
+from consumer.clock import Watchdog
 from consumer.domain import keys
 from consumer.domain.completion import Completion
 from consumer.domain.errors import (
@@ -30,11 +31,13 @@ from consumer.domain.lease import LeaseSchedule, Lost, Overdue
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Source, Status
 from consumer.metrics import Metrics
-from consumer.ports import Message, ObjectHead, Progress
+from consumer.ports import Message, ObjectInfo
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.disk_space import DiskSpace
+from consumer.service.documents import DocumentReader
+from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
-from consumer.service.pipeline import Pipeline
+from consumer.service.publisher import Publisher
 from consumer.service.scheduler import PageScheduler
 from consumer.service.worker import Worker
 from tests.fakes import BUCKET, ENGINE, page_image
@@ -194,7 +197,7 @@ class StoreOf:
     async def check_bucket(self, bucket: str) -> None:
         await self._wire.call("check_bucket", bucket, partial(_must_exist, bucket))
 
-    async def head(self, bucket: str, key: str) -> ObjectHead | None:
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         # A HEAD has no body to tell a bucket that is missing from an object that is.
         head = partial(self._bucket.head, self._me, key)
         return await self._wire.call("head", key, head if bucket == BUCKET else lambda: None)
@@ -202,9 +205,9 @@ class StoreOf:
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         return (await self._get(source))[:size_bytes]
 
-    async def download(self, source: Source, path: Path, progress: Progress) -> None:
+    async def download(self, source: Source, path: Path, watchdog: Watchdog) -> None:
         path.write_bytes(await self._get(source))
-        progress()
+        watchdog.mark()
 
     async def _get(self, source: Source) -> bytes:
         def get() -> bytes:
@@ -212,6 +215,11 @@ class StoreOf:
             return self._bucket.get(source)
 
         return await self._wire.call("get", source.key, get)
+
+    async def put(
+        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
+    ) -> None:
+        raise NotImplementedError("no output but the result is written in the model")
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
@@ -307,16 +315,12 @@ def _message(delivery: Delivery, asked_at: float) -> Message:
 class HeldLease:
     """A lease; fulfils `consumer.ports.Lease`."""
 
-    def __init__(self, term: LeaseSchedule, clock: VirtualClock) -> None:
-        self.term = term
+    def __init__(self, schedule: LeaseSchedule) -> None:
+        self.schedule = schedule
         self.lost = asyncio.Event()
         self.overdue = asyncio.Event()
         self.reason = ""
         self.released = asyncio.Event()
-        self._clock = clock
-
-    def progress(self) -> None:
-        self.term.progress(self._clock.seconds)
 
 
 class LeasesOf:
@@ -328,26 +332,24 @@ class LeasesOf:
         self._clock = wire.world.clock
 
     @asynccontextmanager
-    async def hold(self, message: Message) -> AsyncIterator[HeldLease]:
-        lease = HeldLease(
-            LeaseSchedule(message.received_at, self._clock.seconds, LEASE_S, STALL_S), self._clock
-        )
+    async def hold(self, message: Message, watchdog: Watchdog) -> AsyncIterator[HeldLease]:
+        lease = HeldLease(LeaseSchedule(message.received_at, LEASE_S, STALL_S))
         self._queue.held += 1
         self._queue.check_slots()
-        keeper = asyncio.create_task(self._keep(message.receipt, lease))
+        keeper = asyncio.create_task(self._keep(message.receipt, lease, watchdog))
         try:
             yield lease
         finally:
             lease.released.set()
             await keeper
             self._queue.held -= 1
-        if lease.term.is_over(self._clock.seconds):
+        if lease.schedule.is_over(self._clock.seconds):
             self._lose(message.receipt, lease)
 
-    async def _keep(self, receipt: str, lease: HeldLease) -> None:
+    async def _keep(self, receipt: str, lease: HeldLease, watchdog: Watchdog) -> None:
         while not await self._released(lease):
             asked_at = self._clock.seconds
-            due = lease.term.beat(asked_at)
+            due = lease.schedule.decide(asked_at, watchdog.seconds_since_progress)
             if isinstance(due, Lost):
                 return self._lose(receipt, lease)
             if isinstance(due, Overdue):
@@ -360,17 +362,17 @@ class LeasesOf:
                 return self._lose(receipt, lease)
             except ServiceError:
                 continue
-            lease.term.renewed(asked_at, due.hold_s)
+            lease.schedule.renewed(asked_at, due.hold_s)
         return None
 
     async def _released(self, lease: HeldLease) -> bool:
         """Wait until a beat is due, or none will be."""
-        beat_at = lease.term.beat_at
+        due_at = lease.schedule.renewal_due_at
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(beat_at):
+            async with asyncio.timeout_at(due_at):
                 await lease.released.wait()
         if not lease.released.is_set():
-            await self._wire.process.catch_up(beat_at)
+            await self._wire.process.catch_up(due_at)
         return lease.released.is_set()
 
     def _lose(self, receipt: str, lease: HeldLease) -> None:
@@ -417,14 +419,15 @@ class Recognizer:
 
     concurrency = 1
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, watchdog: Watchdog) -> None:
         self._wire = wire
+        self._watchdog = watchdog
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         read: list[PageResult] = []
         for image in images:
             read.append(await self._read(image))
-            progress()
+            self._watchdog.mark()
         return await self._wire.call("read", "", lambda: read, refusal=HostError("the engine is broken"))
 
     async def _read(self, image: PageImage) -> PageResult:
@@ -471,38 +474,39 @@ def build(world: World, process: Process) -> tuple[PageScheduler, Worker]:
     wire = Wire(world, process)
     queue = QueueOf(wire, world.journal)
     disk_space = DiskSpace(folder, lambda _: _Usage())
-    scheduler = PageScheduler(Recognizer(wire), disk_space, METRICS, batch_pages=2, window_pages=4)
-    pipeline = Pipeline(
-        StoreOf(wire),
+    watchdog, pages = Watchdog(world.clock), Watchdog(world.clock)
+    store, recognizer = StoreOf(wire), Recognizer(wire, pages)
+    scheduler = PageScheduler(recognizer, disk_space, pages, METRICS, batch_pages=2, window_pages=4)
+    documents = DocumentReader(
+        store,
         Renderer(folder),
         scheduler,
-        ENGINE,
         disk_space,
+        engine=ENGINE,
         work_dir=folder,
         max_file_bytes=1000,
-        clock=world.clock,
-        metrics=METRICS,
     )
     breaker = CircuitBreaker([], world.clock)
-    rng = random.Random(f"{world.seed} {process.name}")
+    publisher = Publisher(store, world.clock, METRICS)
     handler = MessageHandler(
         queue,
         LeasesOf(wire, queue),
-        pipeline,
-        breaker,
-        announce=AnnouncerOf(wire),
+        JobRunner(publisher, documents, breaker, AnnouncerOf(wire)),
+        watchdog=watchdog,
         clock=world.clock,
-        rng=rng,
+        rng=random.Random(f"{world.seed} {process.name}"),
         metrics=METRICS,
     )
     worker = Worker(
         queue,
         handler,
         breaker,
-        slots=SLOTS,
+        max_in_flight=SLOTS,
         drain_s=DRAIN_S,
         idle_exit_s=None,
         on_busy=lambda _: None,
+        watchdog=watchdog,
+        clock=world.clock,
         metrics=METRICS,
     )
     return scheduler, worker

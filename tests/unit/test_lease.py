@@ -13,79 +13,73 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.aws.lease import SqsLeases
+from consumer.clock import SystemClock, Watchdog
 from consumer.domain.lease import MAX_HOLD_S, LeaseSchedule, Lost, Overdue, Renew
 from consumer.metrics import Metrics
 from consumer.ports import Message
 
+CLOCK = SystemClock()
 LEASE_S = 60
 NEVER_S = 1e9
 
 
-def term(now: float = 0.0, *, stall_s: float = NEVER_S) -> LeaseSchedule:
-    return LeaseSchedule(0.0, now, LEASE_S, stall_s)
+def schedule(*, stall_s: float = NEVER_S) -> LeaseSchedule:
+    return LeaseSchedule(0.0, LEASE_S, stall_s)
 
 
-def test_a_beat_is_due_every_third_of_the_lease_from_when_the_message_was_asked_for() -> None:
-    held = term(now=5.0)
-    assert held.beat_at == 20
-    assert held.beat(20.0) == Renew(LEASE_S)
+def test_a_renewal_is_due_every_third_of_the_lease_from_when_the_message_was_asked_for() -> None:
+    held = schedule()
+    assert held.renewal_due_at == 20
+    assert held.decide(20.0, 0) == Renew(LEASE_S)
     held.renewed(20.0, LEASE_S)
-    assert held.beat_at == 40
+    assert held.renewal_due_at == 40
 
 
-def test_a_slow_beat_does_not_skip_its_successor() -> None:
-    held = term()
-    held.beat(20.0)
+def test_a_slow_renewal_does_not_skip_its_successor() -> None:
+    held = schedule()
+    held.decide(20.0, 0)
     # The answer takes 15 seconds.
     held.renewed(20.0, LEASE_S)
-    assert held.beat_at == 40
+    assert held.renewal_due_at == 40
 
 
-def test_the_term_counts_from_before_the_renewal_was_asked_for() -> None:
-    held = term()
-    held.beat(20.0)
+def test_the_lease_counts_from_before_the_renewal_was_asked_for() -> None:
+    held = schedule()
+    held.decide(20.0, 0)
     held.renewed(20.0, LEASE_S)
     assert not held.is_over(79.9)
     assert held.is_over(80.0)
 
 
-def test_renewals_that_fail_are_tried_again_until_the_term_is_over() -> None:
-    held = term()
+def test_renewals_that_fail_are_tried_again_until_the_lease_is_over() -> None:
+    held = schedule()
     for now in (20.0, 40.0):
-        assert held.beat_at == now
-        assert held.beat(now) == Renew(LEASE_S)
-    assert held.beat_at == LEASE_S
-    assert isinstance(held.beat(60.0), Lost)
+        assert held.renewal_due_at == now
+        assert held.decide(now, 0) == Renew(LEASE_S)
+    assert held.renewal_due_at == LEASE_S
+    assert isinstance(held.decide(60.0, 0), Lost)
 
 
-def test_a_beat_that_comes_too_late_asks_for_nothing() -> None:
+def test_a_renewal_that_comes_too_late_asks_for_nothing() -> None:
     # It might take the message from whoever received it meanwhile.
-    assert isinstance(term().beat(LEASE_S + 0.1), Lost)
+    assert isinstance(schedule().decide(LEASE_S + 0.1, 0), Lost)
 
 
 def test_work_without_progress_is_given_up_and_progress_keeps_it() -> None:
-    held = term(stall_s=90)
-    now = 0.0
-    for _ in range(10):
-        now += 20
-        held.progress(now - 1)
-        assert held.beat(now) == Renew(LEASE_S)
-        held.renewed(now, LEASE_S)
-    for _ in range(4):
-        now += 20
-        assert held.beat(now) == Renew(LEASE_S)
-        held.renewed(now, LEASE_S)
-    assert held.beat(now + 12) == Overdue("no progress in 90 s")
+    held = schedule(stall_s=90)
+    assert held.decide(20, seconds_since_progress=90) == Renew(LEASE_S)
+    held.renewed(20, LEASE_S)
+    assert held.decide(40, seconds_since_progress=91) == Overdue("no progress in 90 s")
     # It is settled while it is still ours.
-    assert not held.is_over(now + 12)
+    assert not held.is_over(40)
 
 
 @given(st.integers(10, 3600), st.floats(0, 0.9))
 def test_no_message_is_held_for_more_than_twelve_hours(lease_s: int, late: float) -> None:
-    held = LeaseSchedule(0.0, 0.0, lease_s, NEVER_S)
+    held = LeaseSchedule(0.0, lease_s, NEVER_S)
     while True:
-        asked_at = held.beat_at + late * lease_s / 3
-        due = held.beat(asked_at)
+        asked_at = held.renewal_due_at + late * lease_s / 3
+        due = held.decide(asked_at, 0)
         if isinstance(due, Overdue):
             break
         assert isinstance(due, Renew)
@@ -100,10 +94,10 @@ class Client:
 
     def __init__(self, *answers: Callable[[], None]) -> None:
         self._answers = list(answers)
-        self.beats: list[float] = []
+        self.renewals: list[float] = []
 
     def change_message_visibility(self, **_: Any) -> None:
-        self.beats.append(time.monotonic())
+        self.renewals.append(time.monotonic())
         if self._answers:
             self._answers.pop(0)()
 
@@ -116,30 +110,30 @@ def refuse(code: str) -> Callable[[], None]:
 
 
 def leases(client: Client, lease_s: float) -> SqsLeases:
-    return SqsLeases(cast(Any, client), "queue", cast(int, lease_s), NEVER_S, Metrics())
+    return SqsLeases(cast(Any, client), "queue", cast(int, lease_s), NEVER_S, clock=CLOCK, metrics=Metrics())
 
 
-def message(age_s: float = 0.0) -> Message:
-    return Message("m", "receipt", "", 1, datetime.now(UTC), time.monotonic() - age_s)
+def message() -> Message:
+    return Message("m", "receipt", "", 1, datetime.now(UTC), time.monotonic())
 
 
 @pytest.mark.parametrize("code", ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"])
 async def test_a_refusal_that_says_that_the_message_is_not_ours_loses_it_at_once(code: str) -> None:
     client = Client(refuse(code))
-    async with asyncio.timeout(10), leases(client, 3).hold(message()) as lease:
+    async with asyncio.timeout(10), leases(client, 3).hold(message(), Watchdog(CLOCK)) as lease:
         await lease.lost.wait()
-    assert len(client.beats) == 1
+    assert len(client.renewals) == 1
 
 
-async def test_a_lost_heartbeat_is_made_up_for_by_the_next_one() -> None:
+async def test_a_failed_renewal_is_made_up_for_by_the_next_one() -> None:
     client = Client(refuse("RequestThrottled"))
-    async with asyncio.timeout(10), leases(client, 3).hold(message()) as lease:
-        while len(client.beats) < 3:
+    async with asyncio.timeout(10), leases(client, 3).hold(message(), Watchdog(CLOCK)) as lease:
+        while len(client.renewals) < 3:
             await asyncio.sleep(0.01)
         assert not lease.lost.is_set()
 
 
-async def test_the_holder_goes_on_only_when_a_beat_under_way_has_ended() -> None:
+async def test_the_holder_goes_on_only_when_a_renewal_in_flight_has_ended() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -147,7 +141,7 @@ async def test_the_holder_goes_on_only_when_a_beat_under_way_has_ended() -> None
         assert may_end.wait(10)
 
     async with asyncio.timeout(10):
-        async with leases(Client(slow), 3).hold(message()):
+        async with leases(Client(slow), 3).hold(message(), Watchdog(CLOCK)):
             await asyncio.to_thread(begun.wait, 10)
             asyncio.get_running_loop().call_later(0.2, may_end.set)
         assert may_end.is_set()
@@ -156,27 +150,27 @@ async def test_the_holder_goes_on_only_when_a_beat_under_way_has_ended() -> None
 async def test_a_lease_that_ended_unnoticed_is_lost_when_it_is_released() -> None:
     # As after a suspended process, whose thread has not run yet.
     async with asyncio.timeout(10):
-        async with leases(Client(), 60).hold(message(age_s=0)) as lease:
-            lease.term.renewed(time.monotonic() - 61, 60)
+        async with leases(Client(), 60).hold(message(), Watchdog(CLOCK)) as lease:
+            lease.schedule.renewed(time.monotonic() - 61, 60)
         assert lease.lost.is_set()
 
 
-async def test_a_lease_ends_on_time_also_while_a_beat_hangs() -> None:
+async def test_a_lease_ends_on_time_also_while_a_renewal_hangs() -> None:
     may_end = threading.Event()
 
     def hang() -> None:
         assert may_end.wait(30)
 
     async with asyncio.timeout(10):
-        async with leases(Client(hang), 3).hold(message()) as lease:
+        async with leases(Client(hang), 3).hold(message(), Watchdog(CLOCK)) as lease:
             await lease.lost.wait()
-            assert lease.term.is_over(time.monotonic())
+            assert lease.schedule.is_over(time.monotonic())
         # And nobody waits for the beat.
         assert not may_end.is_set()
     may_end.set()
 
 
-async def test_a_cancelled_holder_does_not_wait_for_a_beat_that_hangs() -> None:
+async def test_a_cancelled_holder_does_not_wait_for_a_renewal_that_hangs() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -184,7 +178,7 @@ async def test_a_cancelled_holder_does_not_wait_for_a_beat_that_hangs() -> None:
         assert may_end.wait(30)
 
     async def hold() -> None:
-        async with leases(Client(hang), 3).hold(message()):
+        async with leases(Client(hang), 3).hold(message(), Watchdog(CLOCK)):
             await asyncio.Event().wait()
 
     async with asyncio.timeout(10):

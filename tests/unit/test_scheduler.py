@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.assembly import EncodedPage
+from consumer.clock import Clock, SystemClock, Watchdog
 from consumer.domain.errors import ChildError, Code, DiskFullError, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status, failed_page
 from consumer.metrics import Metrics
-from consumer.ports import Progress
 from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler, RoundRobin
 from tests.fakes import page_image
+from tests.model.virtual_time import VirtualClock
 
 _Result = TypeVar("_Result")
 DEADLINE_S = 20.0
@@ -73,7 +72,7 @@ class FakeRecognizer:
         if not held:
             self.breaker.set()
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         names = [Path(image.path).name for image in images]
         self.batches.append(names)
         self.begun.put_nowait(names)
@@ -106,11 +105,13 @@ async def scheduling(
     batch_pages: int = 2,
     window_pages: int = 4,
     disk_space: DiskSpace | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[PageScheduler]:
     """A scheduler at work; whatever hangs in the body ends at the deadline."""
     scheduler = PageScheduler(
         recognizer,
         disk_space or DiskSpace(Path.cwd()),
+        Watchdog(clock or SystemClock()),
         Metrics(),
         batch_pages=batch_pages,
         window_pages=window_pages,
@@ -125,12 +126,18 @@ def begin(work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
     return asyncio.create_task(work, name="a document's own task")
 
 
-def no_progress() -> None:
-    pass
+async def read(scheduler: PageScheduler, document: FakeDocument) -> list[PageResult]:
+    pages: list[PageResult] = []
+    await scheduler.run(document, pages.append)
+    return pages
 
 
-def texts(pages: Sequence[EncodedPage]) -> list[str]:
-    return [line["text"] for page in pages for line in json.loads(b"[%b]" % page.detections)]
+def numbers(pages: Sequence[PageResult]) -> list[int]:
+    return [page.page.page_number for page in pages]
+
+
+def texts(pages: Sequence[PageResult]) -> list[str]:
+    return [line.text for page in pages for line in page.detections]
 
 
 OWNERS = st.sampled_from("abcd")
@@ -181,15 +188,15 @@ async def test_pages_come_in_order_and_no_more_are_rendered_and_unread_than_the_
     recognizer = FakeRecognizer(concurrency=concurrency, held=True)
     documents = [FakeDocument(tmp_path, name, 30) for name in "abc"]
     async with scheduling(recognizer, batch_pages=batch_pages, window_pages=window_pages) as scheduler:
-        work = [begin(scheduler.read(document, no_progress)) for document in documents]
+        work = [begin(read(scheduler, document)) for document in documents]
         # The engines hold what they have, so exactly a windowful of pages can be rendered now.
         for _ in range(window_pages):
             await anyone_renders(documents)
         recognizer.breaker.set()
-        read = await asyncio.gather(*work)
-    for document, pages in zip(documents, read, strict=True):
+        results = await asyncio.gather(*work)
+    for document, pages in zip(documents, results, strict=True):
         assert texts(pages) == [f"{document.name}-{number}" for number in range(1, 31)]
-        assert [page.page_number for page in pages] == list(range(1, 31))
+        assert numbers(pages) == list(range(1, 31))
     assert max(document.most_files for document in documents) == window_pages
     assert max(map(len, recognizer.batches)) <= batch_pages
     assert files(tmp_path) == []
@@ -211,11 +218,11 @@ async def test_a_letter_behind_a_long_report_waits_for_a_few_batches_not_for_the
     recognizer = FakeRecognizer(held=True)
     report, letter = FakeDocument(tmp_path, "report", 500), FakeDocument(tmp_path, "letter", 1)
     async with scheduling(recognizer, batch_pages=2, window_pages=4) as scheduler:
-        long_work = begin(scheduler.read(report, no_progress))
+        long_work = begin(read(scheduler, report))
         await recognizer.begun.get()
         for _ in range(4):
             await report.rendered.get()
-        work = begin(scheduler.read(letter, no_progress))
+        work = begin(read(scheduler, letter))
         recognizer.breaker.set()
         assert texts(await work) == ["letter-1"]
         assert not long_work.done()
@@ -227,9 +234,9 @@ async def test_a_letter_behind_a_long_report_waits_for_a_few_batches_not_for_the
 async def test_a_page_that_cannot_be_rendered_is_a_failed_one_and_the_others_stand(tmp_path: Path) -> None:
     document = FakeDocument(tmp_path, "torn", 9, broken=frozenset({1, 4, 5, 9}))
     async with scheduling(FakeRecognizer(), window_pages=1) as scheduler:
-        pages = await scheduler.read(document, no_progress)
-    assert [page.page_number for page in pages] == list(range(1, 10))
-    failed = {page.page_number: page for page in pages if page.status is Status.FAILURE}
+        pages = await read(scheduler, document)
+    assert numbers(pages) == list(range(1, 10))
+    failed = {page.page.page_number: page for page in pages if page.failure}
     assert set(failed) == document.broken
     assert {warning.code for page in failed.values() for warning in page.warnings} == {Code.PAGE_UNREADABLE}
     assert texts(pages) == ["torn-2", "torn-3", "torn-6", "torn-7", "torn-8"]
@@ -240,10 +247,10 @@ async def test_an_engine_that_breaks_ends_the_documents_of_its_batch_and_no_othe
     names = ("first", "bad", "neighbour", "later")
     documents = {name: FakeDocument(tmp_path, name, 1) for name in names}
     async with scheduling(recognizer, batch_pages=2, window_pages=9) as scheduler:
-        work = [begin(scheduler.read(documents["first"], no_progress))]
+        work = [begin(read(scheduler, documents["first"]))]
         await recognizer.begun.get()
         for name in names[1:]:
-            work.append(begin(scheduler.read(documents[name], no_progress)))
+            work.append(begin(read(scheduler, documents[name])))
             await documents[name].rendered.get()
         recognizer.breaker.set()
         first, bad, neighbour, later = await asyncio.gather(*work, return_exceptions=True)
@@ -261,8 +268,8 @@ async def test_a_broken_batch_gives_all_its_room_back(tmp_path: Path) -> None:
     async with scheduling(FakeRecognizer(), window_pages=2) as scheduler:
         for _ in range(5):
             with pytest.raises(ChildError):
-                await scheduler.read(FakeDocument(tmp_path, "bad", 7), no_progress)
-        assert len(await scheduler.read(FakeDocument(tmp_path, "good", 7), no_progress)) == 7
+                await read(scheduler, FakeDocument(tmp_path, "bad", 7))
+        assert len(await read(scheduler, FakeDocument(tmp_path, "good", 7))) == 7
     assert files(tmp_path) == []
 
 
@@ -271,7 +278,7 @@ async def test_what_breaks_several_pages_of_a_document_is_told_once(tmp_path: Pa
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with scheduling(FakeRecognizer()) as scheduler:
         with pytest.raises(ChildError):
-            await scheduler.read(FakeDocument(tmp_path, "bad", 4), no_progress)
+            await read(scheduler, FakeDocument(tmp_path, "bad", 4))
     gc.collect()
     assert complaints == []
 
@@ -280,7 +287,7 @@ async def test_a_cancelled_document_leaves_no_file_and_gives_its_room_back(tmp_p
     recognizer = FakeRecognizer(held=True)
     document = FakeDocument(tmp_path, "given-up", 9)
     async with scheduling(recognizer, batch_pages=1, window_pages=3) as scheduler:
-        work = begin(scheduler.read(document, no_progress))
+        work = begin(read(scheduler, document))
         # One page is in the engine, two wait for it, and the fourth waits for room.
         assert await recognizer.begun.get() == ["given-up-1"]
         for _ in range(3):
@@ -291,7 +298,7 @@ async def test_a_cancelled_document_leaves_no_file_and_gives_its_room_back(tmp_p
         assert files(tmp_path) == ["given-up-1"]
         recognizer.breaker.set()
         heir = FakeDocument(tmp_path, "heir", 9)
-        assert len(await scheduler.read(heir, no_progress)) == 9
+        assert len(await read(scheduler, heir)) == 9
     assert recognizer.batches[1:] == [[f"heir-{number}"] for number in range(1, 10)]
     assert files(tmp_path) == []
 
@@ -299,8 +306,8 @@ async def test_a_cancelled_document_leaves_no_file_and_gives_its_room_back(tmp_p
 async def test_a_document_cancelled_in_the_engine_takes_nobody_along(tmp_path: Path) -> None:
     recognizer = FakeRecognizer(held=True)
     async with scheduling(recognizer) as scheduler:
-        work = begin(scheduler.read(FakeDocument(tmp_path, "given-up", 1), no_progress))
-        heir = begin(scheduler.read(FakeDocument(tmp_path, "heir", 1), no_progress))
+        work = begin(read(scheduler, FakeDocument(tmp_path, "given-up", 1)))
+        heir = begin(read(scheduler, FakeDocument(tmp_path, "heir", 1)))
         assert await recognizer.begun.get() == ["given-up-1", "heir-1"]
         work.cancel()
         recognizer.breaker.set()
@@ -312,39 +319,40 @@ async def test_a_document_cancelled_while_it_is_rendered_gives_its_room_back(tmp
     document = FakeDocument(tmp_path, "given-up", 1)
     document.breaker.clear()
     async with scheduling(FakeRecognizer(), window_pages=1) as scheduler:
-        work = begin(scheduler.read(document, no_progress))
+        work = begin(read(scheduler, document))
         await document.rendering.wait()
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
-        assert len(await scheduler.read(FakeDocument(tmp_path, "heir", 3), no_progress)) == 3
+        assert len(await read(scheduler, FakeDocument(tmp_path, "heir", 3))) == 3
 
 
 async def test_every_page_rendered_and_every_batch_read_is_progress(tmp_path: Path) -> None:
-    recognizer = FakeRecognizer(held=True)
+    recognizer, clock = FakeRecognizer(held=True), VirtualClock()
     document = FakeDocument(tmp_path, "a", 3)
-    steps: asyncio.Queue[None] = asyncio.Queue()
-    async with scheduling(recognizer) as scheduler:
-        work = begin(scheduler.read(document, lambda: steps.put_nowait(None)))
+    async with scheduling(recognizer, clock=clock) as scheduler:
+        clock.seconds = 10
+        work = begin(read(scheduler, document))
         for _ in range(3):
-            await steps.get()
-        assert not work.done()
+            await document.rendered.get()
+        await recognizer.begun.get()
+        assert scheduler.watchdog.last_progress_at == 10
+        clock.seconds = 20
         recognizer.breaker.set()
         await work
-        await steps.get()
+        assert scheduler.watchdog.last_progress_at == 20
 
 
-async def test_a_document_that_waits_for_its_turn_is_not_stalled(tmp_path: Path) -> None:
-    recognizer = FakeRecognizer(held=True)
-    behind = FakeDocument(tmp_path, "behind", 1)
-    steps: list[None] = []
-    async with scheduling(recognizer, batch_pages=1, window_pages=9) as scheduler:
-        first = begin(scheduler.read(FakeDocument(tmp_path, "first", 3), no_progress))
-        second = begin(scheduler.read(behind, lambda: steps.append(None)))
-        recognizer.breaker.set()
-        await asyncio.gather(first, second)
-
-    assert len(steps) > behind.page_count * 2
+async def test_a_document_that_waits_for_its_turn_or_to_be_opened_is_not_stalled(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    waiting = Watchdog(clock)
+    async with scheduling(FakeRecognizer(), clock=clock) as scheduler:
+        with waiting.following(scheduler.watchdog):
+            clock.seconds = 10
+            await read(scheduler, FakeDocument(tmp_path, "ahead", 3))
+            assert waiting.seconds_since_progress == 0
+        clock.seconds = 30
+        assert waiting.seconds_since_progress == 20
 
 
 async def test_documents_without_room_all_end_even_if_they_are_more_than_the_window_holds(
@@ -358,12 +366,12 @@ async def test_documents_without_room_all_end_even_if_they_are_more_than_the_win
     usage = SimpleNamespace(total=10**9, free=0)
     disk_space = DiskSpace(tmp_path, lambda _: usage)
 
-    async def read(scheduler: PageScheduler) -> None:
+    async def try_to_read(scheduler: PageScheduler) -> None:
         with disk_space.held():
-            await scheduler.read(Homeless(tmp_path, "homeless", 1), no_progress)
+            await read(scheduler, Homeless(tmp_path, "homeless", 1))
 
     async with scheduling(FakeRecognizer(), window_pages=2, disk_space=disk_space) as scheduler:
-        ended = await asyncio.gather(*(read(scheduler) for _ in range(7)), return_exceptions=True)
+        ended = await asyncio.gather(*(try_to_read(scheduler) for _ in range(7)), return_exceptions=True)
     assert {type(error) for error in ended} == {DiskFullError}
 
 
@@ -371,16 +379,8 @@ async def test_a_document_that_cannot_be_read_now_is_not_rendered_to_its_end(tmp
     document = FakeDocument(tmp_path, "bad", 500)
     async with scheduling(FakeRecognizer(), window_pages=4) as scheduler:
         with pytest.raises(ChildError):
-            await scheduler.read(document, no_progress)
+            await read(scheduler, document)
     assert document.rendered.qsize() <= 8
-
-
-async def test_a_document_that_waits_to_be_opened_is_not_stalled(tmp_path: Path) -> None:
-    steps: list[None] = []
-    async with scheduling(FakeRecognizer()) as scheduler:
-        with scheduler.waiting(lambda: steps.append(None)):
-            await scheduler.read(FakeDocument(tmp_path, "ahead", 3), no_progress)
-    assert len(steps) >= 3
 
 
 @pytest.mark.parametrize(("hung", "tried"), [({1, 2, 3}, 3), ({2, 4, 6, 8}, 20), ({18, 19, 20}, 20)])
@@ -396,22 +396,48 @@ async def test_after_three_pages_in_a_row_that_hang_the_rest_is_not_tried(
 
     document = Slow(tmp_path, "slow", 20)
     async with scheduling(FakeRecognizer()) as scheduler:
-        pages = await scheduler.read(document, no_progress)
+        pages = await read(scheduler, document)
 
     assert document.rendered.qsize() == tried
-    assert [page.page_number for page in pages] == list(range(1, 21))
-    failed = {page.page_number for page in pages if page.status is Status.FAILURE}
+    assert numbers(pages) == list(range(1, 21))
+    failed = {page.page.page_number for page in pages if page.failure}
     assert failed == (hung if tried == 20 else set(range(1, 21)))
     assert {warning.code for page in pages for warning in page.warnings} == {Code.RENDER_TIMEOUT}
 
 
 async def test_the_rest_of_a_document_fails_as_its_pages_did(tmp_path: Path) -> None:
     class Slow(FakeRecognizer):
-        async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+        async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
             return [failed_page(image.page_number, Code.ENGINE_TIMEOUT, "too slow") for image in images]
 
     async with scheduling(Slow(), window_pages=1) as scheduler:
-        pages = await scheduler.read(FakeDocument(tmp_path, "slow", 9), no_progress)
+        pages = await read(scheduler, FakeDocument(tmp_path, "slow", 9))
 
     assert {warning.code for page in pages for warning in page.warnings} == {Code.ENGINE_TIMEOUT}
-    assert [page.warnings[0].message.startswith("not tried") for page in pages[-4:]] == [True] * 4
+    assert [page.warnings[0].message.startswith("not tried") for page in pages] == [False] * 3 + [True] * 6
+
+
+@pytest.mark.parametrize("batch_pages", [1, 4, 8])
+async def test_three_hanging_pages_in_a_row_are_noticed_also_within_one_batch(
+    tmp_path: Path, batch_pages: int
+) -> None:
+    class Slow(FakeRecognizer):
+        async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
+            results = await super().read(images)
+            return [
+                failed_page(image.page_number, Code.ENGINE_TIMEOUT, "too slow")
+                if image.page_number % 4
+                else result
+                for image, result in zip(images, results, strict=True)
+            ]
+
+    recognizer = Slow()
+    async with scheduling(recognizer, batch_pages=batch_pages, window_pages=2 * batch_pages + 2) as scheduler:
+        pages = await read(scheduler, FakeDocument(tmp_path, "slow", 200))
+
+    tried = sum(map(len, recognizer.batches))
+    assert 3 <= tried <= 2 * batch_pages + 2
+    assert numbers(pages) == list(range(1, 201))
+    not_tried = [bool(page.failure) and page.warnings[0].message.startswith("not tried") for page in pages]
+    assert not_tried == [False] * tried + [True] * (200 - tried)
+    assert files(tmp_path) == []

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from consumer.clock import SystemClock, Watchdog
 from consumer.domain.completion import Completion
 from consumer.domain.errors import Code, HostError, ServiceError, UnavailableError
 from consumer.domain.result import ResultDocument, Status
 from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
 from consumer.service.worker import Worker
-from tests.fakes import FakeClock, FakeLeases, MemoryQueue, World, memory_world
+from tests.fakes import FakeLeases, MemoryQueue, World, memory_world
 
 
 def request(*keys: str) -> str:
@@ -32,7 +34,7 @@ class WorkerWorld:
     def __init__(self, world: World) -> None:
         self.store = world.store
         self.recognizer = world.recognizer
-        self._pipeline = world.pipeline
+        self._world = world
         self.queue = MemoryQueue()
         self.leases = FakeLeases()
         self.stop = asyncio.Event()
@@ -63,17 +65,17 @@ class WorkerWorld:
 
     @asynccontextmanager
     async def worker(
-        self, slots: int = 2, drain_s: float = 10, idle_exit_s: float | None = None
+        self, max_in_flight: int = 2, drain_s: float = 10, idle_exit_s: float | None = None
     ) -> AsyncIterator[Worker]:
         """A worker that is stopped, and has drained, when the context ends."""
-        clock = FakeClock()
+        clock = SystemClock()
+        watchdog = Watchdog(clock)
         breaker = CircuitBreaker([self._check], clock)
         handler = MessageHandler(
             self.queue,
             self.leases,
-            self._pipeline,
-            breaker,
-            announce=self.announce,
+            JobRunner(self._world.publisher, self._world.documents, breaker, self.announce),
+            watchdog=watchdog,
             clock=clock,
             rng=random.Random(1),
             metrics=self.metrics,
@@ -82,10 +84,12 @@ class WorkerWorld:
             self.queue,
             handler,
             breaker,
-            slots=slots,
+            max_in_flight=max_in_flight,
             drain_s=drain_s,
             idle_exit_s=idle_exit_s,
             on_busy=self.busy.append,
+            watchdog=watchdog,
+            clock=clock,
             metrics=self.metrics,
         )
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
@@ -129,7 +133,7 @@ async def test_a_message_with_a_record_nobody_understands_is_not_touched_but_its
     world.queue.put("bad", json.dumps(body))
     world.queue.put("good", request("a.pdf"))
 
-    async with world.worker(slots=1):
+    async with world.worker(max_in_flight=1):
         await world.queue.until(lambda: world.queue.deleted == ["good"])
 
     assert not world.queue.returned
@@ -148,7 +152,7 @@ async def test_a_failure_that_may_pass_gives_the_message_back_and_harms_no_other
     world.queue.put("m", request("a.pdf"))
     world.queue.put("n", request("a.pdf"))
 
-    async with world.worker(slots=1):
+    async with world.worker(max_in_flight=1):
         await world.queue.until(lambda: world.queue.deleted == ["n"])
 
     assert world.queue.returned["m"] >= 1
@@ -172,7 +176,7 @@ async def test_no_more_messages_are_received_than_there_are_slots(world: WorkerW
         world.store.upload(f"{number}.pdf", b"%PDF-a")
         world.queue.put(str(number), request(f"{number}.pdf"))
 
-    async with world.worker(slots=2):
+    async with world.worker(max_in_flight=2):
         await asyncio.wait_for(world.recognizer.reading.wait(), 10)
         await until(lambda: world.queue.received == 2)
         # Nothing more may come as long as both are in work; several polls' time is given to prove it.
@@ -247,7 +251,7 @@ async def test_no_text_a_sender_makes_up_ends_the_consumer(world: WorkerWorld) -
     world.queue.put("n", request("gone\ud800.pdf"))
     world.queue.put("o", request("gone.pdf"))
 
-    async with world.worker(slots=1):
+    async with world.worker(max_in_flight=1):
         await world.queue.until(lambda: "o" in world.queue.deleted)
 
 
@@ -259,7 +263,7 @@ async def test_the_last_receive_leaves_a_result_that_says_so_and_the_message_to_
     world.queue.put("4th", request("a.pdf"), receive_count=4)
     world.queue.put("5th", request("a.pdf"), receive_count=5)
 
-    async with world.worker(slots=1):
+    async with world.worker(max_in_flight=1):
         await until(lambda: "a.pdf.ocr.json" in world.store.objects)
 
     assert world.queue.returned.keys() == {"4th"}
@@ -277,7 +281,7 @@ async def test_work_that_makes_no_progress_is_ended_and_tried_again_and_at_last_
     world.recognizer.breaker.clear()
     world.store.upload("a.pdf", b"%PDF-a")
     world.queue.put("4th", request("a.pdf"), receive_count=4)
-    async with world.worker(slots=1):
+    async with world.worker(max_in_flight=1):
         for message_id in ("4th", "5th"):
             await until(lambda: bool(world.leases.held))
             world.leases.held[message_id].overdue.set()
@@ -297,7 +301,7 @@ async def test_a_message_for_a_bucket_that_is_not_there_holds_up_no_other(world:
     for number in range(5):
         world.queue.put(str(number), request("gone.pdf").replace("inbox", "typo"))
     world.queue.put("good", request("a.pdf"))
-    async with world.worker(slots=1):
+    async with world.worker(max_in_flight=1):
         await world.queue.until(lambda: world.queue.deleted == ["good"])
 
 
@@ -307,7 +311,7 @@ async def test_a_redriven_message_replaces_the_result_that_said_that_tries_ran_o
     world.store.upload("a.pdf", b"%PDF-a")
     world.recognizer.failure = ZeroDivisionError("a bug")
     world.queue.put("m", request("a.pdf"), receive_count=5)
-    async with world.worker(slots=1):
+    async with world.worker(max_in_flight=1):
         await until(lambda: "a.pdf.ocr.json" in world.store.objects)
         assert "ZeroDivisionError" in str(world.result("a.pdf").error)
         world.recognizer.failure = None
@@ -348,7 +352,7 @@ async def test_a_message_taken_but_not_begun_when_the_consumer_is_stopped_is_end
     for number in range(8):
         world.store.upload(f"{number}.pdf", b"%PDF-a")
         world.queue.put(str(number), request(f"{number}.pdf"))
-    async with world.worker(slots=8, drain_s=0):
+    async with world.worker(max_in_flight=8, drain_s=0):
         await until(lambda: world.queue.received == 8)
         world.stop.set()
     assert world.queue.returned == {str(number): 0 for number in range(8)}
@@ -401,7 +405,7 @@ async def test_a_message_that_comes_with_a_poll_during_which_the_machine_failed_
     world.recognizer.breaker.clear()
     world.queue.put("1", request("a.pdf"))
     world.queue.poll_s = 5
-    async with world.worker(slots=2):
+    async with world.worker(max_in_flight=2):
         await world.recognizer.reading.wait()
         world.queue.asked.clear()
         await world.queue.asked.wait()
@@ -474,7 +478,7 @@ async def test_what_happens_to_messages_and_documents_is_counted(world: WorkerWo
     world.queue.put("good", request("a.pdf"))
     world.queue.put("bad", request("b.pdf"))
     world.queue.put("odd", "nonsense")
-    async with world.worker(slots=1):
+    async with world.worker(max_in_flight=1):
         await world.queue.until(lambda: sorted(world.queue.deleted) == ["bad", "good"])
         await until(lambda: world.counted("messages_total", outcome="malformed") == 1)
     assert world.counted("messages_total", outcome="done") == 2
@@ -528,7 +532,7 @@ async def test_a_topic_that_does_not_answer_is_no_failure_of_storage_and_denies_
     for number in range(6):
         world.store.upload(f"{number}.pdf", b"%PDF-a")
         world.queue.put(str(number), request(f"{number}.pdf"))
-    async with world.worker(slots=1) as worker:
+    async with world.worker(max_in_flight=1) as worker:
         await until(lambda: world.counted("messages_total", outcome="transient") == 6)
         assert worker.problem is None
     said = capsys.readouterr().out

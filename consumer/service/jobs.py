@@ -1,0 +1,140 @@
+"""One job: the source that a message names gets its result, and errors become outcomes."""
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from consumer.clock import Watchdog
+from consumer.domain.assembly import EncodedResult
+from consumer.domain.errors import Code, HostError, ServiceError, TransientError, UnavailableError
+from consumer.domain.events import Job
+from consumer.domain.identity import ResultHead
+from consumer.domain.result import Source
+from consumer.domain.settle import Outcome
+from consumer.ports import Announce
+from consumer.service.attempt import Attempt
+from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.documents import DocumentReader
+from consumer.service.publisher import JobResult, Publisher
+
+_NO_PARTS: Final = "page ranges are not supported yet: send the request without `pages`"
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """How the work on a job ended.
+
+    `reason`: why it is not done, in words for the reader of the result; empty if it is done. `log_fields` go
+    into the message's log line; they never hold text of the document.
+    """
+
+    job: Job
+    outcome: Outcome
+    reason: str
+    log_fields: Mapping[str, Any]
+
+
+class JobRunner:
+    """Runs jobs; the boundary at which errors become outcomes."""
+
+    def __init__(
+        self, publisher: Publisher, documents: DocumentReader, breaker: CircuitBreaker, announce: Announce
+    ) -> None:
+        self._publisher = publisher
+        self._documents = documents
+        self._breaker = breaker
+        self._announce = announce
+
+    async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
+        """Make sure that the source has a current result, and announce it; no error leaves this."""
+        log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
+        outcome, reason = Outcome.DONE, ""
+        try:
+            result = await self._publisher.ensure_result(
+                job,
+                queued_at,
+                watchdog,
+                accepts=self._is_current,
+                make=self._documents.read if job.pages is None else self._refuse_pages,
+            )
+            self._breaker.record_storage_success()
+            if result.result is not None:
+                self._breaker.record_host_success()
+            log_fields |= _log_fields(result)
+            if problem := await self._announcement_problem(result):
+                log_fields["error"] = reason = problem
+                outcome = Outcome.TRANSIENT
+        except HostError as error:
+            self._breaker.record_host_failure(error)
+            log_fields["error"] = reason = str(error)
+            outcome = Outcome.HOST_FAILURE
+        except TransientError as error:
+            if isinstance(error, UnavailableError):
+                probe = partial(self._publisher.check_bucket, job.bucket)
+                self._breaker.record_storage_failure(error, probe)
+            log_fields["error"] = reason = str(error)
+            outcome = Outcome.TRANSIENT
+        except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
+            log_fields["traceback"] = traceback.format_exc()
+            outcome, reason = Outcome.BUG, f"an internal error ({type(error).__name__})"
+        return JobReport(job, outcome, reason, log_fields)
+
+    async def write_exhausted_result(
+        self, job: Job, queued_at: datetime, reason: str, watchdog: Watchdog
+    ) -> str:
+        """Store a RETRIES_EXHAUSTED result, unless the source already has a result by any engine.
+
+        Returns what was done, for the log; no error leaves this.
+        """
+
+        async def make(source: Source, attempt: Attempt) -> EncodedResult:
+            return self._documents.failure(source, attempt, Code.RETRIES_EXHAUSTED, reason)
+
+        try:
+            result = await self._publisher.ensure_result(
+                replace(job, force=False), queued_at, watchdog, accepts=ResultHead.is_of, make=make
+            )
+        except Exception as error:  # noqa: BLE001 - the dead letter still names the source
+            return f"without a result: {error}"
+        return await self._announcement_problem(result) or result.reason
+
+    def _is_current(self, head: ResultHead, source: Source) -> bool:
+        return head.is_current(source, self._documents.engine.fingerprint)
+
+    async def _refuse_pages(self, source: Source, attempt: Attempt) -> EncodedResult:
+        return self._documents.failure(source, attempt, Code.INVALID_OPTIONS, _NO_PARTS)
+
+    async def _announcement_problem(self, result: JobResult) -> str | None:
+        """Announce the result that exists; returns why that failed, None if it did not.
+
+        The next receiver of the message announces it again. It is no failure of storage.
+        """
+        if result.completion is None:
+            return None
+        try:
+            await self._announce(result.completion)
+        except ServiceError as error:
+            return f"the result is stored, and was not announced: {error}"
+        return None
+
+
+def _log_fields(result: JobResult) -> dict[str, Any]:
+    log_fields: dict[str, Any] = {"job_result": result.reason}
+    if (encoded := result.result) is not None:
+        document = encoded.head
+        log_fields |= {
+            "status": document.status.value,
+            "code": document.error.code.value if document.error else None,
+            "etag": document.source.etag,
+            "version_id": document.source.version_id,
+            "engine": document.engine.name,
+            "pages": document.page_count,
+            "lines": encoded.lines,
+            "render_s": document.timing.render_s,
+            "engine_s": document.timing.engine_s,
+        }
+        log_fields |= {f"{stage}_s": round(seconds, 3) for stage, seconds in result.stage_seconds.items()}
+    return log_fields

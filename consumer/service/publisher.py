@@ -1,0 +1,156 @@
+"""Keeps the result of a source current: looks at what exists, and stores what is made.
+
+The conditional put of the result is the fence on which correctness rests: the existing result is looked at,
+then the source, then the result is put, in this order.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from consumer.clock import Clock, Watchdog
+from consumer.domain import formats, identity, keys
+from consumer.domain.assembly import EncodedResult
+from consumer.domain.completion import Completion
+from consumer.domain.errors import ConflictError, SourceChangedError, SourceGoneError, TransientError
+from consumer.domain.events import Job
+from consumer.domain.identity import ResultHead
+from consumer.domain.result import Source
+from consumer.metrics import Metrics
+from consumer.ports import ObjectInfo, ObjectStore
+from consumer.service.attempt import Attempt
+
+#: How often a source that is overwritten while it is read, or a result that others write, is tried at once.
+_TRIES: Final = 5
+
+#: Whether an existing result of the source makes work on it needless.
+Accepts = Callable[[ResultHead, Source], bool]
+
+#: Makes the result of a source.
+Make = Callable[[Source, Attempt], Awaitable[EncodedResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What became of a job.
+
+    `result` is what was stored, None if nothing was; `stage_seconds`, how long that took. `completion`
+    describes the result that exists now, None if none does.
+    """
+
+    reason: str
+    result: EncodedResult | None = None
+    completion: Completion | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Publisher:
+    """Stores the results of sources."""
+
+    def __init__(self, store: ObjectStore, clock: Clock, metrics: Metrics) -> None:
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+
+    async def check_bucket(self, bucket: str) -> None:
+        """Raise ServiceError if a bucket cannot be used."""
+        await self._store.check_bucket(bucket)
+
+    async def ensure_result(
+        self, job: Job, queued_at: datetime | None, watchdog: Watchdog, *, accepts: Accepts, make: Make
+    ) -> JobResult:
+        """Make sure that the source, as it is when this returns, has a result that `accepts` accepts.
+
+        `make` makes it if there is none. Raises TransientError if that is not possible now.
+        """
+        for _ in range(_TRIES):
+            attempt = Attempt(queued_at, watchdog, self._clock, self._metrics)
+            try:
+                return await self._try(job, attempt, accepts, make)
+            except SourceChangedError:
+                watchdog.mark()
+            except SourceGoneError:
+                return JobResult("source gone")
+        raise TransientError(f"s3://{job.bucket}/{job.key} is overwritten again and again")
+
+    async def _try(self, job: Job, attempt: Attempt, accepts: Accepts, make: Make) -> JobResult:
+        info = await self._head_source(job.bucket, job.key)
+        if identity.SOURCE_ETAG in info.metadata:
+            return JobResult("own output")
+        existing = await self._store.head(job.bucket, keys.result_key(job.key))
+        if not job.force and (match := _accepted(existing, info.source, accepts)):
+            return JobResult("already current", completion=Completion.found(info.source, match))
+        if not await self._is_document(info.source):
+            return JobResult("not a document")
+        result = await make(info.source, attempt)
+        return await self._publish(result, existing, attempt, accepts)
+
+    async def _publish(
+        self, result: EncodedResult, existing: ObjectInfo | None, attempt: Attempt, accepts: Accepts
+    ) -> JobResult:
+        """Store the result, unless the source has changed or another writer has stored an accepted one."""
+        source = result.head.source
+        for _ in range(_TRIES):
+            await self._require_unchanged(source)
+            try:
+                with attempt.stage("publish"):
+                    await self._put(result, existing)
+            except ConflictError:
+                self._metrics.count_conflict()
+                # A put that was sent again after its answer was lost looks the same.
+                existing = await self._store.head(source.bucket, keys.result_key(source.key))
+                if not (match := _accepted(existing, source, accepts)):
+                    continue
+                reason, completion = "stored meanwhile", Completion.found(source, match)
+            else:
+                self._metrics.count_result(result.head)
+                reason, completion = "stored", Completion.of(result.head)
+            # While the put was in flight, the source may have gone back to the bytes of the older result, and
+            # another consumer may have found that result current.
+            with contextlib.suppress(SourceGoneError):
+                # A client may remove a source because its result has come; the result is announced as well.
+                await self._require_unchanged(source)
+            return JobResult(reason, result, completion, attempt.stage_seconds)
+        raise TransientError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
+
+    async def _put(self, result: EncodedResult, existing: ObjectInfo | None) -> None:
+        """Put the other outputs, then the result, which is the mark that all of them are there."""
+        source, metadata = result.head.source, identity.metadata(result.head)
+        for output in result.outputs:
+            await self._store.put(source.bucket, output.key, output.body, metadata, output.content_type)
+        await self._store.put_result(
+            source.bucket,
+            keys.result_key(source.key),
+            result.body,
+            metadata,
+            replaces=existing.etag if existing else None,
+        )
+
+    async def _head_source(self, bucket: str, key: str) -> ObjectInfo:
+        info = await self._store.head(bucket, key)
+        if info is None:
+            # A bucket that does not exist (a wrong endpoint, a typo) is answered by 404 as well; taking that
+            # for a deleted source would empty the queue in silence.
+            await self._store.check_bucket(bucket)
+            raise SourceGoneError(key)
+        return info
+
+    async def _require_unchanged(self, source: Source) -> None:
+        current = (await self._head_source(source.bucket, source.key)).source
+        if (current.etag, current.version_id) != (source.etag, source.version_id):
+            raise SourceChangedError(source.key)
+
+    async def _is_document(self, source: Source) -> bool:
+        """By its name; if that promises nothing, by its first bytes."""
+        if formats.has_source_extension(source.key):
+            return True
+        start = await self._store.read_start(source, formats.SNIFF_BYTES)
+        return formats.sniff(start) is not None
+
+
+def _accepted(existing: ObjectInfo | None, source: Source, accepts: Accepts) -> ResultHead | None:
+    """Return the head of the existing result if it is accepted."""
+    head = ResultHead.from_metadata(existing.etag, existing.metadata) if existing else None
+    return head if head is not None and accepts(head, source) else None
