@@ -14,17 +14,16 @@ def configure(log_format: Literal["auto", "json", "console"], level: str) -> Non
     """Set structlog up for the process. `auto`: console on a terminal, JSON otherwise."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     console = log_format == "console" or (log_format == "auto" and is_terminal)
-    processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    renderers: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if console:
-        processors.append(structlog.dev.ConsoleRenderer())
-    else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        renderers = [structlog.dev.ConsoleRenderer()]
     structlog.configure(
-        processors=processors,
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *renderers,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=_StandardOutput,
         cache_logger_on_first_use=True,
@@ -43,7 +42,7 @@ class _StandardOutput:
 
     def msg(self, line: str) -> None:
         with contextlib.suppress(OSError, ValueError):
-            # Writes nothing if the process was started with its standard output closed.
-            print(line, flush=True)  # noqa: T201
+            # One write, so that lines of threads do not mix; none if standard output was closed at the start.
+            print(f"{line}\n", end="", flush=True)  # noqa: T201
 
     debug = info = warning = error = msg

@@ -61,7 +61,7 @@ def verify() -> None:
     missing or damaged.
     """
     needed = _needed()
-    from consumer.models.manifest import State, check, has_manifest, remedy
+    from consumer.models.manifest import State, check, remedy
 
     is_damaged = False
     for model in {model.folder: model for model in needed}.values():
@@ -70,7 +70,7 @@ def verify() -> None:
             is_damaged = True
             line = f"{condition}: {model.folder}: {remedy(model)}"
         else:
-            line = "ok" if has_manifest(model) else f"unproved: no manifest in {model.folder}"
+            line = "ok" if condition.is_proved else f"unproved: no manifest in {model.folder}"
         typer.echo(f"{model.name}: {line}")
     if is_damaged:
         sys.exit(ExitStatus.FAILED)

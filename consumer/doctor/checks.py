@@ -95,8 +95,8 @@ def redrive(
     arn = dead_letter_arn(attributes)
     if arn is None:
         message = "has no dead-letter queue: failing messages are retried for days, and then vanish"
-        policy = {"deadLetterTargetArn": "ARN of a queue for them", "maxReceiveCount": "10"}
-        yield Finding("redrive", Level.FAULT, queue_url, message, _set_policy(queue_url, policy))
+        remedy = _set_policy(queue_url, "ARN of a queue for them")
+        yield Finding("redrive", Level.FAULT, queue_url, message, remedy)
         return
     if dead_letters is None:
         message = "does not exist, so failing messages are retried until they expire"
@@ -105,8 +105,7 @@ def redrive(
     count = int(_redrive(attributes).get("maxReceiveCount", 0))
     if count < _FEW_RECEIVES:
         message = f"moves messages there after {count} receive(s), and a consumer that is stopped uses one up"
-        policy = {"deadLetterTargetArn": arn, "maxReceiveCount": "10"}
-        yield Finding("redrive", Level.WARNING, queue_url, message, _set_policy(queue_url, policy))
+        yield Finding("redrive", Level.WARNING, queue_url, message, _set_policy(queue_url, arn))
     kept_s = int(dead_letters.get("MessageRetentionPeriod", 0))
     if kept_s <= int(attributes.get("MessageRetentionPeriod", 0)):
         message = "keeps messages no longer than the queue, and their age counts from their first arrival"
@@ -123,7 +122,8 @@ def _redrive(attributes: Mapping[str, str]) -> Mapping[str, Any]:
     return policy if isinstance(policy, dict) else {}
 
 
-def _set_policy(queue_url: str, policy: Mapping[str, str]) -> str:
+def _set_policy(queue_url: str, arn: str) -> str:
+    policy = {"deadLetterTargetArn": arn, "maxReceiveCount": "10"}
     attributes = json.dumps({"RedrivePolicy": json.dumps(policy)})
     return f"aws sqs set-queue-attributes --queue-url {queue_url} --attributes '{attributes}'"
 

@@ -14,8 +14,8 @@ _MISSING: Final = {
     "404",
     "NoSuchBucket",
     "NotFound",
-    "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
 }
 
 

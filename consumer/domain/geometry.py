@@ -161,13 +161,14 @@ def _zones(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
     zones: list[list[int]] = []
     covered: list[tuple[float, float]] = []
     for band in _split(lines, [(rects[i].y1, rects[i].y2) for i in lines]):
-        both = _union(covered + [(rects[i].x1, rects[i].x2) for i in band])
+        spans = [(rects[i].x1, rects[i].x2) for i in band]
+        both = _union(covered + spans)
         if zones and len(both) > 1:
             zones[-1] += band
             covered = both
         else:
             zones.append(band)
-            covered = _union([(rects[i].x1, rects[i].x2) for i in band])
+            covered = _union(spans)
     return zones
 
 

@@ -29,10 +29,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """State of a model's files, and each problem as a short text that names the file."""
+    """State of a model's files, and each problem as a short text that names the file.
+
+    `is_proved`: they are present and as their manifest says.
+    """
 
     state: State
     problems: tuple[str, ...] = ()
+    is_proved: bool = False
 
     def __str__(self) -> str:
         return ": ".join(filter(None, [self.state.value, ", ".join(self.problems)]))
@@ -71,11 +75,6 @@ def partial_folder(model: Model) -> Path:
     return model.folder.with_name(f".{model.folder.name}.partial")
 
 
-def has_manifest(model: Model) -> bool:
-    """Whether the model's files can be compared with a manifest."""
-    return (model.folder / MANIFEST_NAME).exists()
-
-
 def check(model: Model, *, hashed: bool = False) -> Condition:
     """Compare the model's folder with its needs and its manifest.
 
@@ -88,7 +87,9 @@ def check(model: Model, *, hashed: bool = False) -> Condition:
     # One problem for each file.
     problems = dict([*_missing(model), *_unlike_manifest(model, hashed=hashed)])
     texts = tuple(f"{file} ({problem})" for file, problem in problems.items())
-    return Condition(State.DAMAGED if texts else State.PRESENT, texts)
+    if texts:
+        return Condition(State.DAMAGED, texts)
+    return Condition(State.PRESENT, is_proved=(model.folder / MANIFEST_NAME).exists())
 
 
 def describe(model: Model) -> dict[str, Any]:

@@ -17,16 +17,7 @@ import requests
 
 from consumer.domain.errors import DISK_FULL_ERRNOS, BucketOcrError, SettingsError
 from consumer.models.config import Model
-from consumer.models.manifest import (
-    MANIFEST_NAME,
-    File,
-    Manifest,
-    State,
-    check,
-    has_manifest,
-    partial_folder,
-    remedy,
-)
+from consumer.models.manifest import MANIFEST_NAME, File, Manifest, State, check, partial_folder, remedy
 
 #: Errors of the folder, not of the network.
 _DISK_ERRNOS: Final = DISK_FULL_ERRNOS | {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -101,7 +92,7 @@ def pull(models: Sequence[Model]) -> list[PullError]:
                 raise PullError(f"{model.name}: {remedy(model)}")  # noqa: TRY301 - as the others
             if model.is_custom:
                 _say(f"{model.name}: not fetched, its folder is the configuration's: {model.folder}")
-            elif has_manifest(model) and check(model, hashed=True).state is State.PRESENT:
+            elif check(model, hashed=True).is_proved:
                 # Before taking the lock, which needs a writable folder.
                 _say(f"{model.name}: already there")
             else:
@@ -118,12 +109,11 @@ def pull(models: Sequence[Model]) -> list[PullError]:
 def _ensure(model: Model, sources: Sequence[_Source]) -> None:
     if model.folder.is_dir():
         condition = check(model, hashed=True)
-        is_whole = condition.state is State.PRESENT
-        if is_whole and has_manifest(model):
+        if condition.is_proved:
             # Another pull fetched it while this one waited for the lock.
             _say(f"{model.name}: already there")
             return
-        reason = "without a manifest" if is_whole else str(condition)
+        reason = "without a manifest" if condition.state is State.PRESENT else str(condition)
         _say(f"{model.name}: {reason}: fetched again")
     reasons: list[str] = []
     is_reached = False
