@@ -67,19 +67,13 @@ async def _submit(
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     # On a terminal the bar and the outcomes share one console, which keeps them apart.
-    bar = Progress(
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-    )
+    is_hidden, has_outcomes = not console.is_terminal, sys.stdout.isatty()
+    bar = Progress(console=console, disable=is_hidden, transient=True, redirect_stdout=has_outcomes)
     async with object_store() as store:
         with bar:
             uploads = []
             for path, key in bar.track(targets.items(), description="uploading"):
-                file_format = _format(path)
-                content_type = file_format.value if file_format else "application/octet-stream"
-                etag = await store.upload(path, bucket, key, content_type)
+                etag = await store.upload(path, bucket, key, _format(path) or "application/octet-stream")
                 uploads.append(_Upload(bucket, key, etag))
             if wait_s is None:
                 for upload in uploads:

@@ -13,6 +13,9 @@ from typing import Any, Final
 
 from consumer.domain import formats, keys
 
+#: Attributes of a queue, as GetQueueAttributes returns them.
+Attributes = Mapping[str, str]
+
 _S3: Final = "s3.amazonaws.com"
 _SEND: Final = "sqs:SendMessage"
 
@@ -64,7 +67,7 @@ def region(queue_url: str, configured: str | None) -> Finding:
     return Finding("region", Level.OK, "AWS_REGION", f"is {configured}")
 
 
-def queue(queue_url: str, attributes: Mapping[str, str]) -> Iterator[Finding]:
+def queue(queue_url: str, attributes: Attributes) -> Iterator[Finding]:
     """Judge the queue by its attributes."""
     if attributes.get("FifoQueue") == "true":
         message = "is a FIFO queue, to which S3 sends nothing"
@@ -82,15 +85,13 @@ def queue(queue_url: str, attributes: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("queue", Level.OK, queue_url, message)
 
 
-def dead_letter_arn(attributes: Mapping[str, str]) -> str | None:
+def dead_letter_arn(attributes: Attributes) -> str | None:
     """ARN of the dead-letter queue; None if the queue has none."""
     arn = _redrive(attributes).get("deadLetterTargetArn")
     return arn if isinstance(arn, str) else None
 
 
-def redrive(
-    queue_url: str, attributes: Mapping[str, str], dead_letters: Mapping[str, str] | None
-) -> Iterator[Finding]:
+def redrive(queue_url: str, attributes: Attributes, dead_letters: Attributes | None) -> Iterator[Finding]:
     """Judge the redrive policy. `dead_letters`: attributes of that queue; None if it is missing."""
     arn = dead_letter_arn(attributes)
     if arn is None:
@@ -117,7 +118,7 @@ def redrive(
         yield Finding("redrive", Level.OK, arn, f"takes messages after {count} receives, and is empty")
 
 
-def _redrive(attributes: Mapping[str, str]) -> Mapping[str, Any]:
+def _redrive(attributes: Attributes) -> Mapping[str, Any]:
     policy: Any = json.loads(attributes.get("RedrivePolicy", "{}"))
     return policy if isinstance(policy, dict) else {}
 
@@ -128,14 +129,14 @@ def _set_policy(queue_url: str, arn: str) -> str:
     return f"aws sqs set-queue-attributes --queue-url {queue_url} --attributes '{attributes}'"
 
 
-def buckets(attributes: Mapping[str, str]) -> list[str]:
+def buckets(attributes: Attributes) -> list[str]:
     """Names of the buckets that the queue's policy admits by name."""
     patterns = {pattern for statement in _admitting(attributes) for pattern in _sources(statement) or ()}
     names = [pattern.rpartition(":::")[2] for pattern in patterns if ":s3:::" in pattern]
     return sorted(name for name in names if name and not set("*?") & set(name))
 
 
-def policy(queue_url: str, attributes: Mapping[str, str], bucket: str) -> Finding:
+def policy(queue_url: str, attributes: Attributes, bucket: str) -> Finding:
     """Judge whether S3 may send the bucket's events to the queue."""
     queue_arn = attributes.get("QueueArn", "")
     bucket_arn = f"arn:{queue_arn.split(':')[1] if queue_arn else 'aws'}:s3:::{bucket}"
@@ -155,7 +156,7 @@ def policy(queue_url: str, attributes: Mapping[str, str], bucket: str) -> Findin
     return Finding("policy", Level.FAULT, queue_url, message, remedy)
 
 
-def _admitting(attributes: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+def _admitting(attributes: Attributes) -> Iterator[Mapping[str, Any]]:
     """Yield the statements that let S3 send to the queue, under any conditions."""
     queue_arn = attributes.get("QueueArn", "")
     document: Any = json.loads(attributes.get("Policy") or "{}")
@@ -217,15 +218,13 @@ class Rule:
                 )
 
 
-def notification(
-    bucket: str, prefix: str, configuration: Mapping[str, Any], queue_arn: str
-) -> Iterator[Finding]:
-    """Judge whether uploads under `prefix` cause messages on the queue."""
+def notification(bucket: str, prefix: str, configuration: Mapping[str, Any], arn: str) -> Iterator[Finding]:
+    """Judge whether uploads under `prefix` cause messages on the queue of this ARN."""
     subject = f"s3://{bucket}/{prefix}"
-    rules = [rule for rule in Rule.all_of(configuration) if rule.target == queue_arn]
+    rules = [rule for rule in Rule.all_of(configuration) if rule.target == arn]
     covering = [rule for rule in rules if prefix.startswith(rule.prefix)]
     if not covering:
-        yield _no_rule(subject, configuration, queue_arn, [rule.prefix for rule in rules])
+        yield _no_rule(subject, configuration, arn, [rule.prefix for rule in rules])
     elif not any(_CREATED in rule.events for rule in covering):
         events = ", ".join(sorted({event for rule in covering for event in rule.events}))
         message = f"sends events for {events} only: other uploads (multipart ones, copies) are missed"
@@ -235,9 +234,7 @@ def notification(
     yield from _suffixes(subject, covering)
 
 
-def _no_rule(
-    subject: str, configuration: Mapping[str, Any], queue_arn: str, prefixes: Sequence[str]
-) -> Finding:
+def _no_rule(subject: str, configuration: Mapping[str, Any], arn: str, prefixes: Sequence[str]) -> Finding:
     topics = [rule.target for rule in Rule.all_of(configuration) if ":sns:" in rule.target]
     if topics or "EventBridgeConfiguration" in configuration:
         through = ", ".join(topics) or "EventBridge"
@@ -245,7 +242,7 @@ def _no_rule(
         return Finding(
             "notification", Level.WARNING, subject, message, "upload something, and see if it is read"
         )
-    rule = {"QueueArn": queue_arn, "Events": [_CREATED]}
+    rule = {"QueueArn": arn, "Events": [_CREATED]}
     message = "sends no events to this queue"
     if prefixes:
         message = f"sends events for uploads under {', '.join(map(repr, prefixes))} only"

@@ -80,12 +80,11 @@ def _models(options: Settings) -> list[Finding]:
     # Imports PyYAML, which comes with that engine only.
     from consumer.models import manifest  # noqa: PLC0415
 
-    faults = []
-    for model in needed:
-        condition = manifest.check(model)
-        if condition.state is not manifest.State.PRESENT:
-            message = f"{model.name} is {condition}"
-            faults.append(Finding("models", Level.FAULT, str(model.folder), message, manifest.remedy(model)))
+    faults = [
+        Finding("models", Level.FAULT, str(model.folder), f"{model.name} is {result}", manifest.remedy(model))
+        for model in needed
+        if (result := manifest.check(model)).state is not manifest.State.PRESENT
+    ]
     message = "are there; `bucket-ocr models verify` reads them"
     return faults or [Finding("models", Level.OK, f"{len(needed)} models", message)]
 

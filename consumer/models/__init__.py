@@ -4,17 +4,12 @@ This package itself imports nothing heavy, so that commands and the doctor may a
 """
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from consumer.domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from consumer.models.config import Model, Runtime
-
-#: The package is on no index.
-INSTALL_HINT: Final = (
-    "use the image for GPUs, or run pip install '.[pp-structurev3]' in the source tree of bucket-ocr"
-)
 
 
 def configured(
@@ -26,7 +21,10 @@ def configured(
     Raises SettingsError if that is not installed, or a setting is wrong.
     """
     if find_spec(package) is None:
-        raise SettingsError(f"PP-StructureV3 is not installed: {INSTALL_HINT}")
+        raise SettingsError(
+            "PP-StructureV3 is not installed: use the image for GPUs, or run pip install '.[pp-structurev3]' in "
+            "the source tree of bucket-ocr"
+        )
     from consumer.models.config import PipelineConfig
 
     # Without a choice the files are the same on a GPU.
