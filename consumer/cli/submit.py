@@ -66,9 +66,9 @@ async def _submit(
     from consumer.app import object_store
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    # On a terminal the bar and the outcomes share one console, which keeps them apart.
-    is_hidden, has_outcomes = not console.is_terminal, sys.stdout.isatty()
-    bar = Progress(console=console, disable=is_hidden, transient=True, redirect_stdout=has_outcomes)
+    is_hidden = not console.is_terminal
+    # On a terminal the outcomes are printed above the bar; elsewhere they stay on standard output.
+    bar = Progress(console=console, disable=is_hidden, transient=True, redirect_stdout=sys.stdout.isatty())
     async with object_store() as store:
         with bar:
             uploads = []

@@ -21,10 +21,8 @@ def configured(
     Raises SettingsError if that is not installed, or a setting is wrong.
     """
     if find_spec(package) is None:
-        raise SettingsError(
-            "PP-StructureV3 is not installed: use the image for GPUs, or run pip install '.[pp-structurev3]' in "
-            "the source tree of bucket-ocr"
-        )
+        remedy = "use the image for GPUs, or pip install '.[pp-structurev3]' in the source tree"
+        raise SettingsError(f"PP-StructureV3 is not installed: {remedy}")
     from consumer.models.config import PipelineConfig
 
     # Without a choice the files are the same on a GPU.

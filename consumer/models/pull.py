@@ -150,18 +150,14 @@ def _fetch(model: Model, source: _Source) -> None:
             path.unlink()
     _say(f"{model.name}: fetching from {source.name}")
     snapshot = source.fetch(f"{_OWNER}/{model.folder.name}", folder)
-    manifest = Manifest(
-        name=model.name,
-        source=source.name,
-        revision=snapshot.revision,
-        files=_checked(model, folder, snapshot.files),
-    )
+    files = _checked(model, folder, snapshot.files)
+    manifest = Manifest(name=model.name, source=source.name, revision=snapshot.revision, files=files)
     for path in folder.glob(".*"):
         # The libraries' own records.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
     _put_in_place(folder, model.folder, unfinished)
-    size_bytes = sum(file.size_bytes for file in manifest.files.values())
+    size_bytes = sum(file.size_bytes for file in files.values())
     _say(f"{model.name}: done, {size_bytes / 1e6:.1f} MB")
 
 
@@ -220,10 +216,8 @@ def _from_hugging_face(endpoint: str, repository: str, folder: Path) -> _Snapsho
     # Without a revision, and if the hub fails, the library takes the files in the folder for all there are.
     info = HfApi(endpoint=endpoint).model_info(repository, files_metadata=True)
     snapshot_download(repository, revision=info.sha, local_dir=folder, endpoint=endpoint)
-    listed = {
-        file.rfilename: _Listed(file.size, file.lfs.sha256 if file.lfs else None)
-        for file in info.siblings or ()
-    }
+    files = info.siblings or ()
+    listed = {file.rfilename: _Listed(file.size, file.lfs.sha256 if file.lfs else None) for file in files}
     return _Snapshot(info.sha, listed)
 
 
