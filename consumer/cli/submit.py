@@ -124,8 +124,9 @@ def _format(path: Path) -> formats.Format | None:
 
 def _show(upload: _Upload, outcome: str, *, as_json: bool) -> None:
     uri = f"s3://{upload.bucket}/{upload.key}"
+    line = f"{outcome:<8} {shown(uri)}"
     if as_json:
         facts = {"source": uri, "result": keys.result_key(uri), "etag": upload.etag, "status": outcome}
-        typer.echo(json.dumps(facts))
-    else:
-        typer.echo(f"{outcome:<8} {shown(uri)}")
+        line = json.dumps(facts)
+    # Without the file, typer would write past the bar.
+    typer.echo(line, file=sys.stdout)
