@@ -15,6 +15,7 @@ def bucket_ocr(
     environment: Mapping[str, str], folder: Path, *arguments: object
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as `stack.bucket_ocr` does."""
+    words = ["bucket-ocr", *map(str, arguments)]
     output, errors = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -24,10 +25,7 @@ def bucket_ocr(
     ):
         for name, value in environment.items():
             patch.setenv(name, value)
-        patch.setattr("sys.argv", ["bucket-ocr", *map(str, arguments)])
+        patch.setattr("sys.argv", words)
         with pytest.raises(SystemExit) as end:
             cli.main()
-    status = int(end.value.code or 0)
-    return subprocess.CompletedProcess(
-        list(map(str, arguments)), status, output.getvalue(), errors.getvalue()
-    )
+    return subprocess.CompletedProcess(words, int(end.value.code or 0), output.getvalue(), errors.getvalue())
