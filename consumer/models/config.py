@@ -16,7 +16,6 @@ from consumer.models import pipeline_file
 from consumer.models.pipeline_file import SETTING
 
 _PACKAGED: Final = Path(__file__).parents[1] / "pipelines"
-_BASE: Final = _PACKAGED / "PP-StructureV3.yaml"
 _NO_PRESET: Final = "balanced"
 PRESETS: Final = (_NO_PRESET, "fast", "full")
 
@@ -111,7 +110,7 @@ class PipelineConfig:
 
         `runtime`: None for the one that is installed, Paddle first. Raises SettingsError.
         """
-        config = pipeline_file.read(_BASE)
+        config = pipeline_file.read(_PACKAGED / "PP-StructureV3.yaml")
         if pipeline is not None and pipeline != _NO_PRESET:
             path = _PACKAGED / f"{pipeline}.yaml" if pipeline in PRESETS else Path(pipeline)
             config = pipeline_file.merge(config, _read(path), path)
