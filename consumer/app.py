@@ -17,22 +17,23 @@ import boto3
 import structlog
 from botocore.config import Config
 
-from consumer import __version__, protocol, settings
+from consumer import __version__, engines, protocol, settings
 from consumer.aws import client as aws
 from consumer.aws.ecs import task_protection
 from consumer.aws.lease import SqsLeases
 from consumer.aws.s3 import S3Store
 from consumer.aws.sns import announcer
 from consumer.aws.sqs import WAIT_S, SqsQueue
+from consumer.clock import Watchdog
 from consumer.domain import identity
 from consumer.domain.errors import SettingsError
 from consumer.domain.result import Engine
-from consumer.health import Children, Probe, served
+from consumer.engines import ENGINES, EngineSpec
+from consumer.health import Probe, served
 from consumer.metrics import Metrics
 from consumer.processes import gpus
-from consumer.processes.capacity import Capacity
-from consumer.processes.gpus import Gpu
-from consumer.processes.layout import PROGRAMS, ProcessLayout
+from consumer.processes.collector import WorkerProcessCollector
+from consumer.processes.layout import ProcessLayout
 from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
 from consumer.service.circuit_breaker import CircuitBreaker
@@ -74,10 +75,9 @@ async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
         yield S3Store(client)
 
 
-async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = PROGRAMS) -> None:
-    """Run the consumer until SIGTERM or SIGINT.
+async def consume(options: Settings, specs: Mapping[str, EngineSpec] = ENGINES) -> None:
+    """Run the consumer with one of the engines until SIGTERM or SIGINT.
 
-    `programs`: what the interpreter is asked to run as a child of each role.
     Raises SettingsError where they cannot be met, ServiceError where the queue cannot be used,
     MachineError where the engine does not start.
     """
@@ -107,7 +107,7 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
             metrics = Metrics()
             # First: who looks at a consumer that takes minutes to start shall see that it lives.
             health = await stack.enter_async_context(served(options.health_port, metrics.registry))
-            worker = await _build(options, programs, metrics, stack)
+            worker = await _build(options, specs, metrics, stack)
             health.alive, health.ready = _alive(worker, options.stall_s), lambda: worker.problem
             ready.set()
             await worker.run(stop)
@@ -132,7 +132,7 @@ def _alive(worker: Worker, stall_s: float) -> Probe:
 
 
 async def _build(
-    options: Settings, programs: Mapping[str, tuple[str, ...]], metrics: Metrics, stack: AsyncExitStack
+    options: Settings, specs: Mapping[str, EngineSpec], metrics: Metrics, stack: AsyncExitStack
 ) -> Worker:
     """Put the consumer together; what it holds is released with the stack."""
     clock = SystemClock()
@@ -140,9 +140,9 @@ async def _build(
         folder = stack.enter_context(work_folder(options.work_dir))
     except OSError as error:
         raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
-    layout = ProcessLayout.of(options, folder, programs)
-    for name in layout.without_effect(options):
-        log.warning("settings.without_effect", name=name, engine=layout.role)
+    layout = ProcessLayout.of(options, folder, specs)
+    for name in engines.without_effect(options, layout.engine, specs):
+        log.warning("settings.without_effect", name=name, engine=layout.engine.name)
     queue = await stack.enter_async_context(_queue(options))
     pipeline, breaker = await _open(options, layout, folder, metrics, stack)
     handler = MessageHandler(
@@ -175,11 +175,14 @@ async def _open(
     store = await stack.enter_async_context(object_store(connections=capacity.slots))
     renderer = RenderPool(layout.renderers, folder, options.max_pages)
     await stack.enter_async_context(renderer.running())
-    recognizer = PageRecognizer(layout.engines, layout.recycling, capacity.page_deadline_s)
+    recognizer = PageRecognizer(
+        layout.engines, layout.recycle_policy, layout.engine.page_deadline_s, Watchdog(clock)
+    )
     await stack.enter_async_context(recognizer.running())
     engine = _engine(recognizer.engine, options)
     metrics.runs(__version__, engine.name, engine.version, engine.device)
-    metrics.registry.register(Children(layout.engines, layout.renderers, partial(_gpus, options, capacity)))
+    find_gpus = partial(gpus.chosen, "cpu" if capacity.devices == ["cpu"] else options.device)
+    metrics.registry.register(WorkerProcessCollector(layout.engines, layout.renderers, find_gpus))
     disk_space = DiskSpace(folder)
     scheduler = PageScheduler(
         recognizer, disk_space, metrics, batch_pages=capacity.batch_pages, window_pages=capacity.window_pages
@@ -229,11 +232,6 @@ def _leases(options: Settings, slots: int, metrics: Metrics) -> SqsLeases:
     )
     client = boto3.client("sqs", region_name=aws.region(), config=config)
     return SqsLeases(client, options.queue_url, options.lease_s, options.stall_s, metrics)
-
-
-def _gpus(options: Settings, capacity: Capacity) -> tuple[Gpu, ...]:
-    """The GPUs that are used, as they are now."""
-    return gpus.chosen(options.device) if capacity.device_bytes else ()
 
 
 def _engine(ready: protocol.EngineReady, options: Settings) -> Engine:

@@ -157,7 +157,7 @@ class Recognizer(Protocol):
         """How many batches are read at the same time."""
         ...
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         """Read pages, in their order; a page that cannot be read comes back as a failed one."""
         ...
 

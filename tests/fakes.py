@@ -191,7 +191,7 @@ class TextRecognizer:
         self.breaker.set()
         self.reading = asyncio.Event()
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         self.reading.set()
         await self.breaker.wait()
         if self.failure is not None:

@@ -40,7 +40,7 @@ async def examine(options: Settings, bucket: str | None, prefix: str) -> AsyncIt
         yield Finding("engine", Level.FAULT, name, rest.strip())
     else:
         yield _engine(layout)
-        if layout.role == "pp-structurev3":
+        if layout.engine.name == "pp-structurev3":
             async for finding in _models():
                 yield finding
     yield _work_folder(folder)
@@ -63,10 +63,10 @@ def _settings() -> Iterator[Finding]:
 def _engine(layout: ProcessLayout) -> Finding:
     capacity = layout.capacity
     message = (
-        f"{len(capacity.engines)} engine process(es) on {', '.join(sorted(set(capacity.devices)))}, "
+        f"{len(capacity.engines)} engine process(es) on {', '.join(capacity.devices)}, "
         f"{capacity.renderers} for rendering, {capacity.slots} messages at once"
     )
-    return Finding("engine", Level.OK, layout.role, message)
+    return Finding("engine", Level.OK, layout.engine.name, message)
 
 
 def _work_folder(folder: Path) -> Finding:

@@ -192,7 +192,7 @@ class PageScheduler:
                 self._more.clear()
                 await self._more.wait()
             try:
-                results = await self._recognizer.read([page.image for page in batch], self._progress)
+                results = await self._recognizer.read([page.image for page in batch])
                 for page, result in zip(batch, results, strict=True):
                     record = self._record(result)
                     if not page.answer.done():

@@ -420,11 +420,8 @@ class Recognizer:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
-        read: list[PageResult] = []
-        for image in images:
-            read.append(await self._read(image))
-            progress()
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
+        read = [await self._read(image) for image in images]
         return await self._wire.call("read", "", lambda: read, refusal=HostError("the engine is broken"))
 
     async def _read(self, image: PageImage) -> PageResult:

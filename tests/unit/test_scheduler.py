@@ -19,7 +19,6 @@ from consumer.domain.errors import ChildError, Code, DiskFullError, PageError
 from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Page, PageResult, Status, failed_page
 from consumer.metrics import Metrics
-from consumer.ports import Progress
 from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler, RoundRobin
 from tests.fakes import page_image
@@ -73,7 +72,7 @@ class FakeRecognizer:
         if not held:
             self.breaker.set()
 
-    async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         names = [Path(image.path).name for image in images]
         self.batches.append(names)
         self.begun.put_nowait(names)
@@ -407,7 +406,7 @@ async def test_after_three_pages_in_a_row_that_hang_the_rest_is_not_tried(
 
 async def test_the_rest_of_a_document_fails_as_its_pages_did(tmp_path: Path) -> None:
     class Slow(FakeRecognizer):
-        async def read(self, images: Sequence[PageImage], progress: Progress) -> Sequence[PageResult]:
+        async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
             return [failed_page(image.page_number, Code.ENGINE_TIMEOUT, "too slow") for image in images]
 
     async with scheduling(Slow(), window_pages=1) as scheduler:
