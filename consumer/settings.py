@@ -55,7 +55,8 @@ class EngineSettings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    engine: Annotated[Literal["auto", "rapidocr", "pp-structurev3"], BeforeValidator(_lower)] = Field(
+    # `engines.choose` checks it: the engines are known there.
+    engine: Annotated[str, BeforeValidator(_lower)] = Field(
         default="auto", description="what reads the pages"
     )
     #: Device of the engine; rapidocr runs on the CPU.

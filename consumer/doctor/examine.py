@@ -62,13 +62,13 @@ async def check_engine(context: Context) -> Iterable[Finding]:
         name, _, problem = str(error).partition(":")
         return [Finding("engine", Level.FAULT, name, problem.strip())]
     capacity = layout.capacity
-    devices = ", ".join(sorted(set(capacity.devices)))
+    devices = ", ".join(capacity.devices)
     message = (
         f"{len(capacity.engines)} engine process(es) on {devices}, {capacity.renderers} for rendering, "
         f"{capacity.slots} messages at once"
     )
-    findings = [Finding("engine", Level.OK, layout.role, message)]
-    return findings + _models(context.options) if layout.role == "pp-structurev3" else findings
+    findings = [Finding("engine", Level.OK, layout.engine.name, message)]
+    return findings + _models(context.options) if layout.engine.name == "pp-structurev3" else findings
 
 
 def _models(options: Settings) -> list[Finding]:

@@ -99,7 +99,6 @@ def test_the_environment_overrules_the_env_file(monkeypatch: pytest.MonkeyPatch,
         ({"STALL_S": "30"}, f"STALL_S (30) must be at least {PREFIX}LEASE_S (60)"),
         ({"LEASE_S": "400"}, f"STALL_S (300) must be at least {PREFIX}LEASE_S (400)"),
         ({"STALL_S": "nan"}, "STALL_S='nan': "),
-        ({"ENGINE": "foo"}, "ENGINE='foo': "),
         ({"DEVICE": "tpu"}, "DEVICE='tpu': must be auto, cpu, gpu, or gpu:0 and the like"),
         ({"DEVICE": "gpu:0,"}, "DEVICE='gpu:0,': "),
         ({"ENGINE_RUNTIME": "tensorrt"}, "ENGINE_RUNTIME='tensorrt': "),
@@ -131,8 +130,8 @@ def test_a_contradiction_is_one_line_that_names_the_setting(
 
 def test_all_problems_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(f"{PREFIX}QUEUE_URL")
-    monkeypatch.setenv(f"{PREFIX}ENGINE", "foo")
-    with pytest.raises(SettingsError, match=rf"{PREFIX}ENGINE='foo': [^\n]*; {PREFIX}QUEUE_URL [^\n]*\Z"):
+    monkeypatch.setenv(f"{PREFIX}DEVICE", "foo")
+    with pytest.raises(SettingsError, match=rf"{PREFIX}DEVICE='foo': [^\n]*; {PREFIX}QUEUE_URL [^\n]*\Z"):
         load()
 
 
