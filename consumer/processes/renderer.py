@@ -1,4 +1,4 @@
-"""Rendering in child processes."""
+"""Rendering pages in child processes."""
 
 import uuid
 from collections import Counter
@@ -17,15 +17,15 @@ from consumer.processes.slot import Slot, running_slots
 #: Longest time to open a document or to render one page.
 DEADLINE_S: Final = 60.0
 
-#: A child may die of what others left behind in it, so its request gets a second chance in a fresh one; a
-#: page that ends two children is to blame itself.
+#: A process may die of the remains of other documents, so its request gets a second try in a new one; a page
+#: that ends two processes is the cause itself.
 _TRIES: Final = 2
 
 
 class RenderPool:
-    """Render children; a document stays with the one that opened it.
+    """Render processes; a document stays with the one that opened it.
 
-    `max_pages`: most pages that a child may say a document has.
+    `max_pages`: most pages that a process may count in a document.
     """
 
     def __init__(
@@ -39,21 +39,21 @@ class RenderPool:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep the children running as long as the context lasts; raises MachineError."""
+        """Keep the processes running until the context ends; raises HostError."""
         async with running_slots(self._slots):
             yield
 
     async def check(self) -> None:
-        """Raise MachineError where no child is running and none can be started."""
-        # One that is at work sees for itself.
+        """Raise HostError if no process is running and none can be started."""
+        # A busy slot finds out itself.
         if not any(slot.is_running or slot.load for slot in self._slots):
             await self._slots[0].start()
 
     @asynccontextmanager
     async def open(self, path: Path, file_format: Format) -> AsyncIterator["Document"]:
-        """Open a downloaded file in the child that has the fewest; raises DocumentError.
+        """Open a downloaded file in the process with the fewest documents; raises DocumentError.
 
-        The child closes it after its last page, or when it has others to open.
+        The process closes it after its last page, or when it has to open others.
         """
         slot = min(self._slots, key=lambda slot: (not slot.is_running, self._documents[slot], slot.load))
         self._documents[slot] += 1
@@ -77,7 +77,7 @@ class RenderPool:
                 raise ChildError(f"a renderer answered open with {reply}")
 
     async def request(self, slot: Slot, request: protocol.Request) -> protocol.Reply:
-        """Ask, twice where the child dies; raises PageError where that is of no use, or it hangs."""
+        """Send a request, twice if the process dies; raises PageError if it dies again or hangs."""
         for _ in range(_TRIES):
             try:
                 return await slot.request(request, self._deadline_s)
@@ -85,7 +85,7 @@ class RenderPool:
                 # Not tried again: a page that hangs would hang twice as long.
                 raise PageError(Code.RENDER_TIMEOUT, str(error)) from error
             except ChildKilledError as error:
-                # It has been tried often enough already.
+                # The slot has tried it often enough already.
                 raise PageError(Code.RENDER_CRASH, str(error)) from error
             except ChildError as error:
                 last = error
@@ -97,7 +97,7 @@ class RenderPool:
 
 
 class Document:
-    """A document opened in a render child; the child may die and open it again."""
+    """A document opened in a render process; a new process opens it again if that one dies."""
 
     def __init__(
         self, pool: RenderPool, slot: Slot, path: Path, file_format: Format, page_count: int
@@ -123,7 +123,7 @@ class Document:
         except BaseException as error:
             image_path.unlink(missing_ok=True)
             if isinstance(error, DiskFullError):
-                # If it is given up, its source goes as well, and must come back.
+                # A retry of the document needs space for its source as well.
                 raise DiskFullError(str(error), error.needed_bytes + self._source_bytes) from error
             raise
 
