@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import random
-import socket
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,7 +37,7 @@ from tests.e2e.proxy import (
     stall_amid,
     truncated,
 )
-from tests.e2e.stack import until
+from tests.e2e.stack import free_port, until
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client as AsyncS3Client
@@ -127,13 +126,6 @@ def late() -> Iterator[Late]:
     """Call something in a thread; whatever becomes of it, it has ended afterwards."""
     with ThreadPoolExecutor() as threads:
         yield threads.submit
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _exists(world: World, key: str) -> bool:
@@ -407,8 +399,8 @@ def test_random_faults_are_of_a_seed(world: World, proxy: FaultProxy, s3: "S3Cli
     assert seen(2) != first
 
 
-def test_a_service_that_is_gone_drops_connections(free_port: int) -> None:
-    with FaultProxy(f"http://127.0.0.1:{free_port}") as proxy, _behind(proxy, "sqs") as sqs:
+def test_a_service_that_is_gone_drops_connections() -> None:
+    with FaultProxy(f"http://127.0.0.1:{free_port()}") as proxy, _behind(proxy, "sqs") as sqs:
         with pytest.raises(ConnectionClosedError):
             sqs.list_queues()
         assert [(call.operation, call.status) for call in proxy.calls] == [("ListQueues", None)]
