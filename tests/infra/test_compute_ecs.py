@@ -168,7 +168,7 @@ def test_the_preset_of_the_image_is_overruled_only_by_another(preset: str, given
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_a_role_has_what_it_needs_for_this_stack_and_no_more(stack: Stack, name: str) -> None:
+def test_a_role_has_the_needed_rights_in_this_stack_and_no_more(stack: Stack, name: str) -> None:
     role, needed = stack[name], set(NEEDED[name].split())
     assert role.get("ManagedPolicyArns", []) == ["ConsumerPolicyArn"] * (name == "TaskRole")
     given = [pair for policy in role["Policies"] for pair in granted(policy["PolicyDocument"])]

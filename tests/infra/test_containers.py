@@ -32,7 +32,7 @@ class Container:
     grace_s: float
     health_port: str
     environment: dict[str, str]
-    #: What can be written to, all in memory or limited: by path the size in MiB, and the user whose it is.
+    #: The paths that can be written to, each with its size in MiB and its owner.
     writable: dict[str, tuple[int, str]]
     memory_mib: float = math.inf
 

@@ -72,7 +72,7 @@ def test_the_dashboard_shows_every_metric_and_asks_for_no_other(
     assert {name for each in expressions for name, _ in _metrics(each)} == documented.keys() | PROCESS
 
 
-def test_alerts_ask_for_what_is_there(documented: dict[str, str]) -> None:
+def test_alerts_ask_for_documented_metrics_and_labels(documented: dict[str, str]) -> None:
     groups = cluster("scaled-object+")["PrometheusRule"]["spec"]["groups"]
     alerts = [rule["expr"] for group in groups for rule in group["rules"]]
     assert all(list(_metrics(each)) for each in alerts)
@@ -89,7 +89,9 @@ def test_alerts_ask_for_what_is_there(documented: dict[str, str]) -> None:
         ("process_start_time_seconds", "process_start_time_seconds"),
     ],
 )
-def test_what_is_not_there_is_found(expression: str, wrong: str, documented: dict[str, str]) -> None:
+def test_an_undocumented_metric_or_label_is_found(
+    expression: str, wrong: str, documented: dict[str, str]
+) -> None:
     assert wrong in _unknown(expression, documented)
 
 

@@ -1,4 +1,4 @@
-"""What faults of `tests/e2e/proxy.py` look like to clients, and whether LocalStack carried the call out."""
+"""How faults of `tests/e2e/proxy.py` look to clients, and whether LocalStack carried the call out."""
 
 import base64
 import contextlib
@@ -49,7 +49,7 @@ Late = Callable[..., Future[Any]]
 BODY = bytes(range(256)) * 4
 STRANGE_KEY = "a b/ü+1%.pdf"
 LARGE_BYTES = 5 * 1024 * 1024
-#: So long a client waits for the next byte: one whose call stalls, any other; and a test for what must come.
+#: Time that a client waits for the next byte if its call stalls, and otherwise; and a test for an event.
 HASTY_S = 1.0
 PATIENT_S = 30.0
 DEADLINE_S = 10.0
@@ -82,7 +82,7 @@ def proxy(cloud: LocalCloud) -> Iterator[FaultProxy]:
 
 
 def _options(proxy: FaultProxy, read_timeout: float) -> dict[str, Any]:
-    """A client behind the proxy that tries once. Checksums would find what is cut before the tests do."""
+    """A client behind the proxy that tries once. Checksums would find a cut before the tests do."""
     config: dict[str, Any] = {
         "proxies": {},
         "read_timeout": read_timeout,
@@ -295,7 +295,7 @@ async def test_a_body_that_is_cut(
                     await async_body.read()
 
 
-def test_what_has_no_body_is_cut_before_its_answer(world: World, proxy: FaultProxy, s3: "S3Client") -> None:
+def test_an_answer_without_a_body_is_cut_before_it(world: World, proxy: FaultProxy, s3: "S3Client") -> None:
     proxy.fail("s3", reset_amid(0), times=2)
     proxy.fail("HeadObject", truncated(0), after=1)
     with pytest.raises(ConnectionClosedError):

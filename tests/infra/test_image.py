@@ -1,4 +1,4 @@
-"""The images by what their files say. That they run is seen where they can be built."""
+"""The images by the content of their files. That they run is seen where they can be built."""
 
 import asyncio
 import os
@@ -100,7 +100,7 @@ def test_the_consumer_looks_for_models_at_their_place_in_the_image(dockerfile: D
     assert 'BUCKET_OCR_PIPELINE_CONFIG="$MODELS" bucket-ocr models pull' in models[-1].text
 
 
-def test_the_build_sees_what_it_copies_and_what_a_wheel_is_made_of(
+def test_the_build_sees_its_sources_and_those_of_the_wheel(
     dockerfile: Dockerfile, project: dict[str, Any]
 ) -> None:
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
@@ -122,7 +122,7 @@ def _health_checks() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", [*IMAGES, "ecs"])
-async def test_a_health_check_tells_what_the_consumer_says(name: str) -> None:
+async def test_a_health_check_passes_the_word_of_the_consumer(name: str) -> None:
     program, *arguments = _health_checks()[name]
     assert program == "python"
     # An image's check passes over proxies.
@@ -155,7 +155,7 @@ def test_only_paddle_is_installed_without_a_hash(dockerfile: Dockerfile) -> None
     loose = [install for install in installs if "--require-hashes" not in install]
     ours = [install for install in loose if install[-1] == "/dist/*.whl"]
     assert all("--no-deps" in install for install in ours)
-    # Paddle has an index of its own; what it needs comes in the locked versions, and itself in a fixed one.
+    # Paddle has an index of its own: its version is fixed, and its dependencies are the locked ones.
     (paddle,) = [install for install in loose if install not in ours]
     assert paddle[-1] == '"$PADDLE"'
     assert paddle[paddle.index("--constraints") + 1] == "infra/image/gpu.txt"

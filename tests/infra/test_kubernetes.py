@@ -29,7 +29,7 @@ SCALER = r"""
 """
 #: Fields of the objects that Kubernetes has no schema of, with their values as JSON, by
 #: https://keda.sh/docs/latest/reference and https://prometheus-operator.dev/docs/api-reference. KEDA itself
-#: ignores what is misspelt in the metadata of a trigger.
+#: ignores a misspelt name in the metadata of a trigger.
 DOCUMENTED = {
     ("keda.sh/v1alpha1", "ScaledObject"): SCALER
     + r"""
@@ -170,7 +170,7 @@ def test_only_prometheus_reaches_it_and_it_reaches_only_dns_and_https(
     assert {(each["protocol"], each["port"]) for each in ways_out} == {("UDP", 53), ("TCP", 53), ("TCP", 443)}
 
 
-async def test_probes_and_prometheus_ask_for_what_is_there() -> None:
+async def test_probes_and_prometheus_are_answered() -> None:
     objects = cluster("scaled-object+")
     (container,) = pods(objects)["spec"]["containers"]
     asked = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
@@ -237,7 +237,7 @@ def test_jobs_end_by_themselves_and_nothing_ends_them_before() -> None:
     assert float(objects["ConfigMap"]["data"]["BUCKET_OCR_IDLE_EXIT_S"]) > 0
     assert pods(objects)["spec"]["restartPolicy"] == "Never"
     assert "activeDeadlineSeconds" not in job
-    # KEDA starts another for what a failed one left; a changed manifest leaves those at work alone.
+    # KEDA starts another job for the rest of a failed one; a changed manifest leaves those at work alone.
     assert (job["backoffLimit"], spec["rollout"]["strategy"]) == (0, "gradual")
     # For counts that include messages in work; "accurate" is for others.
     assert spec["scalingStrategy"]["strategy"] == "default"

@@ -62,7 +62,7 @@ def test_an_upload_reaches_the_queue_as_an_s3_event(
     record = _event(cloud, outputs["QueueUrl"], "a/1page.pdf")
     assert (record["eventName"], record["s3"]["bucket"]["name"]) == ("ObjectCreated:Put", bucket)
     assert record["s3"]["object"].get("versionId") == put.get("VersionId")
-    # There are outputs only of what there is.
+    # Outputs exist only for resources that exist.
     of_options = {"KeyArn", "CompletionTopicArn"} & outputs.keys()
     assert (len(of_options), "VersionId" in put) == ((2, True) if name == "full" else (0, False))
     assert "NotificationConfiguration" not in outputs
@@ -160,7 +160,7 @@ def test_an_existing_bucket_is_left_alone_until_the_page_is_followed(
     assert _event(cloud, outputs["QueueUrl"], f"{prefix}1page.pdf")
 
 
-# -- what deploys it
+# -- the tools that deploy it
 
 
 def test_seeing_messages_neither_receives_nor_hides_them(
