@@ -4,10 +4,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.virtual_time import VirtualLoop
 
 VIRTUAL = {"test_circuit_breaker", "test_disk_space", "test_publisher", "test_scheduler", "test_worker"}
+
+# A busy machine is no failure.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_asyncio_loop_factories(
