@@ -3,7 +3,6 @@
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +10,6 @@ from aiobotocore.session import get_session
 from local_cloud import LocalCloud
 
 from consumer.aws.s3 import S3Store
-from tests.contract.worlds import ModelCloud
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient as AsyncSqsClient
@@ -63,10 +61,3 @@ async def store(cloud: LocalCloud) -> AsyncIterator[S3Store]:
 async def async_sqs(cloud: LocalCloud) -> AsyncIterator["AsyncSqsClient"]:
     async with get_session().create_client("sqs", **_arguments(cloud)) as client:
         yield client
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Iterator[ModelCloud]:
-    cloud = ModelCloud(tmp_path)
-    yield cloud
-    cloud.process.bury()

@@ -24,9 +24,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from consumer.domain import identity, keys
 from tests.fakes import BUCKET, ENGINE
-from tests.model.cloud import BROKEN, LEASE_S, Journal, ModelS3, ModelSqs, Queued
-from tests.model.consumers import Consumer, Fault, Faults, World
-from tests.model.virtual_time import Process, VirtualTime
+from tests.fakes.cloud import BROKEN, LEASE_S, Cloud, Queued
+from tests.fakes.network import Fault, Faults
+from tests.fakes.virtual_time import VirtualProcess, VirtualTime
+from tests.model.consumers import Consumer
 
 CONSUMERS: Final = 2
 
@@ -34,7 +35,7 @@ CONSUMERS: Final = 2
 KEYS: Final = ("a.pdf", "b/c +ü.pdf", "scan")
 
 OPERATIONS: Final = (
-    *("head", "get", "read", "put", "announce", "receive", "delete", "retry", "renew"),
+    *("head", "download", "read_start", "read", "put", "announce", "receive", "delete", "retry", "renew"),
     # What matters most is hit most.
     *("put", "put", "delete", "renew", "renew"),
 )
@@ -64,7 +65,6 @@ class Delivery(RuleBasedStateMachine):
         self._logs = structlog.testing.capture_logs()
         self._entries = self._logs.__enter__()
         self._time = VirtualTime(self._ended)
-        self._journal = Journal(self._time.clock)
         self._number = 0
         self._incarnations = 0
         self._over = False
@@ -75,14 +75,16 @@ class Delivery(RuleBasedStateMachine):
         max_receive_count=st.sampled_from((10, 3, 2, 1, None)),
     )
     def start(self, seed: int, versioned: bool, max_receive_count: int | None) -> None:
-        journal = self._journal
-        self._queue = ModelSqs(journal, random.Random(seed), max_receive_count)
-        self._bucket = ModelS3(journal, self._queue, versioned=versioned)
-        self._queue.bucket = self._bucket
-        self._faults = Faults()
-        self._world = World(
-            self._time.clock, journal, self._queue, self._bucket, self._faults, self._folder, seed
+        self._cloud = Cloud(
+            self._time.clock,
+            rng=random.Random(seed),
+            versioned=versioned,
+            max_receive_count=max_receive_count,
+            notifies=True,
         )
+        self._journal, self._queue, self._bucket = self._cloud.journal, self._cloud.sqs, self._cloud.s3
+        self._faults = Faults()
+        self._seed = seed
         self._consumers: list[Consumer | None] = [None] * CONSUMERS
         for number in range(CONSUMERS):
             self.restart(number)
@@ -108,7 +110,7 @@ class Delivery(RuleBasedStateMachine):
     def _upload(self, key: str, body: bytes) -> None:
         """Upload, but not into the hole that `test_the_same_bytes_again_while_a_put_is_under_way` shows."""
         again = any(body == stored.body for stored in self._bucket.uploads.get(key, ()))
-        if not again or self._bucket.versioned or not self._world.puts[keys.result_key(key)]:
+        if not again or self._bucket.versioned or not self._cloud.puts[keys.result_key(key)]:
             self._bucket.upload(key, body)
 
     @rule(key=_keys)
@@ -182,7 +184,8 @@ class Delivery(RuleBasedStateMachine):
     def restart(self, number: int) -> None:
         if self._consumers[number] is None:
             self._incarnations += 1
-            consumer = Consumer(self._world, f"c{number}-{self._incarnations}")
+            name = f"c{number}-{self._incarnations}"
+            consumer = Consumer(self._cloud, self._faults, self._folder, name, self._seed)
             self._consumers[number] = consumer
             self._time.add(consumer.process)
 
@@ -277,16 +280,16 @@ class Delivery(RuleBasedStateMachine):
                 metadata = self._bucket.objects[keys.result_key(key)].metadata
                 same = metadata[identity.SOURCE_ETAG], metadata.get(identity.SOURCE_VERSION_ID)
                 self._journal.demand(same == source.identity, "I2", f"{key} has the result of another")
-                told = (key, source.identity) in self._world.announced
+                told = self._cloud.was_announced(source)
                 self._journal.demand(told, "announce", f"nobody was told that {key} has its result")
                 current = metadata[identity.FINGERPRINT] == ENGINE.fingerprint
                 self._journal.demand(current, "I2", f"{key} was read by another engine")
 
-    def _living(self) -> list[Process]:
+    def _living(self) -> list[VirtualProcess]:
         consumers = getattr(self, "_consumers", [])
         return [consumer.process for consumer in consumers if consumer is not None]
 
-    def _ended(self, process: Process) -> None:
+    def _ended(self, process: VirtualProcess) -> None:
         """Note that a process is gone; by itself it goes only where it was told to."""
         assert process.main is not None
         crashed = process.main.cancelled()
