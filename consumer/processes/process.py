@@ -12,8 +12,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -95,14 +94,17 @@ class WorkerProcess:
         from outside meanwhile.
         """
         try:
-            async with asyncio.timeout(spec.start_deadline_s), cls._spawned(spec) as process:
+            async with asyncio.timeout(spec.start_deadline_s), contextlib.AsyncExitStack() as undo:
+                process = await cls._spawned(spec)
+                undo.push_async_callback(process.kill)
                 process.ready = await process.reply()
-                if isinstance(process.ready, protocol.EngineReady | protocol.RendererReady):
-                    return process
                 if isinstance(process.ready, protocol.HostFailure):
                     # No other start will end better.
                     raise StartupError(f"{spec.name}: {process.ready.message}")  # noqa: TRY301
-                raise ChildError(f"it sent {process.ready.kind} instead of being ready")  # noqa: TRY301
+                if not isinstance(process.ready, protocol.EngineReady | protocol.RendererReady):
+                    raise ChildError(f"it sent {process.ready.kind} instead of being ready")  # noqa: TRY301
+                undo.pop_all()
+                return process
         except TimeoutError as error:
             raise HostError(f"{spec.name}: not ready in {spec.start_deadline_s:g} s") from error
         except (ChildKilledError, StartupError):
@@ -205,17 +207,15 @@ class WorkerProcess:
         return ChildError(f"the child process exited with {status}{reason}")
 
     @classmethod
-    @asynccontextmanager
-    async def _spawned(cls, spec: ProcessSpec) -> AsyncIterator[Self]:
-        """Spawn a process, which is killed if the context fails."""
+    async def _spawned(cls, spec: ProcessSpec) -> Self:
         ours, theirs = socket.socketpair()
-        with theirs:
-            try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-P",  # import nothing from the current folder
-                    *("-m", "consumer.child", spec.entry),
-                    str(theirs.fileno()),
+                    *("-m", "consumer.child", spec.entry, str(theirs.fileno())),
                     spec.options.model_dump_json(),
                     stdin=asyncio.subprocess.DEVNULL,
                     # Libraries print; our standard output is for log lines only.
@@ -224,21 +224,10 @@ class WorkerProcess:
                     env=_without_credentials(os.environ),
                     start_new_session=True,
                 )
-            except BaseException:
-                ours.close()
-                raise
-        try:
+            undo.callback(_kill_group, process.pid)
             worker = cls(spec, process, *await asyncio.open_connection(sock=ours))
-        except BaseException:
-            ours.close()
-            _kill_group(process.pid)
-            await process.wait()
-            raise
-        try:
-            yield worker
-        except BaseException:
-            await worker.kill()
-            raise
+            undo.pop_all()
+            return worker
 
 
 def _kill_group(pid: int) -> None:

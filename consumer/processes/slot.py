@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
 
 from consumer import protocol
 from consumer.domain.errors import ChildError, DiskFullError, HostError, SettingsError, StartupError
 from consumer.processes.process import ChildKilledError, ChildTimeoutError, ProcessSpec, WorkerProcess
 
-#: Tries of a request whose process is killed from outside (by an operator, or the kernel out of memory):
-#: the request may or may not be the cause.
+#: Tries of a request whose process is killed from outside.
 _KILLED_TRIES: Final = 6
 
 #: Reason of a planned replacement.
@@ -116,14 +116,7 @@ class Slot:
 
     async def _request_with_retries(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
         """Send a request, again if the process is killed from outside, for up to `deadline_s`."""
-        began = time.monotonic()
-        for _ in range(_KILLED_TRIES - 1):
-            try:
-                return await self._request_once(message, deadline_s)
-            except ChildKilledError:
-                if time.monotonic() - began > deadline_s:
-                    raise
-        return await self._request_once(message, deadline_s)
+        return await _retry_if_killed(deadline_s)(self._request_once, message, deadline_s)
 
     async def _request_once(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
         process = await self._running()
@@ -147,40 +140,46 @@ class Slot:
 
     async def _started(self) -> WorkerProcess:
         """Start a process; raises HostError."""
-        began = time.monotonic()
-        for _ in range(_KILLED_TRIES):
-            with contextlib.suppress(ChildKilledError):
-                return await self._start(self.spec)
-            if time.monotonic() - began > self.spec.start_deadline_s:
-                break
-        raise HostError(f"{self.spec.name}: was killed by SIGKILL while it started, again and again")
+        try:
+            return await _retry_if_killed(self.spec.start_deadline_s)(self._start, self.spec)
+        except ChildKilledError as error:
+            raise HostError(
+                f"{self.spec.name}: was killed by SIGKILL while it started, again and again"
+            ) from error
+
+
+def _retry_if_killed(deadline_s: float) -> AsyncRetrying:
+    """Try again if a process is killed from outside (by an operator, or the kernel out of memory).
+
+    The request may or may not be the cause.
+    """
+    return AsyncRetrying(
+        retry=retry_if_exception_type(ChildKilledError),
+        stop=stop_after_attempt(_KILLED_TRIES) | stop_after_delay(deadline_s),
+        reraise=True,
+    )
 
 
 class BusyTimer:
-    """Adds up the time in which work is done."""
+    """Adds up the time in which work is done, one piece at a time."""
 
     def __init__(self) -> None:
-        self._active = 0
         self._counted_s = 0.0
-        self._since_s = 0.0
+        self._since_s: float | None = None
 
     @property
     def total_s(self) -> float:
-        """Seconds so far, including work in progress; of work at the same time, the sum."""
-        return self._counted_s + self._active * (time.monotonic() - self._since_s)
+        """Seconds so far, including work in progress."""
+        return self._counted_s + (time.monotonic() - self._since_s if self._since_s is not None else 0.0)
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
         """Count the time until the context ends."""
-        self._change(+1)
+        self._since_s = time.monotonic()
         try:
             yield
         finally:
-            self._change(-1)
-
-    def _change(self, by: int) -> None:
-        self._counted_s, self._since_s = self.total_s, time.monotonic()
-        self._active += by
+            self._counted_s, self._since_s = self.total_s, None
 
 
 def _reason(error: BaseException) -> str:

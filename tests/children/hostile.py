@@ -1,8 +1,9 @@
-"""Child processes that misbehave on demand: entry `hostile:build`, with the arguments `engine|renderer WAY`.
+"""Child processes that misbehave on demand: entry `hostile:build`, with the arguments `KIND WAY`.
 
-The engine reads of a page the colour in its middle, as `#rrggbb`; it misbehaves on red pages. The
-renderer is the real one; it misbehaves on page 2 of files that contain the word `hostile`. `WAY` may also
-name a file: the process starts if it exists.
+An `engine` reads of a page the colour in its middle, as `#rrggbb`; it misbehaves on red pages. A `renderer`
+is the real one; it misbehaves on page 2 of files that contain the word `hostile`. A `painter` behaves,
+starts faster than the real one, and paints pages in the colours that the last line of the file lists. `WAY`
+may also name a file: the process starts if it exists.
 """
 
 import ctypes
@@ -25,6 +26,7 @@ ENTRY = "hostile:build"
 HOSTILE = "#ff0000"
 HOSTILE_WORD = b"hostile"
 LEAK_BYTES = 20_000_000
+PAINTED_PX = 20
 
 _leaked: list[bytes] = []
 
@@ -168,6 +170,31 @@ class ColourReader:
         return image.result([(box, colour, 1.0)], markdown=colour)
 
 
+class Painter:
+    """A renderer that needs no library."""
+
+    def ready(self) -> protocol.Reply:
+        return protocol.RendererReady()
+
+    def handle(self, request: protocol.Request) -> protocol.Reply:
+        assert isinstance(request, protocol.OpenDocument | protocol.RenderPage)
+        colours = json.loads(Path(request.path).read_bytes().splitlines()[-1].removeprefix(b"%"))
+        if isinstance(request, protocol.OpenDocument):
+            return protocol.DocumentOpened(page_count=len(colours))
+        red, green, blue = colours[request.page_number - 1]
+        Path(request.image_path).write_bytes(bytes([255 * blue, 255 * green, 255 * red]) * PAINTED_PX**2)
+        return PageImage(
+            page_number=request.page_number,
+            path=request.image_path,
+            width_px=PAINTED_PX,
+            height_px=PAINTED_PX,
+            scale=1,
+            dpi=72,
+            downscaled=False,
+            render_s=0,
+        )
+
+
 def hostile_renderer(options_json: str, misbehave: Callable[[], None]) -> RequestHandler:
     """The real renderer, until it meets a hostile page."""
     # An engine needs none of it, and it takes more than a second.
@@ -192,4 +219,6 @@ def build(options_json: str) -> RequestHandler:
     if way == "never_get_ready":
         hang_politely()
     misbehave = WAYS.get(way, behave)
+    if kind == "painter":
+        return Painter()
     return ColourReader(misbehave) if kind == "engine" else hostile_renderer(options_json, misbehave)

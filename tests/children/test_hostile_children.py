@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -78,13 +79,13 @@ async def world_with(
     *,
     engine: str = "behave",
     engine_count: int = 1,
-    renderer: str = "behave",
+    renderer: str | None = None,
     batch_pages: int = 1,
     recycle_pages: int = 1000,
     render_deadline_s: float = PAGE_DEADLINE_S,
     start_deadline_s: float = 10.0,
 ) -> AsyncIterator[World]:
-    """All that reads documents, with engines and a renderer that behave as the arguments say."""
+    """All that reads documents, with engines and a renderer that behave as said; without, a painter."""
     policy = RecyclePolicy(pages=recycle_pages, resident_bytes=ENGINE_BYTES)
     engines = [
         Slot(
@@ -105,7 +106,7 @@ async def world_with(
                 name="renderer",
                 entry=hostile.ENTRY,
                 options=HostileRenderOptions(
-                    arguments=("renderer", renderer),
+                    arguments=("renderer", renderer) if renderer else ("painter", "behave"),
                     scale=1.0,
                     max_page_pixels=10_000_000,
                     max_pages=1000,
@@ -160,7 +161,7 @@ def pdf(*colours: tuple[int, int, int], comment: bytes = b"") -> bytes:
     for colour in colours:
         page = document.new_page(width=20, height=20)
         page.draw_rect(page.rect, fill=colour, color=None)
-    return bytes(document.tobytes()) + b"\n%" + comment
+    return bytes(document.tobytes()) + b"\n%" + comment + b"\n%" + json.dumps(colours).encode()
 
 
 def texts(document: ResultDocument) -> list[tuple[int, str]]:
@@ -273,7 +274,7 @@ async def test_an_engine_works_until_its_successor_is_ready_one_at_a_time(
     recycle_pages = 20
     oldest, most_processes = 0, 0
     async with world_with(tmp_path, engine_count=2, recycle_pages=recycle_pages) as world:
-        world.store.upload("long.pdf", pdf(*[GREEN] * 400))
+        world.store.upload("long.pdf", pdf(*[GREEN] * 240))
         work = asyncio.create_task(world.result("long.pdf"))
         while not work.done():
             await asyncio.wait([work], timeout=0.005)
@@ -282,7 +283,7 @@ async def test_an_engine_works_until_its_successor_is_ready_one_at_a_time(
         document = await work
         replacements = [dict(slot.replacements) for slot in world.engines]
 
-    assert len(document.detections) == 400
+    assert len(document.detections) == 240
     assert all(set(reasons) == {"recycled"} for reasons in replacements)
     # Starting a process takes longer than reading a page of these.
     assert oldest > recycle_pages
@@ -331,7 +332,7 @@ async def test_a_renderer_that_burns_processor_time_is_ended_by_the_kernel(tmp_p
 
 async def test_a_renderer_that_leaks_is_replaced_and_no_page_is_lost(tmp_path: Path) -> None:
     async with world_with(tmp_path, renderer="leak") as world:
-        for number in range(40):
+        for number in range(20):
             key = f"{number}.pdf"
             world.store.upload(key, pdf(GREEN, BLUE, comment=hostile.HOSTILE_WORD))
             assert (await world.result(key)).status is Status.SUCCESS
