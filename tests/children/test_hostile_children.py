@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -15,24 +16,33 @@ import pytest
 
 from consumer import protocol
 from consumer.clock import SystemClock, Watchdog
-from consumer.domain.errors import HostError
-from consumer.domain.result import ResultDocument, Status
+from consumer.domain.assembly import Assembly, failure
+from consumer.domain.errors import DocumentError, HostError
+from consumer.domain.formats import Format
+from consumer.domain.result import ResultDocument, Source, Status, Timing
 from consumer.metrics import Metrics
 from consumer.processes.pool import RecyclePolicy
 from consumer.processes.process import ProcessSpec
 from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
 from consumer.processes.slot import Slot
-from consumer.service.attempt import Attempt
 from consumer.service.disk_space import DiskSpace
-from consumer.service.documents import DocumentReader
 from consumer.service.scheduler import PageScheduler
 from tests.children import hostile
 from tests.children.toy import PYTHONPATH
-from tests.fakes import BUCKET, ENGINE, MemoryStore
+from tests.fakes import BUCKET, ENGINE
 
 RED, GREEN, BLUE, WHITE = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)
 TEXTS = {GREEN: "#00ff00", BLUE: "#0000ff", WHITE: "#ffffff"}
+SOURCE = Source(
+    bucket=BUCKET,
+    key="hostile.pdf",
+    version_id=None,
+    etag="e",
+    size_bytes=1,
+    content_type=None,
+    last_modified=datetime(2026, 1, 1, tzinfo=UTC),
+)
 #: Far above what a good page takes on a busy machine, and waited for twice by each that hangs.
 PAGE_DEADLINE_S = 2.5
 TEST_DEADLINE_S = 120.0
@@ -54,19 +64,31 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class World:
-    store: MemoryStore
-    documents: DocumentReader
+    renderer: RenderPool
+    scheduler: PageScheduler
     engines: Sequence[Slot]
     renderers: Sequence[Slot]
     work_dir: Path
 
-    async def result(self, key: str) -> ResultDocument:
+    def store(self, name: str, body: bytes) -> None:
+        """Put a document beside the work folder."""
+        self._path(name).write_bytes(body)
+
+    async def result(self, name: str) -> ResultDocument:
         """Read a document whole."""
-        clock = SystemClock()
-        info = await self.store.head(BUCKET, key)
-        assert info is not None
-        attempt = Attempt(None, Watchdog(clock), clock, Metrics())
-        return ResultDocument.model_validate_json((await self.documents.read(info.source, attempt)).body)
+        assembly = Assembly()
+        now = SystemClock().now()
+        timing = Timing(queued_at=None, started_at=now, finished_at=now)
+        try:
+            async with self.renderer.open(self._path(name), Format.PDF) as document:
+                await self.scheduler.run(document, assembly.add)
+            result = assembly.finish(SOURCE, ENGINE, timing)
+        except DocumentError as error:
+            result = failure(SOURCE, ENGINE, error.code, error.message, timing)
+        return ResultDocument.model_validate_json(result.body)
+
+    def _path(self, name: str) -> Path:
+        return self.work_dir.with_name(f"{self.work_dir.name}-{name}")
 
     @property
     def replacements(self) -> int:
@@ -120,26 +142,17 @@ async def world_with(
             )
         )
     ]
-    store, disk_space, pages = MemoryStore(), DiskSpace(folder), Watchdog(SystemClock())
+    disk_space, pages = DiskSpace(folder), Watchdog(SystemClock())
     render_pool = RenderPool(renderers, folder, 1000, render_deadline_s)
     engine_pool = PageRecognizer(engines, policy, PAGE_DEADLINE_S, pages)
     scheduler = PageScheduler(
         engine_pool, disk_space, pages, Metrics(), batch_pages=batch_pages, window_pages=8
     )
-    documents = DocumentReader(
-        store,
-        render_pool,
-        scheduler,
-        disk_space,
-        engine=ENGINE,
-        work_dir=folder,
-        max_file_bytes=10**6,
-    )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(TEST_DEADLINE_S))
         for part in (render_pool, engine_pool, scheduler):
             await stack.enter_async_context(part.running())
-        yield World(store, documents, engines, renderers, folder)
+        yield World(render_pool, scheduler, engines, renderers, folder)
     assert list(folder.iterdir()) == []
     assert hostile_processes() == []
 
@@ -202,9 +215,9 @@ async def test_an_engine_that_misbehaves_on_a_page_costs_that_page_alone(
 
 async def costs_one_page_alone(world: World, code: str) -> None:
     """Read a hostile document, a neighbour at the same time, and one after them."""
-    world.store.upload("hostile.pdf", pdf(GREEN, RED, BLUE, comment=hostile.HOSTILE_WORD))
-    world.store.upload("neighbour.pdf", pdf(WHITE, BLUE, GREEN))
-    world.store.upload("next.pdf", pdf(GREEN))
+    world.store("hostile.pdf", pdf(GREEN, RED, BLUE, comment=hostile.HOSTILE_WORD))
+    world.store("neighbour.pdf", pdf(WHITE, BLUE, GREEN))
+    world.store("next.pdf", pdf(GREEN))
     bad, neighbour = await asyncio.gather(world.result("hostile.pdf"), world.result("neighbour.pdf"))
     after = await world.result("next.pdf")
 
@@ -222,9 +235,9 @@ async def test_a_page_that_kills_the_engine_every_time_costs_two_engines_at_most
 ) -> None:
     colours = [GREEN] * 16 + [RED] + [BLUE] * 33
     async with world_with(tmp_path, engine="die_of_a_segmentation_fault", batch_pages=batch_pages) as world:
-        world.store.upload("long.pdf", pdf(*colours))
+        world.store("long.pdf", pdf(*colours))
         for name in ("a.pdf", "b.pdf", "c.pdf"):
-            world.store.upload(name, pdf(WHITE))
+            world.store(name, pdf(WHITE))
         long, *others = await asyncio.gather(
             *(world.result(name) for name in ("long.pdf", "a.pdf", "b.pdf", "c.pdf"))
         )
@@ -240,7 +253,7 @@ async def test_output_of_an_engine_is_not_taken_for_a_log_line_or_a_reply(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with world_with(tmp_path, engine="print_to_stdout") as world:
-        world.store.upload("loud.pdf", pdf(RED, GREEN))
+        world.store("loud.pdf", pdf(RED, GREEN))
         document = await world.result("loud.pdf")
 
     assert texts(document) == [(1, "#ff0000"), (2, TEXTS[GREEN])]
@@ -253,7 +266,7 @@ async def test_an_engine_that_leaks_is_replaced_by_a_warm_one_without_a_lost_pag
     pages = 60
     highest = 0
     async with world_with(tmp_path, engine="leak") as world:
-        world.store.upload("long.pdf", pdf(*[RED] * pages))
+        world.store("long.pdf", pdf(*[RED] * pages))
         (slot,) = world.engines
         work = asyncio.create_task(world.result("long.pdf"))
         while not work.done():
@@ -274,7 +287,7 @@ async def test_an_engine_works_until_its_successor_is_ready_one_at_a_time(
     recycle_pages = 20
     oldest, most_processes = 0, 0
     async with world_with(tmp_path, engine_count=2, recycle_pages=recycle_pages) as world:
-        world.store.upload("long.pdf", pdf(*[GREEN] * 240))
+        world.store("long.pdf", pdf(*[GREEN] * 240))
         work = asyncio.create_task(world.result("long.pdf"))
         while not work.done():
             await asyncio.wait([work], timeout=0.005)
@@ -323,7 +336,7 @@ async def test_a_renderer_that_misbehaves_on_a_page_costs_that_page_alone(
 
 async def test_a_renderer_that_burns_processor_time_is_ended_by_the_kernel(tmp_path: Path) -> None:
     async with world_with(tmp_path, renderer="spin", render_deadline_s=TEST_DEADLINE_S) as world:
-        world.store.upload("hostile.pdf", pdf(GREEN, RED, comment=hostile.HOSTILE_WORD))
+        world.store("hostile.pdf", pdf(GREEN, RED, comment=hostile.HOSTILE_WORD))
         document = await world.result("hostile.pdf")
 
     assert codes(document) == [(2, "RENDER_TIMEOUT")]
@@ -334,7 +347,7 @@ async def test_a_renderer_that_leaks_is_replaced_and_no_page_is_lost(tmp_path: P
     async with world_with(tmp_path, renderer="leak") as world:
         for number in range(20):
             key = f"{number}.pdf"
-            world.store.upload(key, pdf(GREEN, BLUE, comment=hostile.HOSTILE_WORD))
+            world.store(key, pdf(GREEN, BLUE, comment=hostile.HOSTILE_WORD))
             assert (await world.result(key)).status is Status.SUCCESS
         (slot,) = world.renderers
         assert set(slot.replacements) == {"recycled"}
