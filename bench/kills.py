@@ -41,7 +41,7 @@ def main() -> int:
         lives = consumer.process.poll() is None
         messages = [line for line in consumer.lines if line["event"] == "message"]
         replaced = Counter(
-            f"{line['role']} {line['reason']}" for line in consumer.lines if line["event"] == "child.replaced"
+            f"{line['kind']} {line['reason']}" for line in consumer.lines if line["event"] == "child.replaced"
         )
     figures = {
         "documents": documents,
