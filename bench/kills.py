@@ -72,9 +72,9 @@ def _kill_until_there(consumer: Consumer, stack: Stack, outputs: set[str]) -> Co
         # Gone meanwhile, or none of them is there.
         with contextlib.suppress(psutil.NoSuchProcess, IndexError):
             child = chance.choice(consumer.children())
-            role = "engine" if "rapidocr" in child.cmdline() else "render"
+            kind = "engine" if "consumer.child.rapidocr.engine:build" in child.cmdline() else "render"
             child.kill()
-            killed[role] += 1
+            killed[kind] += 1
     return killed
 
 
