@@ -6,7 +6,7 @@ Pixels stay in files, rows of BGR bytes without padding; messages carry their pa
 """
 
 import struct
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, BinaryIO, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -188,14 +188,6 @@ _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discrimin
 _REPLIES: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 
 
-class ByteStream(Protocol):
-    """The reading side of a blocking pipe or socket file."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return exactly `size` bytes, or fewer at the end of the stream."""
-        ...
-
-
 def frame(message: Request | Reply) -> bytes:
     """Encode a message as one frame."""
     body = message.model_dump_json().encode()
@@ -218,7 +210,7 @@ def parse_reply(body: bytes) -> Reply:
         raise ChildError(f"a child sent an invalid reply: {error.errors()[0]['msg']}") from error
 
 
-def read_request(stream: ByteStream) -> Request | None:
+def read_request(stream: BinaryIO) -> Request | None:
     """Wait, in a child, for the next request; None when the parent has gone."""
     prefix = stream.read(LENGTH.size)
     if len(prefix) < LENGTH.size:

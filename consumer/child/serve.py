@@ -33,8 +33,7 @@ _UNEXPECTED: dict[type[protocol.Request], Code] = {
 
 #: Errors that no document can cause: a full disk, too many open files, a missing file of ours. Not ENOMEM:
 #: memory is limited per process, so a document can take all of it.
-_HOST_ERRNOS = {
-    *DISK_FULL_ERRNOS,
+_HOST_ERRNOS = DISK_FULL_ERRNOS | {
     errno.EMFILE,
     errno.ENFILE,
     errno.EROFS,

@@ -74,11 +74,7 @@ class WorkerProcess:
     is_recycle_due = False
 
     def __init__(
-        self,
-        spec: ProcessSpec,
-        process: Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        self, spec: ProcessSpec, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._spec = spec
         self._process = process

@@ -1,7 +1,7 @@
 """Reading pages in engine processes."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from consumer import protocol
@@ -44,11 +44,9 @@ class PageRecognizer:
         self._page_deadline_s = page_deadline_s
         self._watchdog = watchdog
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Keep the engines running until the context ends; raises HostError."""
-        async with self._pool.running():
-            yield
+        return self._pool.running()
 
     @property
     def concurrency(self) -> int:

@@ -3,7 +3,7 @@
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -41,11 +41,9 @@ class RenderPool:
         self._deadline_s = deadline_s
         self._documents: Counter[Slot] = Counter()
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Keep the processes running until the context ends; raises HostError."""
-        async with running_slots(self._slots):
-            yield
+        return running_slots(self._slots)
 
     async def check(self) -> None:
         """Raise HostError if no process is running and none can be started."""

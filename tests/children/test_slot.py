@@ -74,16 +74,16 @@ async def slot(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Slot]:
 
 def _processes(parent: int) -> list[psutil.Process]:
     processes = []
-    for child in psutil.Process(parent).children():
+    for process in psutil.Process(parent).children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "consumer.child" in child.cmdline():
-                processes.append(child)
+            if "consumer.child" in process.cmdline():
+                processes.append(process)
     return processes
 
 
 def _the_process() -> psutil.Process:
-    (child,) = _processes(os.getpid())
-    return child
+    (process,) = _processes(os.getpid())
+    return process
 
 
 async def test_a_page_is_rendered_into_its_file_by_a_process_with_limits(
@@ -118,28 +118,28 @@ def _check_limits(process: psutil.Process) -> None:
 
 
 async def test_a_process_that_dies_at_work_fails_its_request_and_is_replaced(slot: Slot) -> None:
-    child = _the_process()
-    child.suspend()  # so that the request is in flight when it dies
+    process = _the_process()
+    process.suspend()  # so that the request is in flight when it dies
     request = asyncio.create_task(slot.request(ONE_PAGE, DEADLINE_S))
     await asyncio.sleep(0)
-    child.send_signal(signal.SIGSEGV)
-    child.resume()
+    process.send_signal(signal.SIGSEGV)
+    process.resume()
     with pytest.raises(ChildError, match="was killed by SIGSEGV"):
         await request
     assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
-    assert _the_process().pid != child.pid
+    assert _the_process().pid != process.pid
 
 
 @pytest.mark.parametrize("at_work", [False, True])
 async def test_a_process_killed_from_outside_costs_no_request(slot: Slot, at_work: bool) -> None:
-    child = _the_process()
-    child.suspend()
+    process = _the_process()
+    process.suspend()
     request = asyncio.create_task(slot.request(ONE_PAGE, DEADLINE_S))
     if at_work:
         await asyncio.sleep(0)
-    child.kill()
+    process.kill()
     assert await request == protocol.DocumentOpened(page_count=1)
-    assert _the_process().pid != child.pid
+    assert _the_process().pid != process.pid
     assert slot.replacements == {"killed": 1}
 
 
@@ -148,8 +148,8 @@ async def test_a_request_whose_processes_are_killed_again_and_again_ends(slot: S
     _the_process().kill()
     async with asyncio.timeout(DEADLINE_S):
         while not request.done():
-            for child in _processes(os.getpid()):
-                child.kill()
+            for process in _processes(os.getpid()):
+                process.kill()
             await asyncio.sleep(0.01)
     # Killed while it starts or while it works: either is a failure that passes, and names the signal.
     with pytest.raises((ChildError, HostError), match="killed by SIGKILL"):
@@ -157,23 +157,23 @@ async def test_a_request_whose_processes_are_killed_again_and_again_ends(slot: S
 
 
 async def test_a_process_that_hangs_is_killed_at_the_deadline_and_replaced(slot: Slot) -> None:
-    child = _the_process()
-    child.suspend()
+    process = _the_process()
+    process.suspend()
     with pytest.raises(ChildTimeoutError):
         await slot.request(ONE_PAGE, 0.2)
-    assert not child.is_running()
+    assert not process.is_running()
     assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
 async def test_a_cancelled_request_leaves_no_reply_for_the_next(slot: Slot) -> None:
-    child = _the_process()
-    child.suspend()
+    process = _the_process()
+    process.suspend()
     request = asyncio.create_task(slot.request(ONE_PAGE, DEADLINE_S))
     await asyncio.sleep(0)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    assert not child.is_running()
+    assert not process.is_running()
     three_pages = ONE_PAGE.model_copy(update={"path": "/3.pdf"})
     assert await slot.request(three_pages, DEADLINE_S) == protocol.DocumentOpened(page_count=3)
 
@@ -200,15 +200,15 @@ async def test_a_process_works_until_its_successor_is_ready(slot: Slot) -> None:
 
 
 async def test_a_process_has_no_credentials_and_ignores_sigterm(slot: Slot) -> None:
-    child = _the_process()
-    names = child.environ().keys()
+    process = _the_process()
+    names = process.environ().keys()
     assert "PATH" in names
     assert not [name for name in names if name.startswith("AWS_")]
-    assert os.getpgid(child.pid) == child.pid
-    child.terminate()
-    child.send_signal(signal.SIGINT)
+    assert os.getpgid(process.pid) == process.pid
+    process.terminate()
+    process.send_signal(signal.SIGINT)
     assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
-    assert _the_process().pid == child.pid
+    assert _the_process().pid == process.pid
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["idle", "hanging"])
@@ -217,12 +217,12 @@ def test_a_process_dies_with_its_parent(hangs: bool) -> None:
         try:
             assert parent.stdout is not None
             assert parent.stdout.readline() == b"ready\n"
-            (child,) = _processes(parent.pid)
+            (process,) = _processes(parent.pid)
             if hangs:
-                child.suspend()
+                process.suspend()
         finally:
             parent.kill()
-    _, alive = psutil.wait_procs([child], timeout=GONE_S)
+    _, alive = psutil.wait_procs([process], timeout=GONE_S)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
