@@ -1,12 +1,12 @@
 """Messages between the consumer and its child processes, and their framing.
 
-A frame is four bytes of length, big-endian, and that many bytes of JSON. JSON and checked models rather
-than pickles: a renderer that a hostile file has taken over must not be able to run code in its parent.
+A message is a line of JSON. JSON and checked models rather than pickles: a renderer that a hostile file has
+taken over must not be able to run code in its parent.
 Pixels stay in files, rows of BGR bytes without padding; messages carry their paths.
 """
 
-import struct
-from typing import Annotated, BinaryIO, Final, Literal
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -15,10 +15,8 @@ from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status
 
-LENGTH: Final = struct.Struct(">I")
-
-#: Far above any page (10,000 lines are 2 MB); a child that announces more is broken.
-MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+#: Far above any page (10,000 lines are 2 MB); a child that sends more in a message is broken.
+MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
 #: Exit status of a child that ran out of memory: 12 is ENOMEM, above what interpreters and shells use.
 OUT_OF_MEMORY: Final = 64 + 12
@@ -188,33 +186,22 @@ _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discrimin
 _REPLIES: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 
 
-def frame(message: Request | Reply) -> bytes:
-    """Encode a message as one frame."""
-    body = message.model_dump_json().encode()
-    return LENGTH.pack(len(body)) + body
+def encode(message: Request | Reply) -> bytes:
+    """Write a message as one line; JSON has no line breaks of its own."""
+    return message.model_dump_json().encode() + b"\n"
 
 
-def frame_length(prefix: bytes) -> int:
-    """Length of the body after the four bytes of `prefix`; raises ChildError if it is absurd."""
-    (length,) = LENGTH.unpack(prefix)
-    if length > MAX_FRAME_BYTES:
-        raise ChildError(f"a child announced a frame of {length} bytes")
-    return int(length)
-
-
-def parse_reply(body: bytes) -> Reply:
-    """Decode a frame from a child; raises ChildError if it is no reply."""
+def parse_reply(line: bytes) -> Reply:
+    """Read a message from a child; raises ChildError if it is no reply."""
     try:
-        return _REPLIES.validate_json(body)
+        return _REPLIES.validate_json(line)
     except ValidationError as error:
         raise ChildError(f"a child sent an invalid reply: {error.errors()[0]['msg']}") from error
 
 
-def read_request(stream: BinaryIO) -> Request | None:
-    """Wait, in a child, for the next request; None when the parent has gone."""
-    prefix = stream.read(LENGTH.size)
-    if len(prefix) < LENGTH.size:
-        return None
-    length = frame_length(prefix)
-    body = stream.read(length)
-    return _REQUESTS.validate_json(body) if len(body) == length else None
+def requests(stream: Iterable[bytes]) -> Iterator[Request]:
+    """Yield, in a child, request after request, until the parent has gone."""
+    for line in stream:
+        # The last message of a parent that died may be cut.
+        if line.endswith(b"\n"):
+            yield _REQUESTS.validate_json(line)

@@ -64,17 +64,17 @@ def serve(descriptor: int, build: Callable[[], RequestHandler]) -> None:
         # A parent that has gone is no failure.
         contextlib.suppress(ConnectionError),
         socket.socket(fileno=descriptor) as connection,
-        connection.makefile("rb") as requests,
+        connection.makefile("rb") as stream,
     ):
         try:
             handler = build()
             first = handler.ready()
         except SettingsError as error:
-            connection.sendall(protocol.frame(protocol.HostFailure(message=str(error))))
+            connection.sendall(protocol.encode(protocol.HostFailure(message=str(error))))
             return
-        connection.sendall(protocol.frame(first))
-        while (request := protocol.read_request(requests)) is not None:
-            connection.sendall(protocol.frame(_reply(handler, request)))
+        connection.sendall(protocol.encode(first))
+        for request in protocol.requests(stream):
+            connection.sendall(protocol.encode(_reply(handler, request)))
 
 
 def _reply(handler: RequestHandler, request: protocol.Request) -> protocol.Reply:

@@ -1,4 +1,4 @@
-"""A child process: started, sent requests in frames over a socket, and killed with all that it started.
+"""A child process: started, sent requests over a socket, and killed with all that it started.
 
 It is a fresh interpreter (never a fork), leader of its own process group, without the parent's AWS
 variables. Its failures are a ChildError. That it cannot be started is the machine's fault and no
@@ -172,7 +172,7 @@ class WorkerProcess:
 
     async def _exchange(self, message: protocol.Request) -> protocol.Reply:
         try:
-            self._writer.write(protocol.frame(message))
+            self._writer.write(protocol.encode(message))
             await self._writer.drain()
         except OSError as error:
             raise await self._death() from error
@@ -181,8 +181,9 @@ class WorkerProcess:
     async def reply(self) -> protocol.Reply:
         """Wait for the next message of the process; raises ChildError."""
         try:
-            length = protocol.frame_length(await self._reader.readexactly(protocol.LENGTH.size))
-            return protocol.parse_reply(await self._reader.readexactly(length))
+            return protocol.parse_reply(await self._reader.readuntil())
+        except asyncio.LimitOverrunError as error:
+            raise ChildError(f"the child process sent over {protocol.MAX_MESSAGE_BYTES} bytes") from error
         except (asyncio.IncompleteReadError, OSError) as error:
             raise await self._death() from error
 
@@ -221,7 +222,9 @@ class WorkerProcess:
                     start_new_session=True,
                 )
             undo.callback(_kill_group, process.pid)
-            worker = cls(spec, process, *await asyncio.open_connection(sock=ours))
+            worker = cls(
+                spec, process, *await asyncio.open_connection(sock=ours, limit=protocol.MAX_MESSAGE_BYTES)
+            )
             undo.pop_all()
             return worker
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Final
 
 from consumer import protocol
@@ -30,19 +31,20 @@ def _deadline_s(page_deadline_s: float, pages: int) -> float:
     return page_deadline_s * max(1.0, pages / _PAGES_LIKE_ONE)
 
 
+@dataclass(eq=False)
 class PageRecognizer:
     """Engine processes, each reading one batch at a time; `watchdog` is marked at each step.
 
     `page_deadline_s`: longest time for one page.
     """
 
-    def __init__(
-        self, slots: Sequence[Slot], policy: RecyclePolicy, page_deadline_s: float, watchdog: Watchdog
-    ) -> None:
-        self._slots = slots
-        self._pool = EnginePool(slots, policy)
-        self._page_deadline_s = page_deadline_s
-        self._watchdog = watchdog
+    slots: Sequence[Slot]
+    policy: RecyclePolicy
+    page_deadline_s: float
+    watchdog: Watchdog
+
+    def __post_init__(self) -> None:
+        self._pool = EnginePool(self.slots, self.policy)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Keep the engines running until the context ends; raises HostError."""
@@ -51,12 +53,12 @@ class PageRecognizer:
     @property
     def concurrency(self) -> int:
         """Number of batches that are read at the same time."""
-        return len(self._slots)
+        return len(self.slots)
 
     @property
     def engine(self) -> protocol.EngineReady:
         """Name, version and models of the engine, as its first process sent them."""
-        process = self._slots[0].process
+        process = self.slots[0].process
         if process is None or not isinstance(process.ready, protocol.EngineReady):
             raise ChildError("the engine is not ready")
         return process.ready
@@ -72,7 +74,7 @@ class PageRecognizer:
         Raises HostError.
         """
         async with self._pool.acquire() as slot:
-            self._watchdog.mark()
+            self.watchdog.mark()
             try:
                 return await self._read(slot, images)
             except (ChildError, _EngineError):
@@ -80,7 +82,7 @@ class PageRecognizer:
                 await slot.stop("error")
                 results = []
                 for image in images:
-                    self._watchdog.mark()
+                    self.watchdog.mark()
                     results.append(await self._read_alone(slot, image))
                 return results
 
@@ -97,7 +99,7 @@ class PageRecognizer:
         return failed_page(image.page_number, code, message)
 
     async def _read(self, slot: Slot, images: Sequence[PageImage]) -> Sequence[PageResult]:
-        deadline_s = _deadline_s(self._page_deadline_s, len(images))
+        deadline_s = _deadline_s(self.page_deadline_s, len(images))
         before_s = slot.busy.total_s
         reply = await slot.request(protocol.ReadPages(images=tuple(images)), deadline_s)
         match reply:

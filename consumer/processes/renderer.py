@@ -4,7 +4,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -26,30 +26,28 @@ _TRIES: Final = 2
 _Reply = TypeVar("_Reply", protocol.DocumentOpened, PageImage)
 
 
+@dataclass(eq=False)
 class RenderPool:
     """Render processes; a document stays with the one that opened it.
 
     `max_pages`: most pages that a process may count in a document.
     """
 
-    def __init__(
-        self, slots: Sequence[Slot], pages_dir: Path, max_pages: int, deadline_s: float = DEADLINE_S
-    ) -> None:
-        self._slots = slots
-        self._pages_dir = pages_dir
-        self._max_pages = max_pages
-        self._deadline_s = deadline_s
-        self._documents: Counter[Slot] = Counter()
+    slots: Sequence[Slot]
+    pages_dir: Path
+    max_pages: int
+    deadline_s: float = DEADLINE_S
+    _documents: Counter[Slot] = field(default_factory=Counter, init=False)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Keep the processes running until the context ends; raises HostError."""
-        return running_slots(self._slots)
+        return running_slots(self.slots)
 
     async def check(self) -> None:
         """Raise HostError if no process is running and none can be started."""
         # A busy slot finds out itself.
-        if not any(slot.is_running or slot.load for slot in self._slots):
-            await self._slots[0].start()
+        if not any(slot.is_running or slot.load for slot in self.slots):
+            await self.slots[0].start()
 
     @asynccontextmanager
     async def open(self, path: Path, file_format: Format) -> AsyncIterator["Document"]:
@@ -57,7 +55,7 @@ class RenderPool:
 
         The process closes it after its last page, or when it has to open others.
         """
-        slot = min(self._slots, key=lambda slot: (not slot.is_running, self._documents[slot], slot.load))
+        slot = min(self.slots, key=lambda slot: (not slot.is_running, self._documents[slot], slot.load))
         self._documents[slot] += 1
         try:
             count = await self._open(slot, path, file_format)
@@ -72,7 +70,7 @@ class RenderPool:
             opened = await self.request(slot, request, protocol.DocumentOpened)
         except PageError as error:
             raise DocumentError(error.code, error.message) from error
-        if opened.page_count > self._max_pages:
+        if opened.page_count > self.max_pages:
             raise ChildError(f"a renderer counted {opened.page_count} pages")
         return opened.page_count
 
@@ -80,7 +78,7 @@ class RenderPool:
         """Send a request, twice if the process dies; raises PageError if it fails, dies again or hangs."""
         for _ in range(_TRIES):
             try:
-                reply = await slot.request(request, self._deadline_s)
+                reply = await slot.request(request, self.deadline_s)
                 break
             except ChildTimeoutError as error:
                 # Not tried again: a page that hangs would hang twice as long.
@@ -100,7 +98,7 @@ class RenderPool:
 
     def new_image_path(self) -> Path:
         """Name a file for the image of a page."""
-        return self._pages_dir / f"{uuid.uuid4().hex}.bgr"
+        return self.pages_dir / f"{uuid.uuid4().hex}.bgr"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,10 @@ def eat_memory() -> None:
         _leaked.append(b"x" * LEAK_BYTES)
 
 
+def send(message: bytes) -> None:
+    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(message)
+
+
 def leak() -> None:
     _leaked.append(b"x" * LEAK_BYTES)
 
@@ -74,27 +78,30 @@ def leak() -> None:
 def print_to_stdout() -> None:
     sys.stdout.write('{"event": "not a log line"}\n')
     sys.stdout.flush()
-    os.write(1, b"\x00\x00\x00\x02{}")
+    os.write(1, b"{}\n")
 
 
-def send_a_broken_frame() -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(b"\xff\xff\xff\xff nonsense")
+def send_without_end() -> None:
+    send(b"x" * (protocol.MAX_MESSAGE_BYTES + 1))
+
+
+def send_nonsense() -> None:
+    send(b"\xff\xff nonsense\n")
 
 
 def send_what_is_no_reply() -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(b"\x00\x00\x00\x02{}")
+    send(b"{}\n")
 
 
 def answer_for_nobody() -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(protocol.frame(protocol.PagesRead(pages=())))
+    send(protocol.encode(protocol.PagesRead(pages=())))
 
 
 def forge_another_page() -> None:
     image = PageImage(
         page_number=1, path="", width_px=9, height_px=9, scale=1, dpi=72, downscaled=False, render_s=0
     )
-    forged = protocol.PagesRead(pages=(image.result([]),))
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(protocol.frame(forged))
+    send(protocol.encode(protocol.PagesRead(pages=(image.result([]),))))
 
 
 def die_of_a_signal_without_a_name() -> None:
@@ -130,7 +137,8 @@ WAYS: dict[str, Callable[[], None]] = {
         eat_memory,
         leak,
         print_to_stdout,
-        send_a_broken_frame,
+        send_without_end,
+        send_nonsense,
         send_what_is_no_reply,
         answer_for_nobody,
         forge_another_page,

@@ -240,7 +240,7 @@ async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_p
 
     ours, theirs = socket.socketpair()
     with ours:
-        ours.sendall(protocol.frame(protocol.ReadPages(images=(stored(written("Once"), tmp_path),))))
+        ours.sendall(protocol.encode(protocol.ReadPages(images=(stored(written("Once"), tmp_path),))))
         ours.shutdown(socket.SHUT_WR)
         await asyncio.to_thread(serve.serve, theirs.detach(), RequestHandler)
     assert len(threads) == 2

@@ -1,6 +1,7 @@
 """Messages between the consumer and its child processes arrive as they were sent, or not at all."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,7 @@ REPLIES: list[protocol.Reply] = [
 
 
 def body(message: protocol.Request | protocol.Reply) -> bytes:
-    framed = protocol.frame(message)
-    assert protocol.frame_length(framed[: protocol.LENGTH.size]) == len(framed) - protocol.LENGTH.size
-    return framed[protocol.LENGTH.size :]
+    return protocol.encode(message).removesuffix(b"\n")
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply.kind)
@@ -52,15 +51,17 @@ def test_a_reply_arrives_as_it_was_sent(reply: protocol.Reply) -> None:
     assert protocol.parse_reply(body(reply)) == reply
 
 
-def test_a_frame_is_four_bytes_of_length_and_json() -> None:
-    assert protocol.frame(protocol.RendererReady()) == b'\0\0\0\x13{"kind":"renderer"}'
+@pytest.mark.parametrize("message", [*REQUESTS, *REPLIES], ids=lambda message: message.kind)
+def test_a_message_is_one_line_of_json(message: protocol.Request | protocol.Reply) -> None:
+    assert json.loads(protocol.encode(message))["kind"] == message.kind
+    assert protocol.encode(message).splitlines() == [body(message)]
 
 
 def test_requests_arrive_one_by_one_until_the_parent_has_gone() -> None:
-    stream = io.BytesIO(b"".join(map(protocol.frame, REQUESTS)))
-    assert [protocol.read_request(stream) for _ in REQUESTS] == REQUESTS
-    assert protocol.read_request(stream) is None
-    assert protocol.read_request(io.BytesIO(b"\0\0")) is None
+    sent = b"".join(map(protocol.encode, REQUESTS))
+    assert list(protocol.requests(io.BytesIO(sent))) == REQUESTS
+    # A message that the parent's death has cut short is none.
+    assert list(protocol.requests(io.BytesIO(sent[:-1]))) == REQUESTS[:-1]
 
 
 @given(st.lists(st.text(min_size=1)), st.floats(0, 1))
@@ -110,21 +111,6 @@ def test_a_page_image_of_infinite_scale_is_the_childs_error(number: bytes) -> No
 def test_bytes_from_anywhere_are_the_childs_error(garbage: bytes) -> None:
     with pytest.raises(ChildError):
         protocol.parse_reply(garbage)
-
-
-def test_an_oversized_frame_is_refused_before_it_is_read() -> None:
-    assert protocol.frame_length(protocol.LENGTH.pack(protocol.MAX_FRAME_BYTES)) == protocol.MAX_FRAME_BYTES
-    for length in (protocol.MAX_FRAME_BYTES + 1, 2**32 - 1):
-        with pytest.raises(ChildError, match=str(length)):
-            protocol.frame_length(protocol.LENGTH.pack(length))
-    stream = io.BytesIO(b"GET / HTTP/1.1\r\n")
-    with pytest.raises(ChildError):
-        protocol.read_request(stream)
-    assert stream.tell() == protocol.LENGTH.size
-
-
-def test_a_request_cut_short_means_that_the_parent_has_gone() -> None:
-    assert protocol.read_request(io.BytesIO(protocol.frame(REQUESTS[0])[:-1])) is None
 
 
 def test_an_error_text_that_is_not_unicode_still_arrives() -> None:
