@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CLOCK = SystemClock()
 #: The shortest that SQS knows.
 LEASE_S = 1
-#: Of a lease that is renewed: a busy machine must get to that within it.
+#: Of a lease that is renewed, also on a busy machine.
 HELD_LEASE_S = 3
 #: Above all waits, so that only the test of stalling sees it.
 STALL_S = 600.0

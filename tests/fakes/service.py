@@ -39,7 +39,7 @@ class LargeDisk:
 
 
 class Host:
-    """The host as health checks find it; `problem`: what is wrong with it."""
+    """The host as health checks find it; `problem`: why it is unhealthy."""
 
     def __init__(self) -> None:
         self.problem: str | None = None
@@ -52,7 +52,7 @@ class Host:
 class Service:
     """All that handles messages; files of more than 1,000 bytes are too large for it.
 
-    `calls` and `faults` are those of its network. `busy`: what the platform was told.
+    `calls` and `faults` are those of its network. `busy`: the calls of `on_busy`.
     """
 
     def __init__(
