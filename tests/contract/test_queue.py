@@ -131,7 +131,7 @@ class TestLease:
         self, operated: LocalStackQueueBackend, leases: SqsLeases, message: Message
     ) -> None:
         async with leases.hold(message, Watchdog(CLOCK)) as lease:
-            time.sleep(1.5 * HELD_LEASE_S)  # noqa: ASYNC251 - this is what is tested
+            time.sleep(1.2 * HELD_LEASE_S)  # noqa: ASYNC251 - this is what is tested
             assert operated.visible() == [False]
             await asyncio.sleep(0)
             assert not lease.lost.is_set()
