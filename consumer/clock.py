@@ -12,11 +12,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware of its zone, for people."""
-        ...
 
     def monotonic(self) -> float:
         """Return seconds that never go back, for durations."""
-        ...
 
 
 class SystemClock:

@@ -39,38 +39,26 @@ class Queue(Protocol):
         One call at a time. It must not be cancelled: a message that the service has already handed out
         would stay hidden until its lease ends.
         """
-        ...
 
     async def max_receive_count(self) -> int | None:
         """Return the queue's maxReceiveCount; None if it has no redrive policy."""
-        ...
 
     async def delete(self, message: Message) -> None:
         """Delete the message for good."""
-        ...
 
     async def retry_after(self, message: Message, delay_s: int) -> None:
         """Make the message visible again after `delay_s` seconds."""
-        ...
 
 
 class Lease(Protocol):
     """Our hold on a message, renewed while its work makes progress."""
 
-    @property
-    def lost(self) -> asyncio.Event:
-        """Set when the message may be in other hands: stop the work, and do not touch the message."""
-        ...
-
-    @property
-    def overdue(self) -> asyncio.Event:
-        """Set when the work has taken too long: end it, and settle the message, which is still ours."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why it is overdue."""
-        ...
+    #: Set when the message may be in other hands: stop the work, and do not touch the message.
+    lost: asyncio.Event
+    #: Set when the work has taken too long: end it, and settle the message, which is still ours.
+    overdue: asyncio.Event
+    #: Why it is overdue.
+    reason: str
 
 
 class LeaseKeeper(Protocol):
@@ -82,7 +70,6 @@ class LeaseKeeper(Protocol):
         After that no renewal touches the message's visibility any more, and `lost` says whether the lease
         ended before.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,28 +90,23 @@ class ObjectStore(Protocol):
 
     async def check_bucket(self, bucket: str) -> None:
         """Raise ServiceError if the bucket does not exist or may not be used."""
-        ...
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Describe an object as it is now; None if there is none."""
-        ...
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         """Return the first bytes of this very object; raises SourceChangedError, SourceGoneError."""
-        ...
 
     async def download(self, source: Source, path: Path, watchdog: Watchdog) -> None:
         """Write this very object to a file; raises SourceChangedError, SourceGoneError if it is another.
 
         `watchdog` is marked with every chunk.
         """
-        ...
 
     async def put(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
     ) -> None:
         """Write an object, whatever is there."""
-        ...
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
@@ -133,7 +115,6 @@ class ObjectStore(Protocol):
 
         Raises ConflictError if it is another by now.
         """
-        ...
 
 
 class RenderedDocument(Protocol):
@@ -142,11 +123,9 @@ class RenderedDocument(Protocol):
     @property
     def page_count(self) -> int:
         """Number of pages, at least 1."""
-        ...
 
     async def render(self, page_number: int) -> PageImage:
         """Render a page (from 1); raises PageError. The caller deletes the file."""
-        ...
 
 
 class Renderer(Protocol):
@@ -154,7 +133,6 @@ class Renderer(Protocol):
 
     def open(self, path: Path, file_format: Format) -> AbstractAsyncContextManager[RenderedDocument]:
         """Open a downloaded file for as long as the context lasts; raises DocumentError."""
-        ...
 
 
 class Recognizer(Protocol):
@@ -163,8 +141,6 @@ class Recognizer(Protocol):
     @property
     def concurrency(self) -> int:
         """How many batches are read at the same time."""
-        ...
 
     async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         """Read pages, in their order; a page that cannot be read comes back as a failed one."""
-        ...

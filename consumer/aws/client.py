@@ -1,4 +1,4 @@
-"""What all AWS clients share: one configuration and one translation of errors.
+"""The configuration and the translation of errors that all AWS clients share.
 
 Credentials, region and endpoint are botocore's own business (`AWS_REGION`, `AWS_PROFILE`,
 `AWS_ENDPOINT_URL`, …).
@@ -25,12 +25,12 @@ _COMMON: Final[dict[str, Any]] = {"retries": {"mode": "standard", "total_max_att
 
 
 def region() -> str | None:
-    """Region from `AWS_REGION`, which botocore, unlike other SDKs, does not read; None: its own rules."""
+    """Return `AWS_REGION`, which botocore, unlike other SDKs, does not read; None: its own rules."""
     return os.environ.get("AWS_REGION")
 
 
 def configured_region() -> str | None:
-    """The region that requests go to, from wherever it is configured; None where it is not."""
+    """Return the region that requests go to, however it is configured; None if it is not."""
     return region() or _session().get_config_variable("region")
 
 
@@ -39,7 +39,7 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-#: What a client raises, beside a service's own refusal, while it asks or reads an answer.
+#: Errors of a client, beside a service's own refusal, in a request or while a response is read.
 UNREACHABLE: Final = (
     BotoCoreError,
     ResponseParserError,
@@ -50,10 +50,10 @@ UNREACHABLE: Final = (
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn what a client may raise into a ServiceError; `what` names operation and object.
+def translate_errors(what: str) -> Iterator[None]:
+    """Turn a client's errors into a ServiceError; `what` names the operation and the object.
 
-    Where it says nothing about those, it is an UnavailableError. A missing region is a SettingsError.
+    An outage becomes an UnavailableError, a missing region a SettingsError.
     """
     try:
         yield
@@ -68,12 +68,12 @@ def translated(what: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def asked(what: str, deadline_s: float = 60.0) -> AsyncIterator[None]:
-    """Do as `translated` does, and raise UnavailableError after `deadline_s`.
+async def service_call(what: str, deadline_s: float = 60.0) -> AsyncIterator[None]:
+    """Do as `translate_errors`, and raise UnavailableError after `deadline_s`.
 
     The client's own time-outs begin anew with every byte that comes, and with every try.
     """
-    with translated(what):
+    with translate_errors(what):
         async with asyncio.timeout(deadline_s):
             yield
 
@@ -95,7 +95,7 @@ async def client(
     read_timeout_s: float,
     region_name: str | None = None,
 ) -> AsyncIterator[Any]:
-    """Open a client for so many requests at the same time; what it refuses is a SettingsError.
+    """Open a client for so many requests at the same time; raises SettingsError if it refuses that.
 
     `region_name`: None for the one that is configured.
     """
@@ -104,7 +104,7 @@ async def client(
     )
     async with AsyncExitStack() as stack:
         try:
-            with translated(service):
+            with translate_errors(service):
                 made = _session().create_client(service, region_name=region_name or region(), config=config)
                 opened = await stack.enter_async_context(made)
         except ValueError as error:

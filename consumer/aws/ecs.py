@@ -1,6 +1,6 @@
 """Protection of a busy task from scale-in and deployments on Amazon ECS.
 
-The agent of ECS tells its endpoint to every container:
+ECS passes the endpoint of its agent to every container:
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html
 """
 
@@ -15,7 +15,7 @@ import structlog
 
 _ENDPOINT: Final = "ECS_AGENT_URI"
 
-#: Protection ends by itself, should we die without a word; while busy it is renewed well before.
+#: Protection expires by itself if the consumer dies; while busy it is renewed well before.
 _EXPIRES_MIN: Final = 30
 
 _REQUEST_S: Final = 5.0
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 async def task_protection(
     least_pause_s: float = 10.0, renew_s: float = 600.0
 ) -> AsyncIterator[Callable[[bool], None]]:
-    """Give a function that is told whether this task is busy; without ECS it does nothing.
+    """Give a function that takes whether this task is busy; without ECS it does nothing.
 
     `least_pause_s`: between two requests, so that a consumer between two documents does not ask all the time.
     `renew_s`: how often protection is renewed.
@@ -40,7 +40,7 @@ async def task_protection(
         protection = _Protection(session, f"{agent}/task-protection/v1/state", least_pause_s, renew_s)
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(protection.keep(), name="task protection")
-            yield protection.tell
+            yield protection.set_busy
             keeping.cancel()
 
 
@@ -55,12 +55,12 @@ class _Protection:
         self._wanted = False
         self._changed = asyncio.Event()
 
-    def tell(self, busy: bool) -> None:
+    def set_busy(self, busy: bool) -> None:
         self._wanted = busy
         self._changed.set()
 
     async def keep(self) -> None:
-        """Make what is asked for so, for ever."""
+        """Ask for the wanted state whenever it changes, and again before it expires, until cancelled."""
         wait_s = None
         while True:
             with suppress(TimeoutError):
@@ -68,12 +68,12 @@ class _Protection:
                     await self._changed.wait()
             self._changed.clear()
             protected = self._wanted
-            is_so = await self._ask(protected=protected)
+            granted = await self._request_protection(protected=protected)
             await asyncio.sleep(self._least_pause_s)
-            wait_s = (self._renew_s if is_so else self._least_pause_s) if protected else None
+            wait_s = (self._renew_s if granted else self._least_pause_s) if protected else None
 
-    async def _ask(self, *, protected: bool) -> bool:
-        """Ask for it; returns whether it was granted."""
+    async def _request_protection(self, *, protected: bool) -> bool:
+        """Ask the agent; returns whether it agreed."""
         state: dict[str, object] = {"ProtectionEnabled": protected}
         if protected:
             state["ExpiresInMinutes"] = _EXPIRES_MIN

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumer.aws.client import UNREACHABLE, asked, error_code, translated
+from consumer.aws.client import UNREACHABLE, error_code, service_call, translate_errors
 from consumer.clock import Watchdog
 from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 _CHUNK_BYTES: Final = 1024 * 1024
 
 _MISSING: Final = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
-_REFUSED: Final = {"412", "PreconditionFailed"}
-_CONTENDED: Final = {"409", "ConditionalRequestConflict"}
+_PRECONDITION_FAILED: Final = {"412", "PreconditionFailed"}
+_CONCURRENT_WRITE: Final = {"409", "ConditionalRequestConflict"}
 
 #: A stalled body is noticed by the socket's timeout; a trickling one by this for each chunk.
 _CHUNK_DEADLINE_S: Final = 60.0
@@ -46,11 +46,11 @@ _SLOWEST_BYTES_PER_S: Final = 256 * 1024
 
 
 class _TransferCutError(UnavailableError):
-    """A body ended before its end; what is missing can be asked for."""
+    """A body was cut; the rest can be asked for."""
 
 
-class _ContendedError(UnavailableError):
-    """Somebody else was writing the same object at the same time."""
+class _ConcurrentWriteError(UnavailableError):
+    """Another writer wrote the same object at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class S3Store:
         self._client = client
 
     async def check_bucket(self, bucket: str) -> None:
-        """Raise ServiceError where the bucket does not exist or may not be used."""
-        async with asked(f"HEAD s3://{bucket}"):
+        """Raise ServiceError if the bucket does not exist or may not be used."""
+        async with service_call(f"HEAD s3://{bucket}"):
             await self._client.head_bucket(Bucket=bucket)
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
-        """Look at an object as it is now; None where there is none."""
-        async with asked(f"HEAD s3://{bucket}/{key}"):
+        """Describe an object as it is now; None if there is none."""
+        async with service_call(f"HEAD s3://{bucket}/{key}"):
             try:
                 head = await self._client.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
@@ -101,13 +101,13 @@ class S3Store:
         return ObjectInfo(source, {name.lower(): value for name, value in head["Metadata"].items()})
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
-        """Return the first bytes of this very object; SourceChangedError, SourceGoneError."""
+        """Return the first bytes of this very object; raises SourceChangedError, SourceGoneError."""
         if source.size_bytes == 0:
             return b""
-        with _pinned(source):
+        with _translate_pinned(source):
             async with asyncio.timeout(_deadline_s(size_bytes)):
                 first = f"bytes=0-{size_bytes - 1}"
-                answer = await self._client.get_object(**_identified(source), Range=first)
+                answer = await self._client.get_object(**_pinned_arguments(source), Range=first)
                 start = b""
                 async with answer["Body"] as body:
                     while chunk := await body.read(size_bytes - len(start)):
@@ -115,49 +115,49 @@ class S3Store:
                 return start
 
     async def download(self, source: Source, path: Path, watchdog: Watchdog) -> None:
-        """Write this very object to a file; SourceChangedError, SourceGoneError where it is another.
+        """Write this very object to a file; raises SourceChangedError, SourceGoneError if it is another.
 
-        A transfer that is cut goes on where it ended, as long as the object is the same.
+        A transfer that is cut continues at its offset, as long as the object is the same.
         """
-        with _disk(source.size_bytes):
+        with _translate_disk_errors(source.size_bytes):
             file = FileIO(path, "wb")
         with file:
-            async with asked(f"GET s3://{source.bucket}/{source.key}", _deadline_s(source.size_bytes)):
+            async with service_call(f"GET s3://{source.bucket}/{source.key}", _deadline_s(source.size_bytes)):
                 async for attempt in _retried(_TransferCutError):
                     with attempt:
                         await self._fetch_rest(source, file, watchdog)
 
     async def _fetch_rest(self, source: Source, file: FileIO, watchdog: Watchdog) -> None:
-        """Append to the file what it lacks of the object."""
+        """Append the rest of the object to the file."""
         if (offset := file.tell()) >= source.size_bytes:
             # Complete, and yet not right: a checksum said so.
             offset = file.seek(0)
             file.truncate()
         part: dict[str, Any] = {"Range": f"bytes={offset}-"} if offset else {}
-        with _pinned(source):
-            answer = await self._client.get_object(**_identified(source), **part)
+        with _translate_pinned(source):
+            answer = await self._client.get_object(**_pinned_arguments(source), **part)
         async with answer["Body"] as body:
             if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
                 # Not the rest, but the whole, or some other part.
                 offset = file.seek(0)
                 file.truncate()
                 if "ContentRange" in answer:
-                    raise _cut(source, f"asked for the rest, and got {answer['ContentRange']}")
+                    raise _transfer_cut(source, f"asked for the rest, and got {answer['ContentRange']}")
             while chunk := await _next_chunk(source, body):
                 if file.tell() + len(chunk) > source.size_bytes:
-                    raise _cut(source, f"goes on after {source.size_bytes} bytes")
+                    raise _transfer_cut(source, f"goes on after {source.size_bytes} bytes")
                 # In a thread: a slow disk must not stop the loop.
-                with _disk(source.size_bytes):
+                with _translate_disk_errors(source.size_bytes):
                     await asyncio.to_thread(_write, file, chunk)
                 watchdog.mark()
         if (written := file.tell()) != source.size_bytes:
-            raise _cut(source, f"ended after {written} of {source.size_bytes} bytes")
+            raise _transfer_cut(source, f"ended after {written} of {source.size_bytes} bytes")
 
     async def put(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
     ) -> None:
         """Write an object, whatever is there."""
-        async with asked(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
+        async with service_call(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
             await self._client.put_object(
                 Bucket=bucket, Key=key, Body=body, Metadata=dict(metadata), ContentType=content_type
             )
@@ -165,11 +165,11 @@ class S3Store:
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
     ) -> None:
-        """Write the result, only if the object there still has the ETag `replaces` (None: is absent)."""
+        """Write the result only if the object there still has the ETag `replaces` (None: is absent)."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
-        async with asked(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
-            async for attempt in _retried(_ContendedError):
-                with attempt, _refused(f"s3://{bucket}/{key}"):
+        async with service_call(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
+            async for attempt in _retried(_ConcurrentWriteError):
+                with attempt, _translate_refusal(f"s3://{bucket}/{key}"):
                     await self._client.put_object(
                         Bucket=bucket,
                         Key=key,
@@ -181,15 +181,15 @@ class S3Store:
 
     async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
         """Upload a file, as a client does; returns the object's ETag."""
-        with translated(f"PUT s3://{bucket}/{key}"), path.open("rb") as file:
+        with translate_errors(f"PUT s3://{bucket}/{key}"), path.open("rb") as file:
             answer = await self._client.put_object(
                 Bucket=bucket, Key=key, Body=file, ContentType=content_type
             )
         return answer["ETag"].strip('"')
 
     async def read(self, bucket: str, key: str) -> bytes | None:
-        """Return a whole object, for objects known to be small; None where there is none."""
-        async with asked(f"GET s3://{bucket}/{key}"):
+        """Return a whole object, for objects known to be small; None if there is none."""
+        async with service_call(f"GET s3://{bucket}/{key}"):
             try:
                 answer = await self._client.get_object(Bucket=bucket, Key=key)
             except ClientError as error:
@@ -201,7 +201,7 @@ class S3Store:
 
     async def list(self, bucket: str, prefix: str) -> AsyncIterator[ListedObject]:
         """All objects whose keys start with `prefix`, in the order of their keys."""
-        with translated(f"LIST s3://{bucket}/{prefix}"):
+        with translate_errors(f"LIST s3://{bucket}/{prefix}"):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             async for page in pages:
                 for item in page.get("Contents", []):
@@ -230,30 +230,30 @@ async def _next_chunk(source: Source, body: Any) -> bytes:
             chunk: bytes = await body.read(_CHUNK_BYTES)
             return chunk
     except UNREACHABLE as error:
-        raise _cut(source, str(error) or type(error).__name__) from error
+        raise _transfer_cut(source, str(error) or type(error).__name__) from error
 
 
-def _cut(source: Source, how: str) -> _TransferCutError:
+def _transfer_cut(source: Source, how: str) -> _TransferCutError:
     return _TransferCutError(f"GET s3://{source.bucket}/{source.key}: {how}")
 
 
 @contextmanager
-def _refused(what: str) -> "Iterator[None]":
-    """Tell the ways in which a conditional put is refused apart."""
+def _translate_refusal(what: str) -> "Iterator[None]":
+    """Distinguish the ways in which a conditional put is refused."""
     try:
         yield
     except ClientError as error:
         # If-Match on an object that has been deleted meanwhile is answered by 404.
-        if (code := error_code(error)) in _REFUSED | _MISSING:
-            raise ConflictError(f"{what} was written by somebody else") from error
-        if code in _CONTENDED:
-            raise _ContendedError(f"PUT {what}: {code}: somebody else goes on writing it") from error
+        if (code := error_code(error)) in _PRECONDITION_FAILED | _MISSING:
+            raise ConflictError(f"{what} was written by another consumer") from error
+        if code in _CONCURRENT_WRITE:
+            raise _ConcurrentWriteError(f"PUT {what}: {code}: another writer keeps writing it") from error
         raise
 
 
 @contextmanager
-def _disk(size_bytes: int) -> "Iterator[None]":
-    """Say whose fault it is that a file which will have `size_bytes` cannot be written."""
+def _translate_disk_errors(size_bytes: int) -> "Iterator[None]":
+    """Say whose fault it is that a file of `size_bytes` cannot be written."""
     try:
         yield
     except OSError as error:
@@ -270,7 +270,7 @@ def _write(file: FileIO, chunk: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def _identified(source: Source) -> dict[str, Any]:
+def _pinned_arguments(source: Source) -> dict[str, Any]:
     """Arguments of a GET that returns this very object or fails."""
     arguments: dict[str, Any] = {"Bucket": source.bucket, "Key": source.key, "IfMatch": f'"{source.etag}"'}
     if source.version_id is not None:
@@ -279,13 +279,13 @@ def _identified(source: Source) -> dict[str, Any]:
 
 
 @contextmanager
-def _pinned(source: Source) -> "Iterator[None]":
-    with translated(f"GET s3://{source.bucket}/{source.key}"):
+def _translate_pinned(source: Source) -> "Iterator[None]":
+    with translate_errors(f"GET s3://{source.bucket}/{source.key}"):
         try:
             yield
         except ClientError as error:
             if error_code(error) in _MISSING:
                 raise SourceGoneError(source.key) from error
-            if error_code(error) in _REFUSED:
+            if error_code(error) in _PRECONDITION_FAILED:
                 raise SourceChangedError(source.key) from error
             raise

@@ -16,10 +16,10 @@ _DEADLINE_S = 30.0
 async def announcer(topic_arn: str | None, clock: Clock) -> AsyncIterator[Announce]:
     """Give a function that announces a finished document; without a topic it does nothing.
 
-    It raises ServiceError where the topic does not take it.
+    The function raises ServiceError if the topic does not take it.
     """
     if topic_arn is None:
-        yield _nobody
+        yield _announce_nothing
         return
     # A topic takes messages in its own region only, which need not be ours.
     region = topic_arn.split(":")[3]
@@ -27,7 +27,7 @@ async def announcer(topic_arn: str | None, clock: Clock) -> AsyncIterator[Announ
 
         async def announce(completion: Completion) -> None:
             status = {"DataType": "String", "StringValue": completion.word}
-            async with aws.asked(f"publish to {topic_arn}", _DEADLINE_S):
+            async with aws.service_call(f"publish to {topic_arn}", _DEADLINE_S):
                 await client.publish(
                     TopicArn=topic_arn,
                     Message=json.dumps(completion.message(clock.now())),
@@ -38,5 +38,5 @@ async def announcer(topic_arn: str | None, clock: Clock) -> AsyncIterator[Announ
         yield announce
 
 
-async def _nobody(_: Completion) -> None:
+async def _announce_nothing(_: Completion) -> None:
     pass

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from consumer.aws.client import asked
+from consumer.aws.client import service_call
 from consumer.clock import Clock
 from consumer.domain.errors import ServiceError
 from consumer.ports import Message
@@ -40,7 +40,7 @@ class SqsQueue:
 
     async def max_receive_count(self) -> int | None:
         """Return the queue's maxReceiveCount; None if it has no redrive policy."""
-        async with asked(f"queue {self._queue_url}"):
+        async with service_call(f"queue {self._queue_url}"):
             answer = await self._client.get_queue_attributes(
                 QueueUrl=self._queue_url, AttributeNames=["RedrivePolicy"]
             )
@@ -53,7 +53,7 @@ class SqsQueue:
 
     async def receive(self) -> Message | None:
         """Wait up to `WAIT_S` seconds for one message; one call at a time, which must not be cancelled."""
-        async with asked(f"receive from {self._queue_url}", WAIT_S + 10):
+        async with service_call(f"receive from {self._queue_url}", WAIT_S + 10):
             answer = await self._client.receive_message(
                 QueueUrl=self._queue_url,
                 MaxNumberOfMessages=1,
@@ -75,13 +75,13 @@ class SqsQueue:
 
     async def delete(self, message: Message) -> None:
         """Delete the message for good."""
-        async with asked(f"delete message {message.message_id}"):
+        async with service_call(f"delete message {message.message_id}"):
             await self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message.receipt)
 
     async def retry_after(self, message: Message, delay_s: int) -> None:
         """Make the message visible again after `delay_s` seconds."""
         # With a short deadline: sent again later, it might shorten the lease of the next receiver.
-        async with asked(f"release message {message.message_id}", _RELEASE_S):
+        async with service_call(f"release message {message.message_id}", _RELEASE_S):
             await self._client.change_message_visibility(
                 QueueUrl=self._queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=delay_s
             )

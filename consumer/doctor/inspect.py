@@ -1,9 +1,9 @@
-"""What AWS says of queue, bucket and topic, for a diagnosis. Nothing is received, written or changed."""
+"""State of queue, bucket and topic, as AWS reports it. Nothing is received, written or changed."""
 
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from botocore.exceptions import ClientError
 
@@ -14,63 +14,64 @@ _MISSING: Final = {
     "404",
     "NoSuchBucket",
     "NotFound",
-    "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class LookupDenied:
-    """Why there is no answer. `is_missing`: what was asked for does not exist; else it is refused."""
+    """A refusal. `is_missing`: the queue, bucket or topic does not exist; otherwise access was denied."""
 
     reason: str
     is_missing: bool
 
 
 class AwsInspector:
-    """The cloud, to be looked at with the credentials of whoever asks. Raises UnavailableError."""
+    """Looks things up with the caller's credentials. Clients open when first needed, and `stack` closes them.
 
-    def __init__(self, s3: Any, sqs: Any, sns: Any) -> None:
-        self._s3 = s3
-        self._sqs = sqs
-        self._sns = sns
+    Every method raises UnavailableError if the service does not answer, SettingsError if it cannot be asked.
+    """
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._clients: dict[str, Any] = {}
 
     async def queue(self, url: str) -> dict[str, str] | LookupDenied:
         """Attributes of a queue."""
-        ask = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-        answer = await _answer(f"queue {url}", ask)
-        return answer if isinstance(answer, LookupDenied) else answer.get("Attributes", {})
+        sqs = await self._client("sqs")
+        lookup = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+        result = await _result(f"queue {url}", lookup)
+        return result if isinstance(result, LookupDenied) else result.get("Attributes", {})
 
     async def region(self, bucket: str) -> str | LookupDenied | None:
-        """Region of a bucket; None where the service does not tell."""
-        answer = await _answer(f"s3://{bucket}", self._s3.head_bucket(Bucket=bucket))
-        return answer if isinstance(answer, LookupDenied) else answer.get("BucketRegion")
+        """Region of a bucket; None if the service does not say."""
+        s3 = await self._client("s3")
+        result = await _result(f"s3://{bucket}", s3.head_bucket(Bucket=bucket))
+        return result if isinstance(result, LookupDenied) else result.get("BucketRegion")
 
     async def notification(self, bucket: str) -> dict[str, Any] | LookupDenied:
         """Notification configuration of a bucket."""
-        ask = self._s3.get_bucket_notification_configuration(Bucket=bucket)
-        return await _answer(f"notification of s3://{bucket}", ask)
+        s3 = await self._client("s3")
+        lookup = s3.get_bucket_notification_configuration(Bucket=bucket)
+        return await _result(f"notification of s3://{bucket}", lookup)
 
     async def topic(self, arn: str) -> dict[str, Any] | LookupDenied:
         """Attributes of a topic."""
-        return await _answer(f"topic {arn}", self._sns.get_topic_attributes(TopicArn=arn))
+        sns = await self._client("sns")
+        return await _result(f"topic {arn}", sns.get_topic_attributes(TopicArn=arn))
+
+    async def _client(self, service: Literal["s3", "sns", "sqs"]) -> Any:
+        if service not in self._clients:
+            client = aws.client(service, connections=2, read_timeout_s=10)
+            self._clients[service] = await self._stack.enter_async_context(client)
+        return self._clients[service]
 
 
-@asynccontextmanager
-async def cloud() -> AsyncIterator[AwsInspector]:
-    """Open it; raises SettingsError."""
-    async with AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(aws.client(service, connections=2, read_timeout_s=10))
-            for service in ("s3", "sqs", "sns")
-        ]
-        yield AwsInspector(*clients)
-
-
-async def _answer(what: str, asking: Awaitable[dict[str, Any]]) -> dict[str, Any] | LookupDenied:
+async def _result(subject: str, lookup: Awaitable[dict[str, Any]]) -> dict[str, Any] | LookupDenied:
     try:
-        async with aws.asked(what):
-            return await asking
+        async with aws.service_call(subject):
+            return await lookup
     except UnavailableError:
         raise
     except ServiceError as error:

@@ -1,6 +1,6 @@
-"""Everything that can go wrong, and whose fault it is.
+"""The error tree: everything that can go wrong, and whose fault it is.
 
-The class decides what happens to the message; nobody looks at texts::
+The class decides what happens to the message; no code looks at the text::
 
     BucketOcrError
     ├── SettingsError          the operator's: refuse to start, exit 2
@@ -8,22 +8,22 @@ The class decides what happens to the message; nobody looks at texts::
     ├── DocumentError          the document's: a FAILURE result is stored, the message deleted
     ├── PageError              one page's: the document goes on and ends PARTIAL
     ├── SourceGoneError        the source was deleted: nothing to do, the message deleted
-    ├── SourceChangedError     the source was overwritten while in work: read again from the start
-    ├── ConflictError          somebody else wrote the result meanwhile: look again
-    └── PassingError           storage, network, capacity: tried again later
+    ├── SourceChangedError     the source was overwritten while in flight: read again
+    ├── ConflictError          another consumer wrote the result: look again
+    └── TransientError         storage, network, capacity: tried again later
         ├── ServiceError       a service refused
         │   └── UnavailableError   it failed, was too busy, or did not answer
-        ├── ChildError         a child process died, hung or spoke nonsense
-        └── MachineError       the machine's: an engine that cannot be started, a broken disk
-            ├── UnfitError     a child says that settings, or what is installed, keep it from working
-            └── NoRoomError    a file does not fit on the disk
+        ├── ChildError         a child process died, hung or sent nonsense
+        └── HostError          the host's: an engine that cannot be started, a broken disk
+            ├── StartupError   settings, or what is installed, keep a child process from starting
+            └── DiskFullError  a file does not fit on the disk
 """
 
 import errno
 from enum import StrEnum
 from typing import Final
 
-#: What the operating system says where a disk, or one's share of it, is full.
+#: Errors of a disk, or of one's quota of it, that is full.
 DISK_FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -86,11 +86,11 @@ class SourceGoneError(BucketOcrError):
 
 
 class SourceChangedError(BucketOcrError):
-    """The source is no longer the object that was looked at."""
+    """The source is no longer the object that was described before."""
 
 
 class ConflictError(BucketOcrError):
-    """A conditional put was refused: the result is not what it was when it was looked at."""
+    """A conditional put was refused: the result has changed since it was described."""
 
 
 class TransientError(BucketOcrError):
@@ -98,27 +98,27 @@ class TransientError(BucketOcrError):
 
 
 class ServiceError(TransientError):
-    """A service refused, or worse; the text names the operation and the object."""
+    """A service refused or failed; the text names the operation and the object."""
 
 
 class UnavailableError(ServiceError):
-    """A service failed, was too busy or could not be reached; it says nothing about what was asked for."""
+    """A service failed, was too busy or could not be reached; the object itself may be in order."""
 
 
 class ChildError(TransientError):
-    """A child process died, did not answer in time, or sent what cannot be understood."""
+    """A child process died, did not answer in time, or sent something that is no reply."""
 
 
 class HostError(TransientError):
-    """The machine cannot do the work now; it says nothing about any document."""
+    """This host cannot do the work now; no document is at fault."""
 
 
 class StartupError(HostError):
-    """A child cannot be built from these settings and what is installed."""
+    """A child process cannot be started with these settings and what is installed."""
 
 
 class DiskFullError(HostError):
-    """There is no room in the work folder for a file of `needed_bytes`."""
+    """The work folder has no space for a file of `needed_bytes`."""
 
     def __init__(self, message: str, needed_bytes: int) -> None:
         super().__init__(message)

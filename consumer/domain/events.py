@@ -1,4 +1,4 @@
-"""From the body of a queue message to the jobs it asks for.
+"""Parser of message bodies: the jobs that they ask for.
 
 Accepted: an S3 event notification, the same inside an SNS envelope, an EventBridge event of S3,
 `s3:TestEvent`, and the project's own request. Everything else is malformed.
@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, Va
 from consumer.domain import keys
 from consumer.domain.errors import MalformedMessageError
 
-#: SNS may carry S3 events; an envelope in an envelope is nobody's.
+#: S3 events may come in an SNS envelope, but no sender nests envelopes.
 _MAX_ENVELOPES = 2
 
 
@@ -25,7 +25,8 @@ class Job:
     """A request to make sure that the source, as it is *now*, has a current result.
 
     An event may be old, doubled or late, so it names an object and says nothing about its content.
-    `force` asks to read the source again although its result is current.
+    `force`: read the source again although its result is current. `pages`: first and last page, from 1, of
+    the requested part; None for the whole source.
     """
 
     bucket: str
@@ -36,10 +37,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a message body says.
+    """A parsed message body.
 
-    `ignored`: why records need no work (test events, deletions, own outputs, folder markers).
-    `malformed`: why records cannot be understood; the message must not be deleted while there are any.
+    `ignored`: a reason for each record that needs no work (test events, deletions, own outputs, folder
+    markers). `malformed`: a reason for each that cannot be understood; a message with one must not be
+    deleted.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -48,22 +50,22 @@ class Notification:
 
 
 def parse(body: str) -> Notification:
-    """Read a message body; never raises: what cannot be understood is listed as malformed."""
+    """Parse a message body. Never raises: records that cannot be understood are listed as malformed."""
     jobs: list[Job] = []
     ignored: list[str] = []
     malformed: list[str] = []
     for record in _records(body):
         try:
-            found = record()
+            result = record()
         except (MalformedMessageError, ValidationError) as error:
             malformed.append(_one_line(error))
         else:
-            jobs.append(found) if isinstance(found, Job) else ignored.append(found)
+            jobs.append(result) if isinstance(result, Job) else ignored.append(result)
     return Notification(tuple(dict.fromkeys(jobs)), tuple(ignored), tuple(malformed))
 
 
 _Name = Annotated[str, Field(min_length=1)]
-#: As S3 has ever allowed them; an access point's ARN would send the request to a host of its choice.
+#: All names that S3 has ever allowed. The ARN of an access point would send requests to a host of its choice.
 _BucketName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$")]
 _Record = Callable[[], Job | str]
 
@@ -101,11 +103,7 @@ def _ascending(pages: tuple[int, int]) -> tuple[int, int]:
 
 
 class _Request(BaseModel):
-    """The project's own message, whole document or page range of one.
-
-    A page range asks for a part of a long document. A consumer that does not cut documents into
-    parts answers it with the whole result, which covers every range.
-    """
+    """The project's own message, for a whole document or a range of its pages."""
 
     version: Annotated[StrictInt, Field(alias="bucket-ocr", ge=1, le=1)]
     bucket: _BucketName
@@ -115,7 +113,7 @@ class _Request(BaseModel):
 
 
 def _records(body: str) -> list[_Record]:
-    """Unwrap envelopes; one reader per record, so that a bad record does not hide a good one."""
+    """Unwrap envelopes; returns a parser per record, so that a bad record does not hide a good one."""
     for _ in range(_MAX_ENVELOPES):
         try:
             document = json.loads(body)
@@ -143,7 +141,7 @@ def _unknown() -> Job:
 
 def _from_s3(record: Any) -> Job | str:
     parsed = _S3Record.model_validate(record)
-    # Other stores that speak S3 (MinIO) write "s3:ObjectCreated:Put".
+    # Other stores with the API of S3 (MinIO) write "s3:ObjectCreated:Put".
     if not parsed.event_name.removeprefix("s3:").startswith("ObjectCreated:"):
         return parsed.event_name
     try:
@@ -164,25 +162,25 @@ def _from_eventbridge(event: Any) -> Job | str:
 
 def _from_request(request: Any) -> Job | str:
     parsed = _Request.model_validate(request)
-    return _job(parsed.bucket, parsed.key, force=parsed.force)
+    return _job(parsed.bucket, parsed.key, force=parsed.force, pages=parsed.pages)
 
 
-def _job(bucket: str, key: str, *, force: bool = False) -> Job | str:
+def _job(bucket: str, key: str, *, force: bool = False, pages: tuple[int, int] | None = None) -> Job | str:
     if keys.is_own_output(key):
         return "own output"
     if key.endswith("/"):
         return "folder marker"
     if keys.is_too_long(key):
         raise MalformedMessageError(
-            f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no room for the name of "
+            f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no room for the key of "
             f"its result: rename the source that begins with {f's3://{bucket}/{key[:80]}'!r}"
         )
-    return Job(bucket, key, force)
+    return Job(bucket, key, force, pages)
 
 
 def _one_line(error: MalformedMessageError | ValidationError) -> str:
     if isinstance(error, MalformedMessageError):
         return str(error)
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or "the record"
-    return f"{where}: {first['msg'].replace(_S3Record.__name__, 'an S3 record')}"
+    field = ".".join(map(str, first["loc"])) or "the record"
+    return f"{field}: {first['msg'].replace(_S3Record.__name__, 'an S3 record')}"

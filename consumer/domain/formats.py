@@ -1,18 +1,18 @@
-"""Which files are sources: by their first bytes, never by their name."""
+"""Formats of sources, recognised by their first bytes, never by their name."""
 
 import re
 from enum import StrEnum
 
-#: How many bytes of a file's beginning `sniff` wants to see. Readers of PDF accept the header
-#: anywhere in the first 1,024 bytes (ISO 32000-1, annex H, note 13).
+#: Number of bytes at a file's beginning that `sniff` needs. Readers of PDF accept the header anywhere in
+#: the first 1,024 bytes (ISO 32000-1, annex H, note 13).
 SNIFF_BYTES = 1024
 
-#: Sizes of the known BMP information headers; "BM" alone would make any text that starts so a picture.
+#: Sizes of the known BMP information headers; many a text begins with "BM" too.
 _BMP_HEADER_SIZES = {12, 16, 40, 52, 56, 64, 108, 124}
 
 
 class Format(StrEnum):
-    """A file format that is read; the value is its media type."""
+    """A supported format; the value is its media type."""
 
     PDF = "application/pdf"
     PNG = "image/png"
@@ -39,18 +39,18 @@ _HAS_EXTENSION = re.compile(rf"\.(?:{'|'.join(EXTENSIONS)})\Z", re.IGNORECASE)
 
 
 def has_source_extension(key: str) -> bool:
-    """Whether the name promises one of the formats (`scan.PDF`), whatever the bytes are."""
+    """Whether the name has the extension of a supported format, in any case (`scan.PDF`)."""
     return _HAS_EXTENSION.search(key) is not None
 
 
 def sniff(head: bytes) -> Format | None:
-    """Tell the format from the first `SNIFF_BYTES` bytes of a file (fewer if it is shorter).
+    """Return the format of a file by its first `SNIFF_BYTES` bytes (fewer if it is shorter).
 
-    Returns None where they are of no format that is read.
+    Returns None for any other format.
     """
-    for start, found in _STARTS.items():
+    for start, file_format in _STARTS.items():
         if head.startswith(start):
-            return found
+            return file_format
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return Format.WEBP
     if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:

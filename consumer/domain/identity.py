@@ -1,4 +1,4 @@
-"""When is a result still the right one: the same source, read by the same engine in the same way."""
+"""When a result is current: made from the same source, by the same engine, in the same way."""
 
 import hashlib
 import json
@@ -37,9 +37,9 @@ def fingerprint(engine: str, version: str, models: Mapping[str, str], options: M
 
 @dataclass(frozen=True, slots=True)
 class ResultHead:
-    """What a HEAD of a result object tells, without reading the result.
+    """A result as HEAD describes it, without its body.
 
-    `code` is that of a failure; `page_count` is None where it is not told.
+    `code` is that of a failure; `page_count` is None if the metadata lacks it.
     """
 
     etag: str
@@ -52,7 +52,7 @@ class ResultHead:
 
     @classmethod
     def from_metadata(cls, etag: str, metadata: Mapping[str, str]) -> Self | None:
-        """Read the object's metadata; None where they are not those of a result of ours."""
+        """Read the object's metadata; None if they are not those of one of our results."""
         try:
             return cls(
                 etag=etag,

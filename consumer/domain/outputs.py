@@ -15,11 +15,9 @@ class OutputWriter(Protocol):
 
     def add(self, page: PageResult) -> None:
         """Take the next page."""
-        ...
 
     def finish(self, head: ResultDocument) -> bytes:
         """Return the object's body; `head` is the result document without its pages and detections."""
-        ...
 
 
 class OutputFormat(Protocol):
@@ -28,15 +26,12 @@ class OutputFormat(Protocol):
     @property
     def content_type(self) -> str:
         """Media type of the object."""
-        ...
 
     def key(self, source_key: str) -> str:
         """Key of the object; `keys.is_own_output` must know it by its name."""
-        ...
 
     def writer(self) -> OutputWriter:
         """Begin the object of a document."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The result document: what a program reads next to its source. Schema 1.0.
+"""The result document, which programs read next to its source. Schema 1.0.
 
 `json_schema()` is the published schema. Within 1.x fields may be added; none is
 renamed or removed. All boxes are in the frame of `geometry`.
@@ -53,7 +53,7 @@ class Source(_Value):
 
     bucket: str
     key: str
-    version_id: str | None = Field(description="null where the bucket is not versioned")
+    version_id: str | None = Field(description="null if the bucket is not versioned")
     etag: str = Field(description="without quotation marks")
     size_bytes: int = Field(ge=0)
     content_type: str | None = Field(description="as the uploader stated it; the bytes decide")
@@ -75,7 +75,7 @@ class Detection(_Value):
 
     text: str = Field(min_length=1)
     box: tuple[Corner, Corner, Corner, Corner] = Field(
-        description="corners from where the text starts, in reading order round the line"
+        description="corners, first the one at which the text starts, in reading order round the line"
     )
     confidence: Confidence
     page_number: PageNumber
@@ -86,7 +86,7 @@ class Block(_Value):
 
     label: str
     box: Box
-    order: int | None = Field(description="place in the reading order; null where it has none")
+    order: int | None = Field(description="place in the reading order; null if it has none")
     content: str
     confidence: Confidence
 
@@ -126,7 +126,7 @@ class Page(_Value):
     markdown: str = ""
     flattened_image: str | None = Field(
         default=None,
-        description="only where the engine was told to flatten pages, which cannot be undone: the flattened "
+        description="only if the engine flattens pages, which cannot be undone: the flattened "
         "page (width_px x height_px) as a data URI; all boxes of the page fit it, and not the source",
     )
 
@@ -170,7 +170,7 @@ class ResultDocument(_Value):
     status: Status
     source: Source
     engine: Engine
-    page_count: int = Field(ge=0, description="pages of the document; 0 where it could not be opened")
+    page_count: int = Field(ge=0, description="pages of the document; 0 if it could not be opened")
     pages: tuple[Page, ...] = ()
     detections: tuple[Detection, ...] = ()
     warnings: tuple[Warning, ...] = ()

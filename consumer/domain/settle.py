@@ -1,4 +1,4 @@
-"""What becomes of a message once its work has ended."""
+"""The disposition of a message whose work has ended."""
 
 import random
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ BACKOFF_BASE_S: Final = 5.0
 BACKOFF_CAP_S: Final = 900.0
 
 
-#: A message that this machine cannot work on is for another one. This one may have asked for messages before
-#: it knew, and would be given the same again.
+#: A message that this host cannot work on is left to another one. A receive that this host has already sent
+#: would get the same message again at once.
 HOST_FAILURE_DELAY_S: Final = 10
 
 
@@ -18,9 +18,9 @@ class Outcome(Enum):
     """How the work on a message ended."""
 
     DONE = auto()  #: every source it names has a current result, or needs none
-    MALFORMED = auto()  #: some of it cannot be understood
+    MALFORMED = auto()  #: a part of it cannot be understood
     TRANSIENT = auto()  #: something failed that may work later
-    HOST_FAILURE = auto()  #: this machine cannot do it now; another may
+    HOST_FAILURE = auto()  #: this host cannot do it now; another may
     BUG = auto()  #: our own code failed
     LEASE_LOST = auto()  #: the message may be in other hands
     RELEASED = auto()  #: stopped before the work was done
@@ -45,14 +45,14 @@ class NoAction:
 
 Disposition = Delete | RetryAfter | NoAction
 
-#: How the work on a message may end that would be done if the message came again.
+#: Outcomes of work that would be done if the message came again.
 _PENDING: Final = {Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG, Outcome.RELEASED}
 
 
 def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | None) -> bool:
-    """Whether work is undone and nobody will do it: the queue gives the message to the dead letters.
+    """Whether pending work will not be tried again: the next receive moves the message to the dead letters.
 
-    `receive_count` is from 1; `max_receive_count` is the queue's, None where it has no redrive policy.
+    `receive_count` is from 1; `max_receive_count` is the queue's, None if it has no redrive policy.
     """
     return outcome in _PENDING and max_receive_count is not None and receive_count >= max_receive_count
 
@@ -60,9 +60,9 @@ def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | 
 def decide(
     outcome: Outcome, receive_count: int, rng: random.Random, *, exhausted: bool = False
 ) -> Disposition:
-    """Choose what to do with a message that has been received `receive_count` times (from 1).
+    """Choose the disposition of a message that has been received `receive_count` times (from 1).
 
-    `exhausted`: what `is_exhausted` said of it.
+    `exhausted`: the result of `is_exhausted`.
     """
     if exhausted and outcome is not Outcome.RELEASED:
         # The next receive moves it to the dead letters, and its own delay is as good as any.

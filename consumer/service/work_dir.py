@@ -36,11 +36,11 @@ def work_folder(parent: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    """Hold a lock on a folder; raises OSError where it cannot be had at once, or is not a folder of ours."""
+def _locked(folder: Path, operation: int) -> Iterator[None]:
+    """Hold a lock on a folder; raises OSError if it is not free, or the folder is not ours."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, how)
+        fcntl.flock(descriptor, operation)
         yield
     finally:
         os.close(descriptor)

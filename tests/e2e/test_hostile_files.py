@@ -83,7 +83,7 @@ class PageTransform:
             " / ".join(filter(None, (status, error, warnings))),
             str(self.result.page_count if self.result else 0),
             f"{self.seconds:.1f}",
-            *(f"{self.peaks[role] / 2**20:.0f}" for role in ("rapidocr", "render")),
+            *(f"{self.peaks[kind] / 2**20:.0f}" for kind in ("rapidocr", "rendering")),
         ]
 
 
@@ -127,8 +127,9 @@ class Peaks:
         for child in self._consumer.children():
             with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                 status = Path(f"/proc/{child.pid}/status").read_text(encoding="utf-8")
-                for role in {"render", "rapidocr"}.intersection(child.cmdline()):
-                    self.bytes[role] = max(self.bytes[role], _peak_bytes(status))
+                for kind in ("rendering", "rapidocr"):
+                    if f"consumer.child.{kind}." in " ".join(child.cmdline()):
+                        self.bytes[kind] = max(self.bytes[kind], _peak_bytes(status))
 
 
 def _peak_bytes(status: str) -> int:

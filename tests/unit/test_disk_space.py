@@ -42,7 +42,7 @@ def usage() -> FakeUsage:
 
 @pytest.fixture
 def disk_space(tmp_path: Path, usage: FakeUsage) -> DiskSpace:
-    return DiskSpace(tmp_path, lambda _: usage)
+    return DiskSpace(tmp_path, lambda _: (usage.total, usage.total - usage.free, usage.free))
 
 
 async def test_a_file_is_made_as_soon_as_another_document_has_freed_its_space(disk_space: DiskSpace) -> None:

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ from consumer.service.scheduler import PageScheduler, RoundRobin
 from tests.fakes.cloud import Cloud
 from tests.fakes.network import Faults, Network
 from tests.fakes.reading import FakeDocument, FakeRecognizer
-from tests.fakes.service import LargeDisk
+from tests.fakes.service import large_disk
 from tests.fakes.virtual_time import running_loop
 
 
@@ -50,7 +49,7 @@ async def scheduling(
     recognizer = FakeRecognizer(Network(Cloud(clock), Faults()), Watchdog(clock), concurrency)
     scheduler = PageScheduler(
         recognizer,
-        disk_space or DiskSpace(Path.cwd(), lambda _: LargeDisk()),
+        disk_space or DiskSpace(Path.cwd(), large_disk),
         Watchdog(clock),
         Metrics(),
         batch_pages=batch_pages,
@@ -265,7 +264,7 @@ async def test_more_documents_without_disk_space_than_the_window_holds_all_end(t
             await asyncio.sleep(0)
             raise DiskFullError("full", 1000)
 
-    disk_space = DiskSpace(tmp_path, lambda _: SimpleNamespace(total=10**9, free=0))
+    disk_space = DiskSpace(tmp_path, lambda _: (10**9, 10**9, 0))
 
     async def try_to_read(scheduler: PageScheduler) -> None:
         with disk_space.held():

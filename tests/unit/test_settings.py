@@ -1,4 +1,4 @@
-"""Settings are read once, from the environment and `.env`, and contradictions refuse to start."""
+"""Settings are read once, from the environment and `.env`; contradictions are refused."""
 
 import os
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_the_environment_overrules_the_env_file(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize(
-    ("environment", "complaint"),
+    ("environment", "problem"),
     [
         ({"QUEUE_URL": None}, "QUEUE_URL is not set"),
         ({"QUEUE_URL": ""}, "QUEUE_URL is not set"),
@@ -99,7 +99,6 @@ def test_the_environment_overrules_the_env_file(monkeypatch: pytest.MonkeyPatch,
         ({"STALL_S": "30"}, f"STALL_S (30) must be at least {PREFIX}LEASE_S (60)"),
         ({"LEASE_S": "400"}, f"STALL_S (300) must be at least {PREFIX}LEASE_S (400)"),
         ({"STALL_S": "nan"}, "STALL_S='nan': "),
-        ({"ENGINE": "foo"}, "ENGINE='foo': "),
         ({"DEVICE": "tpu"}, "DEVICE='tpu': must be auto, cpu, gpu, or gpu:0 and the like"),
         ({"DEVICE": "gpu:0,"}, "DEVICE='gpu:0,': "),
         ({"ENGINE_RUNTIME": "tensorrt"}, "ENGINE_RUNTIME='tensorrt': "),
@@ -115,7 +114,7 @@ def test_the_environment_overrules_the_env_file(monkeypatch: pytest.MonkeyPatch,
     ],
 )
 def test_a_contradiction_is_one_line_that_names_the_setting(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str | None], complaint: str
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str | None], problem: str
 ) -> None:
     for name, text in environment.items():
         if text is None:
@@ -124,15 +123,15 @@ def test_a_contradiction_is_one_line_that_names_the_setting(
             monkeypatch.setenv(PREFIX + name, text)
     with pytest.raises(SettingsError) as refused:
         load()
-    assert str(refused.value).startswith(PREFIX + complaint)
+    assert str(refused.value).startswith(PREFIX + problem)
     assert "\n" not in str(refused.value)
     assert "; " not in str(refused.value)
 
 
-def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_problems_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(f"{PREFIX}QUEUE_URL")
-    monkeypatch.setenv(f"{PREFIX}ENGINE", "foo")
-    with pytest.raises(SettingsError, match=rf"{PREFIX}ENGINE='foo': [^\n]*; {PREFIX}QUEUE_URL [^\n]*\Z"):
+    monkeypatch.setenv(f"{PREFIX}DEVICE", "foo")
+    with pytest.raises(SettingsError, match=rf"{PREFIX}DEVICE='foo': [^\n]*; {PREFIX}QUEUE_URL [^\n]*\Z"):
         load()
 
 
