@@ -81,7 +81,7 @@ class Network:
             raise asyncio.CancelledError
         self.calls.append((operation, subject))
         fault = self.faults.take(operation)
-        rng = self._rng(f"{operation} {subject}")
+        rng = self.rng(f"{operation} {subject}")
         if fault is not None:
             self.cloud.journal.note(f"fault {fault.name}", f"{operation} {subject} of {self.process.name}")
         longest_s = 0.0 if self._seed is None else 0.3
@@ -101,8 +101,8 @@ class Network:
             raise ServiceError(f"{operation}: the answer is lost")
         return answer()
 
-    def _rng(self, subject: str) -> random.Random:
-        """Chance for one call: the same for the n-th call of a subject, whatever others do."""
+    def rng(self, subject: str) -> random.Random:
+        """Chance for one subject: the same for its n-th call, whatever others do."""
         self._numbers[subject] += 1
         return random.Random(f"{self._seed} {self.process.name} {subject} {self._numbers[subject]}")
 

@@ -1,6 +1,5 @@
 """The service put together over the fakes, as `consumer.app` puts it together over AWS and processes."""
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -99,7 +98,7 @@ class Service:
             self.jobs,
             watchdog=watchdog,
             clock=self.clock,
-            rng=random.Random(self._network.process.name),
+            rng=self._network.rng("settle"),
             metrics=self.metrics,
         )
         return Worker(
