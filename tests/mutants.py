@@ -39,9 +39,9 @@ MUTANTS = (
     Mutant(
         "the message is deleted before the result is put",
         "consumer/service/message.py",
-        "            report = await self._jobs.run(job, context.message.sent_at, context.watchdog)\n",
-        "            await self._queue.delete(context.message)\n"
-        "            report = await self._jobs.run(job, context.message.sent_at, context.watchdog)\n",
+        "            report = await self.jobs.run(job, context.message.sent_at, context.watchdog)\n",
+        "            await self.queue.delete(context.message)\n"
+        "            report = await self.jobs.run(job, context.message.sent_at, context.watchdog)\n",
     ),
     Mutant(
         "the first result is put without If-None-Match",
@@ -107,7 +107,7 @@ MUTANTS = (
     Mutant(
         "a message that comes with the last poll is not released",
         "consumer/service/worker.py",
-        "                await self._handler.release(message)\n",
+        "                await self.handler.release(message)\n",
         "",
     ),
     Mutant(

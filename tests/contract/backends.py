@@ -49,7 +49,7 @@ class BucketBackend(ABC):
 
     @abstractmethod
     def keep_versions(self) -> None:
-        """Keep, from now on, what is overwritten or deleted."""
+        """Keep versions from now on."""
 
 
 class LocalStackBucketBackend(BucketBackend):

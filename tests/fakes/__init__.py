@@ -1,7 +1,7 @@
 """The world around the service, in memory and in virtual time: one set for all tests.
 
-`cloud`: S3, SQS and SNS, and what must hold of every effect on them. `network`: how calls get there, and what
-befalls them. `ports`: the cloud as one consumer sees it. `reading`: a renderer and a recognizer. `service`:
+`cloud`: S3, SQS and SNS, and the invariants of every effect on them. `network`: calls to them, which take
+time and fail. `ports`: the cloud as one consumer sees it. `reading`: a renderer and a recognizer. `service`:
 the service put together over all of these. `virtual_time`: the clock, event loops and processes.
 """
 

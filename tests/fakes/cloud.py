@@ -34,7 +34,7 @@ class RefusedError(BucketOcrError):
 
 
 class Journal:
-    """What happened, in order; what must not have; and how often what did."""
+    """Events in order, violations of invariants, and counts of events."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
@@ -104,7 +104,7 @@ class Stored:
 
 
 class FakeS3:
-    """A bucket; it tells the queue, if it has one, of every upload."""
+    """A bucket; if it has a queue, it sends an event of every upload there."""
 
     def __init__(self, journal: Journal, queue: "FakeSqs | None", *, versioned: bool) -> None:
         self.objects: dict[str, Stored] = {}
@@ -158,7 +158,7 @@ class FakeS3:
         return found.head if found else None
 
     def get(self, source: Source) -> bytes:
-        """Pinned by version, where there are any, and by ETag."""
+        """Pinned by version, if it has one, and by ETag."""
         found = self.objects.get(source.key)
         if source.version_id is not None:
             uploads = self.uploads.get(source.key, ())
@@ -193,7 +193,7 @@ class FakeS3:
         return result is not None and result.of == source.identity and not result.is_given_up
 
     def was_answered_since(self, key: str, moment: int) -> bool:
-        """Whether what the key was at some moment since then needed nothing, or was given its result.
+        """Whether the key, at some moment since then, needed nothing or got its result.
 
         A result may come a moment after its source was overwritten, which sent a message of its own.
         """
@@ -209,7 +209,7 @@ class FakeS3:
         self.check_coverage()
 
     def check_coverage(self) -> None:
-        """I2: who will do what there is to do?"""
+        """I2: a source without its result has a message that names it."""
         if self._queue is None:
             return
         for key in self._unanswered_since:
@@ -247,7 +247,7 @@ class FakeS3:
 
 
 def tells(body: bytes, source: Stored) -> bool:
-    """Whether a result says what its source does."""
+    """Whether a result has the texts of its source."""
     result = json.loads(body)
     if result["error"] is not None:
         may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
@@ -298,8 +298,8 @@ class Queued:
 class Delivery:
     """One receipt of a message.
 
-    `settled`: its receiver has said what becomes of it; `lost`: has given it up; `broken`: SQS has let others
-    see it all the same, as a standard queue may.
+    `settled`: its receiver has settled it; `lost`: its receiver knows that its lease is lost; `broken`: SQS
+    has shown it to others in spite of the lease, as a standard queue may.
     """
 
     receipt: str
@@ -407,12 +407,12 @@ class FakeSqs:
         message.visible_at = now + hold_s
 
     def retry(self, receipt: str, delay_s: int) -> None:
-        """Do what a receiver asks for that gives the message back; raises RefusedError."""
+        """Release a message; raises RefusedError."""
         self.change_visibility(receipt, delay_s)
         self.returned[self.deliveries[receipt].message.message_id] = delay_s
 
     def renew(self, receipt: str, hold_s: int) -> None:
-        """Do what a heartbeat asks for."""
+        """Renew a lease; raises RefusedError."""
         delivery = self.deliveries[receipt]
         ours = not delivery.settled and not delivery.lost
         self.journal.demand(ours, "I7", f"{receipt} is renewed though it is settled or lost")
@@ -420,7 +420,7 @@ class FakeSqs:
         self.change_visibility(receipt, hold_s)
 
     def settling(self, receipt: str, how: str) -> None:
-        """Note that the receiver sets out to say what becomes of the message."""
+        """Note that the receiver is about to settle the message."""
         delivery = self.deliveries[receipt]
         message = delivery.message
         delivery.settled = True
@@ -430,7 +430,7 @@ class FakeSqs:
             self.journal.demand(held, "I8", f"{receipt} is deleted and may be in other hands")
 
     def lose(self, receipt: str) -> None:
-        """Note that the receiver gives the message up."""
+        """Note that the receiver knows that its lease is lost."""
         self.deliveries[receipt].lost = True
         self.journal.note("lease lost", receipt)
 
@@ -458,7 +458,7 @@ class FakeSqs:
                 message.visible_at = self.journal.clock.seconds
 
     def check_orphans(self, owner: str) -> None:
-        """I6: what a dead consumer held comes back within a lease."""
+        """I6: messages that a dead consumer held come back within a lease."""
         latest = self.journal.clock.seconds + LEASE_S + 1
         for delivery in self.deliveries.values():
             if delivery.owner == owner and delivery.is_latest and not delivery.settled:
@@ -467,7 +467,7 @@ class FakeSqs:
 
 
 class Cloud:
-    """What all consumers share. `notifies`: the bucket tells the queue of uploads."""
+    """All that consumers share. `notifies`: the bucket sends an event of every upload to the queue."""
 
     def __init__(
         self,
@@ -496,6 +496,6 @@ class Cloud:
         self.announced.append(completion)
 
     def was_announced(self, source: Stored) -> bool:
-        """Whether anybody was told that this very object has its result."""
-        told = {(each.source.key, (each.source.etag, each.source.version_id)) for each in self.announced}
-        return (source.key, source.identity) in told
+        """Whether this very object was announced."""
+        announced = {(each.source.key, (each.source.etag, each.source.version_id)) for each in self.announced}
+        return (source.key, source.identity) in announced

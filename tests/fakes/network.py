@@ -16,9 +16,9 @@ _Answer = TypeVar("_Answer")
 
 
 class Fault(Enum):
-    """What befalls a call."""
+    """A failure of a call."""
 
-    FAILS = auto()  #: it has no effect, and the caller is told so
+    FAILS = auto()  #: it has no effect, and the caller gets an error
     REFUSED = auto()  #: 409 for a put, a broken host for an engine; else like FAILS
     LOST = auto()  #: it has its effect, and the answer is lost
     RESENT = auto()  #: the same, and the SDK sends it again
@@ -30,13 +30,13 @@ class Fault(Enum):
 
 
 class Faults:
-    """What will befall the next calls of operations, whoever makes them."""
+    """Failures of the next calls of operations, by any caller."""
 
     def __init__(self) -> None:
         self._next: dict[str, deque[Fault | Callable[[], object]]] = {}
 
     def add(self, operation: str, fault: Fault | Callable[[], object], times: int = 1) -> None:
-        """A function is called before the operation, and may raise what the caller gets."""
+        """Let the next calls fail. A function is called before the operation; the caller gets its error."""
         self._next.setdefault(operation, deque()).extend([fault] * times)
 
     def take(self, operation: str) -> Fault | None:
@@ -81,7 +81,7 @@ class Network:
             raise asyncio.CancelledError
         self.calls.append((operation, subject))
         fault = self.faults.take(operation)
-        rng = self._rng(f"{operation} {subject}")
+        rng = self.rng(f"{operation} {subject}")
         if fault is not None:
             self.cloud.journal.note(f"fault {fault.name}", f"{operation} {subject} of {self.process.name}")
         longest_s = 0.0 if self._seed is None else 0.3
@@ -101,8 +101,8 @@ class Network:
             raise ServiceError(f"{operation}: the answer is lost")
         return answer()
 
-    def _rng(self, subject: str) -> random.Random:
-        """Chance for one call: the same for the n-th call of a subject, whatever others do."""
+    def rng(self, subject: str) -> random.Random:
+        """Chance for one subject: the same for its n-th call, whatever others do."""
         self._numbers[subject] += 1
         return random.Random(f"{self._seed} {self.process.name} {subject} {self._numbers[subject]}")
 
@@ -124,7 +124,7 @@ class Network:
 
 
 def _outcome(effect: Callable[[], _Answer]) -> Callable[[], _Answer]:
-    """Have the effect, and return what the answer will be when it is looked at."""
+    """Have the effect, and return a function that gives its answer."""
     try:
         answer = effect()
     except BucketOcrError as error:

@@ -22,7 +22,7 @@ from tests.fakes.cloud import LEASE_S, Delivery, RefusedError
 from tests.fakes.network import Network
 from tests.fakes.virtual_time import EPOCH
 
-#: Longest time without progress before work is given up.
+#: Longest time without progress before work is overdue.
 STALL_S: Final = 150.0
 
 #: How long a receive waits for a message.
@@ -180,7 +180,7 @@ class FakeLease:
 
 
 class FakeLeases:
-    """Keeps leases as `consumer.aws.lease` does, with a task where that has a thread."""
+    """Keeps leases as `consumer.aws.lease` does, with a task instead of a thread."""
 
     def __init__(self, network: Network, queue: FakeQueue) -> None:
         self._network = network

@@ -1,6 +1,5 @@
 """The service put together over the fakes, as `consumer.app` puts it together over AWS and processes."""
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -35,7 +34,7 @@ def large_disk(_: Path) -> tuple[int, int, int]:
 
 
 class Host:
-    """The host as health checks find it; `problem`: what is wrong with it."""
+    """The host as health checks find it; `problem`: why it is unhealthy."""
 
     def __init__(self) -> None:
         self.problem: str | None = None
@@ -48,7 +47,7 @@ class Host:
 class Service:
     """All that handles messages; files of more than 1,000 bytes are too large for it.
 
-    `calls` and `faults` are those of its network. `busy`: what the platform was told.
+    `calls` and `faults` are those of its network. `busy`: the calls of `on_busy`.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class Service:
             self.jobs,
             watchdog=watchdog,
             clock=self.clock,
-            rng=random.Random(self._network.process.name),
+            rng=self._network.rng("settle"),
             metrics=self.metrics,
         )
         return Worker(

@@ -151,7 +151,7 @@ class VirtualProcess(Process):
         await self.catch_up(until)
 
     async def catch_up(self, until: float) -> None:
-        """Wait a moment where a pause has made it later than was meant."""
+        """Wait a moment if a pause has made it later than was meant."""
         if self._clock.seconds > until + 0.001:
             await asyncio.sleep(self._rng.uniform(0, 0.2))
 
@@ -171,7 +171,7 @@ class VirtualProcess(Process):
         self._loop.stop()
 
     def bury(self) -> None:
-        """Take down what is left of a process that is dead, or has ended."""
+        """Cancel the tasks of a process that is dead, or has ended, and close its loop."""
         self.alive = False
         self._loop.set_exception_handler(_ignore)
         for _ in range(_ROUNDS):

@@ -36,14 +36,14 @@ KEYS: Final = ("a.pdf", "b/c +ü.pdf", "scan")
 
 OPERATIONS: Final = (
     *("head", "download", "read_start", "read", "put", "announce", "receive", "delete", "retry", "renew"),
-    # What matters most is hit most.
+    # The most important ones fail most.
     *("put", "put", "delete", "renew", "renew"),
 )
 
 #: Longer than it takes to answer all that a schedule can ask for, with the waits between tries.
 QUIET_AFTER_S: Final = 6 * 3600
 
-#: What happened in all schedules of a test.
+#: Events in all schedules of a test.
 TOTALS: Counter[str] = Counter()
 
 _keys = st.sampled_from(KEYS)
@@ -89,7 +89,7 @@ class Delivery(RuleBasedStateMachine):
         for number in range(CONSUMERS):
             self.restart(number)
 
-    # What clients do.
+    # By clients.
 
     @rule(key=_keys, pages=_pages)
     def upload(self, key: str, pages: list[float]) -> None:
@@ -128,7 +128,7 @@ class Delivery(RuleBasedStateMachine):
     def send_the_first_again(self, key: str) -> None:
         self._bucket.upload(key, self._bucket.uploads[key][0].body)
 
-    # What SQS does.
+    # By SQS.
 
     @rule(chosen=_chosen)
     def deliver_twice(self, chosen: int) -> None:
@@ -145,7 +145,7 @@ class Delivery(RuleBasedStateMachine):
         if (message := self._message(chosen)) is not None and message in self._queue.waiting():
             self._queue.reappear(message)
 
-    # What networks and machines do.
+    # By networks and hosts.
 
     @rule(operation=st.sampled_from(OPERATIONS), fault=st.sampled_from(Fault), times=st.integers(1, 3))
     def fail(self, operation: str, fault: Fault, times: int) -> None:
@@ -206,7 +206,7 @@ class Delivery(RuleBasedStateMachine):
             self._journal.note("SIGTERM", consumer.process.name)
             consumer.terminate()
 
-    # What must hold.
+    # Invariants.
 
     @invariant()
     def nothing_is_broken(self) -> None:
@@ -219,7 +219,7 @@ class Delivery(RuleBasedStateMachine):
 
     @property
     def counts(self) -> Counter[str]:
-        """What has happened so far."""
+        """Events so far."""
         return self._journal.counts
 
     def teardown(self) -> None:
@@ -256,9 +256,9 @@ class Delivery(RuleBasedStateMachine):
         self.nothing_is_broken()
 
     def _until_quiet(self) -> None:
-        """Let consumers work, and new ones come where they have ended, until there is nothing to do."""
+        """Let consumers work, and restart those that have ended, until there is nothing to do."""
         until = self._time.clock.seconds + QUIET_AFTER_S
-        # What is on its way still comes.
+        # Calls in flight still arrive.
         self._time.advance(2 * LEASE_S)
         while any(self._is_pending(message) for message in self._queue.waiting()):
             for number in range(CONSUMERS):
@@ -290,7 +290,7 @@ class Delivery(RuleBasedStateMachine):
         return [consumer.process for consumer in consumers if consumer is not None]
 
     def _ended(self, process: VirtualProcess) -> None:
-        """Note that a process is gone; by itself it goes only where it was told to."""
+        """Note that a process is gone; by itself it ends only after SIGTERM."""
         assert process.main is not None
         crashed = process.main.cancelled()
         if not self._over:
@@ -316,7 +316,7 @@ class Delivery(RuleBasedStateMachine):
         pytest.param(
             Fault.PAUSE_BEFORE,
             marks=pytest.mark.xfail(
-                strict=True, reason="it is stopped for longer than its lease amid the put"
+                strict=True, reason="it is stopped for longer than its lease during the put"
             ),
         ),
     ],
@@ -385,7 +385,7 @@ def _say(capsys: pytest.CaptureFixture[str], text: str) -> None:
 
 
 def test_every_document_gets_its_result_whatever_happens(capsys: pytest.CaptureFixture[str]) -> None:
-    happened = _run(Delivery, schedules=300, steps=45)
+    happened = _run(Delivery, schedules=200, steps=45)
     _say(capsys, happened)
 
 

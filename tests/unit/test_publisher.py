@@ -316,7 +316,7 @@ async def test_a_result_stored_just_before_an_exhausted_one_stays(service: Servi
     service.faults.add("put", lambda: service.s3.upload(RESULT, result.body, result.metadata))
     assert await write_exhausted_result(service) == "stored meanwhile"
     assert service.texts("a.pdf") == ["a"]
-    # What is announced is what is there, and not what we would have stored.
+    # The result that exists is announced, and not the one that was not stored.
     assert [(each.word, each.code) for each in service.cloud.announced] == [("SUCCEEDED", None)]
 
 

@@ -44,7 +44,7 @@ async def scheduling(
     window_pages: int = 4,
     disk_space: DiskSpace | None = None,
 ) -> AsyncIterator[tuple[PageScheduler, FakeRecognizer]]:
-    """A scheduler at work, and what it hands batches to."""
+    """A scheduler at work, and the recognizer that gets its batches."""
     clock = running_loop().clock
     recognizer = FakeRecognizer(Network(Cloud(clock), Faults()), Watchdog(clock), concurrency)
     scheduler = PageScheduler(

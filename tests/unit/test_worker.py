@@ -1,4 +1,4 @@
-"""The loop: what becomes of messages, in virtual time."""
+"""The loop: how messages are received, handled and settled, in virtual time."""
 
 import asyncio
 import json
@@ -384,8 +384,13 @@ async def test_a_document_is_announced_before_its_message_is_deleted(service: Se
     # The first try stored the result and could not announce it; the second found it.
     assert service.sqs.returned["m"] >= 1
     assert service.recognizer.pages_read == 2
-    (told,) = service.cloud.announced
-    assert (told.source.key, told.word, told.code, told.page_count) == ("a.pdf", "SUCCEEDED", None, 2)
+    (completion,) = service.cloud.announced
+    assert (completion.source.key, completion.word, completion.code, completion.page_count) == (
+        "a.pdf",
+        "SUCCEEDED",
+        None,
+        2,
+    )
 
 
 async def test_a_document_that_cannot_be_read_is_announced_with_its_code(service: Service) -> None:
@@ -393,7 +398,7 @@ async def test_a_document_that_cannot_be_read_is_announced_with_its_code(service
     send(service, "m", "a.pdf")
     async with consuming(service):
         await until(lambda: service.sqs.deleted == ["m"])
-    assert [(told.word, told.code) for told in service.cloud.announced] == [("FAILED", "UNSUPPORTED_TYPE")]
+    assert [(each.word, each.code) for each in service.cloud.announced] == [("FAILED", "UNSUPPORTED_TYPE")]
 
 
 async def test_a_source_without_a_result_is_not_announced(service: Service) -> None:
