@@ -84,8 +84,8 @@ class RapidOcrEngine:
         except RapidOCRError:
             # The library's way to say that there is no text on the page.
             return []
-        is_vertical = [is_vertical(box) for box in detected.boxes]
-        upside_down = self._upside_down(crops, is_vertical)
+        vertical = [is_vertical(box) for box in detected.boxes]
+        upside_down = self._upside_down(crops, vertical)
         crops = [
             cv2.rotate(crop, cv2.ROTATE_180) if turned else crop
             for crop, turned in zip(crops, upside_down, strict=True)
@@ -96,7 +96,7 @@ class RapidOcrEngine:
         return [
             (corners_from_text_start(box, is_vertical=side, turned=turned), text.strip(), float(score))
             for box, side, turned, text, score in zip(
-                boxes, is_vertical, upside_down, recognized.txts, recognized.scores, strict=True
+                boxes, vertical, upside_down, recognized.txts, recognized.scores, strict=True
             )
             if text.strip() and score >= _MIN_CONFIDENCE
         ]
