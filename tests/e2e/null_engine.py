@@ -1,24 +1,27 @@
-"""An engine that reads nothing: `python null_engine.py PAGE_S LEAK_BYTES LINES FD OPTIONS`.
+"""An engine that reads nothing: `python null_engine.py PAGE LEAK_BYTES LINES FD OPTIONS`.
 
-Every page takes PAGE_S seconds, costs next to no processor time, leaves LEAK_BYTES of memory behind that
-is never given back, and has LINES lines of 60 characters, one below the other, which tell the page's size.
+Every page takes PAGE seconds, or until the file PAGE exists, costs next to no processor time, leaves
+LEAK_BYTES of memory behind that is never given back, and has LINES lines of 60 characters, one below the
+other, which tell the page's size.
 """
 
 import sys
 import time
+from pathlib import Path
 
 from consumer import protocol
 from consumer.child import serve
 from consumer.domain.page import PageImage
 
 _CHARACTERS = 60
+_POLL_S = 0.02
 
 
 class NullEngine:
-    """The engine. `page_s`: seconds for a page, what it leaks included."""
+    """The engine. `page`: seconds for a page, what it leaks included, or a file that pages wait for."""
 
-    def __init__(self, page_s: float, leak_bytes: int, lines: int) -> None:
-        self._page_s = page_s
+    def __init__(self, page: float | Path, leak_bytes: int, lines: int) -> None:
+        self._page = page
         self._leak_bytes = leak_bytes
         self._lines = lines
         self._leaked: list[bytearray] = []
@@ -33,13 +36,20 @@ class NullEngine:
         return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
 
     def _read(self, image: PageImage) -> protocol.PageContent:
-        end_s = time.monotonic() + self._page_s
+        started_s = time.monotonic()
         # Filled, since untouched memory costs nothing.
         self._leaked.append(bytearray(b"x") * self._leak_bytes)
         lines = tuple(self._line(image, number) for number in range(self._lines))
         text = protocol.PageContent(lines=lines, markdown="\n".join(line.text for line in lines))
-        time.sleep(max(0.0, end_s - time.monotonic()))
+        self._wait(started_s)
         return text
+
+    def _wait(self, started_s: float) -> None:
+        if isinstance(self._page, float):
+            time.sleep(max(0.0, started_s + self._page - time.monotonic()))
+            return
+        while not self._page.exists():
+            time.sleep(_POLL_S)
 
     def _line(self, image: PageImage, number: int) -> protocol.TextLine:
         top, bottom = (image.height_px * n // self._lines for n in (number, number + 1))
@@ -52,8 +62,9 @@ class NullEngine:
 def main() -> None:
     """Serve the consumer that started us."""
     serve.prepare_process()
-    page_s, leak_bytes, lines, descriptor, _ = sys.argv[1:]
-    serve.serve(int(descriptor), lambda: NullEngine(float(page_s), int(leak_bytes), int(lines)))
+    page, leak_bytes, lines, descriptor, _ = sys.argv[1:]
+    wait = Path(page) if Path(page).is_absolute() else float(page)
+    serve.serve(int(descriptor), lambda: NullEngine(wait, int(leak_bytes), int(lines)))
 
 
 if __name__ == "__main__":
