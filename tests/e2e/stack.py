@@ -40,7 +40,9 @@ RESULT_S = 300.0
 COMMAND_S = 300.0
 STOP_S = 120.0
 _ANSWER_S = 60.0
-_POLL_S = 0.1
+# Looks at LocalStack cost it time, looks into a file hardly any.
+_POLL_S = 0.2
+_FILE_POLL_S = 0.1
 # Where there is such a tool, a killed test run leaves no consumer behind.
 _SETPRIV = shutil.which("setpriv")
 _MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []
@@ -218,7 +220,7 @@ class Consumer:
             assert status is None, f"the consumer ended with {status}: {self.stderr[-2000:]}"
             return None
 
-        found = until(find, deadline_s, f"a log line with {facts}")
+        found = until(find, deadline_s, f"a log line with {facts}", every_s=_FILE_POLL_S)
         assert found is not None
         return found
 
@@ -228,7 +230,7 @@ class Consumer:
 
     def wait_at_work(self, deadline_s: float = RESULT_S) -> None:
         """Wait until a page of some document has been rendered and is not read yet."""
-        until(lambda: list(self.work_dir.rglob("*.bgr")), deadline_s, "a page in work")
+        until(lambda: list(self.work_dir.rglob("*.bgr")), deadline_s, "a page in work", every_s=_FILE_POLL_S)
 
     def job_results(self, key: str) -> list[str]:
         """Results of the jobs for this key, in order."""
