@@ -21,10 +21,11 @@ from consumer.aws.ecs import task_protection
 from consumer.aws.lease import SqsLeases
 from consumer.aws.s3 import S3Store
 from consumer.aws.sns import announcer
-from consumer.aws.sqs import WAIT_S, SqsQueue
+from consumer.aws.sqs import SqsQueue
 from consumer.clock import Clock, SystemClock, Watchdog
 from consumer.domain import identity
 from consumer.domain.errors import SettingsError
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.result import Engine
 from consumer.engines import ENGINES, EngineSpec
 from consumer.health import Probe, served
@@ -63,7 +64,9 @@ async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
         yield S3Store(client)
 
 
-async def consume(options: Settings, specs: Mapping[str, EngineSpec] = ENGINES) -> None:
+async def consume(
+    options: Settings, specs: Mapping[str, EngineSpec] = ENGINES, pauses: Pauses = DEFAULT_PAUSES
+) -> None:
     """Run the consumer, with one of the engines `specs`, until SIGTERM or SIGINT.
 
     Raises SettingsError if the settings cannot be met, ServiceError if the queue cannot be used, HostError
@@ -94,7 +97,7 @@ async def consume(options: Settings, specs: Mapping[str, EngineSpec] = ENGINES) 
             metrics, watchdog = Metrics(), Watchdog(SystemClock())
             # First: a probe of a consumer that takes minutes to start must see that it lives.
             health = await stack.enter_async_context(served(options.health_port, metrics.registry))
-            worker = await _worker(options, specs, metrics, watchdog, stack)
+            worker = await _worker(options, specs, pauses, metrics=metrics, watchdog=watchdog, stack=stack)
             health.alive, health.ready = _alive(watchdog, options.stall_s), lambda: worker.problem
             ready.set()
             await worker.run(stop)
@@ -116,9 +119,11 @@ def _alive(watchdog: Watchdog, stall_s: float) -> Probe:
     return lambda: f"no progress for {s:.0f} s" if (s := watchdog.seconds_since_progress) > limit_s else None
 
 
-async def _worker(
+async def _worker(  # noqa: PLR0913 - the composition root
     options: Settings,
     specs: Mapping[str, EngineSpec],
+    pauses: Pauses,
+    *,
     metrics: Metrics,
     watchdog: Watchdog,
     stack: AsyncExitStack,
@@ -132,8 +137,10 @@ async def _worker(
     layout = ProcessLayout.of(options, folder, specs)
     for name in engines.without_effect(options, layout.engine, specs):
         log.warning("settings.without_effect", name=name, engine=layout.engine.name)
-    queue = await stack.enter_async_context(_queue(options, clock))
-    jobs, breaker = await _jobs(options, layout, folder, metrics=metrics, watchdog=watchdog, stack=stack)
+    queue = await stack.enter_async_context(_queue(options, clock, pauses.poll_s))
+    jobs, breaker = await _jobs(
+        options, layout, folder, pauses.breaker_s, metrics=metrics, watchdog=watchdog, stack=stack
+    )
     handler = MessageHandler(
         queue,
         _leases(options, layout.capacity.slots, clock, metrics),
@@ -142,6 +149,7 @@ async def _worker(
         clock=clock,
         rng=random.SystemRandom(),
         metrics=metrics,
+        pauses=pauses,
     )
     return Worker(
         queue,
@@ -154,6 +162,7 @@ async def _worker(
         watchdog=watchdog,
         clock=clock,
         metrics=metrics,
+        pauses=pauses,
     )
 
 
@@ -161,6 +170,7 @@ async def _jobs(  # noqa: PLR0913 - a function so that the one above stays reada
     options: Settings,
     layout: ProcessLayout,
     folder: Path,
+    breaker_s: float,
     *,
     metrics: Metrics,
     watchdog: Watchdog,
@@ -192,7 +202,7 @@ async def _jobs(  # noqa: PLR0913 - a function so that the one above stays reada
         work_dir=folder,
         max_file_bytes=options.max_file_bytes,
     )
-    breaker = CircuitBreaker([disk_space.check, renderer.check, recognizer.check], clock)
+    breaker = CircuitBreaker([disk_space.check, renderer.check, recognizer.check], clock, breaker_s)
     announce = await stack.enter_async_context(announcer(options.completion_topic_arn, clock))
     _report_ready(options, layout, engine, folder, metrics)
     return JobRunner(Publisher(store, clock, metrics), documents, breaker, announce), breaker
@@ -219,10 +229,10 @@ def _report_ready(
 
 
 @asynccontextmanager
-async def _queue(options: Settings, clock: Clock) -> AsyncIterator[SqsQueue]:
+async def _queue(options: Settings, clock: Clock, poll_s: int) -> AsyncIterator[SqsQueue]:
     # One long poll, and the few short calls that settle messages.
-    async with aws.client("sqs", connections=16, read_timeout_s=WAIT_S + 5) as client:
-        queue = SqsQueue(client, options.queue_url, options.lease_s, clock)
+    async with aws.client("sqs", connections=16, read_timeout_s=poll_s + 5) as client:
+        queue = SqsQueue(client, options.queue_url, options.lease_s, clock, poll_s)
         await queue.check()
         yield queue
 

@@ -9,6 +9,12 @@ from local_cloud import LocalCloud
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
+#: The order of the folders: those with the longest tests first, so that none of these is the last to end.
+LONGEST_FIRST = ("e2e", "children", "model", "contract", "infra", "structure", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from consumer.aws.client import service_call
 from consumer.clock import Clock
 from consumer.domain.errors import ServiceError
+from consumer.domain.pauses import DEFAULT_PAUSES
 from consumer.ports import Message
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
-
-#: Long poll. SQS allows 20 s, but a stopping consumer waits for the outstanding poll, and an idle one
-#: asking every 5 s still costs well under a dollar a month.
-WAIT_S: Final = 5
 
 _RELEASE_S: Final = 4.0
 
@@ -28,6 +25,7 @@ class SqsQueue:
     queue_url: str
     lease_s: int
     clock: Clock
+    poll_s: int = DEFAULT_PAUSES.poll_s
 
     def __post_init__(self) -> None:
         self._asked_at = 0.0
@@ -55,12 +53,12 @@ class SqsQueue:
             raise ServiceError(f"queue {self.queue_url}: its redrive policy is {policy!r}") from error
 
     async def receive(self) -> Message | None:
-        """Wait up to `WAIT_S` seconds for one message; one call at a time, which must not be cancelled."""
-        async with service_call(f"receive from {self.queue_url}", WAIT_S + 10):
+        """Wait up to `poll_s` seconds for one message; one call at a time, which must not be cancelled."""
+        async with service_call(f"receive from {self.queue_url}", self.poll_s + 10):
             answer = await self.client.receive_message(
                 QueueUrl=self.queue_url,
                 MaxNumberOfMessages=1,
-                WaitTimeSeconds=WAIT_S,
+                WaitTimeSeconds=self.poll_s,
                 VisibilityTimeout=self.lease_s,
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )

@@ -12,6 +12,7 @@ from consumer.clock import Clock, Watchdog
 from consumer.domain import events, settle
 from consumer.domain.errors import ServiceError
 from consumer.domain.events import Notification
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.settle import Disposition, Outcome
 from consumer.metrics import Metrics
 from consumer.ports import Lease, LeaseKeeper, Message, Queue
@@ -72,6 +73,7 @@ class MessageHandler:
     clock: Clock
     rng: random.Random
     metrics: Metrics
+    pauses: Pauses = DEFAULT_PAUSES
     _work: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _is_cancelled: bool = field(default=False, init=False)
 
@@ -188,7 +190,9 @@ class MessageHandler:
 
     async def _settle(self, context: MessageContext, outcome: Outcome, *, exhausted: bool) -> None:
         message = context.message
-        disposition = settle.decide(outcome, message.receive_count, self.rng, exhausted=exhausted)
+        disposition = settle.decide(
+            outcome, message.receive_count, self.rng, self.pauses, exhausted=exhausted
+        )
         try:
             await self._apply(disposition, message)
         except ServiceError as error:

@@ -10,13 +10,11 @@ import structlog
 
 from consumer.clock import Clock, Watchdog
 from consumer.domain.errors import ServiceError
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.metrics import Metrics
 from consumer.ports import Message, Queue
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.message import MessageHandler
-
-#: Pause after a failed receive, so that an outage is not answered by a storm.
-_RECEIVE_PAUSE_S: Final = 5.0
 
 #: Pause between two looks at an open circuit breaker.
 _BREAKER_PAUSE_S: Final = 1.0
@@ -54,6 +52,7 @@ class Worker:
     watchdog: Watchdog
     clock: Clock
     metrics: Metrics
+    pauses: Pauses = DEFAULT_PAUSES
     _in_flight: int = field(default=0, init=False)
     _receive_error: str | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -142,7 +141,7 @@ class Worker:
         else:
             self._receive_error = None
             return message
-        await _pause(_RECEIVE_PAUSE_S, stop)
+        await _pause(self.pauses.receive_s, stop)
         return None
 
     async def _may_receive(self, stop: asyncio.Event) -> bool:

@@ -52,8 +52,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         def started(
             stack: Stack, folder: str = "consumer", program: Sequence[str] = RUN, /, **settings: object
         ) -> Consumer:
-            # One engine process starts faster and is enough for one document.
-            settings = {"ENGINE_WORKERS": 1} | settings
+            # One process of each kind starts faster and is enough for one document.
+            settings = {"ENGINE_WORKERS": 1, "RENDER_WORKERS": 1} | settings
             return consumers.enter_context(Consumer(stack, tmp_path / folder, program, **settings))
 
         yield started

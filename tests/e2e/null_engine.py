@@ -1,11 +1,13 @@
-"""An engine that reads nothing: entry `null_engine:build`, with the arguments `PAGE_S LEAK_BYTES LINES`.
+"""An engine that reads nothing: entry `null_engine:build`, with the arguments `PAGE LEAK_BYTES LINES`.
 
-Every page takes PAGE_S seconds, costs next to no processor time, leaves LEAK_BYTES of memory behind that
-is never given back, and has LINES lines of 60 characters, one below the other, with the page's size.
+Every page takes PAGE seconds, or until the file PAGE exists, costs next to no processor time, leaves
+LEAK_BYTES of memory behind that is never given back, and has LINES lines of 60 characters, one below the
+other, with the page's size.
 """
 
 import json
 import time
+from pathlib import Path
 
 from consumer import protocol
 from consumer.domain.geometry import Point, Quad
@@ -13,13 +15,14 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 
 _CHARACTERS = 60
+_POLL_S = 0.02
 
 
 class NullEngine:
-    """The engine. `page_s`: seconds for a page, including the time to leak."""
+    """The engine. `page`: seconds for a page, including the time to leak, or a file that pages wait for."""
 
-    def __init__(self, page_s: float, leak_bytes: int, lines: int) -> None:
-        self._page_s = page_s
+    def __init__(self, page: float | Path, leak_bytes: int, lines: int) -> None:
+        self._page = page
         self._leak_bytes = leak_bytes
         self._lines = lines
         self._leaked: list[bytearray] = []
@@ -34,13 +37,20 @@ class NullEngine:
         return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
 
     def _read(self, image: PageImage) -> PageResult:
-        end_s = time.monotonic() + self._page_s
+        started_s = time.monotonic()
         # Filled, since untouched memory costs nothing.
         self._leaked.append(bytearray(b"x") * self._leak_bytes)
         lines = [self._line(image, number) for number in range(self._lines)]
         page = image.result(lines, markdown="\n".join(text for _, text, _ in lines))
-        time.sleep(max(0.0, end_s - time.monotonic()))
+        self._wait(started_s)
         return page
+
+    def _wait(self, started_s: float) -> None:
+        if isinstance(self._page, float):
+            time.sleep(max(0.0, started_s + self._page - time.monotonic()))
+            return
+        while not self._page.exists():
+            time.sleep(_POLL_S)
 
     def _line(self, image: PageImage, number: int) -> tuple[Quad, str, float]:
         right = image.width_px
@@ -53,5 +63,6 @@ class NullEngine:
 
 def build(options_json: str) -> NullEngine:
     """Build the handler of an engine process."""
-    page_s, leak_bytes, lines = json.loads(options_json)["arguments"]
-    return NullEngine(float(page_s), int(leak_bytes), int(lines))
+    page, leak_bytes, lines = json.loads(options_json)["arguments"]
+    wait = Path(page) if Path(page).is_absolute() else float(page)
+    return NullEngine(wait, int(leak_bytes), int(lines))

@@ -31,7 +31,7 @@ import yarl
 from aiohttp import web
 from multidict import CIMultiDict
 
-_START_S = 10.0
+_START_S = 60.0
 _CHUNK_BYTES = 64 * 1024
 _BODY_LIMIT_BYTES = 1024**3
 _HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}

@@ -1,6 +1,7 @@
-"""The consumer with another engine: `python scripted.py ENGINE.py [ARGUMENT ...]`, for `bucket-ocr run`.
+"""The consumer with another engine: `python scripted.py [--quick] ENGINE.py [ARGUMENT ...]`.
 
-`build` of that file builds the handler of an engine process from the JSON of `ScriptedOptions`.
+`build` of that file builds the handler of an engine process from the JSON of `ScriptedOptions`. `--quick`:
+polls and pauses are short, and the lease may be shorter than the shortest that is allowed.
 """
 
 import asyncio
@@ -9,7 +10,11 @@ import sys
 from pathlib import Path
 
 from consumer import app, logs, protocol, settings
+from consumer.domain.pauses import Pauses
 from consumer.engines import ENGINES, EngineSpec
+
+#: A poll must be shorter than a lease, which begins when the poll does.
+QUICK = Pauses(poll_s=1, receive_s=0.5, breaker_s=1.0, backoff_s=1.0, host_failure_s=2)
 
 
 class ScriptedOptions(protocol.EngineOptions):
@@ -34,11 +39,17 @@ def engine(path: Path, arguments: tuple[str, ...]) -> EngineSpec:
 
 
 def main() -> None:
-    path, *arguments = sys.argv[1:]
+    is_quick, lease_s = sys.argv[1] == "--quick", None
+    if is_quick:
+        lease_s = os.environ.pop(f"{settings.PREFIX}LEASE_S", None)
+    path, *arguments = sys.argv[1 + is_quick :]
     options = settings.load()
+    if lease_s is not None:
+        options = options.model_copy(update={"lease_s": int(lease_s)})
     logs.configure(options.log_format, options.log_level)
     scripted = engine(Path(path), tuple(arguments))
-    asyncio.run(app.consume(options, ENGINES | {scripted.name: scripted}))
+    pauses = QUICK if is_quick else Pauses()
+    asyncio.run(app.consume(options, ENGINES | {scripted.name: scripted}, pauses))
 
 
 if __name__ == "__main__":

@@ -29,22 +29,28 @@ _T = TypeVar("_T")
 #: The consumer, and the consumer with another engine, whose program and arguments follow.
 RUN = ("-m", "consumer", "run")
 SCRIPTED = (str(Path(__file__).with_name("scripted.py")),)
+#: The same with short polls and pauses, and with any lease.
+QUICK = (*SCRIPTED, "--quick")
 
 _NULL_ENGINE = Path(__file__).with_name("null_engine.py")
 
-READY_S = 120.0
-RESULT_S = 60.0
-COMMAND_S = 120.0
-STOP_S = 30.0
+# How long an event is waited for. It costs nothing when the event comes, and machines may be busy.
+READY_S = 300.0
+RESULT_S = 300.0
+COMMAND_S = 300.0
+STOP_S = 120.0
+_ANSWER_S = 60.0
+# Looks at LocalStack cost it time, looks into a file hardly any.
 _POLL_S = 0.2
+_FILE_POLL_S = 0.1
 # Where there is such a tool, a killed test run leaves no consumer behind.
 _SETPRIV = shutil.which("setpriv")
 _MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []
 
 
-def null_engine(page_s: float, *, leak_bytes: int = 0, lines: int = 0) -> tuple[str, ...]:
+def null_engine(page: float | Path, *, leak_bytes: int = 0, lines: int = 0) -> tuple[str, ...]:
     """Give the program of an engine that reads nothing, with its arguments; see `null_engine.py`."""
-    return (str(_NULL_ENGINE), str(page_s), str(leak_bytes), str(lines))
+    return (str(_NULL_ENGINE), str(page), str(leak_bytes), str(lines))
 
 
 def until(look: Callable[[], _T], deadline_s: float, what: str, *, every_s: float = _POLL_S) -> _T:
@@ -214,7 +220,7 @@ class Consumer:
             assert status is None, f"the consumer ended with {status}: {self.stderr[-2000:]}"
             return None
 
-        found = until(find, deadline_s, f"a log line with {facts}")
+        found = until(find, deadline_s, f"a log line with {facts}", every_s=_FILE_POLL_S)
         assert found is not None
         return found
 
@@ -224,15 +230,15 @@ class Consumer:
 
     def wait_at_work(self, deadline_s: float = RESULT_S) -> None:
         """Wait until a page of some document has been rendered and is not read yet."""
-        until(lambda: list(self.work_dir.rglob("*.bgr")), deadline_s, "a page in work")
+        until(lambda: list(self.work_dir.rglob("*.bgr")), deadline_s, "a page in work", every_s=_FILE_POLL_S)
 
-    def answers(self, key: str) -> list[str]:
-        """What became of the messages for this key, in order."""
-        return [line["answer"] for line in self.lines if line.get("key") == key and "answer" in line]
+    def job_results(self, key: str) -> list[str]:
+        """Results of the jobs for this key, in order."""
+        return [line["job_result"] for line in self.lines if line.get("key") == key and "job_result" in line]
 
     def asked(self, path: str) -> tuple[int, str]:
         """What it answers over HTTP: status and text; 0 where nobody listens."""
-        connection = http.client.HTTPConnection("127.0.0.1", int(str(self._health_port)), timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", int(str(self._health_port)), timeout=_ANSWER_S)
         with contextlib.closing(connection):
             try:
                 connection.request("GET", path)

@@ -50,7 +50,7 @@ def uploaded(stack: Stack, consumer: Consumer) -> Stack:
     for key in CODES | GOOD:
         stack.result(key)
     # The result of a source without an extension is known as ours by its metadata only.
-    consumer.line(key="bad/no-extension.ocr.json", answer="own output")
+    consumer.line(key="bad/no-extension.ocr.json", job_result="own output")
     stack.wait_until_settled()
     return stack
 

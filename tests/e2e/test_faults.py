@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from local_cloud import LocalCloud
@@ -20,10 +19,9 @@ from tests.e2e.proxy import (
     stall_amid,
     truncated,
 )
-from tests.e2e.stack import SCRIPTED, Consumer, Document, Stack, null_engine, until
+from tests.e2e.stack import QUICK, RESULT_S, Consumer, Document, Stack, null_engine, until
 
 LEASE_S = 10
-DEADLINE_S = 60.0
 
 #: So much of a source comes before the rest does not.
 PART_BYTES = 300
@@ -34,7 +32,7 @@ class Case:
     """One fault of the call that is made for a document, and what becomes of its message.
 
     `times`: how often it is met, where 4 are one more than the SDK tries again; `after`: so many sound calls.
-    `receives`: how often the message is received then. `answer`: the last one in the log.
+    `receives`: how often the message is received then. `job_result`: the last one in the log.
     """
 
     operation: str
@@ -42,7 +40,7 @@ class Case:
     times: int = 1
     after: int = 0
     receives: int = 1
-    answer: str = "stored"
+    job_result: str = "stored"
     of_result: bool = False
 
 
@@ -63,7 +61,7 @@ CASES = {
     "access denied for a while": Case("GetObject", answer(403, "AccessDenied"), receives=2),
     "500 of the put": Case("PutObject", answer(500, "InternalError"), times=2, of_result=True),
     "dropped response of the put": Case(
-        "PutObject", lost_response(), answer="stored meanwhile", of_result=True
+        "PutObject", lost_response(), job_result="stored meanwhile", of_result=True
     ),
     "409 of the put": Case("PutObject", answer(409, "ConditionalRequestConflict"), times=3, of_result=True),
     "412 of the put and nothing there": Case("PutObject", answer(412, "PreconditionFailed"), of_result=True),
@@ -106,10 +104,10 @@ class World:
     def settle_all(self) -> None:
         for survivor in self.survivors.values():
             self.last_line(survivor.message_id)
-        self.stack.wait_until_settled(DEADLINE_S)
+        self.stack.wait_until_settled(RESULT_S)
 
     def last_line(self, message_id: str) -> Document:
-        return self.consumer.line(DEADLINE_S, event="message", message_id=message_id, settled="Delete")
+        return self.consumer.line(RESULT_S, event="message", message_id=message_id, settled="Delete")
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +118,9 @@ def world(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         Consumer(
             stack.seen_at(proxy.url),
             tmp_path_factory.mktemp("faults"),
-            (*SCRIPTED, *null_engine(0.05, lines=1)),
+            (*QUICK, *null_engine(0.05, lines=1)),
             ENGINE_WORKERS=1,
+            RENDER_WORKERS=1,
             MAX_IN_FLIGHT=16,
             LEASE_S=LEASE_S,
         ) as consumer,
@@ -139,7 +138,7 @@ def world(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_a_fault_costs_no_document_its_result(world: World, name: str) -> None:
     case, survivor = CASES[name], world.survivors[name]
     line = world.last_line(survivor.message_id)
-    assert (line["answer"], line["receive_count"]) == (case.answer, case.receives)
+    assert (line["job_result"], line["receive_count"]) == (case.job_result, case.receives)
     result = world.stack.result(survivor.key, silent=True)
     assert result["status"] == "SUCCESS"
     assert result["detections"][0]["text"].startswith(f"Page 1, {2 * survivor.width_pt} x 100,")
@@ -163,7 +162,7 @@ def test_the_redelivery_of_a_finished_document_costs_two_looks_and_nothing_else(
     world.last_line(world.stack.request(key))
     before = [call for call in world.proxy.calls if call.service == "s3"]
     line = world.last_line(world.stack.request(key))
-    assert line["answer"] == "already current"
+    assert line["job_result"] == "already current"
     assert "engine_s" not in line
     asked = [call for call in world.proxy.calls if call.service == "s3" and (call.key or "").startswith(key)]
     assert [call.operation for call in asked if call not in before] == ["HeadObject", "HeadObject"]
@@ -190,7 +189,7 @@ def test_of_a_message_that_partly_fails_the_part_that_was_done_is_not_done_again
     ]
     line = world.last_line(world.stack.send({"Records": records}))
     assert line["receive_count"] == 2
-    assert [document["answer"] for document in line["documents"]] == ["already current", "stored"]
+    assert [document["job_result"] for document in line["documents"]] == ["already current", "stored"]
     assert world.proxy.count("GetObject", key=names[0]) == 1
 
 
@@ -213,16 +212,16 @@ def test_a_queue_that_fails_for_a_moment_loses_no_message(world: World, operatio
     world.proxy.fail(operation, fault)
     if operation == "ReceiveMessage":
         # A poll that was admitted before would take the message.
-        until(lambda: world.met(operation, fault) > met, DEADLINE_S, "the fault to be met")
+        until(lambda: world.met(operation, fault) > met, RESULT_S, "the fault to be met")
     line = world.last_line(world.stack.request(key))
-    until(lambda: world.met(operation, fault) == met + 1, DEADLINE_S, "the fault to be met once")
-    assert (line["answer"], line["receive_count"]) == ("stored", 1)
+    until(lambda: world.met(operation, fault) == met + 1, RESULT_S, "the fault to be met once")
+    assert (line["job_result"], line["receive_count"]) == ("stored", 1)
     until(
         lambda: (
             line["message_id"]
             not in {m.message_id for m in world.stack.cloud.messages(world.stack.queue_url)}
         ),
-        DEADLINE_S,
+        RESULT_S,
         "the message to be deleted",
     )
 
@@ -234,8 +233,8 @@ def test_a_delete_that_fails_for_good_costs_two_looks_at_the_redelivery(world: W
     world.stack.put(key, documents.blank_pdf(60), silent=True)
     world.proxy.fail("DeleteMessage", answer(500, "InternalFailure"), times=4)
     message_id = world.stack.request(key)
-    world.consumer.line(DEADLINE_S, event="settle.failed", message_id=message_id)
-    line = world.consumer.line(DEADLINE_S, event="message", message_id=message_id, answer="already current")
+    world.consumer.line(RESULT_S, event="settle.failed", message_id=message_id)
+    line = world.consumer.line(RESULT_S, event="message", message_id=message_id, job_result="already current")
     assert line["receive_count"] == 2
     assert world.proxy.count("GetObject", key=key) == 1
     world.stack.wait_until_settled()
@@ -259,69 +258,10 @@ def test_tries_that_run_out_leave_a_result_that_says_so_which_a_redrive_replaces
     assert (result["status"], result["error"]["code"]) == ("FAILURE", "RETRIES_EXHAUSTED")
     assert result["error"]["retryable"] is True
     assert "AccessDenied" in result["error"]["message"]
-    until(lambda: message_id in stack.dead_letters(), DEADLINE_S, "a dead letter")
+    until(lambda: message_id in stack.dead_letters(), RESULT_S, "a dead letter")
     stack.sqs.start_message_move_task(
         SourceArn=stack.sqs.get_queue_attributes(
             QueueUrl=stack.dead_letter_queue_url, AttributeNames=["QueueArn"]
         )["Attributes"]["QueueArn"]
     )
-    until(lambda: stack.result(key, silent=True)["status"] == "SUCCESS", DEADLINE_S, "the right result")
-
-
-@pytest.fixture
-def proxied(lone_stack: Stack) -> Iterator[tuple[Stack, FaultProxy]]:
-    with FaultProxy(lone_stack.cloud.endpoint_url) as proxy:
-        yield lone_stack.seen_at(proxy.url), proxy
-
-
-def test_storage_that_is_down_burns_no_receive_counts_and_all_is_read_when_it_is_back(
-    proxied: tuple[Stack, FaultProxy], tmp_path: Path
-) -> None:
-    stack, proxy = proxied
-    proxy.fail("s3", answer(503, "ServiceUnavailable"), times=None)
-    keys = [f"{number}.pdf" for number in range(12)]
-    for key in keys:
-        stack.put(key, documents.blank_pdf(100), silent=True)
-        stack.request(key)
-    program = (*SCRIPTED, *null_engine(0.01, lines=1))
-    with Consumer(stack, tmp_path, program, ENGINE_WORKERS=1, MAX_IN_FLIGHT=4, LEASE_S=LEASE_S) as consumer:
-        consumer.line(DEADLINE_S, event="host.unhealthy")
-        looks = proxy.count("HeadBucket")
-        # Looked at again and again, and no message is received meanwhile.
-        counted = _received(stack)
-        until(lambda: proxy.count("HeadBucket") > looks + 2, DEADLINE_S, "other looks at the bucket")
-        assert _received(stack) <= counted + 4
-        proxy.heal()
-        for key in keys:
-            assert stack.result(key, silent=True)["status"] == "SUCCESS"
-        stack.wait_until_settled()
-        assert consumer.stop() == 0
-    assert stack.dead_letters() == set()
-
-
-def _received(stack: Stack) -> int:
-    return sum(message.receive_count for message in stack.cloud.messages(stack.queue_url))
-
-
-def test_a_lease_that_cannot_be_renewed_is_given_up_in_time_and_the_message_is_not_touched(
-    proxied: tuple[Stack, FaultProxy], tmp_path: Path
-) -> None:
-    stack, proxy = proxied
-    proxy.fail("ChangeMessageVisibility", answer(503, "ServiceUnavailable"), times=None)
-    # It takes longer than a lease, unless that is renewed.
-    stack.put("long.pdf", documents.blank_pdf(100, pages=7), silent=True)
-    program = (*SCRIPTED, *null_engine(1.6, lines=1))
-    with Consumer(stack, tmp_path, program, ENGINE_WORKERS=1, LEASE_S=LEASE_S, BATCH_PAGES=1) as consumer:
-        # Without the event that S3 makes when a notification is set up.
-        stack.wait_until_settled()
-        deleted = proxy.count("DeleteMessage")
-        message_id = stack.request("long.pdf")
-        line = consumer.line(DEADLINE_S, event="message", message_id=message_id)
-        assert (line["outcome"], line["settled"]) == ("lease_lost", "NoAction")
-        assert (proxy.count("DeleteMessage"), proxy.count("PutObject")) == (deleted, 0)
-        proxy.heal()
-        line = consumer.line(DEADLINE_S, event="message", message_id=message_id, settled="Delete")
-        assert (line["answer"], line["receive_count"]) == ("stored", 2)
-        assert consumer.stop() == 0
-    renewed = [call for call in proxy.calls if call.operation == "ChangeMessageVisibility" and not call.fault]
-    assert renewed
+    until(lambda: stack.result(key, silent=True)["status"] == "SUCCESS", RESULT_S, "the right result")

@@ -20,7 +20,7 @@ from local_cloud import LocalCloud
 
 from consumer.domain.errors import Code
 from consumer.domain.result import ResultDocument, Status
-from tests.e2e.stack import Consumer, Stack, gone
+from tests.e2e.stack import STOP_S, Consumer, Stack, gone
 
 pytestmark = [pytest.mark.corpus, pytest.mark.timeout(1800)]
 
@@ -29,7 +29,6 @@ DEADLINE_S = 300.0
 LONGEST, LONGEST_PAGES, LONGEST_DEADLINE_S = "pdf_500_pages.pdf", 500, 1500.0
 # A page has a minute to be rendered and another to be read; to open a file takes no longer than a page.
 PAGE_S = 2 * 60
-SOON_S = 5.0
 # Random bytes under a name that promises no document are left alone; under one that does they are refused.
 NO_DOCUMENT = "garbage_random.bin"
 PROMISED = "garbage_random.pdf"
@@ -48,13 +47,13 @@ EXPECTED: dict[str, Callable[[ResultDocument], bool]] = {
 
 
 @dataclass(frozen=True)
-class PageTransform:
+class FileReport:
     """What became of a file. `result` is None where none was stored; `peaks` is the memory of children."""
 
     file: str
     expected: str
     result: ResultDocument | None
-    answers: list[str]
+    job_results: list[str]
     seconds: float
     peaks: Counter[str]
 
@@ -74,7 +73,7 @@ class PageTransform:
 
     @property
     def row(self) -> list[str]:
-        status = self.result.status.value if self.result else ", ".join(self.answers)
+        status = self.result.status.value if self.result else ", ".join(self.job_results)
         error = self.result.error.code.value if self.result and self.result.error else ""
         warnings = ", ".join(f"{count} {code}" for code, count in self.warnings.items())
         return [
@@ -91,7 +90,7 @@ COLUMNS = ["file", "expected", "outcome", "pages", "seconds", "engine MiB", "ren
 
 
 class Peaks:
-    """Most memory that a child of the consumer held, by role, while the context lasts.
+    """Most memory that a child of the consumer held, by kind of process, while the context lasts.
 
     Children may come and go meanwhile; what one held between its last look and its end is not seen.
     """
@@ -142,7 +141,7 @@ def _peak_bytes(status: str) -> int:
 class Run:
     """All readings, and what was found after the last."""
 
-    readings: list[PageTransform]
+    readings: list[FileReport]
     consumer: Consumer
     was_alive: bool
     exit_status: int
@@ -174,7 +173,7 @@ def run(cloud: LocalCloud, corpus: Path, tmp_path_factory: pytest.TempPathFactor
             consumer=consumer,
             was_alive=consumer.process.poll() is None,
             exit_status=consumer.stop(),
-            survivors=gone(family, SOON_S),
+            survivors=gone(family, STOP_S),
             left=list(consumer.work_dir.iterdir()),
             messages=[message.body for message in cloud.messages(stack.queue_url)],
             dead_letters=stack.dead_letters(),
@@ -184,7 +183,7 @@ def run(cloud: LocalCloud, corpus: Path, tmp_path_factory: pytest.TempPathFactor
 
 def read(
     stack: Stack, consumer: Consumer, key: str, expected: str, body: bytes, *, deadline_s: float = DEADLINE_S
-) -> PageTransform:
+) -> FileReport:
     """Upload a file and wait until its message is deleted, which is after its result was stored."""
     with Peaks(consumer) as peaks:
         started = time.monotonic()
@@ -195,10 +194,10 @@ def read(
     if stack.object(f"{key}.ocr.json"):
         with stack.s3.get_object(Bucket=stack.bucket, Key=f"{key}.ocr.json")["Body"] as stored:
             result = ResultDocument.model_validate_json(stored.read())
-    return PageTransform(key, expected, result, consumer.answers(key), seconds, peaks.bytes)
+    return FileReport(key, expected, result, consumer.job_results(key), seconds, peaks.bytes)
 
 
-def show(capsys: pytest.CaptureFixture[str], readings: Sequence[PageTransform]) -> None:
+def show(capsys: pytest.CaptureFixture[str], readings: Sequence[FileReport]) -> None:
     """Print the table, whatever pytest does with other output."""
     table = [COLUMNS, *(reading.row for reading in readings)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -215,14 +214,14 @@ def test_each_gets_the_kind_of_result_it_deserves(run: Run) -> None:
 
 def test_each_gets_one_result_at_the_first_try(run: Run) -> None:
     documents = [reading for reading in run.readings if reading.file != NO_DOCUMENT]
-    assert [reading.row for reading in documents if reading.answers != ["stored"]] == []
+    assert [reading.row for reading in documents if reading.job_results != ["stored"]] == []
     sources = {reading.file for reading in run.readings}
     assert run.keys - sources == {f"{reading.file}.ocr.json" for reading in documents}
 
 
-def test_random_bytes_are_refused_where_their_name_promises_a_document_and_else_left_alone(run: Run) -> None:
+def test_random_bytes_are_refused_only_if_their_name_promises_a_document(run: Run) -> None:
     (unnamed,) = [reading for reading in run.readings if reading.file == NO_DOCUMENT]
-    assert (unnamed.answers, unnamed.result) == (["not a document"], None)
+    assert (unnamed.job_results, unnamed.result) == (["not a document"], None)
     (promised,) = [reading for reading in run.readings if reading.file == PROMISED]
     assert promised.result is not None
     assert promised.result.error is not None

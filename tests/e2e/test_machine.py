@@ -11,9 +11,19 @@ import pytest
 
 from tests.children import hostile
 from tests.e2e.conftest import Start
-from tests.e2e.stack import SCRIPTED, Consumer, Stack, free_port, until
+from tests.e2e.stack import (
+    QUICK,
+    RESULT_S,
+    STOP_S,
+    Consumer,
+    Stack,
+    free_port,
+    null_engine,
+    until,
+)
 
 KEYS = ("a.pdf", "b.pdf", "c.pdf")
+ENGINE = (*QUICK, *null_engine(0.05, lines=1))
 #: A page of the letter is an image of 6 MB.
 SMALL_DISK_BYTES = 8 * 1024**2
 
@@ -30,13 +40,16 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     def mounted(size_bytes: int) -> Path:
         options = f"size={size_bytes}"
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        if os.geteuid() or subprocess.run(command, check=False, timeout=10, capture_output=True).returncode:
+        if (
+            os.geteuid()
+            or subprocess.run(command, check=False, timeout=STOP_S, capture_output=True).returncode
+        ):
             pytest.skip("a file system can be mounted by root alone")
         return folder
 
     yield mounted
     if folder.is_mount():
-        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=10)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=STOP_S)
 
 
 @pytest.fixture
@@ -65,14 +78,16 @@ def test_a_full_disk_stops_the_polling_without_burning_receipts_until_there_is_r
     lone_stack: Stack, start: Start, samples: Path, small_disk: Path
 ) -> None:
     filler = fill(small_disk)
-    consumer = start(lone_stack, WORK_DIR=small_disk, HEALTH_PORT=free_port()).wait_ready()
+    consumer = start(
+        lone_stack, "consumer", ENGINE, WORK_DIR=small_disk, HEALTH_PORT=free_port()
+    ).wait_ready()
     consumer.line(event="host.unhealthy")
     status, why = consumer.asked("/readyz")
     assert (status, "BUCKET_OCR_WORK_DIR" in why) == (503, True), why
     assert consumer.asked("/healthz")[0] == 200
     for key in KEYS:
-        lone_stack.aws_cp(samples / "letter.pdf", key)
-    until(lambda: all(key in queued(lone_stack) for key in KEYS), 20, "three messages")
+        lone_stack.put(key, (samples / "letter.pdf").read_bytes())
+    until(lambda: all(key in queued(lone_stack) for key in KEYS), RESULT_S, "three messages")
     assert {m.receive_count for m in lone_stack.cloud.messages(lone_stack.queue_url)} == {0}
     assert lone_stack.keys() == set(KEYS)
 
@@ -91,9 +106,9 @@ def test_a_full_disk_stops_the_polling_without_burning_receipts_until_there_is_r
 def test_a_disk_that_gets_full_amid_a_document_costs_one_receipt(
     lone_stack: Stack, start: Start, samples: Path, small_disk: Path
 ) -> None:
-    consumer = start(lone_stack, WORK_DIR=small_disk).wait_ready()
+    consumer = start(lone_stack, "consumer", ENGINE, WORK_DIR=small_disk).wait_ready()
     filler = fill(small_disk, left_bytes=2 * 1024**2)
-    lone_stack.aws_cp(samples / "letter.pdf", "a.pdf")
+    lone_stack.put("a.pdf", (samples / "letter.pdf").read_bytes())
     line = consumer.line(event="message", outcome="host_failure")
     assert "no room for a page image" in line["error"]
     unhealthy = consumer.line(event="host.unhealthy")
@@ -108,8 +123,12 @@ def test_a_disk_that_gets_full_amid_a_document_costs_one_receipt(
 def test_a_disk_for_one_page_at_a_time_is_enough_for_many(
     lone_stack: Stack, start: Start, samples: Path, small_disk: Path
 ) -> None:
-    """Two pages do not fit at the same time; whoever has none waits, which is no failure."""
-    consumer = start(lone_stack, WORK_DIR=small_disk, ENGINE_WORKERS=2).wait_ready()
+    """Two pages do not fit at the same time: a document without a page waits, which is no failure."""
+    # Long enough for the next page to find the first one there.
+    engine = (*QUICK, *null_engine(0.5, lines=1))
+    consumer = start(
+        lone_stack, "consumer", engine, WORK_DIR=small_disk, ENGINE_WORKERS=2, RENDER_WORKERS=2
+    ).wait_ready()
     for number in range(2):
         lone_stack.put(f"{number}.pdf", (samples / "report.pdf").read_bytes())
 
@@ -125,7 +144,7 @@ def test_a_page_that_would_never_fit_on_the_disk_holds_up_nobody(
     lone_stack: Stack, start: Start, samples: Path, small_disk: Path
 ) -> None:
     # At 200 dpi the letter is an image of 11.6 MB; the scan keeps its own size.
-    consumer = start(lone_stack, WORK_DIR=small_disk, RENDER_DPI=200).wait_ready()
+    consumer = start(lone_stack, "consumer", ENGINE, WORK_DIR=small_disk, RENDER_DPI=200).wait_ready()
     lone_stack.put("large.pdf", (samples / "letter.pdf").read_bytes())
     line = consumer.line(event="message", key="large.pdf")
     assert (line["outcome"], "bytes in all" in line["error"]) == ("transient", True)
@@ -141,7 +160,7 @@ def test_a_file_that_does_not_fit_beside_what_others_left_holds_up_nobody(
 ) -> None:
     folder = disk(64 * 1024**2)
     fill(folder, left_bytes=34 * 1024**2)
-    consumer = start(lone_stack, WORK_DIR=folder).wait_ready()
+    consumer = start(lone_stack, "consumer", ENGINE, WORK_DIR=folder).wait_ready()
     lone_stack.put("large.pdf", b"%PDF-1.7" + bytes(40 * 1024**2))
     line = consumer.line(event="message", key="large.pdf")
     assert (line["outcome"], "make more room for this document" in line["error"]) == ("transient", True)
@@ -155,13 +174,13 @@ def test_a_file_that_does_not_fit_beside_what_others_left_holds_up_nobody(
 def test_a_disk_that_becomes_read_only_stops_the_polling_until_it_can_be_written(
     lone_stack: Stack, start: Start, samples: Path, small_disk: Path
 ) -> None:
-    consumer = start(lone_stack, WORK_DIR=small_disk).wait_ready()
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=10)
+    consumer = start(lone_stack, "consumer", ENGINE, WORK_DIR=small_disk).wait_ready()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=STOP_S)
     consumer.line(event="host.unhealthy")
-    lone_stack.aws_cp(samples / "letter.pdf", "a.pdf")
-    until(lambda: "a.pdf" in queued(lone_stack), 20, "a message")
+    lone_stack.put("a.pdf", (samples / "letter.pdf").read_bytes())
+    until(lambda: "a.pdf" in queued(lone_stack), RESULT_S, "a message")
 
-    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True, timeout=10)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True, timeout=STOP_S)
 
     assert lone_stack.result("a.pdf")["status"] == "SUCCESS"
     assert consumer.line(key="a.pdf", status="SUCCESS")["receive_count"] <= 2
@@ -173,16 +192,16 @@ def test_an_engine_that_cannot_be_started_stops_the_polling_until_it_can(
     licence = tmp_path / "licence"
     licence.touch()
     engine = (hostile.__file__, "engine", str(licence))
-    consumer = start(lone_stack, "consumer", (*SCRIPTED, *engine), HEALTH_PORT=free_port()).wait_ready()
+    consumer = start(lone_stack, "consumer", (*QUICK, *engine), HEALTH_PORT=free_port()).wait_ready()
     assert consumer.asked("/readyz") == (200, "ok\n")
     licence.unlink()
     (child,) = (child for child in consumer.children() if hostile.ENTRY in child.cmdline())
     child.kill()
-    psutil.wait_procs([child], timeout=10)
+    psutil.wait_procs([child], timeout=STOP_S)
     consumer.line(event="host.unhealthy")
     for key in KEYS:
-        lone_stack.aws_cp(samples / "letter.pdf", key)
-    consumer.line(event="engine.not_started", next_try_s=4.0)
+        lone_stack.put(key, (samples / "letter.pdf").read_bytes())
+    consumer.line(event="engine.not_started", next_try_s=2.0)
     assert consumer.asked("/readyz")[0] == 503
 
     licence.touch()

@@ -11,9 +11,8 @@ import pytest
 
 from tests.e2e import documents
 from tests.e2e.conftest import Start
-from tests.e2e.stack import SCRIPTED, Stack, free_port, null_engine, until
+from tests.e2e.stack import QUICK, RESULT_S, Stack, free_port, null_engine, until
 
-DEADLINE_S = 60.0
 README = Path(__file__).parents[2] / "README.md"
 
 #: Rows of the table of metrics: `name` or `name{label}`.
@@ -49,11 +48,11 @@ def test_every_finished_document_is_announced_after_its_result_is_there(
     lone_stack: Stack, start: Start, announcements: Announcements
 ) -> None:
     stack = lone_stack
-    program = (*SCRIPTED, *null_engine(0.01, lines=1))
+    program = (*QUICK, *null_engine(0.01, lines=1))
     start(stack, "consumer", program, COMPLETION_TOPIC_ARN=announcements.topic_arn).wait_ready()
     stack.put("a b/good.pdf", documents.blank_pdf(100))
     stack.put("bad.pdf", b"no document")
-    until(lambda: len(announcements.all()) >= 2, DEADLINE_S, "two announcements")
+    until(lambda: len(announcements.all()) >= 2, RESULT_S, "two announcements")
     stack.wait_until_settled()
 
     told = {
@@ -69,11 +68,12 @@ def test_every_finished_document_is_announced_after_its_result_is_there(
     assert json.loads(told["bad.pdf"]["Message"])["Code"] == "UNSUPPORTED_TYPE"
 
 
-def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: Start) -> None:
+def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: Start, tmp_path: Path) -> None:
     """Work, a failure, a killed engine, a lost lease, and a result of somebody else's."""
     stack = lone_stack
-    program = (*SCRIPTED, *null_engine(4.0, lines=1))
-    consumer = start(stack, "consumer", program, HEALTH_PORT=free_port(), LEASE_S=10).wait_ready()
+    gate = tmp_path / "gate"
+    program = (*QUICK, *null_engine(gate, lines=1))
+    consumer = start(stack, "consumer", program, HEALTH_PORT=free_port(), LEASE_S=6).wait_ready()
     assert (consumer.asked("/healthz"), consumer.asked("/readyz")) == ((200, "ok\n"), (200, "ok\n"))
     before = consumer.metrics()
 
@@ -86,7 +86,15 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     stack.put("slow.pdf.ocr.json", b"somebody else's")
     (engine,) = [child for child in consumer.children() if "null_engine" in " ".join(child.cmdline())]
     engine.kill()
-    consumer.line(event="message", key="slow.pdf", answer="stored")
+    renewals = "bucket_ocr_lease_renewals_total"
+    until(
+        lambda: any(consumer.metrics()[name] for name in at_work if name.startswith(renewals)),
+        RESULT_S,
+        "a renewal",
+    )
+    gate.touch()
+    consumer.line(event="message", key="slow.pdf", job_result="stored")
+    gate.unlink()
     # Its message is deleted under it, and its engine left alone.
     stack.put("lost.pdf", documents.blank_pdf(100), silent=True)
     stack.request("lost.pdf")
@@ -111,11 +119,11 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     assert after["bucket_ocr_leases_lost_total"] == 1
     assert after['bucket_ocr_documents_total{code="UNSUPPORTED_TYPE",status="FAILURE"}'] == 1
     assert after['bucket_ocr_pages_total{engine="null",outcome="SUCCESS"}'] == 1
-    assert after["bucket_ocr_engine_busy_seconds_total"] > 4
+    assert after["bucket_ocr_engine_busy_seconds_total"] > 0
 
 
 def test_the_line_of_a_message_has_the_facts_and_no_text(lone_stack: Stack, start: Start) -> None:
-    consumer = start(lone_stack, "consumer", (*SCRIPTED, *null_engine(0.2, lines=3))).wait_ready()
+    consumer = start(lone_stack, "consumer", (*QUICK, *null_engine(0.2, lines=3))).wait_ready()
     etag = lone_stack.put("a.pdf", documents.blank_pdf(100))
     line = consumer.line(event="message", key="a.pdf")
     assert {
@@ -137,10 +145,10 @@ def test_the_line_of_a_message_has_the_facts_and_no_text(lone_stack: Stack, star
 def test_a_consumer_that_is_told_to_ends_when_there_is_no_more_work(lone_stack: Stack, start: Start) -> None:
     lone_stack.put("a.pdf", documents.blank_pdf(100))
     consumer = start(
-        lone_stack, "consumer", (*SCRIPTED, *null_engine(0.1)), IDLE_EXIT_S=1, PIPELINE_CONFIG="fast"
+        lone_stack, "consumer", (*QUICK, *null_engine(0.1)), IDLE_EXIT_S=1, PIPELINE_CONFIG="fast"
     )
-    assert consumer.process.wait(DEADLINE_S) == 0
-    assert consumer.answers("a.pdf") == ["stored"]
+    assert consumer.process.wait(RESULT_S) == 0
+    assert consumer.job_results("a.pdf") == ["stored"]
     assert consumer.lines[-1]["event"] == "stopped"
     # What is another engine's affair is not dropped without a word.
     (told,) = (line for line in consumer.lines if line["event"] == "settings.without_effect")
@@ -151,8 +159,8 @@ def test_a_port_that_is_taken_stops_the_start_with_the_name_of_the_setting(
     lone_stack: Stack, start: Start
 ) -> None:
     port = free_port()
-    start(lone_stack, "first", (*SCRIPTED, *null_engine(0.1)), HEALTH_PORT=port).wait_ready()
+    start(lone_stack, "first", (*QUICK, *null_engine(0.1)), HEALTH_PORT=port).wait_ready()
     second = start(lone_stack, "second", HEALTH_PORT=port)
-    assert second.process.wait(DEADLINE_S) == 2
+    assert second.process.wait(RESULT_S) == 2
     assert second.stderr.startswith(f"bucket-ocr: BUCKET_OCR_HEALTH_PORT={port}: ")
     assert second.stderr.count("\n") == 1

@@ -16,11 +16,11 @@ from local_cloud import LocalCloud
 from tests.e2e import documents
 from tests.e2e.conftest import Start
 from tests.e2e.proxy import Call, FaultProxy, answer
-from tests.e2e.stack import SCRIPTED, Stack, null_engine
+from tests.e2e.stack import QUICK, RESULT_S, Stack, null_engine, until
 from tests.infra.permissions import consumer_policy, listed, may
 
 NAME = "permissions"
-ADAPTERS = Path(__file__).parents[2] / "consumer" / "adapters"
+ADAPTERS = Path(__file__).parents[2] / "consumer" / "aws"
 
 #: What only commands call, with the rights of whoever runs them.
 OF_COMMANDS = {"ListObjectsV2"}
@@ -53,7 +53,7 @@ def _needed(call: Call) -> Iterator[str]:
 def _in_the_code() -> set[str]:
     """Operations that the consumer's adapters have calls of."""
     names = set()
-    for module in ("s3", "sqs", "lease", "completion"):
+    for module in ("s3", "sqs", "lease", "sns"):
         for node in ast.walk(ast.parse((ADAPTERS / f"{module}.py").read_text())):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"client", "self._client"}:
                 names.add(node.attr)
@@ -79,27 +79,28 @@ def stack(cloud: LocalCloud) -> Iterator[tuple[Stack, Mapping[str, str]]]:
 
 
 def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
-    cloud: LocalCloud, stack: tuple[Stack, Mapping[str, str]], start: Start
+    cloud: LocalCloud, stack: tuple[Stack, Mapping[str, str]], start: Start, tmp_path: Path
 ) -> None:
     there, outputs = stack
     with FaultProxy(cloud.endpoint_url) as proxy:
-        topic = outputs["CompletionTopicArn"]
+        topic, gate = outputs["CompletionTopicArn"], tmp_path / "gate"
         consumer = start(
             there.seen_at(proxy.url),
             "consumer",
-            # Long enough for a renewal.
-            (*SCRIPTED, *null_engine(4.0, lines=1)),
-            LEASE_S=10,
+            (*QUICK, *null_engine(gate, lines=1)),
+            LEASE_S=6,
             COMPLETION_TOPIC_ARN=topic,
         ).wait_ready()
         there.put("in/first.pdf", documents.blank_pdf(100))
-        consumer.line(event="message", key="in/first.pdf", answer="stored")
+        until(lambda: proxy.count("ChangeMessageVisibility"), RESULT_S, "a renewal")
+        gate.touch()
+        consumer.line(event="message", key="in/first.pdf", job_result="stored")
         there.put("in/first.pdf", documents.blank_pdf(200))
-        consumer.line(event="message", key="in/first.pdf", answer="stored", receive_count=1)
+        consumer.line(event="message", key="in/first.pdf", job_result="stored", receive_count=1)
         there.put("in/notes", b"no document")
-        consumer.line(event="message", key="in/notes", answer="not a document")
+        consumer.line(event="message", key="in/notes", job_result="not a document")
         there.send({"bucket-ocr": 1, "bucket": there.bucket, "key": "in/gone.pdf"})
-        consumer.line(event="message", key="in/gone.pdf", answer="source gone")
+        consumer.line(event="message", key="in/gone.pdf", job_result="source gone")
         proxy.fail("GetObject", answer(403, "AccessDenied"), key="in/refused.pdf")
         there.put("in/refused.pdf", documents.blank_pdf(100))
         consumer.line(event="message", key="in/refused.pdf", outcome="transient")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.domain.pauses import DEFAULT_PAUSES
 from consumer.domain.settle import (
-    BACKOFF_BASE_S,
     BACKOFF_CAP_S,
     Delete,
     Disposition,
@@ -40,7 +40,7 @@ def test_an_outcome_decides_alone_what_is_done(outcome: Outcome) -> None:
 @given(st.integers(1, 100_000), st.integers())
 def test_a_retry_waits_at_least_a_second_and_at_most_its_ceiling(receive_count: int, seed: int) -> None:
     waited_s = backoff_s(receive_count, random.Random(seed))
-    assert 1 <= waited_s <= min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(receive_count, 30))
+    assert 1 <= waited_s <= min(BACKOFF_CAP_S, DEFAULT_PAUSES.backoff_s * 2 ** min(receive_count, 30))
     assert decide(Outcome.TRANSIENT, receive_count, random.Random(seed)) == RetryAfter(waited_s)
 
 
