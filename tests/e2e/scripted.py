@@ -35,7 +35,7 @@ def engine(path: Path, arguments: tuple[str, ...]) -> EngineSpec:
 
 def main() -> None:
     path, *arguments = sys.argv[1:]
-    options = settings.load()
+    options = settings.load(settings.Settings)
     logs.configure(options.log_format, options.log_level)
     scripted = engine(Path(path), tuple(arguments))
     asyncio.run(app.consume(options, ENGINES | {scripted.name: scripted}))

@@ -58,7 +58,7 @@ def test_a_consumer_is_its_image_with_settings(
         monkeypatch.setenv(key, value)
     assert settings.unknown() == []
     monkeypatch.setenv("BUCKET_OCR_WORK_DIR", str(tmp_path))  # /work is only there
-    loaded = settings.load()
+    loaded = settings.load(settings.Settings)
     assert consumer["ports"][0].endswith(f":{loaded.health_port}")
     assert float(consumer["stop_grace_period"].removesuffix("s")) >= loaded.drain_s + LAST_S
 
