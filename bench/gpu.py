@@ -73,7 +73,7 @@ def _device(text: str) -> str:
 
 
 def _options(arguments: argparse.Namespace, folder: Path) -> protocol.PpStructureOptions:
-    chosen = settings.load_engine()
+    chosen = settings.load(settings.EngineSettings)
     pipeline = chosen.pipeline_config
     runtime: Any = None if chosen.engine_runtime == "auto" else chosen.engine_runtime
     if arguments.zoo:

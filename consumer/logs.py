@@ -7,6 +7,7 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog import dev, processors
 from structlog.typing import Processor
 
 
@@ -14,15 +15,13 @@ def configure(log_format: Literal["auto", "json", "console"], level: str) -> Non
     """Set structlog up for the process. `auto`: console on a terminal, JSON otherwise."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     console = log_format == "console" or (log_format == "auto" and is_terminal)
-    renderers: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    if console:
-        renderers = [structlog.dev.ConsoleRenderer()]
+    as_json: list[Processor] = [processors.format_exc_info, processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *renderers,
+            processors.add_log_level,
+            processors.TimeStamper(fmt="iso", utc=True),
+            *([dev.ConsoleRenderer()] if console else as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=_StandardOutput,

@@ -2,12 +2,12 @@
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.domain.errors import SettingsError
@@ -30,6 +30,9 @@ def _unless_auto(value: object) -> object:
     return None if isinstance(value, str) and value.lower() == "auto" else value
 
 
+_LOWER = BeforeValidator(_lower)
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", value):
         raise ValueError("must be auto, cpu, gpu, or gpu:0 and the like, several separated by commas")
@@ -42,7 +45,7 @@ def _topic(value: str | None) -> str | None:
     return value
 
 
-_Settings = TypeVar("_Settings", bound=BaseSettings)
+_Settings = TypeVar("_Settings", bound="EngineSettings")
 
 #: A number, or None for "auto": it is chosen for the machine.
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
@@ -56,15 +59,11 @@ class EngineSettings(BaseSettings):
     )
 
     # `engines.choose` checks it: the engines are known there.
-    engine: Annotated[str, BeforeValidator(_lower)] = Field(
-        default="auto", description="what reads the pages"
-    )
+    engine: Annotated[str, _LOWER] = "auto"
     #: Device of the engine; rapidocr runs on the CPU.
-    device: Annotated[str, BeforeValidator(_lower), AfterValidator(_device)] = "auto"
+    device: Annotated[str, _LOWER, AfterValidator(_device)] = "auto"
     #: Backend that runs the networks of pp-structurev3.
-    engine_runtime: Annotated[
-        Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], BeforeValidator(_lower)
-    ] = "auto"
+    engine_runtime: Annotated[Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], _LOWER] = "auto"
     #: Preset or YAML file, merged over the packaged PP-StructureV3.yaml.
     pipeline_config: str | None = None
 
@@ -108,8 +107,8 @@ class Settings(EngineSettings):
     health_port: int = Field(default=8080, ge=0, le=65_535)
     #: End with exit status 0 after so long without a message.
     idle_exit_s: float | None = Field(default=None, gt=0)
-    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    log_format: Annotated[Literal["auto", "json", "console"], _LOWER] = "auto"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = "info"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -123,17 +122,8 @@ class Settings(EngineSettings):
         return self
 
 
-def load() -> Settings:
+def load(kind: type[_Settings]) -> _Settings:
     """Read the settings; raises SettingsError, whose one line names each wrong setting and its problem."""
-    return _loaded(Settings)
-
-
-def load_engine() -> EngineSettings:
-    """Read the settings of the engine only; raises SettingsError."""
-    return _loaded(EngineSettings)
-
-
-def _loaded(kind: type[_Settings]) -> _Settings:
     try:
         return kind()
     except UnicodeDecodeError as error:
@@ -153,12 +143,9 @@ def unknown() -> list[str]:
     return sorted(name for name in named - known if name.startswith(PREFIX))
 
 
-def _problem(detail: Mapping[str, object]) -> str:
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    location = detail["loc"]
-    if not isinstance(location, tuple) or not location:
+def _problem(detail: ErrorDetails) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
         return message
-    name = f"{PREFIX}{str(location[0]).upper()}"
-    if detail["type"] == "missing":
-        return f"{name} is not set"
-    return f"{name}={detail['input']!r}: {message}"
+    name = f"{PREFIX}{str(detail['loc'][0]).upper()}"
+    return f"{name} is not set" if detail["type"] == "missing" else f"{name}={detail['input']!r}: {message}"

@@ -30,7 +30,7 @@ def doctor(
     Nothing is received, written or changed. Exit status 1 if there is a fault; a warning is none.
     """
     bucket, prefix = location(source) if source is not None else (None, "")
-    options = settings.load()
+    options = settings.load(settings.Settings)
     findings = asyncio.run(_examine(options, bucket, prefix, as_json=as_json))
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))

@@ -77,5 +77,5 @@ def verify() -> None:
 
 
 def _needed(package: str = "yaml") -> "tuple[Model, ...]":
-    options = settings.load_engine()
+    options = settings.load(settings.EngineSettings)
     return models.configured(options.pipeline_config, options.engine_runtime, options.device, package)

@@ -20,7 +20,7 @@ def run() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)
-    options = settings.load()
+    options = settings.load(settings.Settings)
     logs.configure(options.log_format, options.log_level)
     # A slow import, during which a signal may come.
     from consumer import app

@@ -58,13 +58,10 @@ def region_of(queue_url: str) -> str | None:
 def region(queue_url: str, configured: str | None) -> Finding:
     """Judge whether requests go to the region of the queue."""
     expected = region_of(queue_url)
-    remedy = f"export AWS_REGION={expected or '…'}"
-    if configured is None:
-        return Finding("region", Level.FAULT, "AWS_REGION", "is not set", remedy)
-    if expected is not None and expected != configured:
-        message = f"is {configured}, and the queue is in {expected}"
-        return Finding("region", Level.FAULT, "AWS_REGION", message, remedy)
-    return Finding("region", Level.OK, "AWS_REGION", f"is {configured}")
+    if configured is not None and expected in (None, configured):
+        return Finding("region", Level.OK, "AWS_REGION", f"is {configured}")
+    message = "is not set" if configured is None else f"is {configured}, and the queue is in {expected}"
+    return Finding("region", Level.FAULT, "AWS_REGION", message, f"export AWS_REGION={expected or '…'}")
 
 
 def queue(queue_url: str, attributes: Attributes) -> Iterator[Finding]:
@@ -87,22 +84,19 @@ def queue(queue_url: str, attributes: Attributes) -> Iterator[Finding]:
 
 def dead_letter_arn(attributes: Attributes) -> str | None:
     """ARN of the dead-letter queue; None if the queue has none."""
-    arn = _redrive(attributes).get("deadLetterTargetArn")
-    return arn if isinstance(arn, str) else None
+    return _redrive(attributes).get("deadLetterTargetArn")
 
 
-def redrive(queue_url: str, attributes: Attributes, dead_letters: Attributes | None) -> Iterator[Finding]:
-    """Judge the redrive policy. `dead_letters`: attributes of that queue; None if it is missing."""
-    arn = dead_letter_arn(attributes)
-    if arn is None:
-        message = "has no dead-letter queue: failing messages are retried for days, and then vanish"
-        remedy = _set_policy(queue_url, "ARN of a queue for them")
-        yield Finding("redrive", Level.FAULT, queue_url, message, remedy)
-        return
-    if dead_letters is None:
-        message = "does not exist, so failing messages are retried until they expire"
-        yield Finding("redrive", Level.FAULT, arn, message, "create it, or name another in the RedrivePolicy")
-        return
+def no_dead_letters(queue_url: str) -> Finding:
+    """Describe the fault of a queue without a dead-letter queue."""
+    message = "has no dead-letter queue: failing messages are retried for days, and then vanish"
+    return Finding(
+        "redrive", Level.FAULT, queue_url, message, _set_policy(queue_url, "ARN of a queue for them")
+    )
+
+
+def redrive(queue_url: str, attributes: Attributes, arn: str, dead_letters: Attributes) -> Iterator[Finding]:
+    """Judge the redrive policy. `arn`, `dead_letters`: the dead-letter queue and its attributes."""
     count = int(_redrive(attributes).get("maxReceiveCount", 0))
     if count < _FEW_RECEIVES:
         message = f"moves messages there after {count} receive(s), and a consumer that is stopped uses one up"
@@ -119,8 +113,8 @@ def redrive(queue_url: str, attributes: Attributes, dead_letters: Attributes | N
 
 
 def _redrive(attributes: Attributes) -> Mapping[str, Any]:
-    policy: Any = json.loads(attributes.get("RedrivePolicy", "{}"))
-    return policy if isinstance(policy, dict) else {}
+    policy: dict[str, Any] = json.loads(attributes.get("RedrivePolicy", "{}"))
+    return policy
 
 
 def _set_policy(queue_url: str, arn: str) -> str:
@@ -131,7 +125,7 @@ def _set_policy(queue_url: str, arn: str) -> str:
 
 def buckets(attributes: Attributes) -> list[str]:
     """Names of the buckets that the queue's policy admits by name."""
-    patterns = {pattern for statement in _admitting(attributes) for pattern in _sources(statement) or ()}
+    patterns = {pattern for statement in _admitting(attributes) for pattern in _sources(statement)}
     names = [pattern.rpartition(":::")[2] for pattern in patterns if ":s3:::" in pattern]
     return sorted(name for name in names if name and not set("*?") & set(name))
 
@@ -142,7 +136,7 @@ def policy(queue_url: str, attributes: Attributes, bucket: str) -> Finding:
     bucket_arn = f"arn:{queue_arn.split(':')[1] if queue_arn else 'aws'}:s3:::{bucket}"
     for statement in _admitting(attributes):
         patterns = _sources(statement)
-        if patterns is None or any(fnmatchcase(bucket_arn, pattern) for pattern in patterns):
+        if not patterns or any(fnmatchcase(bucket_arn, pattern) for pattern in patterns):
             return Finding("policy", Level.OK, queue_url, f"takes events of {bucket}")
     statement = {
         "Effect": "Allow",
@@ -162,27 +156,26 @@ def _admitting(attributes: Attributes) -> Iterator[Mapping[str, Any]]:
     document: Any = json.loads(attributes.get("Policy") or "{}")
     for statement in _listed(document.get("Statement")):
         principal = statement.get("Principal", {})
-        services = [principal] if principal == "*" else _listed(principal.get("Service"))
-        accounts = [] if principal == "*" else _listed(principal.get("AWS"))
+        # "*" is short for {"AWS": "*"}.
+        principals = principal.values() if isinstance(principal, dict) else [principal]
         if (
             statement.get("Effect") == "Allow"
-            and {_S3, "*"} & {*services, *accounts}
+            and {_S3, "*"} & {name for names in principals for name in _listed(names)}
             and any(fnmatchcase(_SEND.lower(), action.lower()) for action in _listed(statement.get("Action")))
             and any(fnmatchcase(queue_arn, pattern) for pattern in _listed(statement.get("Resource")))
         ):
             yield statement
 
 
-def _sources(statement: Mapping[str, Any]) -> list[str] | None:
-    """Patterns for the ARN of the sender in the statement's conditions; None if there are none."""
-    patterns = [
+def _sources(statement: Mapping[str, Any]) -> list[str]:
+    """Patterns for the ARN of the sender in the statement's conditions; none: any sender."""
+    return [
         pattern
         for values in statement.get("Condition", {}).values()
         for name, value in values.items()
         if name.lower() == "aws:sourcearn"
         for pattern in _listed(value)
     ]
-    return patterns or None
 
 
 def _listed(value: Any) -> list[Any]:
@@ -199,8 +192,8 @@ class Rule:
     name: str
     target: str
     events: Sequence[str]
-    prefix: str
-    suffix: str
+    prefix: str = ""
+    suffix: str = ""
 
     @classmethod
     def all_of(cls, configuration: Mapping[str, Any]) -> Iterator["Rule"]:
@@ -209,13 +202,7 @@ class Rule:
             for rule in configuration.get(kind, ()):
                 filters = rule.get("Filter", {}).get("Key", {}).get("FilterRules", ())
                 values = {each["Name"].lower(): each["Value"] for each in filters}
-                yield cls(
-                    rule.get("Id", "?"),
-                    rule[target],
-                    rule.get("Events", ()),
-                    values.get("prefix", ""),
-                    values.get("suffix", ""),
-                )
+                yield cls(rule.get("Id", "?"), rule[target], rule.get("Events", ()), **values)
 
 
 def notification(bucket: str, prefix: str, configuration: Mapping[str, Any], arn: str) -> Iterator[Finding]:
@@ -239,16 +226,14 @@ def _no_rule(subject: str, configuration: Mapping[str, Any], arn: str, prefixes:
     if topics or "EventBridgeConfiguration" in configuration:
         through = ", ".join(topics) or "EventBridge"
         message = f"sends events to {through}, not to this queue: the doctor does not follow them from there"
-        return Finding(
-            "notification", Level.WARNING, subject, message, "upload something, and see if it is read"
-        )
-    rule = {"QueueArn": arn, "Events": [_CREATED]}
-    message = "sends no events to this queue"
-    if prefixes:
-        message = f"sends events for uploads under {', '.join(map(repr, prefixes))} only"
+        remedy = "upload something, and see if it is read"
+        return Finding("notification", Level.WARNING, subject, message, remedy)
+    uploads = f"events for uploads under {', '.join(map(repr, prefixes))} only"
+    message = f"sends {uploads if prefixes else 'no events to this queue'}"
+    rule = json.dumps({"QueueArn": arn, "Events": [_CREATED]})
     remedy = (
         "add to the QueueConfigurations that aws s3api get-bucket-notification-configuration gives, and put "
-        f"all of them back, because a put replaces all: {json.dumps(rule)}"
+        f"all of them back, because a put replaces all: {rule}"
     )
     return Finding("notification", Level.FAULT, subject, message, remedy)
 

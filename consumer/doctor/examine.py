@@ -6,7 +6,7 @@ A check is a coroutine from a `Context` to findings, and an entry of `CHECKS`.
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import Final
 from consumer import models, settings
 from consumer.aws import client as aws
 from consumer.doctor import checks
-from consumer.doctor.checks import Finding, Level
-from consumer.doctor.inspect import AwsInspector, LookupDenied
+from consumer.doctor.checks import Attributes, Finding, Level
+from consumer.doctor.inspect import AwsInspector
 from consumer.domain.errors import SettingsError
 from consumer.processes.layout import ProcessLayout
 from consumer.settings import Settings
@@ -81,9 +81,10 @@ def _models(options: Settings) -> list[Finding]:
     from consumer.models import manifest  # noqa: PLC0415
 
     faults = [
-        Finding("models", Level.FAULT, str(model.folder), f"{model.name} is {result}", manifest.remedy(model))
-        for model in needed
-        if (result := manifest.check(model)).state is not manifest.State.PRESENT
+        Finding(
+            "models", Level.FAULT, str(model.folder), f"{model.name} is {condition}", manifest.remedy(model)
+        )
+        for model, condition in manifest.unusable(needed)
     ]
     message = "are there; `bucket-ocr models verify` reads them"
     return faults or [Finding("models", Level.OK, f"{len(needed)} models", message)]
@@ -110,47 +111,54 @@ async def check_region(context: Context) -> Iterable[Finding]:
 async def check_queue(context: Context) -> Iterable[Finding]:
     """Look at the queue, its dead-letter queue and policy, and at the notifications of its buckets."""
     url = context.options.queue_url
-    attributes = await context.inspector.queue(url)
-    if isinstance(attributes, LookupDenied):
-        remedy = "see BUCKET_OCR_QUEUE_URL, AWS_REGION and the account"
-        return [_denied("queue", url, attributes, "sqs:GetQueueAttributes", remedy)]
+    remedy = "see BUCKET_OCR_QUEUE_URL, AWS_REGION and the account"
+    attributes = await _attributes(context, url, _missing("queue", url, remedy))
+    if isinstance(attributes, Finding):
+        return [attributes]
     findings = [*checks.queue(url, attributes), *await _redrive(context, attributes)]
     buckets = [context.bucket] if context.bucket is not None else checks.buckets(attributes)
     if not buckets:
-        message, remedy = (
-            "has a policy that names no bucket",
-            "name yours: bucket-ocr doctor s3://bucket/prefix",
-        )
-        findings.append(Finding("policy", Level.FAULT, url, message, remedy))
+        remedy = "name yours: bucket-ocr doctor s3://bucket/prefix"
+        findings.append(Finding("policy", Level.FAULT, url, "has a policy that names no bucket", remedy))
     for bucket in buckets:
         findings.append(checks.policy(url, attributes, bucket))
         findings += await _notification(context, bucket, attributes.get("QueueArn", ""))
     return findings
 
 
-async def _redrive(context: Context, attributes: Mapping[str, str]) -> Iterable[Finding]:
+async def _redrive(context: Context, attributes: Attributes) -> Iterable[Finding]:
     url, arn = context.options.queue_url, checks.dead_letter_arn(attributes)
     if arn is None:
-        return checks.redrive(url, attributes, None)
+        return [checks.no_dead_letters(url)]
+    remedy = (
+        "create it, or name another in the RedrivePolicy: until then failing messages are retried for days"
+    )
     # SQS accepts only one in the same account and region.
-    dead_letters = await context.inspector.queue(f"{url.rpartition('/')[0]}/{arn.rpartition(':')[2]}")
-    if not isinstance(dead_letters, LookupDenied):
-        return checks.redrive(url, attributes, dead_letters)
-    if dead_letters.is_missing:
-        return checks.redrive(url, attributes, None)
-    return [_denied("redrive", arn, dead_letters, "sqs:GetQueueAttributes")]
+    dead_letter_url = f"{url.rpartition('/')[0]}/{arn.rpartition(':')[2]}"
+    dead_letters = await _attributes(context, dead_letter_url, _missing("redrive", arn, remedy))
+    if isinstance(dead_letters, Finding):
+        return [dead_letters]
+    return checks.redrive(url, attributes, arn, dead_letters)
+
+
+async def _attributes(context: Context, queue_url: str, missing: Finding) -> Attributes | Finding:
+    names = {"QueueUrl": queue_url, "AttributeNames": ["All"]}
+    look_up = context.inspector.look_up
+    response = await look_up(missing, "sqs:GetQueueAttributes", "get_queue_attributes", **names)
+    return response if isinstance(response, Finding) else response.get("Attributes", {})
 
 
 async def _notification(context: Context, bucket: str, queue_arn: str) -> Iterable[Finding]:
-    subject = f"s3://{bucket}"
-    region = await context.inspector.region(bucket)
-    if isinstance(region, LookupDenied):
-        remedy = "create it, or correct its name"
-        return [_denied("notification", subject, region, "s3:ListBucket", remedy)]
-    findings = checks.bucket_region(bucket, region, context.options.queue_url)
-    configuration = await context.inspector.notification(bucket)
-    if isinstance(configuration, LookupDenied):
-        return [*findings, _denied("notification", subject, configuration, "s3:GetBucketNotification")]
+    missing = _missing("notification", f"s3://{bucket}", "create it, or correct its name")
+    look_up = context.inspector.look_up
+    head = await look_up(missing, "s3:ListBucket", "head_bucket", Bucket=bucket)
+    if isinstance(head, Finding):
+        return [head]
+    findings = checks.bucket_region(bucket, head.get("BucketRegion"), context.options.queue_url)
+    operation = "get_bucket_notification_configuration"
+    configuration = await look_up(missing, "s3:GetBucketNotification", operation, Bucket=bucket)
+    if isinstance(configuration, Finding):
+        return [*findings, configuration]
     return [*findings, *checks.notification(bucket, context.prefix, configuration, queue_arn)]
 
 
@@ -159,19 +167,15 @@ async def check_topic(context: Context) -> Iterable[Finding]:
     arn = context.options.completion_topic_arn
     if arn is None:
         return []
-    attributes = await context.inspector.topic(arn)
-    if isinstance(attributes, LookupDenied):
-        remedy = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic no message is ever deleted"
-        return [_denied("topic", arn, attributes, "sns:GetTopicAttributes", remedy)]
-    return [Finding("topic", Level.OK, arn, "is there")]
+    remedy = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic no message is ever deleted"
+    missing = _missing("topic", arn, remedy)
+    operation = "get_topic_attributes"
+    topic = await context.inspector.look_up(missing, "sns:GetTopicAttributes", operation, TopicArn=arn)
+    return [topic if isinstance(topic, Finding) else Finding("topic", Level.OK, arn, "is there")]
 
 
-def _denied(check: str, subject: str, denied: LookupDenied, permission: str, remedy: str = "") -> Finding:
-    """Turn a refusal into a finding; `remedy` is that of a missing subject."""
-    if denied.is_missing:
-        return Finding(check, Level.FAULT, subject, "does not exist", remedy)
-    message = f"could not be checked: access denied ({denied.reason})"
-    return Finding(check, Level.WARNING, subject, message, f"allow {permission} to the doctor's credentials")
+def _missing(check: str, subject: str, remedy: str) -> Finding:
+    return Finding(check, Level.FAULT, subject, "does not exist", remedy)
 
 
 #: Those of this machine come first, and give their findings even if AWS cannot be reached.

@@ -1,13 +1,12 @@
 """State of queue, bucket and topic, as AWS reports it. Nothing is received, written or changed."""
 
-from collections.abc import Awaitable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from consumer.aws import client as aws
+from consumer.doctor.checks import Finding, Level
 from consumer.domain.errors import ServiceError, UnavailableError
 
 _MISSING: Final = {
@@ -19,62 +18,38 @@ _MISSING: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LookupDenied:
-    """A refusal. `is_missing`: the queue, bucket or topic does not exist; otherwise access was denied."""
-
-    reason: str
-    is_missing: bool
-
-
 class AwsInspector:
-    """Looks things up with the caller's credentials. Clients open when first needed, and `stack` closes them.
+    """Looks things up with the caller's credentials.
 
-    Every method raises UnavailableError if the service does not answer, SettingsError if it cannot be asked.
+    Clients open when first needed, and `stack` closes them.
     """
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
         self._clients: dict[str, Any] = {}
 
-    async def queue(self, url: str) -> dict[str, str] | LookupDenied:
-        """Attributes of a queue."""
-        sqs = await self._client("sqs")
-        lookup = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-        result = await _result(f"queue {url}", lookup)
-        return result if isinstance(result, LookupDenied) else result.get("Attributes", {})
+    async def look_up(
+        self, missing: Finding, permission: str, operation: str, **parameters: Any
+    ) -> dict[str, Any] | Finding:
+        """Return the response to an operation, which needs `permission`, such as `sqs:GetQueueAttributes`.
 
-    async def region(self, bucket: str) -> str | LookupDenied | None:
-        """Region of a bucket; None if the service does not say."""
-        s3 = await self._client("s3")
-        result = await _result(f"s3://{bucket}", s3.head_bucket(Bucket=bucket))
-        return result if isinstance(result, LookupDenied) else result.get("BucketRegion")
-
-    async def notification(self, bucket: str) -> dict[str, Any] | LookupDenied:
-        """Notification configuration of a bucket."""
-        s3 = await self._client("s3")
-        lookup = s3.get_bucket_notification_configuration(Bucket=bucket)
-        return await _result(f"notification of s3://{bucket}", lookup)
-
-    async def topic(self, arn: str) -> dict[str, Any] | LookupDenied:
-        """Attributes of a topic."""
-        sns = await self._client("sns")
-        return await _result(f"topic {arn}", sns.get_topic_attributes(TopicArn=arn))
-
-    async def _client(self, service: Literal["s3", "sns", "sqs"]) -> Any:
+        Returns `missing` if its subject does not exist, a warning if access is denied. Raises
+        UnavailableError if the service does not answer, SettingsError if it cannot be asked.
+        """
+        service: Any = permission.partition(":")[0]
         if service not in self._clients:
             client = aws.client(service, connections=2, read_timeout_s=10)
             self._clients[service] = await self._stack.enter_async_context(client)
-        return self._clients[service]
-
-
-async def _result(subject: str, lookup: Awaitable[dict[str, Any]]) -> dict[str, Any] | LookupDenied:
-    try:
-        async with aws.service_call(subject):
-            return await lookup
-    except UnavailableError:
-        raise
-    except ServiceError as error:
-        cause = error.__cause__
-        code = aws.error_code(cause) if isinstance(cause, ClientError) else ""
-        return LookupDenied(str(error), code in _MISSING)
+        try:
+            async with aws.service_call(f"{permission} {missing.subject}"):
+                response: dict[str, Any] = await getattr(self._clients[service], operation)(**parameters)
+                return response
+        except UnavailableError:
+            raise
+        except ServiceError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and aws.error_code(cause) in _MISSING:
+                return missing
+            message = f"could not be checked: access denied ({error})"
+            remedy = f"allow {permission} to the doctor's credentials"
+            return Finding(missing.check, Level.WARNING, missing.subject, message, remedy)

@@ -37,11 +37,6 @@ class Completion:
         """Describe a result that existed already."""
         return cls(source, existing.status, existing.code, existing.page_count)
 
-    @property
-    def word(self) -> str:
-        """Announced status: SUCCEEDED, PARTIAL_SUCCESS or FAILED."""
-        return _STATUSES[self.status]
-
     def message(self, at: datetime) -> dict[str, Any]:
         """Return the announcement, to be sent as JSON. `at`: its time, sent in milliseconds since 1970."""
         source = self.source
@@ -50,7 +45,7 @@ class Completion:
             location["S3ObjectVersion"] = source.version_id
         return {
             "bucket-ocr": 1,
-            "Status": self.word,
+            "Status": _STATUSES[self.status],
             "Code": self.code,
             "Timestamp": int(at.timestamp() * 1000),
             "DocumentLocation": location,

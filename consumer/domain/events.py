@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Any
 from urllib.parse import unquote_plus
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, ValidationError
+from pydantic import AfterValidator, AliasPath, BaseModel, Field, StrictBool, StrictInt, ValidationError
 
 from consumer.domain import keys
 from consumer.domain.errors import MalformedMessageError
@@ -70,27 +70,16 @@ _BucketName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$"
 _Record = Callable[[], Job | str]
 
 
-class _Bucket(BaseModel):
-    name: _BucketName
-
-
-class _Object(BaseModel):
-    key: _Name
-
-
-class _S3(BaseModel):
-    bucket: _Bucket
-    object: _Object
-
-
 class _S3Record(BaseModel):
-    event_name: str = Field(alias="eventName")
-    s3: _S3
+    event: str = Field(validation_alias="eventName")
+    bucket: _BucketName = Field(validation_alias=AliasPath("s3", "bucket", "name"))
+    key: _Name = Field(validation_alias=AliasPath("s3", "object", "key"))
 
 
 class _EventBridge(BaseModel):
-    detail_type: str = Field(alias="detail-type")
-    detail: _S3
+    event: str = Field(validation_alias="detail-type")
+    bucket: _BucketName = Field(validation_alias=AliasPath("detail", "bucket", "name"))
+    key: _Name = Field(validation_alias=AliasPath("detail", "object", "key"))
 
 
 _PageNumber = Annotated[StrictInt, Field(ge=1)]
@@ -142,30 +131,30 @@ def _unknown() -> Job:
 def _from_s3(record: Any) -> Job | str:
     parsed = _S3Record.model_validate(record)
     # Other stores with the API of S3 (MinIO) write "s3:ObjectCreated:Put".
-    if not parsed.event_name.removeprefix("s3:").startswith("ObjectCreated:"):
-        return parsed.event_name
+    if not parsed.event.removeprefix("s3:").startswith("ObjectCreated:"):
+        return parsed.event
     try:
         # S3 encodes keys as HTML forms do: "+" is a space, "%2B" a plus.
-        key = unquote_plus(parsed.s3.object.key, errors="strict")
+        key = unquote_plus(parsed.key, errors="strict")
     except UnicodeDecodeError as error:
-        raise MalformedMessageError(f"the key {parsed.s3.object.key!r} is not UTF-8") from error
-    return _job(parsed.s3.bucket.name, key)
+        raise MalformedMessageError(f"the key {parsed.key!r} is not UTF-8") from error
+    return _job(parsed.bucket, key)
 
 
 def _from_eventbridge(event: Any) -> Job | str:
     parsed = _EventBridge.model_validate(event)
-    if parsed.detail_type != "Object Created":
-        return parsed.detail_type
+    if parsed.event != "Object Created":
+        return parsed.event
     # Unlike the queue's own notifications, EventBridge carries the key as it is.
-    return _job(parsed.detail.bucket.name, parsed.detail.object.key)
+    return _job(parsed.bucket, parsed.key)
 
 
 def _from_request(request: Any) -> Job | str:
     parsed = _Request.model_validate(request)
-    return _job(parsed.bucket, parsed.key, force=parsed.force, pages=parsed.pages)
+    return _job(parsed.bucket, parsed.key, parsed.force, parsed.pages)
 
 
-def _job(bucket: str, key: str, *, force: bool = False, pages: tuple[int, int] | None = None) -> Job | str:
+def _job(bucket: str, key: str, force: bool = False, pages: tuple[int, int] | None = None) -> Job | str:
     if keys.is_own_output(key):
         return "own output"
     if key.endswith("/"):

@@ -10,8 +10,10 @@ follow round the line in reading direction, so that upside-down and vertical tex
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 
@@ -109,6 +111,12 @@ def reading_order(quads: Sequence[Quad]) -> list[int]:
     return list(_cut(list(range(len(rects))), rects))
 
 
+#: Two ends on an axis; and an axis, as the getter of a box's span along it.
+_Span = tuple[float, float]
+_Axis = Callable[[Rect], _Span]
+_X: _Axis = attrgetter("x1", "x2")
+_Y: _Axis = attrgetter("y1", "y2")
+
 #: Limits of a column of running text: least lines, least median ratio of width to height of a line, and least
 #: median share of the column's width that a line fills.
 _COLUMN_LINES, _COLUMN_ASPECT, _COLUMN_FILL = 3, 6.0, 0.5
@@ -118,13 +126,9 @@ def _main_angle(quads: Sequence[Quad]) -> float:
     """Angle of most of the text: the commonest quarter turn, and the median skew of its lines."""
     angles = [angle(quad) for quad in quads]
     quarters = [round(degrees / 90) % 4 * 90 for degrees in angles]
-    quarter = max(set(quarters), key=lambda degrees: (quarters.count(degrees), -degrees))
-    skews = [
-        (degrees - quarter + 180) % 360 - 180
-        for degrees, own in zip(angles, quarters, strict=True)
-        if own == quarter
-    ]
-    return quarter + statistics.median(skews)
+    quarter = min(statistics.multimode(quarters))
+    own = [degrees for degrees, each in zip(angles, quarters, strict=True) if each == quarter]
+    return quarter + statistics.median((degrees - quarter + 180) % 360 - 180 for degrees in own)
 
 
 def _turned(quad: Quad, turn: float) -> Quad:
@@ -149,7 +153,7 @@ def _cut(lines: list[int], rects: Sequence[Rect]) -> Iterator[int]:
 
 
 def _columns(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
-    columns = _split(lines, [(rects[i].x1, rects[i].x2) for i in lines])
+    columns = _split(lines, rects, _X)
     return columns if all(_is_running_text(column, rects) for column in columns) else [lines]
 
 
@@ -159,9 +163,9 @@ def _zones(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
     So a heading that reaches over the gutter is separated from the columns under it.
     """
     zones: list[list[int]] = []
-    covered: list[tuple[float, float]] = []
-    for band in _split(lines, [(rects[i].y1, rects[i].y2) for i in lines]):
-        spans = [(rects[i].x1, rects[i].x2) for i in band]
+    covered: list[_Span] = []
+    for band in _split(lines, rects, _Y):
+        spans = [_X(rects[i]) for i in band]
         both = _union(covered + spans)
         if zones and len(both) > 1:
             zones[-1] += band
@@ -173,11 +177,11 @@ def _zones(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
 
 
 def _bands(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
-    return _split(lines, [(rects[i].y1, rects[i].y2) for i in lines], widest_only=True)
+    return _split(lines, rects, _Y, widest_only=True)
 
 
-def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    joined: list[tuple[float, float]] = []
+def _union(spans: list[_Span]) -> list[_Span]:
+    joined: list[_Span] = []
     for start, end in sorted(spans):
         if joined and start <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
@@ -187,24 +191,21 @@ def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _split(
-    lines: list[int], spans: Sequence[tuple[float, float]], *, widest_only: bool = False
+    lines: list[int], rects: Sequence[Rect], axis: _Axis, *, widest_only: bool = False
 ) -> list[list[int]]:
     """Split the lines at gaps between their spans along one axis.
 
     `widest_only`: only at gaps more than half as wide as the widest.
     """
-    order = sorted(range(len(lines)), key=lambda k: spans[k])
-    gaps: list[float] = []
-    reach = spans[order[0]][1]
-    for k in order[1:]:
-        gaps.append(max(spans[k][0] - reach, 0.0))
-        reach = max(reach, spans[k][1])
+    first, *others = sorted(lines, key=lambda i: axis(rects[i]))
+    reaches = accumulate((axis(rects[i])[1] for i in (first, *others)), max)
+    gaps = [max(axis(rects[i])[0] - reach, 0.0) for i, reach in zip(others, reaches, strict=False)]
     floor = max(gaps, default=0.0) / 2 if widest_only else 0.0
-    parts = [[lines[order[0]]]]
-    for k, gap in zip(order[1:], gaps, strict=True):
+    parts = [[first]]
+    for i, gap in zip(others, gaps, strict=True):
         if gap > floor:
             parts.append([])
-        parts[-1].append(lines[k])
+        parts[-1].append(i)
     return parts
 
 

@@ -5,9 +5,13 @@ import hashlib
 import json
 import os
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from importlib.util import find_spec
+from itertools import accumulate
+from operator import getitem
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -113,13 +117,20 @@ class PipelineConfig:
         config = pipeline_file.read(_PACKAGED / "PP-StructureV3.yaml")
         if pipeline is not None and pipeline != _NO_PRESET:
             path = _PACKAGED / f"{pipeline}.yaml" if pipeline in PRESETS else Path(pipeline)
-            config = pipeline_file.merge(config, _read(path), path)
+            try:
+                changes = pipeline_file.read(path)
+            except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name that no file can have
+                presets = ", ".join(PRESETS)
+                text = f"{SETTING} is neither a preset ({presets}) nor a file: {error}"
+                raise SettingsError(text) from error
+            config = pipeline_file.merge(config, changes, path)
         runtime = runtime or _installed_runtime(device)
         # PaddleX has five switches in two places for this, and takes absent ones for on.
-        preprocessor = config["SubPipelines"]["DocPreprocessor"]
-        names = ("use_doc_orientation_classify", "use_doc_unwarping")
-        preprocessor.update({name: bool(config[name]) for name in names})
-        config["use_doc_preprocessor"] = any(preprocessor[name] for name in names)
+        switches = {
+            name: bool(config[name]) for name in ("use_doc_orientation_classify", "use_doc_unwarping")
+        }
+        config["SubPipelines"]["DocPreprocessor"].update(switches)
+        config["use_doc_preprocessor"] = any(switches.values())
         return cls(config, runtime, tuple(_models(config, runtime)))
 
     def runnable(
@@ -135,12 +146,12 @@ class PipelineConfig:
         for model in self.models:
             module = _at(config, _ROLES[model.role][1])
             module["model_dir"] = str(model.folder)
-            if model.is_onnx and model.role == "layout":
-                # The official one fails on more.
-                module["batch_size"] = 1
-            if device == "cpu" and model.role == "text_recognition":
-                # Lines of a batch are padded to the widest, and a processor reads the white too (measured: in
-                # batches of 32 a page takes four times as long).
+            # The official layout model in ONNX fails on larger batches. Lines of a batch are padded to the
+            # widest, and a processor reads the white too (measured: in batches of 32 a page takes four times
+            # as long).
+            if (model.role == "layout" and model.is_onnx) or (
+                model.role == "text_recognition" and device == "cpu"
+            ):
                 module["batch_size"] = 1
         return config
 
@@ -163,14 +174,6 @@ def home() -> Path:
     return Path(os.environ.get("PADDLE_PDX_CACHE_HOME") or Path.home() / ".paddlex")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return pipeline_file.read(path)
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name that no file can have
-        presets = ", ".join(PRESETS)
-        raise SettingsError(f"{SETTING} is neither a preset ({presets}) nor a file: {error}") from error
-
-
 def _installed_runtime(device: str) -> Runtime:
     if find_spec("paddle"):
         return "paddle"
@@ -184,31 +187,18 @@ def _models(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Model]:
     for role, (switch, place) in _ROLES.items():
         if switch is not None and not _at(config, switch):
             continue
-        module, engine = _at(config, place), _innermost(config, place, "engine")
-        is_onnx = (engine or runtime) == "onnxruntime"
-        name, custom = module["model_name"], module.get("model_dir") or None
+        # From the module outwards: the engine of the innermost section that names one is the module's.
+        sections: list[Any] = list(accumulate(place.split("."), getitem, initial=config))[::-1]
+        is_onnx = (ChainMap(*sections).get("engine") or runtime) == "onnxruntime"
+        name, custom = sections[0]["model_name"], sections[0].get("model_dir")
         if not re.fullmatch(r"\w[\w.+-]*", name):
             raise SettingsError(f"{SETTING}: {name!r} at {place}.model_name is no model's name")
-        folder = home() / "official_models" / (f"{name}_onnx" if is_onnx else name)
-        if custom:
-            folder = Path(custom).expanduser()
-        yield Model(role, name, folder, is_onnx, custom is not None)
+        official = home() / "official_models" / (f"{name}_onnx" if is_onnx else name)
+        yield Model(role, name, Path(custom).expanduser() if custom else official, is_onnx, bool(custom))
 
 
 def _at(config: Mapping[str, Any], place: str) -> Any:
-    value: Any = config
-    for key in place.split("."):
-        value = value[key]
-    return value
-
-
-def _innermost(config: Mapping[str, Any], place: str, name: str) -> Any:
-    """The value of `name` in the innermost section on the way to `place` that has one."""
-    value, section = config.get(name), config
-    for key in place.split("."):
-        section = section[key]
-        value = section.get(name, value)
-    return value
+    return reduce(getitem, place.split("."), config)
 
 
 def _digest(folder: Path) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from consumer.domain.errors import SettingsError
 from consumer.models.config import Model
@@ -42,10 +42,8 @@ class Condition:
         return ": ".join(filter(None, [self.state.value, ", ".join(self.problems)]))
 
 
-class File(BaseModel):
+class File(BaseModel, frozen=True, extra="forbid"):
     """A file as it was fetched."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size_bytes: int
     sha256: str
@@ -54,15 +52,12 @@ class File(BaseModel):
     def of(cls, path: Path) -> Self:
         """Read the file; raises OSError."""
         with path.open("rb") as file:
-            return cls(
-                size_bytes=path.stat().st_size, sha256=hashlib.file_digest(file, hashlib.sha256).hexdigest()
-            )
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(size_bytes=path.stat().st_size, sha256=sha256)
 
 
-class Manifest(BaseModel):
+class Manifest(BaseModel, frozen=True, extra="forbid"):
     """Record of the files that were fetched into a folder, by their path in it, and of their source."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     source: str
@@ -86,10 +81,15 @@ def check(model: Model, *, hashed: bool = False) -> Condition:
         return Condition(State.MISSING, ("fetched in part only" if is_partial else "no such folder",))
     # One problem for each file.
     problems = dict([*_missing(model), *_unlike_manifest(model, hashed=hashed)])
-    texts = tuple(f"{file} ({problem})" for file, problem in problems.items())
-    if texts:
-        return Condition(State.DAMAGED, texts)
+    if problems:
+        return Condition(State.DAMAGED, tuple(f"{file} ({text})" for file, text in problems.items()))
     return Condition(State.PRESENT, is_proved=(model.folder / MANIFEST_NAME).exists())
+
+
+def unusable(models: Sequence[Model]) -> list[tuple[Model, Condition]]:
+    """Return the models that are not present, without reading files."""
+    conditions = [(model, check(model)) for model in models]
+    return [(model, condition) for model, condition in conditions if condition.state is not State.PRESENT]
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -110,17 +110,11 @@ def require(models: Sequence[Model]) -> None:
 
     Raises SettingsError, which names the first model that is not, and its remedy.
     """
-    problems = []
-    for model in models:
-        condition = check(model)
-        if condition.state is not State.PRESENT:
-            word = "not there" if condition.state is State.MISSING else "damaged"
-            text = f"{word}: {', '.join(condition.problems)}: {model.folder}: {remedy(model)}"
-            problems.append(f"the model {model.name} ({model.role}) is {text}")
-    if problems:
-        others = len(problems) - 1
-        more = f" (and {others} more: see `bucket-ocr models list`)" if others else ""
-        raise SettingsError(problems[0] + more)
+    if problems := unusable(models):
+        (model, condition), *others = problems
+        more = f" (and {len(others)} more: see `bucket-ocr models list`)" if others else ""
+        text = f"{condition}: {model.folder}: {remedy(model)}{more}"
+        raise SettingsError(f"the model {model.name} ({model.role}) is {text}")
 
 
 def remedy(model: Model) -> str:

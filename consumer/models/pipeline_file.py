@@ -1,12 +1,11 @@
 """Pipeline files: YAML that is read, checked against the packaged file, and merged over it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
-from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 
 from consumer.domain.errors import SettingsError
 
@@ -14,7 +13,7 @@ SETTING: Final = "BUCKET_OCR_PIPELINE_CONFIG"
 
 #: Backend of a single module, by PaddleX's names.
 _ModuleEngine = Literal["paddle", "paddle_static", "paddle_dynamic", "onnxruntime"]
-_ENGINES: Final = "paddle or paddle_static or paddle_dynamic or onnxruntime"
+_ENGINES: Final = " or ".join(get_args(_ModuleEngine))
 
 #: Keys that a file may add to pipelines and to modules. For the whole pipeline there are settings.
 _PIPELINE_EXTRAS: Final = frozenset({"engine", "engine_config"})
@@ -22,38 +21,26 @@ _MODULE_EXTRAS: Final = _PIPELINE_EXTRAS | {"model_dir", "batch_size"}
 
 _ByClass = Annotated[dict[int, float | bool | str | list[Any] | None], Field(min_length=1)]
 
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """A kind of value: its type, checked strictly, and its name in messages."""
-
-    type_: Any
-    name: str
-
-    def accepts(self, value: object) -> bool:
-        try:
-            TypeAdapter(self.type_, config=ConfigDict(strict=True)).validate_python(value)
-        except ValidationError:
-            return False
-        return True
-
-
-_BY_KEY: Final = {
-    "model_dir": _Kind(str | None, "a folder"),
-    "engine": _Kind(_ModuleEngine, _ENGINES),
-    "engine_config": _Kind(dict[_ModuleEngine, dict[str, Any]], f"settings by engine: {_ENGINES}"),
-    "batch_size": _Kind(PositiveInt, "a number"),
-    "threshold": _Kind(FiniteFloat | _ByClass, "a number, or one for each class"),
+#: Kinds of values: each a type, checked strictly, and its name in messages.
+_Kind = tuple[Any, str]
+_BY_KEY: Final[Mapping[str, _Kind]] = {
+    "model_dir": (str | None, "a folder"),
+    "engine": (_ModuleEngine, _ENGINES),
+    "engine_config": (dict[_ModuleEngine, dict[str, Any]], f"settings by engine: {_ENGINES}"),
+    "batch_size": (PositiveInt, "a number"),
+    "threshold": (FiniteFloat | _ByClass, "a number, or one for each class"),
 }
-_PER_CLASS: Final = _Kind(FiniteFloat | str | _ByClass, "a number, or one for each class")
+_PER_CLASS: Final[_Kind] = (FiniteFloat | str | _ByClass, "a number, or one for each class")
+_NUMBER: Final[_Kind] = (FiniteFloat, "a number")
 #: By the type of the packaged value; of others, such as lists, any value is accepted.
-_BY_TYPE: Final = {
-    bool: _Kind(bool, "true or false"),
-    str: _Kind(str, "a text"),
-    int: _Kind(FiniteFloat, "a number"),
-    float: _Kind(FiniteFloat, "a number"),
-    dict: _Kind(dict[Any, Any], "a mapping"),
+_BY_TYPE: Final[Mapping[type, _Kind]] = {
+    bool: (bool, "true or false"),
+    str: (str, "a text"),
+    int: _NUMBER,
+    float: _NUMBER,
+    dict: (dict[Any, Any], "a mapping"),
 }
+_ANY: Final[_Kind] = (Any, "any")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -80,9 +67,11 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: Path, at: s
         if key not in base.keys() | extras:
             known = ", ".join(map(str, base))
             raise SettingsError(f"{SETTING}: {path} has the unknown key {name}; there are {known}")
-        kind = _kind(key, default)
-        if kind is not None and not kind.accepts(value):
-            raise SettingsError(f"{SETTING}: {path} has {value!r} at {name}, not {kind.name}")
+        type_, expected = _kind(key, default)
+        try:
+            TypeAdapter(type_).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise SettingsError(f"{SETTING}: {path} has {value!r} at {name}, not {expected}") from error
         if isinstance(default, dict) and not _is_by_class(default):
             merged[key] = merge(default, value, path, f"{name}.")
         else:
@@ -90,10 +79,10 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: Path, at: s
     return merged
 
 
-def _kind(key: str, default: Any) -> _Kind | None:
+def _kind(key: str, default: Any) -> _Kind:
     if key in _BY_KEY:
         return _BY_KEY[key]
-    return _PER_CLASS if _is_by_class(default) else _BY_TYPE.get(type(default))
+    return _PER_CLASS if _is_by_class(default) else _BY_TYPE.get(type(default), _ANY)
 
 
 def _is_by_class(value: Any) -> bool:

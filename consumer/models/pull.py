@@ -31,6 +31,9 @@ _PROBE_S: Final = 10.0
 _LEFT_BEHIND: Final = re.compile(r"\.[0-9a-f]{8}\.incomplete$")
 
 
+_say: Final = partial(print, flush=True)
+
+
 class PullError(BucketOcrError):
     """A model was not fetched; the text says why, and what to do."""
 
@@ -39,29 +42,20 @@ class UnreachableError(PullError):
     """No source of the model can be reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """A file as its source describes it; None for what the source does not say."""
-
-    size_bytes: int | None
-    sha256: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """A fetched repository: its revision, if the source has any, and its files as listed there."""
-
-    revision: str | None
-    files: Mapping[str, _Listed]
+#: Files as their source lists them: size in bytes and SHA-256; None for what the source does not say.
+_Listed = Mapping[str, tuple[int | None, str | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A site that has the models. `fetch(repository, folder)` fills the folder."""
+    """A site that has the models.
+
+    `fetch(repository, folder)` fills the folder, and returns the revision, if there is one, and the files.
+    """
 
     name: str
     endpoint: str
-    fetch: Callable[[str, Path], _Snapshot]
+    fetch: Callable[[str, Path], tuple[str | None, _Listed]]
 
 
 def _is_reachable(endpoint: str) -> bool:
@@ -85,7 +79,9 @@ def pull(models: Sequence[Model]) -> list[PullError]:
     """
     errors: list[PullError] = []
     sources = _sources()
-    _disable_progress_bars()
+    if not sys.stderr.isatty():
+        # The libraries' progress bars; they read this when they are imported.
+        os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
     for model in {model.folder: model for model in models}.values():
         try:
             if not model.is_published and not model.folder.is_dir():
@@ -99,7 +95,7 @@ def pull(models: Sequence[Model]) -> list[PullError]:
                 with _locked(model.folder.parent):
                     _ensure(model, sources)
         except PullError as error:
-            _say(str(error), error=True)
+            print(f"bucket-ocr: {error}", file=sys.stderr)
             errors.append(error)
         except OSError as error:
             raise SettingsError(f"{model.folder.parent} (see PADDLE_PDX_CACHE_HOME): {error}") from error
@@ -149,9 +145,9 @@ def _fetch(model: Model, source: _Source) -> None:
         if _LEFT_BEHIND.search(path.name):
             path.unlink()
     _say(f"{model.name}: fetching from {source.name}")
-    snapshot = source.fetch(f"{_OWNER}/{model.folder.name}", folder)
-    files = _checked(model, folder, snapshot.files)
-    manifest = Manifest(name=model.name, source=source.name, revision=snapshot.revision, files=files)
+    revision, listed = source.fetch(f"{_OWNER}/{model.folder.name}", folder)
+    files = _checked(model, folder, listed)
+    manifest = Manifest(name=model.name, source=source.name, revision=revision, files=files)
     for path in folder.glob(".*"):
         # The libraries' own records.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -161,20 +157,20 @@ def _fetch(model: Model, source: _Source) -> None:
     _say(f"{model.name}: done, {size_bytes / 1e6:.1f} MB")
 
 
-def _checked(model: Model, folder: Path, listed: Mapping[str, _Listed]) -> dict[str, File]:
+def _checked(model: Model, folder: Path, listed: _Listed) -> dict[str, File]:
     """Hash the fetched files; raises PullError if one differs from the source's list, or is missing."""
     files = {
         str(path.relative_to(folder)): File.of(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
     }
-    for name, expected in listed.items():
+    for name, (size_bytes, sha256) in listed.items():
         if name.startswith("."):
             continue
         file = files.get(name)
         if file is None:
             raise PullError(f"{name} did not come")
-        if expected.size_bytes not in (None, file.size_bytes) or expected.sha256 not in (None, file.sha256):
+        if size_bytes not in (None, file.size_bytes) or sha256 not in (None, file.sha256):
             # The library would take it for complete the next time.
             (folder / name).unlink()
             raise PullError(f"{name} is not what is listed there")
@@ -210,23 +206,22 @@ def _sources() -> list[_Source]:
     return [known.pop(first), *known.values()]
 
 
-def _from_hugging_face(endpoint: str, repository: str, folder: Path) -> _Snapshot:
+def _from_hugging_face(endpoint: str, repository: str, folder: Path) -> tuple[str, _Listed]:
     from huggingface_hub import HfApi, snapshot_download
 
     # Without a revision, and if the hub fails, the library takes the files in the folder for all there are.
     info = HfApi(endpoint=endpoint).model_info(repository, files_metadata=True)
     snapshot_download(repository, revision=info.sha, local_dir=folder, endpoint=endpoint)
     files = info.siblings or ()
-    listed = {file.rfilename: _Listed(file.size, file.lfs.sha256 if file.lfs else None) for file in files}
-    return _Snapshot(info.sha, listed)
+    return info.sha, {file.rfilename: (file.size, file.lfs and file.lfs.sha256) for file in files}
 
 
-def _from_model_scope(repository: str, folder: Path) -> _Snapshot:
+def _from_model_scope(repository: str, folder: Path) -> tuple[None, _Listed]:
     from modelscope import snapshot_download
 
     snapshot_download(repo_id=repository, local_dir=str(folder))
     # The library itself compares each file with the hash that the site lists.
-    return _Snapshot(None, {})
+    return None, {}
 
 
 @contextlib.contextmanager
@@ -240,16 +235,6 @@ def _locked(folder: Path) -> Iterator[None]:
             _say(f"waiting for another pull into {folder}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _disable_progress_bars() -> None:
-    """Turn off the libraries' progress bars without a terminal; they read this when they are imported."""
-    if not sys.stderr.isatty():
-        os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
-
-
-def _say(line: str, *, error: bool = False) -> None:
-    print(f"bucket-ocr: {line}" if error else line, file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def _one_line(error: Exception) -> str:

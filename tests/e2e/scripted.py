@@ -43,7 +43,7 @@ def main() -> None:
     if is_quick:
         lease_s = os.environ.pop(f"{settings.PREFIX}LEASE_S", None)
     path, *arguments = sys.argv[1 + is_quick :]
-    options = settings.load()
+    options = settings.load(settings.Settings)
     if lease_s is not None:
         options = options.model_copy(update={"lease_s": int(lease_s)})
     logs.configure(options.log_format, options.log_level)

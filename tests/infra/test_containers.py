@@ -133,7 +133,7 @@ def configured(container: Container, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     for name, value in (container.environment | {"BUCKET_OCR_WORK_DIR": str(tmp_path)}).items():
         monkeypatch.setenv(name, value)
     assert settings.unknown() == []
-    return settings.load()
+    return settings.load(settings.Settings)
 
 
 def test_nothing_runs_as_root_or_can_gain_rights(container: Container) -> None:

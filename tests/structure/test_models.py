@@ -122,7 +122,7 @@ def test_models_are_fetched_once_a_cut_transfer_goes_on_and_then_no_network_is_n
     machine: Machine, zoo: Zoo, hub: Hub
 ) -> None:
     assert states(machine) == ["missing"] * len(NAMES)
-    with pytest.raises(SettingsError, match=rf"{LAYOUT}.*is not there.*bucket-ocr models pull"):
+    with pytest.raises(SettingsError, match=rf"{LAYOUT}.*is missing.*bucket-ocr models pull"):
         require(machine.needed())
 
     hub.cut = WEIGHTS

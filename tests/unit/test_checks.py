@@ -1,13 +1,15 @@
 """The doctor's judgements of policies and rules in all forms that AWS allows, and its list of checks."""
 
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from consumer.doctor import checks
 from consumer.doctor.checks import Finding, Level
-from consumer.doctor.examine import Context, check_region, examine
+from consumer.doctor.examine import Context, check_queue, check_region, examine
+from consumer.doctor.inspect import AwsInspector
 from consumer.settings import Settings
 
 URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/bucket-ocr"
@@ -114,10 +116,10 @@ def test_a_queue_that_s3_cannot_send_to_is_a_fault(changes: dict[str, str], word
     assert (first.level, word in first.message) == (Level.FAULT, True)
 
 
-def redrive(count: int, dead_letters: dict[str, str] | None) -> list[Finding]:
+def redrive(count: int, dead_letters: dict[str, str]) -> list[Finding]:
     policy = {"deadLetterTargetArn": f"{ARN}-dead-letter", "maxReceiveCount": count}
     queue = {"RedrivePolicy": json.dumps(policy), "MessageRetentionPeriod": "345600"}
-    return list(checks.redrive(URL, queue, dead_letters))
+    return list(checks.redrive(URL, queue, f"{ARN}-dead-letter", dead_letters))
 
 
 def test_messages_that_fail_need_a_dead_letter_queue_that_keeps_them() -> None:
@@ -125,11 +127,28 @@ def test_messages_that_fail_need_a_dead_letter_queue_that_keeps_them() -> None:
     assert [finding.level for finding in redrive(10, good)] == [Level.OK]
     (few, _) = redrive(1, good)
     assert (few.level, "after 1 receive(s)" in few.message) == (Level.WARNING, True)
-    (missing,) = redrive(10, None)
-    assert (missing.level, missing.message.startswith("does not exist")) == (Level.FAULT, True)
     short, full = redrive(10, {"MessageRetentionPeriod": "345600", "ApproximateNumberOfMessages": "3"})
     assert "no longer than the queue" in short.message
     assert "holds 3 message(s)" in full.message
+
+
+class WithoutDeadLetters(AwsInspector):
+    """AWS with a queue whose dead-letter queue was deleted."""
+
+    async def look_up(
+        self, missing: Finding, permission: str, operation: str, **parameters: Any
+    ) -> dict[str, Any] | Finding:
+        del permission, operation
+        policy = {"deadLetterTargetArn": f"{ARN}-gone", "maxReceiveCount": 10}
+        found = {"Attributes": attributes() | {"RedrivePolicy": json.dumps(policy)}}
+        return found if parameters["QueueUrl"] == URL else missing
+
+
+async def test_a_dead_letter_queue_that_is_missing_is_a_fault() -> None:
+    context = Context(Settings(queue_url=URL), None, "", WithoutDeadLetters(AsyncExitStack()))
+    (finding,) = [finding for finding in await check_queue(context) if finding.check == "redrive"]
+    assert (finding.level, finding.subject) == (Level.FAULT, f"{ARN}-gone")
+    assert (finding.message, finding.remedy.startswith("create it")) == ("does not exist", True)
 
 
 @pytest.mark.parametrize(

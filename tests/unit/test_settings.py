@@ -22,7 +22,7 @@ def _nothing_but_a_queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_a_queue_is_all_that_must_be_set() -> None:
-    assert load().model_dump() == {
+    assert load(Settings).model_dump() == {
         "queue_url": QUEUE_URL,
         "engine": "auto",
         "device": "auto",
@@ -79,13 +79,13 @@ def test_a_setting_is_read_from_the_variable_with_our_prefix(
 ) -> None:
     monkeypatch.setenv(name, "nonsense")
     monkeypatch.setenv(PREFIX + name, text)
-    assert getattr(load(), name.lower()) == value
+    assert getattr(load(Settings), name.lower()) == value
 
 
 def test_the_environment_overrules_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"{PREFIX}LEASE_S=30\n{PREFIX}STALL_S=90\nAWS_REGION=eu-central-1\n")
     monkeypatch.setenv(f"{PREFIX}LEASE_S", "45")
-    settings = load()
+    settings = load(Settings)
     assert (settings.lease_s, settings.stall_s) == (45, 90.0)
 
 
@@ -122,7 +122,7 @@ def test_a_contradiction_is_one_line_that_names_the_setting(
         else:
             monkeypatch.setenv(PREFIX + name, text)
     with pytest.raises(SettingsError) as refused:
-        load()
+        load(Settings)
     assert str(refused.value).startswith(PREFIX + problem)
     assert "\n" not in str(refused.value)
     assert "; " not in str(refused.value)
@@ -132,7 +132,7 @@ def test_all_problems_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv(f"{PREFIX}QUEUE_URL")
     monkeypatch.setenv(f"{PREFIX}DEVICE", "foo")
     with pytest.raises(SettingsError, match=rf"{PREFIX}DEVICE='foo': [^\n]*; {PREFIX}QUEUE_URL [^\n]*\Z"):
-        load()
+        load(Settings)
 
 
 def test_a_work_dir_that_is_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -140,12 +140,12 @@ def test_a_work_dir_that_is_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, t
     program.touch(mode=0o755)
     monkeypatch.setenv(f"{PREFIX}WORK_DIR", str(program))
     with pytest.raises(SettingsError, match="WORK_DIR"):
-        load()
+        load(Settings)
 
 
 def test_settings_do_not_change_after_the_start() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        load().lease_s = 5  # type: ignore[misc]
+        load(Settings).lease_s = 5  # type: ignore[misc]
 
 
 def test_only_misspelt_names_of_ours_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -385,9 +385,9 @@ async def test_a_document_is_announced_before_its_message_is_deleted(service: Se
     assert service.sqs.returned["m"] >= 1
     assert service.recognizer.pages_read == 2
     (completion,) = service.cloud.announced
-    assert (completion.source.key, completion.word, completion.code, completion.page_count) == (
+    assert (completion.source.key, completion.status, completion.code, completion.page_count) == (
         "a.pdf",
-        "SUCCEEDED",
+        "SUCCESS",
         None,
         2,
     )
@@ -398,7 +398,7 @@ async def test_a_document_that_cannot_be_read_is_announced_with_its_code(service
     send(service, "m", "a.pdf")
     async with consuming(service):
         await until(lambda: service.sqs.deleted == ["m"])
-    assert [(each.word, each.code) for each in service.cloud.announced] == [("FAILED", "UNSUPPORTED_TYPE")]
+    assert [(each.status, each.code) for each in service.cloud.announced] == [("FAILURE", "UNSUPPORTED_TYPE")]
 
 
 async def test_a_source_without_a_result_is_not_announced(service: Service) -> None:
