@@ -129,7 +129,7 @@ MUTANTS = (
     Mutant(
         "a result that says that tries ran out counts as current",
         "consumer/domain/identity.py",
-        "NOT_READ if given_up else document.engine.fingerprint",
+        "NOT_READ if code in _NOT_READ_CODES else document.engine.fingerprint",
         "document.engine.fingerprint",
     ),
 )

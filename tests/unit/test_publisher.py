@@ -299,7 +299,7 @@ async def test_a_result_stored_while_we_give_up_stays(world: PublisherWorld) -> 
     assert await world.write_exhausted_result("a.pdf") == "stored meanwhile"
     assert world.store.objects["a.pdf.ocr.json"] is there
     # What is announced is what is there, and not what we would have stored.
-    assert [(each.status, each.code) for each in world.announced] == [("SUCCESS", None)]
+    assert [(each.result.status, each.result.code) for each in world.announced] == [("SUCCESS", None)]
 
 
 async def test_whoever_takes_a_source_away_because_its_result_has_come_is_still_told_of_it(

@@ -453,7 +453,8 @@ async def test_a_document_is_announced_when_its_result_is_stored_and_before_its_
     assert world.queue.returned["m"] >= 1
     assert world.recognizer.pages_read == 2
     (told,) = world.announced
-    assert (told.source.key, told.status, told.code, told.page_count) == ("a.pdf", "SUCCESS", None, 2)
+    assert told.source.key == "a.pdf"
+    assert (told.result.status, told.result.code, told.result.page_count) == ("SUCCESS", None, 2)
 
 
 async def test_a_document_that_cannot_be_read_is_announced_with_its_code(world: WorkerWorld) -> None:
@@ -461,7 +462,9 @@ async def test_a_document_that_cannot_be_read_is_announced_with_its_code(world: 
     world.queue.put("m", request("a.pdf"))
     async with world.worker():
         await world.queue.until(lambda: world.queue.deleted == ["m"])
-    assert [(told.status, told.code) for told in world.announced] == [("FAILURE", "UNSUPPORTED_TYPE")]
+    assert [(told.result.status, told.result.code) for told in world.announced] == [
+        ("FAILURE", "UNSUPPORTED_TYPE")
+    ]
 
 
 async def test_what_has_no_result_is_not_announced(world: WorkerWorld) -> None:
