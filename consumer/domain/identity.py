@@ -16,8 +16,6 @@ SOURCE_ETAG: Final = "ocr-source-etag"
 SOURCE_VERSION_ID: Final = "ocr-source-version-id"
 FINGERPRINT: Final = "ocr-fingerprint"
 SCHEMA: Final = "ocr-schema-version"
-PAGE_COUNT: Final = "ocr-page-count"
-CODE: Final = "ocr-code"
 
 #: In the place of a fingerprint if the source was not read: any later job replaces such a result.
 NOT_READ: Final = "none"
@@ -47,8 +45,8 @@ class ResultHead(BaseModel, frozen=True, populate_by_name=True):
     source_version_id: str | None = Field(default=None, alias=SOURCE_VERSION_ID)
     fingerprint: str = Field(alias=FINGERPRINT)
     schema_version: str | None = Field(default=None, alias=SCHEMA)
-    page_count: int | None = Field(default=None, alias=PAGE_COUNT)
-    code: str | None = Field(default=None, alias=CODE)
+    page_count: int | None = Field(default=None, alias="ocr-page-count")
+    code: str | None = Field(default=None, alias="ocr-code")
 
     @classmethod
     def of(cls, document: ResultDocument) -> Self:
