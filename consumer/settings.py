@@ -22,15 +22,11 @@ _MIN_LEASE_S, _MAX_LEASE_S = 10, 3600
 _MAX_HOLD_S = 12 * 3600.0
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
 def _unless_auto(value: object) -> object:
     return None if isinstance(value, str) and value.lower() == "auto" else value
 
 
-_LOWER = BeforeValidator(_lower)
+_LOWER = BeforeValidator(str.lower)
 
 
 def _device(value: str) -> str:

@@ -60,6 +60,5 @@ def corners_from_text_start(box: npt.NDArray[Any], *, is_vertical: bool, turned:
     corner further, that of an upside-down one (`turned`) two.
     """
     first = 2 * turned + is_vertical
-    corners = [Point(float(x), float(y)) for x, y in box]
-    a, b, c, d = corners[first:] + corners[:first]
+    a, b, c, d = (Point(float(x), float(y)) for x, y in np.roll(box, -first, axis=0))
     return a, b, c, d

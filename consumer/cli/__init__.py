@@ -5,6 +5,7 @@ be reached, 124 timed out, 130 interrupted. Commands themselves import slow modu
 """
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -23,19 +24,11 @@ app = typer.Typer(
 )
 
 
-def _version(is_wanted: bool) -> None:
-    if is_wanted:
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
         typer.echo(f"bucket-ocr {__version__}")
         raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version."
-    ),
-) -> None:
-    pass
 
 
 app.command("run")(run.run)

@@ -18,10 +18,7 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 
 def doctor(
     source: Annotated[
-        str | None,
-        typer.Argument(
-            help="s3://bucket/prefix of the uploads; by default all buckets that the queue's policy names."
-        ),
+        str | None, typer.Argument(help="s3://bucket/prefix of uploads; default: all in the queue's policy.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON list.")] = False,
 ) -> None:

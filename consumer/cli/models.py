@@ -12,9 +12,7 @@ from consumer.cli.exits import ExitStatus
 if TYPE_CHECKING:
     from consumer.models.config import Model
 
-app = typer.Typer(
-    help="Model files of PP-StructureV3, as the configuration needs them.", no_args_is_help=True
-)
+app = typer.Typer(help="The model files that PP-StructureV3 needs as configured.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -63,17 +61,14 @@ def verify() -> None:
     needed = _needed()
     from consumer.models.manifest import State, check, remedy
 
-    is_damaged = False
+    status = ExitStatus.DONE
     for model in {model.folder: model for model in needed}.values():
         condition = check(model, hashed=True)
+        line = "ok" if condition.is_proved else f"unproved: no manifest in {model.folder}"
         if condition.state is not State.PRESENT:
-            is_damaged = True
-            line = f"{condition}: {model.folder}: {remedy(model)}"
-        else:
-            line = "ok" if condition.is_proved else f"unproved: no manifest in {model.folder}"
+            line, status = f"{condition}: {model.folder}: {remedy(model)}", ExitStatus.FAILED
         typer.echo(f"{model.name}: {line}")
-    if is_damaged:
-        sys.exit(ExitStatus.FAILED)
+    sys.exit(status)
 
 
 def _needed(package: str = "yaml") -> "tuple[Model, ...]":

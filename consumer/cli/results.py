@@ -21,9 +21,7 @@ _COLOURS = {State.DONE: "green", State.PARTIAL: "yellow", State.FAILED: "red", S
 
 def get(
     source: Annotated[str, typer.Argument(help="s3://bucket/key of the source.")],
-    text: Annotated[
-        bool, typer.Option("--text", help="The lines of text, a form feed between pages.")
-    ] = False,
+    text: Annotated[bool, typer.Option("--text", help="The text, a form feed between pages.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The markdown of all pages.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole result document (default).")] = False,
 ) -> None:

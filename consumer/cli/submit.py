@@ -124,9 +124,7 @@ def _format(path: Path) -> formats.Format | None:
 
 def _show(upload: _Upload, outcome: str, *, as_json: bool) -> None:
     uri = f"s3://{upload.bucket}/{upload.key}"
-    line = f"{outcome:<8} {shown(uri)}"
-    if as_json:
-        facts = {"source": uri, "result": keys.result_key(uri), "etag": upload.etag, "status": outcome}
-        line = json.dumps(facts)
+    facts = {"source": uri, "result": keys.result_key(uri), "etag": upload.etag, "status": outcome}
+    line = json.dumps(facts) if as_json else f"{outcome:<8} {shown(uri)}"
     # Without the file, typer would write past the bar.
     typer.echo(line, file=sys.stdout)

@@ -71,10 +71,7 @@ def queue(queue_url: str, attributes: Attributes) -> Iterator[Finding]:
         yield Finding("queue", Level.FAULT, queue_url, message, f"use a standard queue: {_STORAGE}")
     if attributes.get("KmsMasterKeyId") == "alias/aws/sqs":
         message = "is encrypted with the key alias/aws/sqs, which S3 may not use: its events are dropped"
-        remedy = (
-            f"aws sqs set-queue-attributes --queue-url {queue_url} "
-            "--attributes KmsMasterKeyId=,SqsManagedSseEnabled=true"
-        )
+        remedy = _set(queue_url, "KmsMasterKeyId=,SqsManagedSseEnabled=true")
         yield Finding("queue", Level.FAULT, queue_url, message, remedy)
     waiting = attributes.get("ApproximateNumberOfMessages", "?")
     leased = attributes.get("ApproximateNumberOfMessagesNotVisible", "?")
@@ -120,7 +117,11 @@ def _redrive(attributes: Attributes) -> Mapping[str, Any]:
 def _set_policy(queue_url: str, arn: str) -> str:
     policy = {"deadLetterTargetArn": arn, "maxReceiveCount": "10"}
     attributes = json.dumps({"RedrivePolicy": json.dumps(policy)})
-    return f"aws sqs set-queue-attributes --queue-url {queue_url} --attributes '{attributes}'"
+    return _set(queue_url, f"'{attributes}'")
+
+
+def _set(queue_url: str, attributes: str) -> str:
+    return f"aws sqs set-queue-attributes --queue-url {queue_url} --attributes {attributes}"
 
 
 def buckets(attributes: Attributes) -> list[str]:

@@ -130,9 +130,7 @@ async def _redrive(context: Context, attributes: Attributes) -> Iterable[Finding
     url, arn = context.options.queue_url, checks.dead_letter_arn(attributes)
     if arn is None:
         return [checks.no_dead_letters(url)]
-    remedy = (
-        "create it, or name another in the RedrivePolicy: until then failing messages are retried for days"
-    )
+    remedy = "create it, or correct the RedrivePolicy: until then failing messages are retried for days"
     # SQS accepts only one in the same account and region.
     dead_letter_url = f"{url.rpartition('/')[0]}/{arn.rpartition(':')[2]}"
     dead_letters = await _attributes(context, dead_letter_url, _missing("redrive", arn, remedy))

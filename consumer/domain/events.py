@@ -5,9 +5,7 @@ Accepted: an S3 event notification, the same inside an SNS envelope, an EventBri
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any
 from urllib.parse import unquote_plus
 
@@ -54,20 +52,21 @@ def parse(body: str) -> Notification:
     jobs: list[Job] = []
     ignored: list[str] = []
     malformed: list[str] = []
-    for record in _records(body):
+    for kind, record in _records(body):
         try:
-            result = record()
+            result = kind.model_validate(record).job()
         except (MalformedMessageError, ValidationError) as error:
             malformed.append(_one_line(error))
         else:
             jobs.append(result) if isinstance(result, Job) else ignored.append(result)
+    if not (jobs or ignored or malformed):
+        malformed.append("the body is none of the accepted forms")
     return Notification(tuple(dict.fromkeys(jobs)), tuple(ignored), tuple(malformed))
 
 
 _Name = Annotated[str, Field(min_length=1)]
 #: All names that S3 has ever allowed. The ARN of an access point would send requests to a host of its choice.
 _BucketName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$")]
-_Record = Callable[[], Job | str]
 
 
 class _S3Record(BaseModel):
@@ -75,11 +74,33 @@ class _S3Record(BaseModel):
     bucket: _BucketName = Field(validation_alias=AliasPath("s3", "bucket", "name"))
     key: _Name = Field(validation_alias=AliasPath("s3", "object", "key"))
 
+    def job(self) -> Job | str:
+        # Other stores with the API of S3 (MinIO) write "s3:ObjectCreated:Put".
+        if not self.event.removeprefix("s3:").startswith("ObjectCreated:"):
+            return self.event
+        try:
+            # S3 encodes keys as HTML forms do: "+" is a space, "%2B" a plus.
+            key = unquote_plus(self.key, errors="strict")
+        except UnicodeDecodeError as error:
+            raise MalformedMessageError(f"the key {self.key!r} is not UTF-8") from error
+        return _job(self.bucket, key)
+
 
 class _EventBridge(BaseModel):
     event: str = Field(validation_alias="detail-type")
     bucket: _BucketName = Field(validation_alias=AliasPath("detail", "bucket", "name"))
     key: _Name = Field(validation_alias=AliasPath("detail", "object", "key"))
+
+    def job(self) -> Job | str:
+        # Unlike the queue's own notifications, EventBridge carries the key as it is.
+        return _job(self.bucket, self.key) if self.event == "Object Created" else self.event
+
+
+class _TestEvent(BaseModel):
+    event: str = Field(validation_alias="Event")
+
+    def job(self) -> str:
+        return self.event
 
 
 _PageNumber = Annotated[StrictInt, Field(ge=1)]
@@ -100,9 +121,15 @@ class _Request(BaseModel):
     force: StrictBool = False
     pages: Annotated[tuple[_PageNumber, _PageNumber], AfterValidator(_ascending)] | None = None
 
+    def job(self) -> Job | str:
+        return _job(self.bucket, self.key, self.force, self.pages)
 
-def _records(body: str) -> list[_Record]:
-    """Unwrap envelopes; returns a parser per record, so that a bad record does not hide a good one."""
+
+_Kind = type[_S3Record | _EventBridge | _TestEvent | _Request]
+
+
+def _records(body: str) -> list[tuple[_Kind, Any]]:
+    """Unwrap envelopes; returns each record with its kind, unchecked: a bad one must not hide a good one."""
     for _ in range(_MAX_ENVELOPES):
         try:
             document = json.loads(body)
@@ -112,46 +139,16 @@ def _records(body: str) -> list[_Record]:
             case {"TopicArn": str(), "Message": str(message)}:
                 body = message
             case {"Records": [_, *_] as records}:
-                return [partial(_from_s3, record) for record in records]
+                return [(_S3Record, record) for record in records]
             case {"Event": "s3:TestEvent"}:
-                return [lambda: "s3:TestEvent"]
+                return [(_TestEvent, document)]
             case {"detail-type": _, "source": "aws.s3"}:
-                return [partial(_from_eventbridge, document)]
+                return [(_EventBridge, document)]
             case {"bucket-ocr": _}:
-                return [partial(_from_request, document)]
+                return [(_Request, document)]
             case _:
                 break
-    return [_unknown]
-
-
-def _unknown() -> Job:
-    raise MalformedMessageError("the body is none of the accepted forms")
-
-
-def _from_s3(record: Any) -> Job | str:
-    parsed = _S3Record.model_validate(record)
-    # Other stores with the API of S3 (MinIO) write "s3:ObjectCreated:Put".
-    if not parsed.event.removeprefix("s3:").startswith("ObjectCreated:"):
-        return parsed.event
-    try:
-        # S3 encodes keys as HTML forms do: "+" is a space, "%2B" a plus.
-        key = unquote_plus(parsed.key, errors="strict")
-    except UnicodeDecodeError as error:
-        raise MalformedMessageError(f"the key {parsed.key!r} is not UTF-8") from error
-    return _job(parsed.bucket, key)
-
-
-def _from_eventbridge(event: Any) -> Job | str:
-    parsed = _EventBridge.model_validate(event)
-    if parsed.event != "Object Created":
-        return parsed.event
-    # Unlike the queue's own notifications, EventBridge carries the key as it is.
-    return _job(parsed.bucket, parsed.key)
-
-
-def _from_request(request: Any) -> Job | str:
-    parsed = _Request.model_validate(request)
-    return _job(parsed.bucket, parsed.key, parsed.force, parsed.pages)
+    return []
 
 
 def _job(bucket: str, key: str, force: bool = False, pages: tuple[int, int] | None = None) -> Job | str:

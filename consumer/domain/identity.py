@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Self
+
+from pydantic import BaseModel, Field, ValidationError
 
 from consumer.domain.errors import Code
 from consumer.domain.result import SCHEMA_VERSION, ResultDocument, Source, Status
@@ -15,8 +16,6 @@ SOURCE_ETAG: Final = "ocr-source-etag"
 SOURCE_VERSION_ID: Final = "ocr-source-version-id"
 FINGERPRINT: Final = "ocr-fingerprint"
 SCHEMA: Final = "ocr-schema-version"
-PAGE_COUNT: Final = "ocr-page-count"
-CODE: Final = "ocr-code"
 
 #: In the place of a fingerprint if the source was not read: any later job replaces such a result.
 NOT_READ: Final = "none"
@@ -35,36 +34,47 @@ def fingerprint(engine: str, version: str, models: Mapping[str, str], options: M
     return f"sha256:{digest.hexdigest()}"
 
 
-@dataclass(frozen=True, slots=True)
-class ResultHead:
-    """A result as HEAD describes it, without its body.
+class ResultHead(BaseModel, frozen=True, populate_by_name=True):
+    """A result as its metadata describe it, without its body.
 
     `code` is that of a failure; `page_count` is None if the metadata lacks it.
     """
 
-    etag: str
-    status: Status
-    source_etag: str
-    source_version_id: str | None
-    fingerprint: str
-    code: str | None
-    page_count: int | None
+    status: Status = Field(alias=STATUS)
+    source_etag: str = Field(alias=SOURCE_ETAG)
+    source_version_id: str | None = Field(default=None, alias=SOURCE_VERSION_ID)
+    fingerprint: str = Field(alias=FINGERPRINT)
+    schema_version: str | None = Field(default=None, alias=SCHEMA)
+    page_count: int | None = Field(default=None, alias="ocr-page-count")
+    code: str | None = Field(default=None, alias="ocr-code")
 
     @classmethod
-    def from_metadata(cls, etag: str, metadata: Mapping[str, str]) -> Self | None:
+    def of(cls, document: ResultDocument) -> Self:
+        """Describe a document."""
+        code = document.error.code if document.error else None
+        return cls(
+            status=document.status,
+            source_etag=document.source.etag,
+            source_version_id=document.source.version_id,
+            fingerprint=NOT_READ if code in _NOT_READ_CODES else document.engine.fingerprint,
+            schema_version=document.schema_version,
+            page_count=document.page_count,
+            code=code,
+        )
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self | None:
         """Read the object's metadata; None if they are not those of one of our results."""
         try:
-            return cls(
-                etag=etag,
-                status=Status(metadata[STATUS]),
-                source_etag=metadata[SOURCE_ETAG],
-                source_version_id=metadata.get(SOURCE_VERSION_ID),
-                fingerprint=metadata[FINGERPRINT],
-                code=metadata.get(CODE),
-                page_count=int(metadata[PAGE_COUNT]) if PAGE_COUNT in metadata else None,
-            )
-        except (KeyError, ValueError):
+            return cls.model_validate(metadata)
+        except ValidationError:
             return None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """User metadata of the result object."""
+        fields = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {name: str(value) for name, value in fields.items()}
 
     def is_of(self, source: Source) -> bool:
         """Whether the result was made from this very source object."""
@@ -73,18 +83,3 @@ class ResultHead:
     def is_current(self, source: Source, fingerprint: str) -> bool:
         """Whether reading the source again would give the same result."""
         return self.is_of(source) and self.fingerprint == fingerprint
-
-
-def metadata(document: ResultDocument) -> dict[str, str]:
-    """User metadata of the result object of a document."""
-    is_read = document.error is None or document.error.code not in _NOT_READ_CODES
-    facts = {
-        STATUS: document.status.value,
-        SOURCE_ETAG: document.source.etag,
-        FINGERPRINT: document.engine.fingerprint if is_read else NOT_READ,
-        SCHEMA: document.schema_version,
-        PAGE_COUNT: str(document.page_count),
-        CODE: document.error.code.value if document.error else None,
-        SOURCE_VERSION_ID: document.source.version_id,
-    }
-    return {name: value for name, value in facts.items() if value is not None}

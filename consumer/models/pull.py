@@ -200,9 +200,7 @@ def _sources() -> list[_Source]:
     }
     first = (os.environ.get("PADDLE_PDX_MODEL_SOURCE") or "huggingface").lower()
     if first not in known:
-        raise SettingsError(
-            f"PADDLE_PDX_MODEL_SOURCE={first!r}: models are fetched from {' or '.join(known)}"
-        )
+        raise SettingsError(f"PADDLE_PDX_MODEL_SOURCE={first!r}: models come from {' or '.join(known)}")
     return [known.pop(first), *known.values()]
 
 

@@ -52,7 +52,7 @@ class Bucket(Protocol):
 async def result_head(store: Bucket, bucket: str, source_key: str) -> ResultHead | None:
     """Return the metadata of a source's result; None if there is none."""
     head = await store.head(bucket, keys.result_key(source_key))
-    return ResultHead.from_metadata(head.etag, head.metadata) if head else None
+    return ResultHead.from_metadata(head.metadata) if head else None
 
 
 async def states(store: Bucket, bucket: str, prefix: str) -> AsyncIterator[tuple[str, State]]:

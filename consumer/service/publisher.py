@@ -81,7 +81,7 @@ class Publisher:
             return JobResult("own output")
         existing = await self.store.head(job.bucket, keys.result_key(job.key))
         if not job.force and (match := _accepted(existing, info.source, accepts)):
-            return JobResult("already current", completion=Completion.found(info.source, match))
+            return JobResult("already current", completion=Completion(info.source, match))
         if not await self._is_document(info.source):
             return JobResult("not a document")
         result = await make(info.source, attempt)
@@ -103,10 +103,10 @@ class Publisher:
                 existing = await self.store.head(source.bucket, keys.result_key(source.key))
                 if not (match := _accepted(existing, source, accepts)):
                     continue
-                reason, completion = "stored meanwhile", Completion.found(source, match)
+                reason, completion = "stored meanwhile", Completion(source, match)
             else:
                 self.metrics.count_result(result.head)
-                reason, completion = "stored", Completion.of(result.head)
+                reason, completion = "stored", Completion(source, ResultHead.of(result.head))
             # While the put was in flight, the source may have gone back to the bytes of the older result, and
             # another consumer may have found that result current.
             with contextlib.suppress(SourceGoneError):
@@ -117,7 +117,7 @@ class Publisher:
 
     async def _put(self, result: EncodedResult, existing: ObjectInfo | None) -> None:
         """Put the other outputs, then the result, which is the mark that all of them are there."""
-        source, metadata = result.head.source, identity.metadata(result.head)
+        source, metadata = result.head.source, ResultHead.of(result.head).metadata
         for output in result.outputs:
             await self.store.put(source.bucket, output.key, output.body, metadata, output.content_type)
         await self.store.put_result(
@@ -152,5 +152,5 @@ class Publisher:
 
 def _accepted(existing: ObjectInfo | None, source: Source, accepts: Accepts) -> ResultHead | None:
     """Return the head of the existing result if it is accepted."""
-    head = ResultHead.from_metadata(existing.etag, existing.metadata) if existing else None
+    head = ResultHead.from_metadata(existing.metadata) if existing else None
     return head if head is not None and accepts(head, source) else None

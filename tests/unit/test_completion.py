@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from consumer.domain.completion import Completion
+from consumer.domain.identity import ResultHead
 from consumer.domain.result import Source, Status
 
 SOURCE = Source(
@@ -17,7 +18,8 @@ SOURCE = Source(
 
 
 def test_an_announcement_has_the_words_of_textract() -> None:
-    partial = Completion(SOURCE, Status.PARTIAL, None, 3)
+    head = ResultHead(status=Status.PARTIAL, source_etag="e1", fingerprint="f", page_count=3)
+    partial = Completion(SOURCE, head)
     assert partial.message(datetime(2026, 1, 1, tzinfo=UTC)) == {
         "bucket-ocr": 1,
         "Status": "PARTIAL_SUCCESS",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from consumer.domain import identity, result
+from consumer.domain import result
 from consumer.domain.assembly import failure
 from consumer.domain.errors import Code
 from consumer.domain.identity import ResultHead, fingerprint
@@ -37,7 +37,7 @@ def stored(
     engine = result.Engine(name="x", version="1", models={}, device="cpu", fingerprint=fingerprint(**FACTS))
     timing = result.Timing(queued_at=None, started_at=NOW, finished_at=NOW)
     document = failure(source(version_id=version_id), engine, code, "", timing).head
-    return document, identity.metadata(document)
+    return document, ResultHead.of(document).metadata
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_a_fingerprint_is_the_same_in_every_process_and_release() -> None:
 @pytest.mark.parametrize("version_id", [None, "v1"])
 def test_the_metadata_of_a_result_tell_what_it_was_made_from(version_id: str | None) -> None:
     document, metadata = stored(version_id)
-    assert ResultHead.from_metadata("result-etag", metadata) == ResultHead(
-        etag="result-etag",
+    assert ResultHead.from_metadata(metadata) == ResultHead(
         status=document.status,
         source_etag="e1",
         source_version_id=version_id,
         fingerprint=document.engine.fingerprint,
+        schema_version=result.SCHEMA_VERSION,
         code="ENCRYPTED",
         page_count=document.page_count,
     )
@@ -100,7 +100,7 @@ def test_the_metadata_of_a_result_tell_what_it_was_made_from(version_id: str | N
 def test_foreign_metadata_are_not_those_of_a_result(foreign: dict[str, str | None]) -> None:
     merged = stored()[1] | foreign if foreign else {"author": "somebody"}
     metadata = {name: value for name, value in merged.items() if value is not None}
-    assert ResultHead.from_metadata("result-etag", metadata) is None
+    assert ResultHead.from_metadata(metadata) is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_foreign_metadata_are_not_those_of_a_result(foreign: dict[str, str | Non
 def test_a_result_is_current_only_for_the_same_object_and_the_same_engine(
     now: result.Source, engine: str, is_of: bool, is_current: bool
 ) -> None:
-    head = ResultHead.from_metadata("result-etag", stored("v1")[1])
+    head = ResultHead.from_metadata(stored("v1")[1])
     assert head is not None
     assert (head.is_of(now), head.is_current(now, engine)) == (is_of, is_current)
 
@@ -124,7 +124,7 @@ def test_a_result_is_current_only_for_the_same_object_and_the_same_engine(
 @pytest.mark.parametrize("code", [Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS])
 def test_a_result_of_a_source_that_was_not_read_is_never_current(code: Code) -> None:
     document, metadata = stored("v1", code)
-    head = ResultHead.from_metadata("result-etag", metadata)
+    head = ResultHead.from_metadata(metadata)
     assert head is not None
     assert head.is_of(document.source)
     assert not head.is_current(document.source, document.engine.fingerprint)

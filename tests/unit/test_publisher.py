@@ -317,7 +317,7 @@ async def test_a_result_stored_just_before_an_exhausted_one_stays(service: Servi
     assert await write_exhausted_result(service) == "stored meanwhile"
     assert service.texts("a.pdf") == ["a"]
     # The result that exists is announced, and not the one that was not stored.
-    assert [(each.status, each.code) for each in service.cloud.announced] == [("SUCCESS", None)]
+    assert [(each.result.status, each.result.code) for each in service.cloud.announced] == [("SUCCESS", None)]
 
 
 async def test_a_client_that_removes_a_source_after_its_result_has_come_is_told_of_it(

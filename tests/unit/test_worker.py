@@ -385,7 +385,12 @@ async def test_a_document_is_announced_before_its_message_is_deleted(service: Se
     assert service.sqs.returned["m"] >= 1
     assert service.recognizer.pages_read == 2
     (completion,) = service.cloud.announced
-    assert (completion.source.key, completion.status, completion.code, completion.page_count) == (
+    assert (
+        completion.source.key,
+        completion.result.status,
+        completion.result.code,
+        completion.result.page_count,
+    ) == (
         "a.pdf",
         "SUCCESS",
         None,
@@ -398,7 +403,9 @@ async def test_a_document_that_cannot_be_read_is_announced_with_its_code(service
     send(service, "m", "a.pdf")
     async with consuming(service):
         await until(lambda: service.sqs.deleted == ["m"])
-    assert [(each.status, each.code) for each in service.cloud.announced] == [("FAILURE", "UNSUPPORTED_TYPE")]
+    assert [(each.result.status, each.result.code) for each in service.cloud.announced] == [
+        ("FAILURE", "UNSUPPORTED_TYPE")
+    ]
 
 
 async def test_a_source_without_a_result_is_not_announced(service: Service) -> None:

@@ -164,27 +164,20 @@ def _engine_config(
     pipeline: PipelineConfig, options: protocol.PpStructureOptions
 ) -> Mapping[str, Mapping[str, Any]]:
     """Settings of each runtime, by its name: a module of the pipeline may have another than the rest."""
-    on_cpu = options.device == "cpu"
     # Of Paddle on a CPU, the plain kernels: oneDNN's crash in 3.3.0 and 3.3.1.
     static: dict[str, Any] = {"run_mode": pipeline.runtime if pipeline.runtime != "onnxruntime" else "paddle"}
-    onnx: dict[str, Any] = {
-        "providers": ["CPUExecutionProvider"],
-        "intra_op_num_threads": options.threads,
-        # It would keep the memory of the largest page (measured after one of 2 megapixels: 2.3 GB, not 0.5).
-        "enable_cpu_mem_arena": False,
-    }
-    if on_cpu:
-        static["cpu_threads"] = options.threads
-    else:
-        onnx = {
-            "providers": ["CUDAExecutionProvider"],
-            "provider_options": [
-                # Without this, its memory doubles with every extension.
-                {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
-            ],
-        }
     # Errors are raised as exceptions too.
-    return {"paddle_static": static, "onnxruntime": onnx | {"log_severity_level": 3}}
+    onnx: dict[str, Any] = {"log_severity_level": 3}
+    if options.device == "cpu":
+        static["cpu_threads"] = options.threads
+        onnx |= {"providers": ["CPUExecutionProvider"], "intra_op_num_threads": options.threads}
+        # It would keep the memory of the largest page (measured after one of 2 megapixels: 2.3 GB, not 0.5).
+        onnx["enable_cpu_mem_arena"] = False
+    else:
+        # Without the strategy, its memory doubles with every extension.
+        cuda = {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
+        onnx |= {"providers": ["CUDAExecutionProvider"], "provider_options": [cuda]}
+    return {"paddle_static": static, "onnxruntime": onnx}
 
 
 def _require_gpu_sessions() -> None:
@@ -192,9 +185,7 @@ def _require_gpu_sessions() -> None:
     # By `type`: `isinstance` fails on weak references that have died.
     runners = [each for each in gc.get_objects() if type(each) is ONNXRuntimeRunner]
     if not runners:
-        raise SettingsError(
-            "the device of ONNX Runtime cannot be checked: set BUCKET_OCR_ENGINE_RUNTIME=paddle"
-        )
+        raise SettingsError("ONNX Runtime's device cannot be checked: set BUCKET_OCR_ENGINE_RUNTIME=paddle")
     for runner in runners:
         providers = runner.session.get_providers()
         if "CUDAExecutionProvider" not in providers:
@@ -205,9 +196,7 @@ def _startup_error(error: Exception, options: protocol.PpStructureOptions) -> Se
     """The error of a pipeline that cannot be built or cannot read the sample page, with its remedy."""
     text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if options.device != "cpu" and _OUT_OF_MEMORY.search(text):
-        remedy = (
-            "lower BUCKET_OCR_ENGINE_WORKERS or BUCKET_OCR_BATCH_PAGES, or check for other users of the GPU"
-        )
+        remedy = "lower BUCKET_OCR_ENGINE_WORKERS or BATCH_PAGES, or check for other users of the GPU"
     elif options.device != "cpu" and _LOST_DEVICE.search(text):
         remedy = f"check nvidia-smi, and {GPU_HINT}"
     else:
@@ -244,8 +233,7 @@ def _image_of(page: Image) -> PageImage:
 
 def _sample_page(options: protocol.PpStructureOptions) -> Image:
     """A page of A4 with some text and a ruled table, black on white, at the size of a rendered page."""
-    width_pt, height_pt = _A4_PT
-    scale = min(options.scale, math.sqrt(options.max_page_pixels / (width_pt * height_pt)))
+    scale = min(options.scale, math.sqrt(options.max_page_pixels / math.prod(_A4_PT)))
     width, height = (round(side * scale) for side in _A4_PT)
     page = np.full((height, width, 3), 255, np.uint8)
     for row in range(8):

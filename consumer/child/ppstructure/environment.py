@@ -56,9 +56,7 @@ def _require_gpu(pipeline: PipelineConfig) -> None:
         import onnxruntime
 
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            raise SettingsError(
-                "ONNX Runtime is installed without CUDA: install onnxruntime-gpu in its place"
-            )
+            raise SettingsError("ONNX Runtime is installed without CUDA: install onnxruntime-gpu instead")
     if all(model.is_onnx for model in pipeline.models):
         return
     import paddle

@@ -51,7 +51,7 @@ def page_result(image: PageImage, result: Result, transform: PageTransform, **co
         blocks=tuple(_blocks(result, transform)),
         tables=tuple(_tables(result, transform)),
         formulas=tuple(
-            Formula(box=_box(transform, _rect(formula["dt_polys"])), latex=str(formula["rec_formula"]))
+            Formula(box=_box(transform, formula["dt_polys"]), latex=str(formula["rec_formula"]))
             for formula in result["formula_res_list"]
         ),
         markdown=_FIGURE.sub("", result.markdown["markdown_texts"]).strip(),  # type: ignore[attr-defined]
@@ -167,9 +167,9 @@ def _blocks(result: Result, transform: PageTransform) -> Iterator[Block]:
 def _tables(result: Result, transform: PageTransform) -> Iterator[Table]:
     for box, table in zip(_detected(result, "table"), result["table_res_list"], strict=False):
         yield Table(
-            box=_box(transform, _rect(box["coordinate"])),
+            box=_box(transform, box["coordinate"]),
             html=str(table["pred_html"]),
-            cells=tuple(_box(transform, _rect(cell)) for cell in table["cell_box_list"]),
+            cells=tuple(_box(transform, cell) for cell in table["cell_box_list"]),
         )
 
 
@@ -178,15 +178,15 @@ def _order(quads: Sequence[Quad], blocks: Sequence[Rect]) -> list[int]:
 
     A line in no block follows the line before it in the reading order of the whole page.
     """
-    keys: dict[int, tuple[int, int]] = {}
+    block_of: dict[int, int] = {}
     last = -1
-    for rank, n in enumerate(reading_order(quads)):
-        rect = bounds(quads[n])
-        shares = [_share(rect, block) for block in blocks]
+    for n in reading_order(quads):
+        shares = [_share(bounds(quads[n]), block) for block in blocks]
         if max(shares, default=0.0) > _WITHIN:
             last = shares.index(max(shares))
-        keys[n] = (last, rank)
-    return sorted(keys, key=keys.__getitem__)
+        block_of[n] = last
+    # Lines of the same block stay in reading order.
+    return sorted(block_of, key=block_of.__getitem__)
 
 
 def _share(inner: Rect, outer: Rect) -> float:
@@ -215,6 +215,6 @@ def _rect(values: Iterable[Any]) -> Rect:
     return Rect(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
 
 
-def _box(transform: PageTransform, rect: Rect) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = (int(value) for value in transform.rect(rect))
+def _box(transform: PageTransform, values: Iterable[Any]) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = (int(value) for value in transform.rect(_rect(values)))
     return x1, y1, x2, y2

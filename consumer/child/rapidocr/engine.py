@@ -19,6 +19,9 @@ from consumer.domain.result import PageResult
 #: Lines of lower confidence are noise more often than text (RapidOCR's own default).
 _MIN_CONFIDENCE: Final = 0.5
 
+#: RapidOCR's names of its models, by their role in results.
+_STAGES: Final = {"detection": "Det", "orientation": "Cls", "recognition": "Rec"}
+
 #: Height of the classifier's input (its `cls_image_shape`).
 _CLASSIFIED_HEIGHT_PX: Final = 48
 
@@ -38,7 +41,7 @@ class RapidOcrEngine:
             os.sched_setaffinity(0, options.cpus)
         cv2.setNumThreads(options.threads)
         params: dict[str, object] = {
-            f"{stage}.engine_type": EngineType.OPENVINO for stage in ("Det", "Cls", "Rec")
+            f"{stage}.engine_type": EngineType.OPENVINO for stage in _STAGES.values()
         }
         params["EngineConfig.openvino.inference_num_threads"] = options.threads
         params["Global.log_level"] = "error"
@@ -49,11 +52,10 @@ class RapidOcrEngine:
         page = np.full((736, 736, 3), 255, np.uint8)
         cv2.putText(page, "ready", (200, 400), cv2.FONT_HERSHEY_SIMPLEX, 4.0, (0, 0, 0), 8)
         self._read(page)
-        models = {stage: self._model(stage) for stage in ("Det", "Cls", "Rec")}
         return protocol.EngineReady(
             name="rapidocr",
             version=f"{version('rapidocr')}+openvino.{version('openvino')}",
-            models={"detection": models["Det"], "orientation": models["Cls"], "recognition": models["Rec"]},
+            models={role: self._model(stage) for role, stage in _STAGES.items()},
             device="cpu",
         )
 

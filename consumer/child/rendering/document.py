@@ -13,8 +13,6 @@ class Document(Protocol):
     """An opened file."""
 
     page_count: int
-    #: Whether pages are measured in points (1/72 inch); otherwise they are images by themselves.
-    in_points: bool
 
     def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
         """Render page `page_number` (from 1) to 8-bit RGB; raises PageError."""

@@ -30,8 +30,6 @@ _IMAGE_ERRORS: Final = (
 class ImageDocument:
     """An image file, by Pillow; its frames are pages."""
 
-    in_points = False
-
     def __init__(self, path: str, file_format: Format, options: protocol.RenderOptions) -> None:
         self._path = path
         self._format = file_format
@@ -47,15 +45,6 @@ class ImageDocument:
         except BaseException:
             self.close()
             raise
-
-    def _check_size(self) -> None:
-        """Refuse an image that is too large, before anything is decoded."""
-        width, height = self._image.size
-        limit = _DECODED_PER_PAGE_PIXELS * self._options.max_page_pixels
-        if width * height > limit:
-            raise unreadable(
-                f"the image has {width} x {height} pixels; at most {limit} are decoded: upload it smaller"
-            )
 
     def _count_frames(self) -> int:
         # Further pictures in a JPEG (MPO) are depth maps and previews of the first.
@@ -82,8 +71,14 @@ class ImageDocument:
         """Render a page (from 1) to 8-bit RGB; raises PageError."""
         try:
             self._image.seek(page_number - 1)
-            self._check_size()
-            plan = plan_page(*self._image.size, 1.0, self._options.max_page_pixels)
+            width, height = self._image.size
+            limit = _DECODED_PER_PAGE_PIXELS * self._options.max_page_pixels
+            # Before anything is decoded.
+            if width * height > limit:
+                raise unreadable(
+                    f"the image has {width} x {height} pixels; at most {limit} are decoded: upload it smaller"
+                )
+            plan = plan_page(width, height, 1.0, self._options.max_page_pixels)
             if not plan.downscaled:
                 return _rgb(ImageOps.exif_transpose(self._image)), plan
             return self._smaller((plan.width_px, plan.height_px)), plan

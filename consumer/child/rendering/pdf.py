@@ -24,8 +24,6 @@ _PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, Index
 class PdfDocument:
     """A PDF, by PyMuPDF."""
 
-    in_points = True
-
     def __init__(self, path: str, file_format: Format, options: protocol.RenderOptions) -> None:
         self._options = options
         # The library's message is our name of the file, which is of no use to readers of the result.

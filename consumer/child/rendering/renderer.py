@@ -71,7 +71,7 @@ class PageRenderer:
             width_px=image.width,
             height_px=image.height,
             scale=plan.scale,
-            dpi=plan.scale * POINTS_PER_INCH if document.in_points else None,
+            dpi=plan.scale * POINTS_PER_INCH if request.format is Format.PDF else None,
             downscaled=plan.downscaled,
             render_s=time.monotonic() - started,
         )
@@ -81,9 +81,8 @@ class PageRenderer:
         if document is None:
             # A missing or unreadable file is our failure, and not the document's.
             Path(path).open("rb").close()
-            document = (PdfDocument if file_format is Format.PDF else ImageDocument)(
-                path, file_format, self._options
-            )
+            kind = PdfDocument if file_format is Format.PDF else ImageDocument
+            document = kind(path, file_format, self._options)
         self._documents[path] = document
         if len(self._documents) > self._options.open_documents:
             self._documents.popitem(last=False)[1].close()
