@@ -3,8 +3,8 @@
 #   docker build --target cpu -t bucket-ocr:cpu .
 #   docker build --target gpu --build-arg MODELS=balanced -t bucket-ocr:gpu .
 #
-# Both run as user 10001 on a read-only root file system; /work (documents and pages in work) and /tmp are all
-# that is written to.
+# Both run as user 10001 on a read-only root file system, and write only to /work (documents and pages in flight)
+# and /tmp.
 
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
@@ -14,7 +14,7 @@ COPY infra/image/build.txt infra/image/
 RUN python -m venv /build \
     && /build/bin/python -m pip install --no-cache-dir --require-hashes -r infra/image/build.txt
 ENV PATH=/build/bin:$PATH VIRTUAL_ENV=/opt/bucket-ocr UV_LINK_MODE=copy UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
-# Without pip: nothing is installed into an image later.
+# Without pip, because nothing is installed into an image later.
 RUN uv venv --python "$(command -v python3)" /opt/bucket-ocr
 
 
@@ -33,13 +33,13 @@ RUN uv pip install --no-deps /dist/*.whl
 
 FROM build AS build-gpu
 COPY infra/image/gpu.txt infra/image/
-# PaddleX insists on an OpenCV that opens windows, and looks for no more than its name. The same without windows, in
-# the same folder, does without 300 MB of X11, Mesa and Qt.
+# PaddleX requires the distribution of OpenCV that opens windows, but checks its name only. The headless one, installed
+# over it in the same folder, saves 300 MB of X11, Mesa and Qt.
 RUN uv pip install --no-deps --require-hashes -r infra/image/gpu.txt \
     && uv pip install --no-deps --require-hashes -r infra/image/gpu.txt \
       --reinstall-package opencv-contrib-python-headless \
     && cd /opt/bucket-ocr/lib/python3*/site-packages && rm -r opencv_contrib_python.libs cv2/qt
-# For CUDA 12.6, which wants an NVIDIA driver from 550.54 on. Other versions of CUDA are other indexes.
+# For CUDA 12.6, which needs an NVIDIA driver from 550.54 on. Other versions of CUDA have other indexes.
 ARG PADDLE=paddlepaddle-gpu==3.2.2
 ARG PADDLE_INDEX=https://www.paddlepaddle.org.cn/packages/stable/cu126/
 RUN uv pip install --extra-index-url "$PADDLE_INDEX" --index-strategy unsafe-best-match \
@@ -49,11 +49,11 @@ RUN uv pip install --no-deps /dist/*.whl
 
 
 FROM ${BASE} AS runtime
-# The licences: our own, and PyMuPDF's.
+# The licences of bucket-ocr and of PyMuPDF.
 LABEL org.opencontainers.image.title="bucket-ocr" \
       org.opencontainers.image.description="OCR for S3 buckets: upload a document, get its text with boxes next to it" \
       org.opencontainers.image.licenses="Apache-2.0 AND AGPL-3.0-only"
-# The base image's own installer is of no use to us, and of use to whoever breaks in.
+# The base image's installer is not needed, and would be useful to an intruder.
 RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/* \
     && groupadd --gid 10001 bucket-ocr \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin bucket-ocr \
@@ -77,7 +77,7 @@ USER 10001:10001
 
 
 FROM runtime AS gpu-runtime
-# OpenMP, for Paddle.
+# Paddle needs OpenMP.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/*
@@ -88,14 +88,14 @@ ENV PADDLE_PDX_CACHE_HOME=/models \
 
 
 FROM gpu-runtime AS models
-# A preset (fast, balanced, full): its models become part of the image. Empty: they are mounted at /models.
+# A preset (fast, balanced, full), whose models become part of the image. If empty, they are mounted at /models.
 ARG MODELS=
 RUN if [ -n "$MODELS" ]; then BUCKET_OCR_PIPELINE_CONFIG="$MODELS" bucket-ocr models pull; fi
 
 
 FROM gpu-runtime AS gpu
 ARG MODELS=
-# The preset that the models are of; a setting of the container overrules it.
+# The preset of the models; a setting of the container overrides it.
 ENV BUCKET_OCR_PIPELINE_CONFIG=$MODELS
 COPY --from=models /models /models
 USER 10001:10001

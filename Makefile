@@ -1,4 +1,4 @@
-# All that is assumed of the machine: python3 (3.11 to 3.13) with its venv module, and make.
+# The machine needs python3 (3.11 to 3.13) with its venv module, and make.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,10 +7,10 @@ STAMP := .venv/.installed
 LOCALSTACK_STAMP := localstack/.venv/.installed
 STRUCTURE := tests/structure/.venv
 STRUCTURE_STAMP := $(STRUCTURE)/.installed
-# What runs PP-StructureV3 for `make bench/gpu`, which is not one of the benches: they need no GPU.
+# Python with PP-StructureV3 for `make bench/gpu`, which is not part of `make bench`, because it needs a GPU.
 ENGINE_PYTHON ?= $(STRUCTURE)/bin/python
 
-# For the interpreter that the Dockerfile names, in the versions that were tested.
+# For the interpreter of the Dockerfile, in the versions that were tested.
 LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-index-url --generate-hashes \
   --custom-compile-command 'make lock'
 
@@ -23,7 +23,7 @@ help:  ## Show this list
 
 setup: $(STAMP) $(LOCALSTACK_STAMP)  ## Install the project (.venv) and LocalStack (localstack/.venv)
 
-demo: setup  ## Upload a PDF and an image to a local bucket, and show what was read
+demo: setup  ## Upload a PDF and an image to a local bucket, and print their text
 	$(BIN)/python localstack/demo.py
 
 local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
@@ -45,10 +45,10 @@ test/structure: $(STRUCTURE_STAMP)
 soak: setup  ## Run the tests that take minutes each
 	$(BIN)/pytest -m soak
 
-mutants: setup  ## Break the consumer on purpose, and see the tests fail
+mutants: setup  ## Break the consumer on purpose, and check that tests fail
 	$(BIN)/python tests/mutants.py
 
-check: setup  ## Format, lint, types, templates
+check: setup  ## Check format, lint, types, templates
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

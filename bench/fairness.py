@@ -30,7 +30,7 @@ def main() -> int:
             lambda: len(list(consumer.work_dir.rglob("*.bgr"))) > workers, 60, "pages that wait for engines"
         )
         behind = [_read(stack, f"behind/{number}.pdf") for number in range(_LETTERS)]
-        in_work = not consumer.answers(_REPORT)
+        in_work = not consumer.job_results(_REPORT)
     alone_s = median(seconds for seconds, _ in alone)
     page_s = median(engine_s for _, engine_s in alone)
     longest_s = max(seconds for seconds, _ in behind)

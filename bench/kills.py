@@ -41,7 +41,7 @@ def main() -> int:
         lives = consumer.process.poll() is None
         messages = [line for line in consumer.lines if line["event"] == "message"]
         replaced = Counter(
-            f"{line['role']} {line['reason']}" for line in consumer.lines if line["event"] == "child.replaced"
+            f"{line['kind']} {line['reason']}" for line in consumer.lines if line["event"] == "child.replaced"
         )
     figures = {
         "documents": documents,
@@ -72,9 +72,9 @@ def _kill_until_there(consumer: Consumer, stack: Stack, outputs: set[str]) -> Co
         # Gone meanwhile, or none of them is there.
         with contextlib.suppress(psutil.NoSuchProcess, IndexError):
             child = chance.choice(consumer.children())
-            role = "engine" if "rapidocr" in child.cmdline() else "render"
+            kind = "engine" if "consumer.child.rapidocr.engine:build" in child.cmdline() else "render"
             child.kill()
-            killed[role] += 1
+            killed[kind] += 1
     return killed
 
 

@@ -1,9 +1,9 @@
-"""Engines that leak 20 MB a page, and engines that do not: what replacing the former costs.
+"""The cost of replacing engines that leak 20 MB a page, compared with engines that do not leak.
 
     make bench/recycling
 
 A thousand tiny pages through two engines that take a fixed time for each, without LocalStack; first with
-engines that do not leak, then with such that do. It exits with 1 where an engine held more than its limit,
+engines that do not leak, then with engines that do. It exits with 1 if an engine held more than its limit,
 a page was lost, or the leaking ones read less than 0.97 of the others' pages a second.
 """
 
@@ -17,8 +17,9 @@ from pathlib import Path
 
 from bench.common import asked_for, report
 from consumer import logs, protocol
+from consumer.clock import SystemClock, Watchdog
 from consumer.domain.page import PageImage
-from consumer.domain.result import Status
+from consumer.domain.result import PageResult
 from consumer.metrics import Metrics
 from consumer.processes.pool import RecyclePolicy
 from consumer.processes.process import ProcessSpec
@@ -26,13 +27,15 @@ from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.slot import RECYCLED, Slot
 from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler
+from consumer.settings import Settings
+from tests.e2e.scripted import engine
 from tests.e2e.stack import Document, null_engine
 
 _ENGINES = 2
 _PAGE_S = 0.1
 _LEAK_BYTES = 20_000_000
-_RECYCLING = RecyclePolicy(pages=10**6, resident_bytes=1_800_000_000)
-_LOOK_S = 0.01
+_POLICY = RecyclePolicy(pages=10**6, resident_bytes=1_800_000_000)
+_CHECK_S = 0.01
 _SIDE_PX = 2
 
 
@@ -45,14 +48,14 @@ def main() -> int:
     ratio = leaking["pages_per_s"] / steady["pages_per_s"]
     figures = {
         "pages": pages,
-        "limit_bytes": _RECYCLING.resident_bytes,
+        "limit_bytes": _POLICY.resident_bytes,
         "throughput_ratio": round(ratio, 4),
         "leaking": leaking,
         "steady": steady,
     }
     whole = steady["read"] == leaking["read"] == pages
     return report(
-        figures, kept=whole and leaking["highest_bytes"] <= _RECYCLING.resident_bytes and ratio >= 0.97
+        figures, kept=whole and leaking["highest_bytes"] <= _POLICY.resident_bytes and ratio >= 0.97
     )
 
 
@@ -86,31 +89,36 @@ class TinyPages:
 
 async def _read(pages: int, *, leak_bytes: int) -> Document:
     """Read a document of so many pages with fresh engines."""
-    program = ProcessSpec(
-        name="engine",
-        arguments=null_engine(_PAGE_S, leak_bytes=leak_bytes),
-        options=protocol.EngineOptions(threads=1),
-        retired_bytes=_RECYCLING.retired_bytes,
-        killed_bytes=_RECYCLING.killed_bytes,
+    path, *arguments = null_engine(_PAGE_S, leak_bytes=leak_bytes)
+    scripted = engine(Path(path), tuple(arguments))
+    spec = ProcessSpec(
+        name=scripted.name,
+        entry=scripted.entry,
+        options=scripted.options(Settings(queue_url="none"), protocol.EngineOptions(threads=1), Path()),
+        retired_bytes=_POLICY.retired_bytes,
+        killed_bytes=_POLICY.killed_bytes,
     )
-    seats = [Slot(program) for _ in range(_ENGINES)]
-    pool = PageRecognizer(seats, _RECYCLING, 60.0)
+    slots = [Slot(spec) for _ in range(_ENGINES)]
+    watchdog = Watchdog(SystemClock())
+    pool = PageRecognizer(slots, _POLICY, 60.0, watchdog)
     highest = 0
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         scheduler = PageScheduler(
-            pool, DiskSpace(folder), Metrics(), batch_pages=1, window_pages=2 * _ENGINES + 2
+            pool, DiskSpace(folder), watchdog, Metrics(), batch_pages=1, window_pages=2 * _ENGINES + 2
         )
         for part in (pool, scheduler):
             await stack.enter_async_context(part.running())
         started = time.monotonic()
-        work = asyncio.create_task(scheduler.read(TinyPages(pages, folder), lambda: None))
+        results: list[PageResult] = []
+        work = asyncio.create_task(scheduler.run(TinyPages(pages, folder), results.append))
         while not work.done():
-            await asyncio.wait([work], timeout=_LOOK_S)
-            highest = max(highest, *_resident_bytes(seats))
+            await asyncio.wait([work], timeout=_CHECK_S)
+            highest = max(highest, *_resident_bytes(slots))
         wall_s = time.monotonic() - started
-        read = sum(page.status is Status.SUCCESS for page in await work)
-        replaced = sum(seat.replacements[RECYCLED] for seat in seats)
+        await work
+        read = sum(page.failure is None for page in results)
+        replaced = sum(slot.replacements[RECYCLED] for slot in slots)
     return {
         "read": read,
         "wall_s": round(wall_s, 2),
@@ -120,8 +128,8 @@ async def _read(pages: int, *, leak_bytes: int) -> Document:
     }
 
 
-def _resident_bytes(seats: list[Slot]) -> Iterator[int]:
-    return (seat.child.resident_bytes if seat.child else 0 for seat in seats)
+def _resident_bytes(slots: list[Slot]) -> Iterator[int]:
+    return (slot.process.resident_bytes if slot.process else 0 for slot in slots)
 
 
 if __name__ == "__main__":

@@ -15,23 +15,24 @@ import boto3
 import structlog
 from botocore.config import Config
 
-from consumer import __version__, protocol, settings
+from consumer import __version__, engines, protocol, settings
 from consumer.aws import client as aws
 from consumer.aws.ecs import task_protection
 from consumer.aws.lease import SqsLeases
 from consumer.aws.s3 import S3Store
 from consumer.aws.sns import announcer
-from consumer.aws.sqs import WAIT_S, SqsQueue
+from consumer.aws.sqs import SqsQueue
 from consumer.clock import Clock, SystemClock, Watchdog
 from consumer.domain import identity
 from consumer.domain.errors import SettingsError
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.result import Engine
-from consumer.health import Children, Probe, served
+from consumer.engines import ENGINES, EngineSpec
+from consumer.health import Probe, served
 from consumer.metrics import Metrics
 from consumer.processes import gpus
-from consumer.processes.capacity import Capacity
-from consumer.processes.gpus import Gpu
-from consumer.processes.layout import PROGRAMS, ProcessLayout
+from consumer.processes.collector import WorkerProcessCollector
+from consumer.processes.layout import ProcessLayout
 from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
 from consumer.service.circuit_breaker import CircuitBreaker
@@ -63,12 +64,13 @@ async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
         yield S3Store(client)
 
 
-async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = PROGRAMS) -> None:
-    """Run the consumer until SIGTERM or SIGINT.
+async def consume(
+    options: Settings, specs: Mapping[str, EngineSpec] = ENGINES, pauses: Pauses = DEFAULT_PAUSES
+) -> None:
+    """Run the consumer, with one of the engines `specs`, until SIGTERM or SIGINT.
 
-    `programs`: what the interpreter is asked to run as a child of each role.
-    Raises SettingsError if they cannot be met, ServiceError if the queue cannot be used, HostError if the
-    engine does not start.
+    Raises SettingsError if the settings cannot be met, ServiceError if the queue cannot be used, HostError
+    if the engine does not start.
     """
     for name in settings.unknown():
         log.warning("settings.unknown", name=name)
@@ -95,7 +97,7 @@ async def consume(options: Settings, programs: Mapping[str, tuple[str, ...]] = P
             metrics, watchdog = Metrics(), Watchdog(SystemClock())
             # First: a probe of a consumer that takes minutes to start must see that it lives.
             health = await stack.enter_async_context(served(options.health_port, metrics.registry))
-            worker = await _worker(options, programs, metrics, watchdog, stack)
+            worker = await _worker(options, specs, pauses, metrics=metrics, watchdog=watchdog, stack=stack)
             health.alive, health.ready = _alive(watchdog, options.stall_s), lambda: worker.problem
             ready.set()
             await worker.run(stop)
@@ -117,9 +119,11 @@ def _alive(watchdog: Watchdog, stall_s: float) -> Probe:
     return lambda: f"no progress for {s:.0f} s" if (s := watchdog.seconds_since_progress) > limit_s else None
 
 
-async def _worker(
+async def _worker(  # noqa: PLR0913 - the composition root
     options: Settings,
-    programs: Mapping[str, tuple[str, ...]],
+    specs: Mapping[str, EngineSpec],
+    pauses: Pauses,
+    *,
     metrics: Metrics,
     watchdog: Watchdog,
     stack: AsyncExitStack,
@@ -130,11 +134,13 @@ async def _worker(
         folder = stack.enter_context(work_folder(options.work_dir))
     except OSError as error:
         raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
-    layout = ProcessLayout.of(options, folder, programs)
-    for name in layout.without_effect(options):
-        log.warning("settings.without_effect", name=name, engine=layout.role)
-    queue = await stack.enter_async_context(_queue(options, clock))
-    jobs, breaker = await _jobs(options, layout, folder, metrics=metrics, watchdog=watchdog, stack=stack)
+    layout = ProcessLayout.of(options, folder, specs)
+    for name in engines.without_effect(options, layout.engine, specs):
+        log.warning("settings.without_effect", name=name, engine=layout.engine.name)
+    queue = await stack.enter_async_context(_queue(options, clock, pauses.poll_s))
+    jobs, breaker = await _jobs(
+        options, layout, folder, pauses.breaker_s, metrics=metrics, watchdog=watchdog, stack=stack
+    )
     handler = MessageHandler(
         queue,
         _leases(options, layout.capacity.slots, clock, metrics),
@@ -143,6 +149,7 @@ async def _worker(
         clock=clock,
         rng=random.SystemRandom(),
         metrics=metrics,
+        pauses=pauses,
     )
     return Worker(
         queue,
@@ -155,6 +162,7 @@ async def _worker(
         watchdog=watchdog,
         clock=clock,
         metrics=metrics,
+        pauses=pauses,
     )
 
 
@@ -162,6 +170,7 @@ async def _jobs(  # noqa: PLR0913 - a function so that the one above stays reada
     options: Settings,
     layout: ProcessLayout,
     folder: Path,
+    breaker_s: float,
     *,
     metrics: Metrics,
     watchdog: Watchdog,
@@ -169,16 +178,9 @@ async def _jobs(  # noqa: PLR0913 - a function so that the one above stays reada
 ) -> tuple[JobRunner, CircuitBreaker]:
     """Start everything that turns sources into results, and the circuit breaker that checks it."""
     clock, capacity = SystemClock(), layout.capacity
-    store = await stack.enter_async_context(object_store(connections=capacity.slots))
+    disk_space, pages = DiskSpace(folder), Watchdog(clock, watchdog)
     renderer = RenderPool(layout.renderers, folder, options.max_pages)
-    await stack.enter_async_context(renderer.running())
-    pages = Watchdog(clock, watchdog)
-    recognizer = PageRecognizer(layout.engines, layout.recycling, capacity.page_deadline_s)
-    await stack.enter_async_context(recognizer.running())
-    engine = _engine(recognizer.engine, options)
-    metrics.set_engine(__version__, engine.name, engine.version, engine.device)
-    metrics.registry.register(Children(layout.engines, layout.renderers, partial(_gpus, options, capacity)))
-    disk_space = DiskSpace(folder)
+    recognizer = PageRecognizer(layout.engines, layout.recycle_policy, layout.engine.page_deadline_s, pages)
     scheduler = PageScheduler(
         recognizer,
         disk_space,
@@ -187,7 +189,10 @@ async def _jobs(  # noqa: PLR0913 - a function so that the one above stays reada
         batch_pages=capacity.batch_pages,
         window_pages=capacity.window_pages,
     )
-    await stack.enter_async_context(scheduler.running())
+    store = await stack.enter_async_context(object_store(connections=capacity.slots))
+    for part in (renderer, recognizer, scheduler):
+        await stack.enter_async_context(part.running())
+    engine = _engine(recognizer.engine, options)
     documents = DocumentReader(
         store,
         renderer,
@@ -197,8 +202,19 @@ async def _jobs(  # noqa: PLR0913 - a function so that the one above stays reada
         work_dir=folder,
         max_file_bytes=options.max_file_bytes,
     )
-    breaker = CircuitBreaker([disk_space.check, renderer.check, recognizer.check], clock)
+    breaker = CircuitBreaker([disk_space.check, renderer.check, recognizer.check], clock, breaker_s)
     announce = await stack.enter_async_context(announcer(options.completion_topic_arn, clock))
+    _report_ready(options, layout, engine, folder, metrics)
+    return JobRunner(Publisher(store, clock, metrics), documents, breaker, announce), breaker
+
+
+def _report_ready(
+    options: Settings, layout: ProcessLayout, engine: Engine, folder: Path, metrics: Metrics
+) -> None:
+    capacity = layout.capacity
+    metrics.set_engine(__version__, engine.name, engine.version, engine.device)
+    find_gpus = partial(gpus.chosen, "cpu" if capacity.devices == ["cpu"] else options.device)
+    metrics.registry.register(WorkerProcessCollector(layout.engines, layout.renderers, find_gpus))
     log.info(
         "ready",
         version=__version__,
@@ -210,14 +226,13 @@ async def _jobs(  # noqa: PLR0913 - a function so that the one above stays reada
         max_in_flight=capacity.slots,
         work_dir=str(folder),
     )
-    return JobRunner(Publisher(store, clock, metrics), documents, breaker, announce), breaker
 
 
 @asynccontextmanager
-async def _queue(options: Settings, clock: Clock) -> AsyncIterator[SqsQueue]:
+async def _queue(options: Settings, clock: Clock, poll_s: int) -> AsyncIterator[SqsQueue]:
     # One long poll, and the few short calls that settle messages.
-    async with aws.client("sqs", connections=16, read_timeout_s=WAIT_S + 5) as client:
-        queue = SqsQueue(client, options.queue_url, options.lease_s, clock)
+    async with aws.client("sqs", connections=16, read_timeout_s=poll_s + 5) as client:
+        queue = SqsQueue(client, options.queue_url, options.lease_s, clock, poll_s)
         await queue.check()
         yield queue
 
@@ -234,11 +249,6 @@ def _leases(options: Settings, max_in_flight: int, clock: Clock, metrics: Metric
     return SqsLeases(
         client, options.queue_url, options.lease_s, options.stall_s, clock=clock, metrics=metrics
     )
-
-
-def _gpus(options: Settings, capacity: Capacity) -> tuple[Gpu, ...]:
-    """Return the GPUs that are used, as they are now."""
-    return gpus.chosen(options.device) if capacity.device_bytes else ()
 
 
 def _engine(ready: protocol.EngineReady, options: Settings) -> Engine:

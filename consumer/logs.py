@@ -4,58 +4,44 @@ import contextlib
 import io
 import logging
 import sys
-from typing import Literal, TextIO, cast
+from typing import Literal
 
 import structlog
+from structlog import dev, processors
 from structlog.typing import Processor
 
 
 def configure(log_format: Literal["auto", "json", "console"], level: str) -> None:
     """Set structlog up for the process. `auto`: console on a terminal, JSON otherwise."""
-    stream = _Tolerant(sys.stdout)
-    console = log_format == "console" or (log_format == "auto" and stream.isatty())
-    processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    if console:
-        processors.append(structlog.dev.ConsoleRenderer())
-    else:
-        processors += [
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ]
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = log_format == "console" or (log_format == "auto" and is_terminal)
+    as_json: list[Processor] = [processors.format_exc_info, processors.JSONRenderer()]
     structlog.configure(
-        processors=processors,
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            processors.add_log_level,
+            processors.TimeStamper(fmt="iso", utc=True),
+            *([dev.ConsoleRenderer()] if console else as_json),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stream)),
+        logger_factory=_StandardOutput,
         cache_logger_on_first_use=True,
     )
 
 
-class _Tolerant:
-    """Standard output that never fails.
+class _StandardOutput:
+    """Logger of structlog that never raises.
 
-    Neither a full disk, nor a reader that has gone, nor a character that a sender made up must end the
-    consumer.
+    A full disk, a reader that is gone, or an odd character in a key must not end the consumer.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
-        # None where the process was started with its standard output closed.
-        self._stream = stream
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    def __init__(self, *_: object) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
 
-    def isatty(self) -> bool:
-        return self._stream is not None and self._stream.isatty()
-
-    def write(self, text: str) -> None:
+    def msg(self, line: str) -> None:
         with contextlib.suppress(OSError, ValueError):
-            if self._stream is not None:
-                self._stream.write(text)
+            # One write, so that lines of threads do not mix; none if standard output was closed at the start.
+            print(f"{line}\n", end="", flush=True)  # noqa: T201
 
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            if self._stream is not None:
-                self._stream.flush()
+    debug = info = warning = error = msg

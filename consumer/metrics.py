@@ -33,29 +33,26 @@ class Metrics:
         counter = partial(Counter, registry=self.registry)
         gauge = partial(Gauge, registry=self.registry)
         histogram = partial(Histogram, registry=self.registry)
-        labels = ("version", "engine", "engine_version", "device")
-        self._info = gauge("bucket_ocr_info", "Always 1; the labels name engine and versions.", labels)
+        info = ("version", "engine", "engine_version", "device")
+        self._info = gauge("bucket_ocr_info", "Always 1; the labels name engine and versions.", info)
         self._messages = counter("bucket_ocr_messages", "Messages by how their work ended.", ["outcome"])
-        help_text = "Results stored, by status and, for failures, code."
-        self._documents = counter("bucket_ocr_documents", help_text, ["status", "code"])
-        help_text = "Pages by outcome: SUCCESS, or the code of their failure."
-        self._pages = counter("bucket_ocr_pages", help_text, ["engine", "outcome"])
-        help_text = "Seconds to download a source, render a page, read a page (engine), publish a result."
-        self._stage_s = histogram("bucket_ocr_stage_seconds", help_text, ["stage"], buckets=_STEP_S)
-        help_text = "Seconds from when a message was sent to when it was first received."
-        self._queue_wait_s = histogram("bucket_ocr_queue_wait_seconds", help_text, buckets=_WAIT_S)
-        help_text = "Renewals of leases: renewed, late (less than half of the lease was left), failed."
-        self._renewals = counter("bucket_ocr_lease_renewals", help_text, ["outcome"])
-        help_text = "Leases lost while a message was being processed."
-        self._leases_lost = counter("bucket_ocr_leases_lost", help_text)
-        help_text = "Conditional puts refused because another result was there."
-        self._conflicts = counter("bucket_ocr_result_conflicts", help_text)
+        self._documents = counter(
+            "bucket_ocr_documents", "Results stored; code: of failures.", ["status", "code"]
+        )
+        pages = "Pages by outcome: SUCCESS, or the code of their failure."
+        self._pages = counter("bucket_ocr_pages", pages, ["engine", "outcome"])
+        stages = "Seconds to download a source, render a page, read a page (engine), publish a result."
+        self._stage_s = histogram("bucket_ocr_stage_seconds", stages, ["stage"], buckets=_STEP_S)
+        wait = "Seconds from when a message was sent to when it was first received."
+        self._queue_wait_s = histogram("bucket_ocr_queue_wait_seconds", wait, buckets=_WAIT_S)
+        renewals = "Renewals of leases: renewed, late (less than half of the lease was left), failed."
+        self._renewals = counter("bucket_ocr_lease_renewals", renewals, ["outcome"])
+        self._leases_lost = counter("bucket_ocr_leases_lost", "Leases lost while a message was in flight.")
+        self._conflicts = counter("bucket_ocr_result_conflicts", "Refused conditional puts of results.")
         self.in_flight = gauge("bucket_ocr_messages_in_flight", "Messages in flight.")
-        help_text = "Pages rendered, or being rendered, and not read."
-        self.ready_pages = gauge("bucket_ocr_ready_pages", help_text)
+        self.ready_pages = gauge("bucket_ocr_ready_pages", "Pages rendered, or being rendered, and not read.")
         self.ready_pages_limit = gauge("bucket_ocr_ready_pages_limit", "Most such pages at once.")
-        help_text = "1 while work can be taken, 0 while /readyz says why not."
-        self.healthy = gauge("bucket_ocr_healthy", help_text)
+        self.healthy = gauge("bucket_ocr_healthy", "1 while work can be taken, 0 while /readyz says why not.")
         # An outcome that has not happened yet is 0, and not missing: its first time is an increase as well.
         for outcome in Outcome:
             self._messages.labels(outcome.name.lower())

@@ -1,36 +1,37 @@
-"""What crosses between the consumer and its child processes, and its framing.
+"""Messages between the consumer and its child processes, and their framing.
 
-A frame is four bytes of length, big-endian, and so many bytes of JSON. JSON and checked models rather
-than pickles: a renderer that a hostile file has taken over must not be able to run code in its parent.
-Pixels do not cross; they lie in files, rows of BGR bytes without padding, whose paths cross.
+A message is a line of JSON. JSON and checked models rather than pickles: a renderer that a hostile file has
+taken over must not be able to run code in its parent.
+Pixels stay in files, rows of BGR bytes without padding; messages carry their paths.
 """
 
-import struct
-from typing import Annotated, Final, Literal, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
-from consumer.domain.result import Block, Confidence, Corner, Formula, Table
+from consumer.domain.result import PageResult, Status
 
-LENGTH: Final = struct.Struct(">I")
+#: Far above any page (10,000 lines are 2 MB); a child that sends more in a message is broken.
+MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
-#: Far above any page (10,000 lines are 2 MB); a longer frame is a child that speaks nonsense.
-MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+#: Exit status of a child that ran out of memory: 12 is ENOMEM, above what interpreters and shells use.
+OUT_OF_MEMORY: Final = 64 + 12
 
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-#: Exit status of a child for which memory ran out: 12 is ENOMEM, above what interpreters and shells use.
-OUT_OF_MEMORY: Final = 64 + 12
+class ProcessOptions(_Message):
+    """Options of a child process, fixed for its life; each kind of process has its own."""
 
 
-class RenderOptions(_Message):
-    """How a render child works; fixed for its life."""
+class RenderOptions(ProcessOptions):
+    """Options of a render process."""
 
     scale: float = Field(gt=0, description="pixels per point")
     max_page_pixels: int = Field(ge=1)
@@ -40,33 +41,36 @@ class RenderOptions(_Message):
     processor_s: int = Field(ge=1, description="processor time for one request; more ends the renderer")
 
 
-class EngineOptions(_Message):
-    """How an engine child works; fixed for its life. No `cpus`: no affinity is set."""
+class EngineOptions(ProcessOptions):
+    """Options of any engine process: its part of the machine.
+
+    `cpus`: the processors that it keeps to; none: any. `cuda_name`: CUDA's name of its GPU. `device_bytes`:
+    GPU memory that it may hold before it asks to be replaced. Both are None on a CPU.
+    """
 
     threads: int = Field(ge=1)
     cpus: tuple[int, ...] = ()
+    device: str = Field(default="cpu", pattern=r"^(cpu|gpu:\d+)$")
+    cuda_name: str | None = None
+    device_bytes: int | None = Field(default=None, ge=1)
+    batch_pages: int = Field(default=1, ge=1)
 
 
 class PpStructureOptions(EngineOptions):
-    """How a child with PP-StructureV3 works; `pipeline` and `runtime` as in the settings.
+    """Options of PP-StructureV3; `pipeline` and `runtime` as in the settings.
 
-    `cuda_name`: how CUDA knows its GPU; None on a CPU. `device_bytes`: what it may hold of that one's
-    memory before it asks for a successor. `scratch`: a folder for what its libraries want to write.
+    `scratch`: a folder for files that its libraries write.
     """
 
-    device: str = Field(pattern=r"^(cpu|gpu:\d+)$")
-    cuda_name: str | None = None
     scratch: str
     pipeline: str | None
     runtime: Literal["paddle", "paddle_fp16", "onnxruntime"] | None
-    batch_pages: int = Field(ge=1)
-    scale: float = Field(gt=0, description="pixels per point of the pages to come, which the warm-up has too")
+    scale: float = Field(gt=0, description="pixels per point of the pages to come, and of the warm-up's")
     max_page_pixels: int = Field(ge=1)
-    device_bytes: int | None = Field(default=None, ge=1)
 
 
 class OpenDocument(_Message):
-    """To a render child: open the file and count its pages."""
+    """To a renderer: open the file and count its pages."""
 
     kind: Literal["open"] = "open"
     path: str
@@ -74,7 +78,7 @@ class OpenDocument(_Message):
 
 
 class RenderPage(_Message):
-    """To a render child: render one page of a file into `image_path`."""
+    """To a renderer: render one page of a file into `image_path`."""
 
     kind: Literal["render"] = "render"
     path: str
@@ -84,82 +88,54 @@ class RenderPage(_Message):
 
 
 class ReadPages(_Message):
-    """To an engine child: read these pages; answered by as many `PageText` in `PagesRead`."""
+    """To an engine: read these pages; `PagesRead` has the result of each."""
 
     kind: Literal["read"] = "read"
     images: tuple[PageImage, ...]
 
 
 class EngineReady(_Message):
-    """From an engine child, once: it can read; and what it is."""
+    """From an engine, once: it can read; its name, version and models for results."""
 
     kind: Literal["engine"] = "engine"
     name: str
     version: str
     models: dict[str, str]
     device: str
-    configuration: str = Field(default="", description="digest of what else decides what is read")
+    configuration: str = Field(default="", description="digest of everything else that changes results")
 
 
 class RendererReady(_Message):
-    """From a render child, once: it can render."""
+    """From a renderer, once: it can render."""
 
     kind: Literal["renderer"] = "renderer"
 
 
 class DocumentOpened(_Message):
-    """From a render child: the document can be read and has so many pages."""
+    """From a renderer: the document can be read; its number of pages."""
 
     kind: Literal["opened"] = "opened"
     page_count: int = Field(ge=1)
 
 
-class TextLine(_Message):
-    """One line of text; `box` as `geometry` defines it, inside the page."""
-
-    text: str = Field(min_length=1)
-    box: tuple[Corner, Corner, Corner, Corner]
-    confidence: Confidence
-
-
-class DewarpedImage(_Message):
-    """The image that was read, where it is no more the page as rendered: a data URI, and its size."""
-
-    image: str
-    width_px: int = Field(ge=1)
-    height_px: int = Field(ge=1)
-
-
-class PageContent(_Message):
-    """What an engine read on one page, lines in reading order."""
-
-    lines: tuple[TextLine, ...]
-    angle: Literal[0, 90, 180, 270] = 0
-    blocks: tuple[Block, ...] = ()
-    tables: tuple[Table, ...] = ()
-    formulas: tuple[Formula, ...] = ()
-    markdown: str = ""
-    dewarped: DewarpedImage | None = None
-
-
 class PagesRead(_Message):
-    """From an engine child: the pages of one `ReadPages`, in its order.
+    """From an engine: the pages of one `ReadPages`, in its order.
 
-    `worn`: the child holds so much of its device's memory that it should be replaced.
+    `recycle_due`: the process holds so much of its device's memory that it should be replaced.
     """
 
     kind: Literal["pages"] = "pages"
-    pages: tuple[PageContent, ...]
+    pages: tuple[PageResult, ...]
     recycle_due: bool = False
 
 
 def _encodable(text: str) -> str:
-    """Libraries quote file names and bytes in their complaints, not always as valid Unicode."""
+    """Libraries quote file names and bytes in their errors, not always as valid Unicode."""
     return text.encode("utf-8", "replace").decode()
 
 
 class RequestFailed(_Message):
-    """From a child: the request cannot be fulfilled, and the child is still well."""
+    """From a child: the request cannot be fulfilled, and the child can take the next one."""
 
     kind: Literal["failed"] = "failed"
     code: Code
@@ -169,7 +145,7 @@ class RequestFailed(_Message):
 class HostFailure(_Message):
     """From a child: the machine cannot fulfil the request, whatever the document.
 
-    `needed_bytes`: there is no room on the disk for a file of so many.
+    `needed_bytes`: size of the file for which the disk has no space; None for any other failure.
     """
 
     kind: Literal["broken"] = "broken"
@@ -184,7 +160,8 @@ Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | R
 def answers(request: Request, reply: Reply) -> bool:
     """Whether this can be the reply to this request.
 
-    A renderer that a hostile file has taken over must not choose which file is read and deleted.
+    A renderer that a hostile file has taken over must not choose the file that is read and deleted, nor an
+    engine write into another page.
     """
     match request, reply:
         case (_, RequestFailed() | HostFailure()) | (OpenDocument(), DocumentOpened()):
@@ -192,49 +169,39 @@ def answers(request: Request, reply: Reply) -> bool:
         case RenderPage(page_number=number, image_path=path), PageImage():
             return (reply.page_number, reply.path) == (number, path)
         case ReadPages(images=images), PagesRead(pages=pages):
-            return len(pages) == len(images)
+            return len(pages) == len(images) and all(map(_is_of, pages, images))
     return False
+
+
+def _is_of(result: PageResult, image: PageImage) -> bool:
+    numbers = {
+        result.page.page_number,
+        *(line.page_number for line in result.detections),
+        *(warning.page_number for warning in result.warnings),
+    }
+    return result.page.status is Status.SUCCESS and numbers == {image.page_number}
 
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 _REPLIES: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 
 
-class ByteStream(Protocol):
-    """The reading side of a blocking pipe or socket file."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return exactly `size` bytes, or fewer at the end of the stream."""
-        ...
+def encode(message: Request | Reply) -> bytes:
+    """Write a message as one line; JSON has no line breaks of its own."""
+    return message.model_dump_json().encode() + b"\n"
 
 
-def frame(message: Request | Reply) -> bytes:
-    """Write a message as one frame."""
-    body = message.model_dump_json().encode()
-    return LENGTH.pack(len(body)) + body
-
-
-def frame_length(prefix: bytes) -> int:
-    """Length of the body after the four bytes of `prefix`; raises ChildError where it is absurd."""
-    (length,) = LENGTH.unpack(prefix)
-    if length > MAX_FRAME_BYTES:
-        raise ChildError(f"a child announced a frame of {length} bytes")
-    return int(length)
-
-
-def parse_reply(body: bytes) -> Reply:
-    """Read what a child sent; raises ChildError where it is no reply."""
+def parse_reply(line: bytes) -> Reply:
+    """Read a message from a child; raises ChildError if it is no reply."""
     try:
-        return _REPLIES.validate_json(body)
+        return _REPLIES.validate_json(line)
     except ValidationError as error:
-        raise ChildError(f"a child sent what is no reply: {error.errors()[0]['msg']}") from error
+        raise ChildError(f"a child sent an invalid reply: {error.errors()[0]['msg']}") from error
 
 
-def read_request(stream: ByteStream) -> Request | None:
-    """Wait, in a child, for the next request; None when the parent has gone."""
-    prefix = stream.read(LENGTH.size)
-    if len(prefix) < LENGTH.size:
-        return None
-    length = frame_length(prefix)
-    body = stream.read(length)
-    return _REQUESTS.validate_json(body) if len(body) == length else None
+def requests(stream: Iterable[bytes]) -> Iterator[Request]:
+    """Yield, in a child, request after request, until the parent has gone."""
+    for line in stream:
+        # The last message of a parent that died may be cut.
+        if line.endswith(b"\n"):
+            yield _REQUESTS.validate_json(line)

@@ -2,24 +2,24 @@
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.domain.errors import SettingsError
 
 PREFIX: Final = "BUCKET_OCR_"
 
-#: SQS accepts visibility timeouts up to 12 hours; a lease far below, so that the work of a killed
-#: consumer is taken over soon, and far above one request, so that a slow one does not lose it.
+#: SQS accepts visibility timeouts up to 12 hours. A lease is far below that, so that another consumer soon
+#: takes over from a killed one, and far above the time of a slow request.
 _MIN_LEASE_S, _MAX_LEASE_S = 10, 3600
 
-#: SQS lets nobody hold a message for longer.
-_LONGEST_S = 12 * 3600.0
+#: SQS hides a message for at most this long.
+_MAX_HOLD_S = 12 * 3600.0
 
 
 def _lower(value: object) -> object:
@@ -30,87 +30,85 @@ def _unless_auto(value: object) -> object:
     return None if isinstance(value, str) and value.lower() == "auto" else value
 
 
+_LOWER = BeforeValidator(_lower)
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", value):
-        raise ValueError("must be auto, cpu, gpu, or gpu:0 and the like, several parted by commas")
+        raise ValueError("must be auto, cpu, gpu, or gpu:0 and the like, several separated by commas")
     return value
 
 
 def _topic(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", value):
-        raise ValueError("must be the ARN of an SNS topic, which is not FIFO")
+        raise ValueError("must be the ARN of an SNS topic that is not FIFO")
     return value
 
 
-_Settings = TypeVar("_Settings", bound=BaseSettings)
+_Settings = TypeVar("_Settings", bound="EngineSettings")
 
-#: A number, or None where it is chosen from what the machine has ("auto").
+#: A number, or None for "auto": it is chosen for the machine.
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
 
 
 class EngineSettings(BaseSettings):
-    """What reads the pages, and where; also for commands that need no queue."""
+    """Settings of the engine, for commands that need no queue."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    engine: Annotated[Literal["auto", "rapidocr", "pp-structurev3"], BeforeValidator(_lower)] = Field(
-        default="auto", description="what reads the pages"
-    )
-    device: Annotated[str, BeforeValidator(_lower), AfterValidator(_device)] = Field(
-        default="auto", description="where the engine runs; rapidocr runs on the CPU"
-    )
-    engine_runtime: Annotated[
-        Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], BeforeValidator(_lower)
-    ] = Field(default="auto", description="what runs the networks of pp-structurev3")
-    pipeline_config: str | None = Field(
-        default=None, description="preset or YAML file, merged over the packaged PP-StructureV3.yaml"
-    )
+    # `engines.choose` checks it: the engines are known there.
+    engine: Annotated[str, _LOWER] = "auto"
+    #: Device of the engine; rapidocr runs on the CPU.
+    device: Annotated[str, _LOWER, AfterValidator(_device)] = "auto"
+    #: Backend that runs the networks of pp-structurev3.
+    engine_runtime: Annotated[Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], _LOWER] = "auto"
+    #: Preset or YAML file, merged over the packaged PP-StructureV3.yaml.
+    pipeline_config: str | None = None
 
 
 class Settings(EngineSettings):
-    """All settings, each read from `BUCKET_OCR_<NAME>`; credentials and region are botocore's business."""
+    """All settings, each read from `BUCKET_OCR_<NAME>`; botocore reads credentials and region."""
 
-    queue_url: str = Field(min_length=1, description="URL of the queue to consume")
-    engine_workers: _Count = Field(default=None, description="engine processes; on GPUs, for each of them")
-    batch_pages: _Count = Field(default=None, description="most pages handed to an engine at once")
-    render_workers: _Count = Field(default=None, description="page rendering processes")
-    render_dpi: float = Field(default=144.0, ge=36, le=1200, description="resolution of rendered PDF pages")
-    max_in_flight: _Count = Field(default=None, description="messages in work at once")
-    lease_s: int = Field(
-        default=60,
-        ge=_MIN_LEASE_S,
-        le=_MAX_LEASE_S,
-        description="visibility lease, renewed every third of it",
-    )
-    stall_s: float = Field(
-        default=300.0, gt=0, le=_LONGEST_S, description="longest time without progress on a document"
-    )
-    drain_s: float = Field(default=100.0, ge=0, le=_LONGEST_S, description="time to finish after SIGTERM")
-    max_file_bytes: int = Field(default=1024**3, ge=1, description="largest source that is read")
-    max_pages: int = Field(default=20_000, ge=1, description="most pages of a document that is read")
-    max_page_pixels: int = Field(
-        default=40_000_000, ge=10_000, description="larger pages are rendered smaller, with a warning"
-    )
-    recycle_pages: int = Field(default=2000, ge=1, description="an engine process is replaced after so many")
-    recycle_rss_bytes: _Count = Field(
-        default=None, description="an engine process is replaced before it holds so much memory"
-    )
-    work_dir: Path | None = Field(
-        default=None, description="downloads and page images; a new folder in the temporary one by default"
-    )
-    completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = Field(
-        default=None, description="SNS topic that is told of every finished document"
-    )
-    health_port: int = Field(
-        default=8080, ge=0, le=65_535, description="/healthz, /readyz and /metrics; 0 turns them off"
-    )
-    idle_exit_s: float | None = Field(
-        default=None, gt=0, description="end with exit status 0 after so long without a message"
-    )
-    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    #: URL of the queue to consume.
+    queue_url: str = Field(min_length=1)
+    #: Engine processes; on GPUs, for each of them.
+    engine_workers: _Count = None
+    #: Most pages given to an engine at once.
+    batch_pages: _Count = None
+    #: Processes that render pages.
+    render_workers: _Count = None
+    #: Resolution of rendered PDF pages.
+    render_dpi: float = Field(default=144.0, ge=36, le=1200)
+    #: Most messages in flight at once.
+    max_in_flight: _Count = None
+    #: Visibility lease, renewed every third of it.
+    lease_s: int = Field(default=60, ge=_MIN_LEASE_S, le=_MAX_LEASE_S)
+    #: Longest time without progress on a document.
+    stall_s: float = Field(default=300.0, gt=0, le=_MAX_HOLD_S)
+    #: Time to finish after SIGTERM.
+    drain_s: float = Field(default=100.0, ge=0, le=_MAX_HOLD_S)
+    #: Largest source that is read.
+    max_file_bytes: int = Field(default=1024**3, ge=1)
+    #: Most pages of a document that is read.
+    max_pages: int = Field(default=20_000, ge=1)
+    #: Larger pages are rendered smaller, with a warning.
+    max_page_pixels: int = Field(default=40_000_000, ge=10_000)
+    #: An engine process is replaced after so many pages,
+    recycle_pages: int = Field(default=2000, ge=1)
+    #: or before it holds so much memory.
+    recycle_rss_bytes: _Count = None
+    #: Folder for downloads and page images; by default a new one in the system's temporary folder.
+    work_dir: Path | None = None
+    #: SNS topic for a message per finished document.
+    completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = None
+    #: Port of /healthz, /readyz and /metrics; 0 turns them off.
+    health_port: int = Field(default=8080, ge=0, le=65_535)
+    #: End with exit status 0 after so long without a message.
+    idle_exit_s: float | None = Field(default=None, gt=0)
+    log_format: Annotated[Literal["auto", "json", "console"], _LOWER] = "auto"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = "info"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -124,17 +122,8 @@ class Settings(EngineSettings):
         return self
 
 
-def load() -> Settings:
-    """Read the settings; raises SettingsError, one line that names the setting and what is wrong."""
-    return _loaded(Settings)
-
-
-def load_engine() -> EngineSettings:
-    """Read the settings of the engine alone; raises SettingsError."""
-    return _loaded(EngineSettings)
-
-
-def _loaded(kind: type[_Settings]) -> _Settings:
+def load(kind: type[_Settings]) -> _Settings:
+    """Read the settings; raises SettingsError, whose one line names each wrong setting and its problem."""
     try:
         return kind()
     except UnicodeDecodeError as error:
@@ -144,22 +133,19 @@ def _loaded(kind: type[_Settings]) -> _Settings:
 
 
 def unknown() -> list[str]:
-    """Names with our prefix that are no setting: misspelt ones, which would silently do nothing.
+    """Return names with our prefix that are no setting: misspelt ones, which would silently do nothing.
 
-    Kubernetes puts variables such as `BUCKET_OCR_SERVICE_HOST` into every pod where a service is named
-    bucket-ocr, so these are a warning and no error.
+    They are no error: if a service is named bucket-ocr, Kubernetes sets variables such as
+    `BUCKET_OCR_SERVICE_HOST` in every pod.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     named = {name.upper() for name in (*os.environ, *dotenv_values(".env"))}
     return sorted(name for name in named - known if name.startswith(PREFIX))
 
 
-def _problem(detail: Mapping[str, object]) -> str:
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    location = detail["loc"]
-    if not isinstance(location, tuple) or not location:
+def _problem(detail: ErrorDetails) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
         return message
-    name = f"{PREFIX}{str(location[0]).upper()}"
-    if detail["type"] == "missing":
-        return f"{name} is not set"
-    return f"{name}={detail['input']!r}: {message}"
+    name = f"{PREFIX}{str(detail['loc'][0]).upper()}"
+    return f"{name} is not set" if detail["type"] == "missing" else f"{name}={detail['input']!r}: {message}"

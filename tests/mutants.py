@@ -39,9 +39,9 @@ MUTANTS = (
     Mutant(
         "the message is deleted before the result is put",
         "consumer/service/message.py",
-        "            answer = await self._pipeline.process(job, message.sent_at, progress)\n",
-        "            await self._queue.delete(message)\n"
-        "            answer = await self._pipeline.process(job, message.sent_at, progress)\n",
+        "            report = await self.jobs.run(job, context.message.sent_at, context.watchdog)\n",
+        "            await self.queue.delete(context.message)\n"
+        "            report = await self.jobs.run(job, context.message.sent_at, context.watchdog)\n",
     ),
     Mutant(
         "the first result is put without If-None-Match",
@@ -52,7 +52,7 @@ MUTANTS = (
     Mutant(
         "the lease is never renewed",
         "consumer/aws/lease.py",
-        "            end = self._beat(message, lease.term)\n",
+        "            end = self._renew(message, schedule, watchdog)\n",
         "            lease.released.wait()\n",
     ),
     Mutant(
@@ -80,38 +80,40 @@ MUTANTS = (
     ),
     Mutant(
         "the source is not looked at again before the put",
-        "consumer/service/pipeline.py",
+        "consumer/service/publisher.py",
         "            await self._require_unchanged(source)\n            try:\n",
         "            try:\n",
     ),
     Mutant(
         "the source is not looked at again after the put",
-        "consumer/service/pipeline.py",
-        "            await self._require_unchanged(source)\n            return answer\n",
-        "            return answer\n",
+        "consumer/service/publisher.py",
+        "                await self._require_unchanged(source)\n",
+        "                pass\n",
     ),
     Mutant(
         "a refused put is taken for a stored result",
-        "consumer/service/pipeline.py",
-        "                if not suffices(there, source):\n",
-        "                if False:\n",
+        "consumer/service/publisher.py",
+        "                if not (match := _accepted(existing, source, accepts)):\n"
+        "                    continue\n"
+        '                reason, completion = "stored meanwhile", Completion.found(source, match)\n',
+        '                reason, completion = "stored meanwhile", Completion.of(result.head)\n',
     ),
     Mutant(
-        "the holder does not wait for a renewal under way",
+        "the holder does not wait for a renewal in flight",
         "consumer/aws/lease.py",
         "                await lease.ended.wait()\n",
         "                lease.ended.set()\n",
     ),
     Mutant(
-        "what the last poll brings a stopped consumer is dropped",
+        "a message that comes with the last poll is not released",
         "consumer/service/worker.py",
-        "                await self._handler.hand_back(message)\n",
+        "                await self.handler.release(message)\n",
         "",
     ),
     Mutant(
-        "works that the drain ends too late are not ended",
+        "work in flight is not cancelled at the end of the drain",
         "consumer/service/message.py",
-        "        for work in self._works:\n            work.cancel()\n",
+        "        for work in self._work:\n            work.cancel()\n",
         "",
     ),
     Mutant(
@@ -129,8 +131,26 @@ MUTANTS = (
     Mutant(
         "a result that says that tries ran out counts as current",
         "consumer/domain/identity.py",
-        "NOT_READ if given_up else document.engine.fingerprint",
-        "document.engine.fingerprint",
+        "frozenset({Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS})",
+        "frozenset({Code.INVALID_OPTIONS})",
+    ),
+    Mutant(
+        "a refused page range counts as a reading",
+        "consumer/domain/identity.py",
+        "frozenset({Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS})",
+        "frozenset({Code.RETRIES_EXHAUSTED})",
+    ),
+    Mutant(
+        "three hanging pages within one batch are not noticed",
+        "consumer/service/scheduler.py",
+        "        while self.pending and self.pending[0].done() and not self.is_hopeless:\n",
+        "        while self.pending and self.pending[0].done():\n",
+    ),
+    Mutant(
+        "the outputs beside the result are not stored",
+        "consumer/service/publisher.py",
+        "        for output in result.outputs:\n",
+        "        for output in ():\n",
     ),
 )
 

@@ -9,6 +9,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -34,34 +35,26 @@ _LOST: Final = {
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class SqsLeases:
     """Keeps leases of `lease_s` seconds, renewed every third of it while the work makes progress.
 
     `stall_s`: the longest time without progress before the work is given up.
     """
 
-    def __init__(  # noqa: PLR0913 - built in one place, the composition root
-        self,
-        client: "SQSClient",
-        queue_url: str,
-        lease_s: int,
-        stall_s: float,
-        *,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> None:
-        self._client = client
-        self._queue_url = queue_url
-        self._lease_s = lease_s
-        self._stall_s = stall_s
-        self._clock = clock
-        self._metrics = metrics
+    client: "SQSClient"
+    queue_url: str
+    lease_s: int
+    stall_s: float
+    _: KW_ONLY
+    clock: Clock
+    metrics: Metrics
 
     @asynccontextmanager
     async def hold(self, message: Message, watchdog: Watchdog) -> AsyncIterator["SqsLease"]:
         """Keep the message hidden from others until the context ends; see `ports.LeaseKeeper`."""
-        schedule = LeaseSchedule(message.received_at, self._lease_s, self._stall_s)
-        lease = SqsLease(schedule, self._clock)
+        schedule = LeaseSchedule(message.received_at, self.lease_s, self.stall_s)
+        lease = SqsLease(schedule, self.clock)
         threading.Thread(
             target=self._keep,
             args=(message, lease, watchdog),
@@ -75,20 +68,20 @@ class SqsLeases:
             lease.release()
         # A renewal in flight must end before anything else touches the visibility: it would overwrite it.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(schedule.ends_at - self._clock.monotonic()):
+            async with asyncio.timeout(schedule.ends_at - self.clock.monotonic()):
                 await lease.ended.wait()
-        if not lease.ended.is_set() or schedule.is_over(self._clock.monotonic()):
+        if not lease.ended.is_set() or schedule.is_over(self.clock.monotonic()):
             # The renewal hangs, or the process was suspended for a while and did not see the end.
             lease.lost.set()
         if lease.lost.is_set():
-            self._metrics.count_lost_lease()
+            self.metrics.count_lost_lease()
 
     def _keep(self, message: Message, lease: "SqsLease", watchdog: Watchdog) -> None:
         """Renew the lease until it is released, lost or overdue; runs in a thread."""
         end = None
         schedule = lease.schedule
         while end is None and not lease.released.wait(
-            max(0.0, schedule.renewal_due_at - self._clock.monotonic())
+            max(0.0, schedule.renewal_due_at - self.clock.monotonic())
         ):
             end = self._renew(message, schedule, watchdog)
         match end:
@@ -102,21 +95,21 @@ class SqsLeases:
 
     def _renew(self, message: Message, schedule: LeaseSchedule, watchdog: Watchdog) -> Lost | Overdue | None:
         """Do what is due; returns why that was the last renewal, None if it was not."""
-        asked_at = self._clock.monotonic()
+        asked_at = self.clock.monotonic()
         due = schedule.decide(asked_at, watchdog.seconds_since_progress)
         if isinstance(due, Lost | Overdue):
             return due
         try:
-            self._client.change_message_visibility(
-                QueueUrl=self._queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=due.hold_s
+            self.client.change_message_visibility(
+                QueueUrl=self.queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=due.hold_s
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live to see the end
             if isinstance(error, ClientError) and (code := error_code(error)) in _LOST:
                 return Lost(code)
-            self._metrics.count_failed_renewal()
+            self.metrics.count_failed_renewal()
             log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
         else:
-            self._metrics.count_renewal((schedule.ends_at - asked_at) / self._lease_s)
+            self.metrics.count_renewal((schedule.ends_at - asked_at) / self.lease_s)
             schedule.renewed(asked_at, due.hold_s)
         return None
 

@@ -26,13 +26,13 @@ async def announcer(topic_arn: str | None, clock: Clock) -> AsyncIterator[Announ
     async with aws.client("sns", connections=16, read_timeout_s=10, region_name=region) as client:
 
         async def announce(completion: Completion) -> None:
-            status = {"DataType": "String", "StringValue": completion.word}
+            message = completion.message(clock.now())
             async with aws.service_call(f"publish to {topic_arn}", _DEADLINE_S):
                 await client.publish(
                     TopicArn=topic_arn,
-                    Message=json.dumps(completion.message(clock.now())),
+                    Message=json.dumps(message),
                     # So that a subscription can choose by it.
-                    MessageAttributes={"Status": status},
+                    MessageAttributes={"Status": {"DataType": "String", "StringValue": message["Status"]}},
                 )
 
         yield announce

@@ -1,1 +1,1 @@
-"""What runs in child processes, and the only place where heavy libraries are imported."""
+"""Code of child processes, and the only place for heavy imports."""

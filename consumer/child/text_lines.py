@@ -1,4 +1,4 @@
-"""What detectors of text lines, of any engine, ask of a page, and what their boxes mean."""
+"""Input for detectors of text lines, of any engine, and the meaning of their boxes."""
 
 from typing import Any, Final
 
@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.domain.geometry import Point, Quad
+from consumer.domain.page import PageImage
 
 Image = npt.NDArray[np.uint8]
 
-#: Strips narrower than this are padded: detectors scale the short side up to 736 pixels, which makes
-#: gigabytes of a long thin one.
+#: Narrower strips are padded: detectors scale the short side up to 736 pixels, which takes gigabytes for a
+#: long thin strip.
 _MAX_ASPECT: Final = 8
 
 #: A crop this many times as high as wide is turned before it is read (get_rotate_crop_image of PaddleOCR, and
@@ -19,11 +20,16 @@ _MAX_ASPECT: Final = 8
 _UPRIGHT_ASPECT: Final = 1.5
 
 
-def padded(page: Image, longest_px: int) -> tuple[Image, float]:
-    """Give the page as a detector can take it, and the factor by which it was made smaller; its origin stays.
+def load_pixels(image: PageImage) -> Image:
+    """Load a page: rows x columns x BGR. Raises ValueError if the file is of another size."""
+    return np.fromfile(image.path, np.uint8).reshape(image.height_px, image.width_px, 3)
 
-    A long thin strip gets white at its right or bottom, after its longer side was brought down to
-    `longest_px`: white round a strip at full size would be gigabytes. Other pages stay as they are.
+
+def padded(page: Image, longest_px: int) -> tuple[Image, float]:
+    """Return the page padded for a detector, and the factor by which it was made smaller; its origin stays.
+
+    A long thin strip gets white at its right or bottom, after its longer side was reduced to `longest_px`:
+    white round a strip at full size would take gigabytes. Other pages stay as they are.
     """
     height, width = page.shape[:2]
     if max(height, width) <= _MAX_ASPECT * min(height, width):
@@ -48,10 +54,10 @@ def is_vertical(box: npt.NDArray[Any]) -> bool:
 
 
 def corners_from_text_start(box: npt.NDArray[Any], *, is_vertical: bool, turned: bool) -> Quad:
-    """Give the corners, clockwise, beginning with the one where the text starts.
+    """Return the corners, clockwise, beginning with the start of the text.
 
-    Boxes of detectors begin nearest the page's top left. Text of a sideways box starts one corner
-    further, that of an upside-down one (`turned`) two.
+    Boxes of detectors begin at the corner nearest the page's top left. Text of a vertical box starts one
+    corner further, that of an upside-down one (`turned`) two.
     """
     first = 2 * turned + is_vertical
     corners = [Point(float(x), float(y)) for x, y in box]

@@ -1,7 +1,7 @@
 """The command line: one module per group of commands, thin.
 
 Exit status: 0 done, 1 the document(s) failed, 2 usage or settings, 3 a service (or the engine) cannot
-be reached, 124 timed out. What takes long to import is imported by the commands that need it.
+be reached, 124 timed out, 130 interrupted. Commands themselves import slow modules.
 """
 
 import sys
@@ -9,7 +9,8 @@ import sys
 import typer
 
 from consumer import __version__
-from consumer.cli import doctor, exits, models, results, run, schema, submit
+from consumer.cli import doctor, models, results, run, schema, submit
+from consumer.cli.exits import ExitStatus
 from consumer.domain.errors import BucketOcrError, SettingsError, TransientError
 
 app = typer.Typer(
@@ -22,8 +23,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
         typer.echo(f"bucket-ocr {__version__}")
         raise typer.Exit
 
@@ -47,7 +48,7 @@ app.command("schema")(schema.schema)
 
 
 def main() -> None:
-    """Run a command; an error is one line on standard error and an exit status that tells its kind."""
+    """Run a command; an error is one line on standard error, and its kind an exit status."""
     try:
         app()
     except (BucketOcrError, ExceptionGroup) as error:
@@ -57,4 +58,4 @@ def main() -> None:
         if not isinstance(cause, SettingsError | TransientError):
             raise
         typer.echo(f"bucket-ocr: {cause}", err=True)
-        sys.exit(exits.USAGE if isinstance(cause, SettingsError) else exits.UNREACHABLE)
+        sys.exit(ExitStatus.USAGE if isinstance(cause, SettingsError) else ExitStatus.UNREACHABLE)

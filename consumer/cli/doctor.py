@@ -1,4 +1,4 @@
-"""`bucket-ocr doctor`: what keeps documents from being read, and what to do."""
+"""`bucket-ocr doctor`: find what keeps documents from being read, and say what to do."""
 
 import asyncio
 import dataclasses
@@ -7,56 +7,52 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from consumer import settings
-from consumer.cli import exits
+from consumer.cli.exits import ExitStatus
 from consumer.cli.uris import location, shown
 from consumer.doctor.checks import Finding, Level
 
-_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "bold red"}
+_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 
 
 def doctor(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="s3://bucket/prefix whose uploads shall be read; default: the buckets that the queue admits."
+            help="s3://bucket/prefix of the uploads; by default all buckets that the queue's policy names."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON list.")] = False,
 ) -> None:
-    """Look at settings, engine, models, queue and notifications; say what is wrong, and the cure.
+    """Check settings, engine, models, queue and notifications; say what is wrong, and the remedy.
 
-    Nothing is received, written or changed. Exit status 1 where there is a fault; warnings are none.
+    Nothing is received, written or changed. Exit status 1 if there is a fault; a warning is none.
     """
     bucket, prefix = location(source) if source is not None else (None, "")
-    options = settings.load()
-    found = asyncio.run(_examined(options, bucket, prefix, quiet=as_json))
+    options = settings.load(settings.Settings)
+    findings = asyncio.run(_examine(options, bucket, prefix, as_json=as_json))
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in found], indent=2))
-    if any(finding.level is Level.FAULT for finding in found):
-        sys.exit(exits.FAILED)
+        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    if any(finding.level is Level.FAULT for finding in findings):
+        sys.exit(ExitStatus.FAILED)
 
 
-async def _examined(
-    options: settings.Settings, bucket: str | None, prefix: str, *, quiet: bool
+async def _examine(
+    options: settings.Settings, bucket: str | None, prefix: str, *, as_json: bool
 ) -> list[Finding]:
-    from consumer.doctor import examine
+    from consumer.doctor.examine import examine
 
-    console = Console(highlight=False, soft_wrap=True)
-    found = []
-    async for finding in examine.examine(options, bucket, prefix):
-        found.append(finding)
-        if not quiet:
-            _show(console, finding)
-    return found
+    findings = []
+    async for finding in examine(options, bucket, prefix):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    return findings
 
 
-def _show(console: Console, finding: Finding) -> None:
-    line = Text(f"{finding.level.value:8}", _COLOURS[finding.level])
-    line.append(shown(f"{finding.check}: {finding.subject} {finding.message}"), "default")
-    console.print(line)
+def _show(finding: Finding) -> None:
+    level = typer.style(f"{finding.level.value:8}", fg=_COLOURS[finding.level])
+    typer.echo(level + shown(f"{finding.check}: {finding.subject} {finding.message}"))
     if finding.remedy:
-        console.print(Text(f"        -> {shown(finding.remedy)}"))
+        typer.echo(f"        -> {shown(finding.remedy)}")

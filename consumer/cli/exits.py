@@ -1,6 +1,13 @@
-"""Exit statuses of all commands; 0 is done."""
+"""Exit statuses of all commands."""
 
-FAILED = 1
-USAGE = 2
-UNREACHABLE = 3
-TIMED_OUT = 124
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """Exit status of a command. 130, for Ctrl-C, is typer's own."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    TIMED_OUT = 124

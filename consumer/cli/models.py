@@ -1,15 +1,19 @@
 """`bucket-ocr models`: the model files of PP-StructureV3."""
 
-import os
+import json
 import sys
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer import settings
+from consumer import models, settings
+from consumer.cli.exits import ExitStatus
+
+if TYPE_CHECKING:
+    from consumer.models.config import Model
 
 app = typer.Typer(
-    help="Model files of PP-StructureV3, as the configuration wants them.", no_args_is_help=True
+    help="Model files of PP-StructureV3, as the configuration needs them.", no_args_is_help=True
 )
 
 
@@ -19,34 +23,59 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="As one JSO
 
     States: present, missing, damaged. Files are not read: see `verify`.
     """
-    _become("list", *["--json"] * as_json)
+    needed = _needed()
+    from consumer.models.manifest import describe
+
+    rows = [describe(model) for model in needed]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        state = ": ".join(filter(None, [row["state"], ", ".join(row["problems"])]))
+        size = f"{row['size_bytes'] / 1e6:.1f} MB" if row["size_bytes"] else "-"
+        typer.echo(f"{row['role']:<16} {row['name']:<33} {size:>9}  {state:<7}  {row['folder']}")
 
 
 @app.command("pull")
 def pull() -> None:
-    """Fetch what is missing or damaged into PADDLE_PDX_CACHE_HOME (~/.paddlex by default).
+    """Fetch missing and damaged models into PADDLE_PDX_CACHE_HOME (~/.paddlex by default).
 
-    From Hugging Face, and where that cannot be reached from ModelScope; PADDLE_PDX_MODEL_SOURCE=modelscope
-    turns it round. PADDLE_PDX_HUGGING_FACE_ENDPOINT names a mirror. What was cut goes on where it ended.
+    From Hugging Face, or from ModelScope if that cannot be reached; PADDLE_PDX_MODEL_SOURCE=modelscope
+    reverses the order. PADDLE_PDX_HUGGING_FACE_ENDPOINT names a mirror. An interrupted transfer goes on from
+    its end.
     """
-    _become("pull")
+    needed = _needed("paddlex")
+    from consumer.models.pull import UnreachableError, pull
+
+    errors = pull(needed)
+    if errors:
+        is_offline = all(isinstance(error, UnreachableError) for error in errors)
+        sys.exit(ExitStatus.UNREACHABLE if is_offline else ExitStatus.FAILED)
 
 
 @app.command("verify")
 def verify() -> None:
-    """Read every file, and load every model; says which file is wrong. Needs no network."""
-    _become("verify")
+    """Read every file, and say which one differs from its manifest. Needs no network.
+
+    A folder without a manifest is said to be unproved, which is no failure. Exit status 1 if a model is
+    missing or damaged.
+    """
+    needed = _needed()
+    from consumer.models.manifest import State, check, remedy
+
+    is_damaged = False
+    for model in {model.folder: model for model in needed}.values():
+        condition = check(model, hashed=True)
+        if condition.state is not State.PRESENT:
+            is_damaged = True
+            line = f"{condition}: {model.folder}: {remedy(model)}"
+        else:
+            line = "ok" if condition.is_proved else f"unproved: no manifest in {model.folder}"
+        typer.echo(f"{model.name}: {line}")
+    if is_damaged:
+        sys.exit(ExitStatus.FAILED)
 
 
-def _become(*arguments: str) -> NoReturn:
-    """Go on as the child that may import what is heavy: terminal, signals and exit status are its own."""
-    wanted = settings.load_engine()
-    # Where nothing says otherwise, the files are the same for a GPU.
-    given = {
-        "--device": "cpu" if wanted.device == "auto" else wanted.device,
-        "--engine-runtime": None if wanted.engine_runtime == "auto" else wanted.engine_runtime,
-        "--pipeline-config": wanted.pipeline_config,
-    }
-    options = [f"{name}={value}" for name, value in given.items() if value is not None]
-    program = [sys.executable, "-P", "-m", "consumer.models", *arguments, *options]
-    os.execv(sys.executable, program)  # noqa: S606 - no shell is the point
+def _needed(package: str = "yaml") -> "tuple[Model, ...]":
+    options = settings.load(settings.EngineSettings)
+    return models.configured(options.pipeline_config, options.engine_runtime, options.device, package)

@@ -12,22 +12,22 @@ from consumer import logs, settings
 def run() -> None:
     """Read the documents that the queue names, until stopped.
 
-    Each source gets a result document next to it.
+    Each source gets a result document beside it.
 
     Settings come from BUCKET_OCR_* variables or a .env file (see .env.example); credentials, region and
-    endpoint from the AWS standard ones. SIGTERM or Ctrl-C: documents in work are finished or handed back,
-    then the exit status is 0.
+    endpoint from the AWS standard ones. On SIGTERM or Ctrl-C documents in flight are finished, or released
+    to the queue; then the exit status is 0.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _nothing_begun)
-    options = settings.load()
+        signal.signal(number, _exit)
+    options = settings.load(settings.Settings)
     logs.configure(options.log_format, options.log_level)
-    # It takes a second, in which we may be stopped.
+    # A slow import, during which a signal may come.
     from consumer import app
 
     asyncio.run(app.consume(options))
 
 
-def _nothing_begun(number: int, _frame: FrameType | None) -> NoReturn:
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)
     sys.exit()

@@ -11,20 +11,18 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from consumer.cli import exits
+from consumer.cli.exits import ExitStatus
 from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
-from consumer.domain.identity import ResultHead
 from consumer.domain.result import Status
-from consumer.ports import ObjectStore
+from consumer.service import inventory
 
-#: Between two looks at a result that is not there yet.
+#: Shortest pause between two requests for the same result.
 _MIN_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class _Upload:
-    path: Path
     bucket: str
     key: str
     etag: str
@@ -62,52 +60,59 @@ def _may_be_a_source(key: str) -> bool:
         return False
 
 
-async def _submit(targets: dict[Path, str], bucket: str, *, wait_s: float | None, as_json: bool) -> int:
+async def _submit(
+    targets: dict[Path, str], bucket: str, *, wait_s: float | None, as_json: bool
+) -> ExitStatus:
     from consumer.app import object_store
 
-    # On a terminal the bar and the outcomes share one console, which keeps them apart.
-    console = Console(stderr=not sys.stdout.isatty(), highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    is_hidden = not console.is_terminal
+    # On a terminal the outcomes are printed above the bar; elsewhere they stay on standard output.
+    bar = Progress(console=console, disable=is_hidden, transient=True, redirect_stdout=sys.stdout.isatty())
     async with object_store() as store:
-        with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-            printer = _Printer(console if sys.stdout.isatty() else None, as_json=as_json)
+        with bar:
             uploads = []
             for path, key in bar.track(targets.items(), description="uploading"):
-                found = _format(path)
-                content_type = found.value if found else "application/octet-stream"
-                etag = await store.upload(path, bucket, key, content_type)
-                uploads.append(_Upload(path, bucket, key, etag))
+                etag = await store.upload(path, bucket, key, _format(path) or "application/octet-stream")
+                uploads.append(_Upload(bucket, key, etag))
             if wait_s is None:
                 for upload in uploads:
-                    printer.line(upload, "uploaded")
-                return 0
-            # A look at each result costs a request: with many, each is looked at less often.
-            pause_s = max(_MIN_PAUSE_S, len(uploads) / 100)
-            reading = bar.add_task("reading", total=len(uploads))
-            statuses: list[Status] = []
-            try:
-                async with asyncio.timeout(wait_s), asyncio.TaskGroup() as group:
-
-                    async def follow(upload: _Upload) -> None:
-                        status = await _status(store, upload, pause_s)
-                        statuses.append(status)
-                        printer.line(upload, status.value)
-                        bar.advance(reading)
-
-                    for upload in uploads:
-                        group.create_task(follow(upload), name=upload.key)
-            except TimeoutError:
-                missing = len(uploads) - len(statuses)
-                typer.echo(f"bucket-ocr: no result of {missing} document(s) after {wait_s:g} s", err=True)
-                return exits.TIMED_OUT
-    return exits.FAILED if Status.FAILURE in statuses else 0
+                    _show(upload, "uploaded", as_json=as_json)
+                return ExitStatus.DONE
+            return await _follow(store, uploads, wait_s, bar, as_json=as_json)
 
 
-async def _status(store: ObjectStore, upload: _Upload, pause_s: float) -> Status:
-    """Wait until the result is one of the bytes that were uploaded."""
+async def _follow(
+    store: inventory.Bucket, uploads: list[_Upload], wait_s: float, bar: Progress, *, as_json: bool
+) -> ExitStatus:
+    """Print each outcome as it comes, for at most `wait_s` seconds."""
+    # With many documents each is asked for less often: about 100 requests a second in all.
+    pause_s = max(_MIN_PAUSE_S, len(uploads) / 100)
+    task = bar.add_task("reading", total=len(uploads))
+    statuses: list[Status] = []
+
+    async def follow(upload: _Upload) -> None:
+        status = await _status(store, upload, pause_s)
+        statuses.append(status)
+        _show(upload, status.value, as_json=as_json)
+        bar.advance(task)
+
+    try:
+        async with asyncio.timeout(wait_s), asyncio.TaskGroup() as group:
+            for upload in uploads:
+                group.create_task(follow(upload), name=upload.key)
+    except TimeoutError:
+        missing = len(uploads) - len(statuses)
+        typer.echo(f"bucket-ocr: no result of {missing} document(s) after {wait_s:g} s", err=True)
+        return ExitStatus.TIMED_OUT
+    return ExitStatus.FAILED if Status.FAILURE in statuses else ExitStatus.DONE
+
+
+async def _status(store: inventory.Bucket, upload: _Upload, pause_s: float) -> Status:
+    """Wait until the result is one of the uploaded bytes."""
     while True:
-        head = await store.head(upload.bucket, keys.result_key(upload.key))
-        result = head and ResultHead.from_metadata(head.source.etag, head.metadata)
-        if result and result.source_etag == upload.etag:
+        result = await inventory.result_head(store, upload.bucket, upload.key)
+        if result is not None and result.source_etag == upload.etag:
             return result.status
         await asyncio.sleep(pause_s)
 
@@ -117,21 +122,11 @@ def _format(path: Path) -> formats.Format | None:
         return formats.sniff(file.read(formats.SNIFF_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
-class _Printer:
-    """Prints outcomes to standard output, through the `console` of a progress bar if that is there too."""
-
-    console: Console | None
-    as_json: bool
-
-    def line(self, upload: _Upload, outcome: str) -> None:
-        uri = f"s3://{upload.bucket}/{upload.key}"
-        if self.as_json:
-            facts = {"source": uri, "result": keys.result_key(uri), "etag": upload.etag, "status": outcome}
-            text = json.dumps(facts)
-        else:
-            text = f"{outcome:<8} {shown(uri)}"
-        if self.console is None:
-            typer.echo(text)
-        else:
-            self.console.print(text, markup=False, soft_wrap=True)
+def _show(upload: _Upload, outcome: str, *, as_json: bool) -> None:
+    uri = f"s3://{upload.bucket}/{upload.key}"
+    line = f"{outcome:<8} {shown(uri)}"
+    if as_json:
+        facts = {"source": uri, "result": keys.result_key(uri), "etag": upload.etag, "status": outcome}
+        line = json.dumps(facts)
+    # Without the file, typer would write past the bar.
+    typer.echo(line, file=sys.stdout)

@@ -6,12 +6,12 @@ from consumer.domain import keys
 
 
 def shown(uri: str) -> str:
-    """The location for a terminal: control characters, which a key may hold, are escaped."""
+    """Escape control characters, which a key may hold, for a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in uri)
 
 
 def location(uri: str) -> tuple[str, str]:
-    """Split s3://bucket/key; a usage error where it is not of that form."""
+    """Split s3://bucket/key; raises a usage error for any other form."""
     try:
         return keys.parse_s3_uri(uri)
     except ValueError as error:

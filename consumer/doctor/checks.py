@@ -1,11 +1,11 @@
-"""Whether queue and bucket are set up so that uploads reach the consumer: what is said of them, judged.
+"""Judgements of queue and bucket: whether uploads reach the consumer, and failures the dead-letter queue.
 
-All that is judged comes as AWS tells it; nothing here asks.
+All input has AWS's own form; nothing here makes a request.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -13,22 +13,25 @@ from typing import Any, Final
 
 from consumer.domain import formats, keys
 
+#: Attributes of a queue, as GetQueueAttributes returns them.
+Attributes = Mapping[str, str]
+
 _S3: Final = "s3.amazonaws.com"
 _SEND: Final = "sqs:SendMessage"
 
-#: Receives are burned by consumers that are stopped, too.
+#: Consumers that are stopped use receives up, too.
 _FEW_RECEIVES: Final = 3
 
 _REGION: Final = re.compile(r"(?<=[/.])[a-z]{2}(?:-[a-z]+)+-\d(?=[/.])")
 
-#: All ways in which an object comes to be.
+#: All ways of creating an object.
 _CREATED: Final = "s3:ObjectCreated:*"
 
 _STORAGE: Final = "infra/storage.yaml sets it up"
 
 
 class Level(StrEnum):
-    """How bad it is: a fault keeps documents from being read, or loses sight of them."""
+    """Severity of a finding: because of a fault documents are not read, or are lost."""
 
     OK = "ok"
     WARNING = "warning"
@@ -37,7 +40,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found when `check` was made of `subject`; `remedy` is what to do, empty where all is well."""
+    """Result of `check` for `subject`. `remedy` tells the operator what to do; empty if nothing is wrong."""
 
     check: str
     level: Level
@@ -47,25 +50,21 @@ class Finding:
 
 
 def region_of(queue_url: str) -> str | None:
-    """Region that a queue's URL names; None where it names none."""
-    found = _REGION.search(queue_url)
-    return found[0] if found else None
+    """Region in a queue's URL; None if it has none."""
+    match = _REGION.search(queue_url)
+    return match[0] if match else None
 
 
-def region(queue_url: str, ours: str | None) -> Finding:
-    """Judge whether requests go to the region of the queue. `ours`: the one that is configured."""
-    theirs = region_of(queue_url)
-    if ours is None:
-        return Finding(
-            "region", Level.FAULT, "AWS_REGION", "is not set", f"export AWS_REGION={theirs or '…'}"
-        )
-    if theirs is not None and theirs != ours:
-        message = f"is {ours}, and the queue is in {theirs}"
-        return Finding("region", Level.FAULT, "AWS_REGION", message, f"export AWS_REGION={theirs}")
-    return Finding("region", Level.OK, "AWS_REGION", f"is {ours}")
+def region(queue_url: str, configured: str | None) -> Finding:
+    """Judge whether requests go to the region of the queue."""
+    expected = region_of(queue_url)
+    if configured is not None and expected in (None, configured):
+        return Finding("region", Level.OK, "AWS_REGION", f"is {configured}")
+    message = "is not set" if configured is None else f"is {configured}, and the queue is in {expected}"
+    return Finding("region", Level.FAULT, "AWS_REGION", message, f"export AWS_REGION={expected or '…'}")
 
 
-def queue(queue_url: str, attributes: Mapping[str, str]) -> Iterator[Finding]:
+def queue(queue_url: str, attributes: Attributes) -> Iterator[Finding]:
     """Judge the queue by its attributes."""
     if attributes.get("FifoQueue") == "true":
         message = "is a FIFO queue, to which S3 sends nothing"
@@ -78,70 +77,66 @@ def queue(queue_url: str, attributes: Mapping[str, str]) -> Iterator[Finding]:
         )
         yield Finding("queue", Level.FAULT, queue_url, message, remedy)
     waiting = attributes.get("ApproximateNumberOfMessages", "?")
-    held = attributes.get("ApproximateNumberOfMessagesNotVisible", "?")
-    yield Finding("queue", Level.OK, queue_url, f"is there: {waiting} message(s) waiting, {held} in work")
+    leased = attributes.get("ApproximateNumberOfMessagesNotVisible", "?")
+    message = f"is there: {waiting} message(s) waiting, {leased} in flight"
+    yield Finding("queue", Level.OK, queue_url, message)
 
 
-def dead_letter_arn(attributes: Mapping[str, str]) -> str | None:
-    """ARN of the queue that takes what is given up; None where there is none."""
-    arn = _redrive(attributes).get("deadLetterTargetArn")
-    return arn if isinstance(arn, str) else None
+def dead_letter_arn(attributes: Attributes) -> str | None:
+    """ARN of the dead-letter queue; None if the queue has none."""
+    return _redrive(attributes).get("deadLetterTargetArn")
 
 
-def redrive(
-    queue_url: str, attributes: Mapping[str, str], dead_letters: Mapping[str, str] | None
-) -> Iterator[Finding]:
-    """Judge what becomes of messages that fail. `dead_letters`: attributes of their queue, if it is there."""
-    arn = dead_letter_arn(attributes)
-    if arn is None:
-        message = "has no dead-letter queue: what fails is tried for days, and then gone without a trace"
-        policy = {"deadLetterTargetArn": "ARN of a queue for them", "maxReceiveCount": "10"}
-        yield Finding("redrive", Level.FAULT, queue_url, message, _set_policy(queue_url, policy))
-        return
-    if dead_letters is None:
-        message = "does not exist, so messages that fail are not given up"
-        yield Finding("redrive", Level.FAULT, arn, message, "create it, or name another in the RedrivePolicy")
-        return
+def no_dead_letters(queue_url: str) -> Finding:
+    """Describe the fault of a queue without a dead-letter queue."""
+    message = "has no dead-letter queue: failing messages are retried for days, and then vanish"
+    return Finding(
+        "redrive", Level.FAULT, queue_url, message, _set_policy(queue_url, "ARN of a queue for them")
+    )
+
+
+def redrive(queue_url: str, attributes: Attributes, arn: str, dead_letters: Attributes) -> Iterator[Finding]:
+    """Judge the redrive policy. `arn`, `dead_letters`: the dead-letter queue and its attributes."""
     count = int(_redrive(attributes).get("maxReceiveCount", 0))
     if count < _FEW_RECEIVES:
-        message = f"gives messages up after {count} receive(s), and a consumer that is stopped uses one up"
-        policy = {"deadLetterTargetArn": arn, "maxReceiveCount": "10"}
-        yield Finding("redrive", Level.WARNING, queue_url, message, _set_policy(queue_url, policy))
+        message = f"moves messages there after {count} receive(s), and a consumer that is stopped uses one up"
+        yield Finding("redrive", Level.WARNING, queue_url, message, _set_policy(queue_url, arn))
     kept_s = int(dead_letters.get("MessageRetentionPeriod", 0))
     if kept_s <= int(attributes.get("MessageRetentionPeriod", 0)):
         message = "keeps messages no longer than the queue, and their age counts from their first arrival"
         yield Finding("redrive", Level.WARNING, arn, message, "set its MessageRetentionPeriod to 1209600")
-    if (given_up := dead_letters.get("ApproximateNumberOfMessages", "0")) != "0":
-        message = f"holds {given_up} message(s) that were given up"
+    if (dead := dead_letters.get("ApproximateNumberOfMessages", "0")) != "0":
+        message = f"holds {dead} message(s) that failed for good"
         yield Finding("redrive", Level.WARNING, arn, message, "redrive them when the cause is gone")
     else:
         yield Finding("redrive", Level.OK, arn, f"takes messages after {count} receives, and is empty")
 
 
-def _redrive(attributes: Mapping[str, str]) -> Mapping[str, Any]:
-    policy: Any = json.loads(attributes.get("RedrivePolicy", "{}"))
-    return policy if isinstance(policy, dict) else {}
+def _redrive(attributes: Attributes) -> Mapping[str, Any]:
+    policy: dict[str, Any] = json.loads(attributes.get("RedrivePolicy", "{}"))
+    return policy
 
 
-def _set_policy(queue_url: str, policy: Mapping[str, str]) -> str:
+def _set_policy(queue_url: str, arn: str) -> str:
+    policy = {"deadLetterTargetArn": arn, "maxReceiveCount": "10"}
     attributes = json.dumps({"RedrivePolicy": json.dumps(policy)})
     return f"aws sqs set-queue-attributes --queue-url {queue_url} --attributes '{attributes}'"
 
 
-def buckets(attributes: Mapping[str, str]) -> list[str]:
+def buckets(attributes: Attributes) -> list[str]:
     """Names of the buckets that the queue's policy admits by name."""
-    patterns = {pattern for statement in _admitting(attributes) for pattern in _sources(statement) or ()}
+    patterns = {pattern for statement in _admitting(attributes) for pattern in _sources(statement)}
     names = [pattern.rpartition(":::")[2] for pattern in patterns if ":s3:::" in pattern]
     return sorted(name for name in names if name and not set("*?") & set(name))
 
 
-def policy(queue_url: str, attributes: Mapping[str, str], bucket: str) -> Finding:
+def policy(queue_url: str, attributes: Attributes, bucket: str) -> Finding:
     """Judge whether S3 may send the bucket's events to the queue."""
     queue_arn = attributes.get("QueueArn", "")
     bucket_arn = f"arn:{queue_arn.split(':')[1] if queue_arn else 'aws'}:s3:::{bucket}"
     for statement in _admitting(attributes):
         patterns = _sources(statement)
-        if patterns is None or any(fnmatchcase(bucket_arn, pattern) for pattern in patterns):
+        if not patterns or any(fnmatchcase(bucket_arn, pattern) for pattern in patterns):
             return Finding("policy", Level.OK, queue_url, f"takes events of {bucket}")
     statement = {
         "Effect": "Allow",
@@ -155,38 +150,36 @@ def policy(queue_url: str, attributes: Mapping[str, str], bucket: str) -> Findin
     return Finding("policy", Level.FAULT, queue_url, message, remedy)
 
 
-def _admitting(attributes: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-    """Statements that let S3 send to the queue, whatever their conditions."""
+def _admitting(attributes: Attributes) -> Iterator[Mapping[str, Any]]:
+    """Yield the statements that let S3 send to the queue, under any conditions."""
+    queue_arn = attributes.get("QueueArn", "")
     document: Any = json.loads(attributes.get("Policy") or "{}")
     for statement in _listed(document.get("Statement")):
         principal = statement.get("Principal", {})
-        who = ["*"] if principal == "*" else _listed(principal.get("Service")) + _listed(principal.get("AWS"))
+        # "*" is short for {"AWS": "*"}.
+        principals = principal.values() if isinstance(principal, dict) else [principal]
         if (
             statement.get("Effect") == "Allow"
-            and {_S3, "*"} & set(who)
+            and {_S3, "*"} & {name for names in principals for name in _listed(names)}
             and any(fnmatchcase(_SEND.lower(), action.lower()) for action in _listed(statement.get("Action")))
-            and any(
-                fnmatchcase(attributes.get("QueueArn", ""), each)
-                for each in _listed(statement.get("Resource"))
-            )
+            and any(fnmatchcase(queue_arn, pattern) for pattern in _listed(statement.get("Resource")))
         ):
             yield statement
 
 
-def _sources(statement: Mapping[str, Any]) -> list[str] | None:
-    """ARNs that the statement's conditions ask of the sender; None where they ask for none."""
-    patterns = [
+def _sources(statement: Mapping[str, Any]) -> list[str]:
+    """Patterns for the ARN of the sender in the statement's conditions; none: any sender."""
+    return [
         pattern
         for values in statement.get("Condition", {}).values()
         for name, value in values.items()
         if name.lower() == "aws:sourcearn"
         for pattern in _listed(value)
     ]
-    return patterns or None
 
 
 def _listed(value: Any) -> list[Any]:
-    """A policy may have a list of one without its brackets."""
+    """Return a list; policies allow a single value in its place."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
@@ -194,99 +187,80 @@ def _listed(value: Any) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of a bucket's notification that sends to some queue or topic."""
+    """A rule of a bucket's notification, with a queue or topic as its target."""
 
     name: str
     target: str
     events: Sequence[str]
-    prefix: str
-    suffix: str
+    prefix: str = ""
+    suffix: str = ""
 
     @classmethod
     def all_of(cls, configuration: Mapping[str, Any]) -> Iterator["Rule"]:
-        """The rules of a notification configuration, as GetBucketNotificationConfiguration tells it."""
+        """Yield the rules in a result of GetBucketNotificationConfiguration."""
         for kind, target in (("QueueConfigurations", "QueueArn"), ("TopicConfigurations", "TopicArn")):
             for rule in configuration.get(kind, ()):
                 filters = rule.get("Filter", {}).get("Key", {}).get("FilterRules", ())
-                named = {each["Name"].lower(): each["Value"] for each in filters}
-                yield cls(
-                    rule.get("Id", "?"),
-                    rule[target],
-                    rule.get("Events", ()),
-                    named.get("prefix", ""),
-                    named.get("suffix", ""),
-                )
-
-    @property
-    def takes_all_uploads(self) -> bool:
-        """Whether no way of uploading is left out."""
-        return _CREATED in self.events
+                values = {each["Name"].lower(): each["Value"] for each in filters}
+                yield cls(rule.get("Id", "?"), rule[target], rule.get("Events", ()), **values)
 
 
-def notification(
-    bucket: str, prefix: str, configuration: Mapping[str, Any], queue_arn: str
-) -> Iterator[Finding]:
-    """Judge whether uploads under `prefix` are told to the queue."""
-    where = f"s3://{bucket}/{prefix}"
-    rules = [rule for rule in Rule.all_of(configuration) if rule.target == queue_arn]
+def notification(bucket: str, prefix: str, configuration: Mapping[str, Any], arn: str) -> Iterator[Finding]:
+    """Judge whether uploads under `prefix` cause messages on the queue of this ARN."""
+    subject = f"s3://{bucket}/{prefix}"
+    rules = [rule for rule in Rule.all_of(configuration) if rule.target == arn]
     covering = [rule for rule in rules if prefix.startswith(rule.prefix)]
     if not covering:
-        yield _untold(where, configuration, queue_arn, [rule.prefix for rule in rules])
-    elif not any(rule.takes_all_uploads for rule in covering):
+        yield _no_rule(subject, configuration, arn, [rule.prefix for rule in rules])
+    elif not any(_CREATED in rule.events for rule in covering):
         events = ", ".join(sorted({event for rule in covering for event in rule.events}))
-        message = f"tells of {events} only: uploads of other kinds (multipart ones, copies) are missed"
-        yield Finding("notification", Level.FAULT, where, message, f"make the event of the rule {_CREATED}")
+        message = f"sends events for {events} only: other uploads (multipart ones, copies) are missed"
+        yield Finding("notification", Level.FAULT, subject, message, f"make the event of the rule {_CREATED}")
     else:
-        yield Finding("notification", Level.OK, where, "tells the queue of every upload")
-    yield from _suffixes(where, covering)
+        yield Finding("notification", Level.OK, subject, "sends an event for every upload")
+    yield from _suffixes(subject, covering)
 
 
-def _untold(where: str, configuration: Mapping[str, Any], queue_arn: str, prefixes: Sequence[str]) -> Finding:
+def _no_rule(subject: str, configuration: Mapping[str, Any], arn: str, prefixes: Sequence[str]) -> Finding:
     topics = [rule.target for rule in Rule.all_of(configuration) if ":sns:" in rule.target]
     if topics or "EventBridgeConfiguration" in configuration:
         through = ", ".join(topics) or "EventBridge"
-        message = f"tells {through}, and not this queue: whether that tells the queue is not looked at"
-        return Finding(
-            "notification", Level.WARNING, where, message, "upload something, and see if it is read"
-        )
-    rule = {"QueueArn": queue_arn, "Events": [_CREATED]}
-    message = "tells this queue of no upload"
-    if prefixes:
-        message = f"tells this queue of uploads under {', '.join(map(repr, prefixes))} only"
+        message = f"sends events to {through}, not to this queue: the doctor does not follow them from there"
+        remedy = "upload something, and see if it is read"
+        return Finding("notification", Level.WARNING, subject, message, remedy)
+    uploads = f"events for uploads under {', '.join(map(repr, prefixes))} only"
+    message = f"sends {uploads if prefixes else 'no events to this queue'}"
+    rule = json.dumps({"QueueArn": arn, "Events": [_CREATED]})
     remedy = (
         "add to the QueueConfigurations that aws s3api get-bucket-notification-configuration gives, and put "
-        f"all of them back, because a put replaces all: {json.dumps(rule)}"
+        f"all of them back, because a put replaces all: {rule}"
     )
-    return Finding("notification", Level.FAULT, where, message, remedy)
+    return Finding("notification", Level.FAULT, subject, message, remedy)
 
 
-def _suffixes(where: str, rules: Iterable[Rule]) -> Iterator[Finding]:
-    """Judge what the rules' suffixes let through."""
+def _suffixes(subject: str, rules: Sequence[Rule]) -> Iterator[Finding]:
+    """Judge which keys pass the rules' suffixes."""
     result = keys.result_key("a.pdf")
-    rules = list(rules)
     for rule in rules:
         if rule.suffix and result.endswith(rule.suffix):
             message = f"its rule {rule.name} is for keys that end in {rule.suffix!r}: results, not documents"
-            remedy = "take the suffix away, or make it that of documents; tell other queues of results"
-            yield Finding("results", Level.FAULT, where, message, remedy)
-    if any(not rule.suffix for rule in rules):
+            remedy = "remove the suffix, or make it one of documents; send events for results to other queues"
+            yield Finding("results", Level.FAULT, subject, message, remedy)
+    suffixes = sorted(rule.suffix for rule in rules)
+    if "" in suffixes:
         message = "results come back as events, each of which costs a receive and a delete, and no more"
         remedy = "nothing is wrong; rules with suffixes (.pdf, .PDF, .png, …, one each) would save that"
-        yield Finding("results", Level.WARNING, where, message, remedy)
-    elif rules:
-        seen = ", ".join(sorted(rule.suffix for rule in rules))
-        message = f"documents are seen only if their names end in {seen} (capitals matter)"
-        missing = [each for each in sorted(formats.EXTENSIONS) if each not in seen]
-        level = Level.WARNING if missing else Level.OK
-        yield Finding(
-            "results", level, where, message, f"add rules for {', '.join(missing)}" if missing else ""
-        )
+        yield Finding("results", Level.WARNING, subject, message, remedy)
+    elif suffixes:
+        missing = [name for name in sorted(formats.EXTENSIONS) if not f".{name}".endswith(tuple(suffixes))]
+        message = f"only keys that end in {', '.join(suffixes)} cause events (capitals matter)"
+        level, remedy = (Level.WARNING, f"add rules for {', '.join(missing)}") if missing else (Level.OK, "")
+        yield Finding("results", level, subject, message, remedy)
 
 
-def placed(bucket: str, bucket_region: str | None, queue_url: str) -> Finding | None:
-    """Judge whether bucket and queue are in the same region; None where that is not known."""
-    theirs = region_of(queue_url)
-    if bucket_region is None or theirs is None or bucket_region == theirs:
-        return None
-    message = f"is in {bucket_region}, the queue in {theirs}: S3 tells only queues of its own region"
-    return Finding("notification", Level.FAULT, f"s3://{bucket}", message, f"use a queue in {bucket_region}")
+def bucket_region(bucket: str, region: str | None, queue_url: str) -> Iterator[Finding]:
+    """Judge whether bucket and queue are in the same region, if both are known."""
+    expected = region_of(queue_url)
+    if region is not None and expected is not None and region != expected:
+        message = f"is in {region}, the queue in {expected}: S3 sends events only to queues of its own region"
+        yield Finding("notification", Level.FAULT, f"s3://{bucket}", message, f"use a queue in {region}")

@@ -1,169 +1,203 @@
-"""All that must be right for documents to be read, looked at in turn; a fault does not end that."""
+"""The doctor's checks of this machine and of AWS, one after the other; a fault does not end them.
 
-import asyncio
-import json
+A check is a coroutine from a `Context` to findings, and an entry of `CHECKS`.
+"""
+
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from consumer import settings
+from consumer import models, settings
 from consumer.aws import client as aws
 from consumer.doctor import checks
-from consumer.doctor.checks import Finding, Level
-from consumer.doctor.inspect import AwsInspector, LookupDenied, cloud
+from consumer.doctor.checks import Attributes, Finding, Level
+from consumer.doctor.inspect import AwsInspector
 from consumer.domain.errors import SettingsError
 from consumer.processes.layout import ProcessLayout
 from consumer.settings import Settings
 
 #: With less, documents wait for each other's pages.
-_LEAST_ROOM_BYTES: Final = 1024**3
-
-_MODELS_DEADLINE_S: Final = 120.0
+_MIN_FREE_BYTES: Final = 1024**3
 
 
-async def examine(options: Settings, bucket: str | None, prefix: str) -> AsyncIterator[Finding]:
-    """Look at everything; `bucket`: whose uploads shall be read, None for those that the queue admits.
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Input of a check.
 
-    Raises UnavailableError where a service does not answer, SettingsError where none can be asked.
+    `bucket`: the one whose uploads are to be read; None for all that the queue's policy names. `prefix`: the
+    start of the keys of those uploads.
     """
-    for finding in _settings():
-        yield finding
-    folder = options.work_dir or Path(tempfile.gettempdir())
+
+    options: Settings
+    bucket: str | None
+    prefix: str
+    inspector: AwsInspector
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder of downloads and page images."""
+        return self.options.work_dir or Path(tempfile.gettempdir())
+
+
+Check = Callable[[Context], Awaitable[Iterable[Finding]]]
+
+
+async def check_settings(_: Context) -> Iterable[Finding]:
+    """Look for misspelt names."""
+    ok = Finding("settings", Level.OK, "BUCKET_OCR_*", "can be understood")
+    message, remedy = "is no setting, and does nothing", "see .env.example"
+    return [Finding("settings", Level.WARNING, name, message, remedy) for name in settings.unknown()] or [ok]
+
+
+async def check_engine(context: Context) -> Iterable[Finding]:
+    """Look for the engine, its devices, and its models if they are separate files."""
     try:
-        layout = ProcessLayout.of(options, folder)
+        layout = ProcessLayout.of(context.options, context.work_dir)
     except SettingsError as error:
-        name, _, rest = str(error).partition(":")
-        yield Finding("engine", Level.FAULT, name, rest.strip())
-    else:
-        yield _engine(layout)
-        if layout.role == "pp-structurev3":
-            async for finding in _models():
-                yield finding
-    yield _work_folder(folder)
-    async with cloud() as there:
-        yield checks.region(options.queue_url, aws.configured_region())
-        async for finding in _queue(options.queue_url, there, bucket, prefix):
-            yield finding
-        if options.completion_topic_arn is not None:
-            yield await _topic(options.completion_topic_arn, there)
-
-
-def _settings() -> Iterator[Finding]:
-    unknown = settings.unknown()
-    for name in unknown:
-        yield Finding("settings", Level.WARNING, name, "is no setting, and does nothing", "see .env.example")
-    if not unknown:
-        yield Finding("settings", Level.OK, "BUCKET_OCR_*", "can be understood")
-
-
-def _engine(layout: ProcessLayout) -> Finding:
+        name, _, problem = str(error).partition(":")
+        return [Finding("engine", Level.FAULT, name, problem.strip())]
     capacity = layout.capacity
+    devices = ", ".join(capacity.devices)
     message = (
-        f"{len(capacity.engines)} engine process(es) on {', '.join(sorted(set(capacity.devices)))}, "
-        f"{capacity.renderers} for rendering, {capacity.slots} messages at once"
+        f"{len(capacity.engines)} engine process(es) on {devices}, {capacity.renderers} for rendering, "
+        f"{capacity.slots} messages at once"
     )
-    return Finding("engine", Level.OK, layout.role, message)
+    findings = [Finding("engine", Level.OK, layout.engine.name, message)]
+    return findings + _models(context.options) if layout.engine.name == "pp-structurev3" else findings
 
 
-def _work_folder(folder: Path) -> Finding:
+def _models(options: Settings) -> list[Finding]:
+    """Look for the model files of PP-StructureV3, without reading them."""
+    try:
+        needed = models.configured(options.pipeline_config, options.engine_runtime, options.device)
+    except SettingsError as error:
+        return [Finding("models", Level.FAULT, "configuration", str(error))]
+    # Imports PyYAML, which comes with that engine only.
+    from consumer.models import manifest  # noqa: PLC0415
+
+    faults = [
+        Finding(
+            "models", Level.FAULT, str(model.folder), f"{model.name} is {condition}", manifest.remedy(model)
+        )
+        for model, condition in manifest.unusable(needed)
+    ]
+    message = "are there; `bucket-ocr models verify` reads them"
+    return faults or [Finding("models", Level.OK, f"{len(needed)} models", message)]
+
+
+async def check_work_dir(context: Context) -> Iterable[Finding]:
+    """Look at access to the work folder, and at its free space."""
+    folder = context.work_dir
     free_bytes = shutil.disk_usage(folder).free
+    level, message, remedy = Level.OK, f"has {free_bytes >> 20:,} MiB of free space", ""
     if not os.access(folder, os.W_OK):
-        message = "cannot be written to"
-        return Finding(
-            "work folder", Level.FAULT, str(folder), message, "set BUCKET_OCR_WORK_DIR to one that can"
-        )
-    if free_bytes < _LEAST_ROOM_BYTES:
-        message = f"has room for {free_bytes >> 20} MiB only"
-        return Finding(
-            "work folder", Level.WARNING, str(folder), message, "make room, or set BUCKET_OCR_WORK_DIR"
-        )
-    return Finding("work folder", Level.OK, str(folder), f"has room for {free_bytes >> 30} GiB")
+        level, message = Level.FAULT, "cannot be written to"
+        remedy = "set BUCKET_OCR_WORK_DIR to a folder that can"
+    elif free_bytes < _MIN_FREE_BYTES:
+        level, remedy = Level.WARNING, "free some, or set BUCKET_OCR_WORK_DIR"
+    return [Finding("work folder", level, str(folder), message, remedy)]
 
 
-async def _models() -> AsyncIterator[Finding]:
-    """Judge the model files of PP-StructureV3, by the command that knows them."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "consumer", "models", "list", "--json"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+async def check_region(context: Context) -> Iterable[Finding]:
+    """Compare the configured region with the queue's."""
+    return [checks.region(context.options.queue_url, aws.configured_region())]
+
+
+async def check_queue(context: Context) -> Iterable[Finding]:
+    """Look at the queue, its dead-letter queue and policy, and at the notifications of its buckets."""
+    url = context.options.queue_url
+    remedy = "see BUCKET_OCR_QUEUE_URL, AWS_REGION and the account"
+    attributes = await _attributes(context, url, _missing("queue", url, remedy))
+    if isinstance(attributes, Finding):
+        return [attributes]
+    findings = [*checks.queue(url, attributes), *await _redrive(context, attributes)]
+    buckets = [context.bucket] if context.bucket is not None else checks.buckets(attributes)
+    if not buckets:
+        remedy = "name yours: bucket-ocr doctor s3://bucket/prefix"
+        findings.append(Finding("policy", Level.FAULT, url, "has a policy that names no bucket", remedy))
+    for bucket in buckets:
+        findings.append(checks.policy(url, attributes, bucket))
+        findings += await _notification(context, bucket, attributes.get("QueueArn", ""))
+    return findings
+
+
+async def _redrive(context: Context, attributes: Attributes) -> Iterable[Finding]:
+    url, arn = context.options.queue_url, checks.dead_letter_arn(attributes)
+    if arn is None:
+        return [checks.no_dead_letters(url)]
+    remedy = (
+        "create it, or name another in the RedrivePolicy: until then failing messages are retried for days"
     )
-    async with asyncio.timeout(_MODELS_DEADLINE_S):
-        listed, error = await process.communicate()
-    if process.returncode:
-        yield Finding("models", Level.FAULT, "configuration", error.decode().strip())
-        return
-    models = json.loads(listed)
-    wrong = [model for model in models if model["state"] != "present"]
-    for model in wrong:
-        remedy = "bucket-ocr models pull"
-        yield Finding("models", Level.FAULT, model["folder"], f"{model['name']} is {model['state']}", remedy)
-    if not wrong:
-        yield Finding(
-            "models", Level.OK, f"{len(models)} models", "are there; `bucket-ocr models verify` reads them"
-        )
+    # SQS accepts only one in the same account and region.
+    dead_letter_url = f"{url.rpartition('/')[0]}/{arn.rpartition(':')[2]}"
+    dead_letters = await _attributes(context, dead_letter_url, _missing("redrive", arn, remedy))
+    if isinstance(dead_letters, Finding):
+        return [dead_letters]
+    return checks.redrive(url, attributes, arn, dead_letters)
 
 
-async def _queue(url: str, there: AwsInspector, bucket: str | None, prefix: str) -> AsyncIterator[Finding]:
-    attributes = await there.queue(url)
-    if isinstance(attributes, LookupDenied):
-        remedy = "see BUCKET_OCR_QUEUE_URL, AWS_REGION and the account"
-        yield _refused("queue", url, attributes, "sqs:GetQueueAttributes", remedy)
-        return
-    for finding in checks.queue(url, attributes):
-        yield finding
-    dead_letters = None
-    if (arn := checks.dead_letter_arn(attributes)) is not None:
-        # In the same account and region, or SQS would not have it.
-        dead_letters = await there.queue(f"{url.rpartition('/')[0]}/{arn.rpartition(':')[2]}")
-    if isinstance(dead_letters, LookupDenied) and not dead_letters.is_missing:
-        yield _refused("redrive", arn or "", dead_letters, "sqs:GetQueueAttributes", "")
-    else:
-        known = None if isinstance(dead_letters, LookupDenied) else dead_letters
-        for finding in checks.redrive(url, attributes, known):
-            yield finding
-    watched = [bucket] if bucket is not None else checks.buckets(attributes)
-    if not watched:
-        message = "has a policy that names no bucket"
-        yield Finding("policy", Level.FAULT, url, message, "name yours: bucket-ocr doctor s3://bucket/prefix")
-    for each in watched:
-        yield checks.policy(url, attributes, each)
-        async for finding in _bucket(each, prefix, there, url, attributes.get("QueueArn", "")):
-            yield finding
+async def _attributes(context: Context, queue_url: str, missing: Finding) -> Attributes | Finding:
+    names = {"QueueUrl": queue_url, "AttributeNames": ["All"]}
+    look_up = context.inspector.look_up
+    response = await look_up(missing, "sqs:GetQueueAttributes", "get_queue_attributes", **names)
+    return response if isinstance(response, Finding) else response.get("Attributes", {})
 
 
-async def _bucket(
-    bucket: str, prefix: str, there: AwsInspector, queue_url: str, queue_arn: str
+async def _notification(context: Context, bucket: str, queue_arn: str) -> Iterable[Finding]:
+    missing = _missing("notification", f"s3://{bucket}", "create it, or correct its name")
+    look_up = context.inspector.look_up
+    head = await look_up(missing, "s3:ListBucket", "head_bucket", Bucket=bucket)
+    if isinstance(head, Finding):
+        return [head]
+    findings = checks.bucket_region(bucket, head.get("BucketRegion"), context.options.queue_url)
+    operation = "get_bucket_notification_configuration"
+    configuration = await look_up(missing, "s3:GetBucketNotification", operation, Bucket=bucket)
+    if isinstance(configuration, Finding):
+        return [*findings, configuration]
+    return [*findings, *checks.notification(bucket, context.prefix, configuration, queue_arn)]
+
+
+async def check_topic(context: Context) -> Iterable[Finding]:
+    """Look for the topic of completions, if there is one in the settings."""
+    arn = context.options.completion_topic_arn
+    if arn is None:
+        return []
+    remedy = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic no message is ever deleted"
+    missing = _missing("topic", arn, remedy)
+    operation = "get_topic_attributes"
+    topic = await context.inspector.look_up(missing, "sns:GetTopicAttributes", operation, TopicArn=arn)
+    return [topic if isinstance(topic, Finding) else Finding("topic", Level.OK, arn, "is there")]
+
+
+def _missing(check: str, subject: str, remedy: str) -> Finding:
+    return Finding(check, Level.FAULT, subject, "does not exist", remedy)
+
+
+#: Those of this machine come first, and give their findings even if AWS cannot be reached.
+CHECKS: Final[Sequence[Check]] = (
+    check_settings,
+    check_engine,
+    check_work_dir,
+    check_region,
+    check_queue,
+    check_topic,
+)
+
+
+async def examine(
+    options: Settings, bucket: str | None, prefix: str, checks: Sequence[Check] = CHECKS
 ) -> AsyncIterator[Finding]:
-    region = await there.region(bucket)
-    if isinstance(region, LookupDenied):
-        remedy = "create it, or see its name"
-        yield _refused("notification", f"s3://{bucket}", region, "s3:ListBucket", remedy)
-        return
-    if (misplaced := checks.placed(bucket, region, queue_url)) is not None:
-        yield misplaced
-    configuration = await there.notification(bucket)
-    if isinstance(configuration, LookupDenied):
-        yield _refused("notification", f"s3://{bucket}", configuration, "s3:GetBucketNotification", "")
-        return
-    for finding in checks.notification(bucket, prefix, configuration, queue_arn):
-        yield finding
+    """Run the checks in turn; see `Context` for `bucket` and `prefix`.
 
-
-async def _topic(arn: str, there: AwsInspector) -> Finding:
-    answer = await there.topic(arn)
-    if isinstance(answer, LookupDenied):
-        remedy = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic no message is ever finished"
-        return _refused("topic", arn, answer, "sns:GetTopicAttributes", remedy)
-    return Finding("topic", Level.OK, arn, "is there")
-
-
-def _refused(check: str, subject: str, refusal: LookupDenied, permission: str, remedy: str) -> Finding:
-    if refusal.is_missing:
-        return Finding(check, Level.FAULT, subject, "does not exist", remedy)
-    message = f"may not be looked at, so nothing is known of it ({refusal.reason})"
-    return Finding(check, Level.WARNING, subject, message, f"allow {permission} to whoever runs this")
+    Raises UnavailableError if a service does not answer, SettingsError if it cannot be asked.
+    """
+    async with AsyncExitStack() as stack:
+        context = Context(options, bucket, prefix, AwsInspector(stack))
+        for check in checks:
+            for finding in await check(context):
+                yield finding

@@ -1,79 +1,55 @@
-"""What AWS says of queue, bucket and topic, for a diagnosis. Nothing is received, written or changed."""
+"""State of queue, bucket and topic, as AWS reports it. Nothing is received, written or changed."""
 
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from consumer.aws import client as aws
+from consumer.doctor.checks import Finding, Level
 from consumer.domain.errors import ServiceError, UnavailableError
 
 _MISSING: Final = {
     "404",
     "NoSuchBucket",
     "NotFound",
-    "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LookupDenied:
-    """Why there is no answer. `is_missing`: what was asked for does not exist; else it is refused."""
-
-    reason: str
-    is_missing: bool
-
-
 class AwsInspector:
-    """The cloud, to be looked at with the credentials of whoever asks. Raises UnavailableError."""
+    """Looks things up with the caller's credentials.
 
-    def __init__(self, s3: Any, sqs: Any, sns: Any) -> None:
-        self._s3 = s3
-        self._sqs = sqs
-        self._sns = sns
+    Clients open when first needed, and `stack` closes them.
+    """
 
-    async def queue(self, url: str) -> dict[str, str] | LookupDenied:
-        """Attributes of a queue."""
-        ask = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-        answer = await _answer(f"queue {url}", ask)
-        return answer if isinstance(answer, LookupDenied) else answer.get("Attributes", {})
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._clients: dict[str, Any] = {}
 
-    async def region(self, bucket: str) -> str | LookupDenied | None:
-        """Region of a bucket; None where the service does not tell."""
-        answer = await _answer(f"s3://{bucket}", self._s3.head_bucket(Bucket=bucket))
-        return answer if isinstance(answer, LookupDenied) else answer.get("BucketRegion")
+    async def look_up(
+        self, missing: Finding, permission: str, operation: str, **parameters: Any
+    ) -> dict[str, Any] | Finding:
+        """Return the response to an operation, which needs `permission`, such as `sqs:GetQueueAttributes`.
 
-    async def notification(self, bucket: str) -> dict[str, Any] | LookupDenied:
-        """Notification configuration of a bucket."""
-        ask = self._s3.get_bucket_notification_configuration(Bucket=bucket)
-        return await _answer(f"notification of s3://{bucket}", ask)
-
-    async def topic(self, arn: str) -> dict[str, Any] | LookupDenied:
-        """Attributes of a topic."""
-        return await _answer(f"topic {arn}", self._sns.get_topic_attributes(TopicArn=arn))
-
-
-@asynccontextmanager
-async def cloud() -> AsyncIterator[AwsInspector]:
-    """Open it; raises SettingsError."""
-    async with AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(aws.client(service, connections=2, read_timeout_s=10))
-            for service in ("s3", "sqs", "sns")
-        ]
-        yield AwsInspector(*clients)
-
-
-async def _answer(what: str, asking: Awaitable[dict[str, Any]]) -> dict[str, Any] | LookupDenied:
-    try:
-        async with aws.service_call(what):
-            return await asking
-    except UnavailableError:
-        raise
-    except ServiceError as error:
-        cause = error.__cause__
-        code = aws.error_code(cause) if isinstance(cause, ClientError) else ""
-        return LookupDenied(str(error), code in _MISSING)
+        Returns `missing` if its subject does not exist, a warning if access is denied. Raises
+        UnavailableError if the service does not answer, SettingsError if it cannot be asked.
+        """
+        service: Any = permission.partition(":")[0]
+        if service not in self._clients:
+            client = aws.client(service, connections=2, read_timeout_s=10)
+            self._clients[service] = await self._stack.enter_async_context(client)
+        try:
+            async with aws.service_call(f"{permission} {missing.subject}"):
+                response: dict[str, Any] = await getattr(self._clients[service], operation)(**parameters)
+                return response
+        except UnavailableError:
+            raise
+        except ServiceError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and aws.error_code(cause) in _MISSING:
+                return missing
+            message = f"could not be checked: access denied ({error})"
+            remedy = f"allow {permission} to the doctor's credentials"
+            return Finding(missing.check, Level.WARNING, missing.subject, message, remedy)

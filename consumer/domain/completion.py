@@ -1,4 +1,4 @@
-"""What is announced of a finished document."""
+"""The announcement of a finished document."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from consumer.domain import keys
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import ResultDocument, Source, Status
 
-#: Amazon Textract's words for the same, so that what understands its announcements needs no others:
+#: Amazon Textract's words, so that consumers of its announcements understand ours:
 #: https://docs.aws.amazon.com/textract/latest/dg/async-notification-payload.html
 _STATUSES: Final = {
     Status.SUCCESS: "SUCCEEDED",
@@ -19,7 +19,7 @@ _STATUSES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A source that has a result; `page_count` is None where that does not tell it without being read."""
+    """A source that has a result. `page_count`: None if the result's metadata do not contain it."""
 
     source: Source
     status: Status
@@ -28,29 +28,24 @@ class Completion:
 
     @classmethod
     def of(cls, document: ResultDocument) -> Self:
-        """Of a result that we have just made."""
+        """Describe a result that was just made."""
         code = document.error.code.value if document.error else None
         return cls(document.source, document.status, code, document.page_count)
 
     @classmethod
-    def found(cls, source: Source, there: ResultHead) -> Self:
-        """Of a result that was there already."""
-        return cls(source, there.status, there.code, there.page_count)
-
-    @property
-    def word(self) -> str:
-        """Its status, as announced: SUCCEEDED, PARTIAL_SUCCESS or FAILED."""
-        return _STATUSES[self.status]
+    def found(cls, source: Source, existing: ResultHead) -> Self:
+        """Describe a result that existed already."""
+        return cls(source, existing.status, existing.code, existing.page_count)
 
     def message(self, at: datetime) -> dict[str, Any]:
-        """The announcement, to be sent as JSON. `at` is told in milliseconds since 1970."""
+        """Return the announcement, to be sent as JSON. `at`: its time, sent in milliseconds since 1970."""
         source = self.source
         location = {"S3Bucket": source.bucket, "S3ObjectName": source.key}
         if source.version_id is not None:
             location["S3ObjectVersion"] = source.version_id
         return {
             "bucket-ocr": 1,
-            "Status": self.word,
+            "Status": _STATUSES[self.status],
             "Code": self.code,
             "Timestamp": int(at.timestamp() * 1000),
             "DocumentLocation": location,

@@ -1,4 +1,4 @@
-"""From the body of a queue message to the jobs it asks for.
+"""Parser of message bodies: the jobs that they ask for.
 
 Accepted: an S3 event notification, the same inside an SNS envelope, an EventBridge event of S3,
 `s3:TestEvent`, and the project's own request. Everything else is malformed.
@@ -11,12 +11,12 @@ from functools import partial
 from typing import Annotated, Any
 from urllib.parse import unquote_plus
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, ValidationError
+from pydantic import AfterValidator, AliasPath, BaseModel, Field, StrictBool, StrictInt, ValidationError
 
 from consumer.domain import keys
 from consumer.domain.errors import MalformedMessageError
 
-#: SNS may carry S3 events; an envelope in an envelope is nobody's.
+#: S3 events may come in an SNS envelope, but no sender nests envelopes.
 _MAX_ENVELOPES = 2
 
 
@@ -25,7 +25,8 @@ class Job:
     """A request to make sure that the source, as it is *now*, has a current result.
 
     An event may be old, doubled or late, so it names an object and says nothing about its content.
-    `force` asks to read the source again although its result is current.
+    `force`: read the source again although its result is current. `pages`: first and last page, from 1, of
+    the requested part; None for the whole source.
     """
 
     bucket: str
@@ -36,10 +37,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a message body says.
+    """A parsed message body.
 
-    `ignored`: why records need no work (test events, deletions, own outputs, folder markers).
-    `malformed`: why records cannot be understood; the message must not be deleted while there are any.
+    `ignored`: a reason for each record that needs no work (test events, deletions, own outputs, folder
+    markers). `malformed`: a reason for each that cannot be understood; a message with one must not be
+    deleted.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -48,47 +50,36 @@ class Notification:
 
 
 def parse(body: str) -> Notification:
-    """Read a message body; never raises: what cannot be understood is listed as malformed."""
+    """Parse a message body. Never raises: records that cannot be understood are listed as malformed."""
     jobs: list[Job] = []
     ignored: list[str] = []
     malformed: list[str] = []
     for record in _records(body):
         try:
-            found = record()
+            result = record()
         except (MalformedMessageError, ValidationError) as error:
             malformed.append(_one_line(error))
         else:
-            jobs.append(found) if isinstance(found, Job) else ignored.append(found)
+            jobs.append(result) if isinstance(result, Job) else ignored.append(result)
     return Notification(tuple(dict.fromkeys(jobs)), tuple(ignored), tuple(malformed))
 
 
 _Name = Annotated[str, Field(min_length=1)]
-#: As S3 has ever allowed them; an access point's ARN would send the request to a host of its choice.
+#: All names that S3 has ever allowed. The ARN of an access point would send requests to a host of its choice.
 _BucketName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$")]
 _Record = Callable[[], Job | str]
 
 
-class _Bucket(BaseModel):
-    name: _BucketName
-
-
-class _Object(BaseModel):
-    key: _Name
-
-
-class _S3(BaseModel):
-    bucket: _Bucket
-    object: _Object
-
-
 class _S3Record(BaseModel):
-    event_name: str = Field(alias="eventName")
-    s3: _S3
+    event: str = Field(validation_alias="eventName")
+    bucket: _BucketName = Field(validation_alias=AliasPath("s3", "bucket", "name"))
+    key: _Name = Field(validation_alias=AliasPath("s3", "object", "key"))
 
 
 class _EventBridge(BaseModel):
-    detail_type: str = Field(alias="detail-type")
-    detail: _S3
+    event: str = Field(validation_alias="detail-type")
+    bucket: _BucketName = Field(validation_alias=AliasPath("detail", "bucket", "name"))
+    key: _Name = Field(validation_alias=AliasPath("detail", "object", "key"))
 
 
 _PageNumber = Annotated[StrictInt, Field(ge=1)]
@@ -101,11 +92,7 @@ def _ascending(pages: tuple[int, int]) -> tuple[int, int]:
 
 
 class _Request(BaseModel):
-    """The project's own message, whole document or page range of one.
-
-    A page range asks for a part of a long document. A consumer that does not cut documents into
-    parts answers it with the whole result, which covers every range.
-    """
+    """The project's own message, for a whole document or a range of its pages."""
 
     version: Annotated[StrictInt, Field(alias="bucket-ocr", ge=1, le=1)]
     bucket: _BucketName
@@ -115,7 +102,7 @@ class _Request(BaseModel):
 
 
 def _records(body: str) -> list[_Record]:
-    """Unwrap envelopes; one reader per record, so that a bad record does not hide a good one."""
+    """Unwrap envelopes; returns a parser per record, so that a bad record does not hide a good one."""
     for _ in range(_MAX_ENVELOPES):
         try:
             document = json.loads(body)
@@ -143,46 +130,46 @@ def _unknown() -> Job:
 
 def _from_s3(record: Any) -> Job | str:
     parsed = _S3Record.model_validate(record)
-    # Other stores that speak S3 (MinIO) write "s3:ObjectCreated:Put".
-    if not parsed.event_name.removeprefix("s3:").startswith("ObjectCreated:"):
-        return parsed.event_name
+    # Other stores with the API of S3 (MinIO) write "s3:ObjectCreated:Put".
+    if not parsed.event.removeprefix("s3:").startswith("ObjectCreated:"):
+        return parsed.event
     try:
         # S3 encodes keys as HTML forms do: "+" is a space, "%2B" a plus.
-        key = unquote_plus(parsed.s3.object.key, errors="strict")
+        key = unquote_plus(parsed.key, errors="strict")
     except UnicodeDecodeError as error:
-        raise MalformedMessageError(f"the key {parsed.s3.object.key!r} is not UTF-8") from error
-    return _job(parsed.s3.bucket.name, key)
+        raise MalformedMessageError(f"the key {parsed.key!r} is not UTF-8") from error
+    return _job(parsed.bucket, key)
 
 
 def _from_eventbridge(event: Any) -> Job | str:
     parsed = _EventBridge.model_validate(event)
-    if parsed.detail_type != "Object Created":
-        return parsed.detail_type
+    if parsed.event != "Object Created":
+        return parsed.event
     # Unlike the queue's own notifications, EventBridge carries the key as it is.
-    return _job(parsed.detail.bucket.name, parsed.detail.object.key)
+    return _job(parsed.bucket, parsed.key)
 
 
 def _from_request(request: Any) -> Job | str:
     parsed = _Request.model_validate(request)
-    return _job(parsed.bucket, parsed.key, force=parsed.force)
+    return _job(parsed.bucket, parsed.key, parsed.force, parsed.pages)
 
 
-def _job(bucket: str, key: str, *, force: bool = False) -> Job | str:
+def _job(bucket: str, key: str, force: bool = False, pages: tuple[int, int] | None = None) -> Job | str:
     if keys.is_own_output(key):
         return "own output"
     if key.endswith("/"):
         return "folder marker"
     if keys.is_too_long(key):
         raise MalformedMessageError(
-            f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no room for the name of "
+            f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no room for the key of "
             f"its result: rename the source that begins with {f's3://{bucket}/{key[:80]}'!r}"
         )
-    return Job(bucket, key, force)
+    return Job(bucket, key, force, pages)
 
 
 def _one_line(error: MalformedMessageError | ValidationError) -> str:
     if isinstance(error, MalformedMessageError):
         return str(error)
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or "the record"
-    return f"{where}: {first['msg'].replace(_S3Record.__name__, 'an S3 record')}"
+    field = ".".join(map(str, first["loc"])) or "the record"
+    return f"{field}: {first['msg'].replace(_S3Record.__name__, 'an S3 record')}"

@@ -1,22 +1,24 @@
-"""The one frame of coordinates, and what is done in it.
+"""The one frame of coordinates, and geometry in it.
 
 The frame: pixels of the page image as rendered; origin top-left, x to the right, y down. A PDF page is
-rendered with `scale` pixels per point, so a point of the PDF is `x_px / scale`. An image is read at its
-own size after its EXIF orientation was applied, with scale 1.0.
+rendered with `scale` pixels per point, so that `x_pt = x_px / scale`. An image is read at its own size, after
+its EXIF orientation was applied, with scale 1.0.
 
-A quad is the four corners of a text line: first the one where the text starts, then round the line in
-the direction of reading, so that upside-down or sideways text still tells its direction.
+A quad is the four corners of a text line. The first is the corner at the start of the text, and the others
+follow round the line in reading direction, so that upside-down and vertical text keep their direction.
 """
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 
 class Point(NamedTuple):
-    """A place on the page, in pixels."""
+    """A point of the page, in pixels."""
 
     x: float
     y: float
@@ -36,11 +38,10 @@ class Rect(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PageTransform:
-    """How an engine saw a page, to map what it found back to the page.
+    """Transform from a page to the input of a model, which maps found boxes back to the page.
 
-    The page, `width_px` x `height_px`, was made smaller by the factor `shrunk` (1.0: not at all), then white
-    was added at its right and bottom, to `seen_width_px` x `seen_height_px`, then all was turned clockwise
-    by `angle` degrees.
+    The page, `width_px` x `height_px`, is scaled by `downscale` (at most 1.0), then padded with white at its
+    right and bottom to `input_width_px` x `input_height_px`, then turned clockwise by `angle` degrees.
     """
 
     width_px: int
@@ -51,12 +52,12 @@ class PageTransform:
     angle: Literal[0, 90, 180, 270] = 0
 
     def quad(self, quad: Quad) -> Quad:
-        """Map a quad back; the first corner stays the one where the text starts. Clipped to the page."""
+        """Map a quad back, clipped to the page; the first corner stays the one at the start of the text."""
         a, b, c, d = (self._point(point) for point in quad)
         return clip_quad((a, b, c, d), self.width_px, self.height_px)
 
     def rect(self, rect: Rect) -> Rect:
-        """Map an upright box back; clipped to the page, in whole pixels."""
+        """Map an upright box back, clipped to the page, in whole pixels."""
         start, end = Point(rect.x1, rect.y1), Point(rect.x2, rect.y2)
         return bounds(self.quad((start, Point(rect.x2, rect.y1), end, Point(rect.x1, rect.y2))))
 
@@ -73,9 +74,9 @@ class PageTransform:
 
 
 def clip_quad(quad: Quad, width_px: int, height_px: int) -> Quad:
-    """Move corners that lie outside the page onto its edge, and round to whole pixels.
+    """Move corners outside the page onto its edge, and round to whole pixels.
 
-    Raises ValueError where a coordinate is not a finite number.
+    Raises ValueError if a coordinate is not a finite number.
     """
     if not all(math.isfinite(value) for point in quad for value in point):
         raise ValueError(f"box {quad} is not finite")
@@ -84,19 +85,19 @@ def clip_quad(quad: Quad, width_px: int, height_px: int) -> Quad:
 
 
 def bounds(quad: Quad) -> Rect:
-    """Smallest upright box round a quad."""
+    """Return the smallest upright box round a quad."""
     xs, ys = [x for x, _ in quad], [y for _, y in quad]
     return Rect(min(xs), min(ys), max(xs), max(ys))
 
 
 def angle(quad: Quad) -> float:
-    """Degrees by which a text line is turned clockwise from upright, in [0, 360)."""
+    """Return the degrees by which a text line is turned clockwise from upright, in [0, 360)."""
     start, end = quad[0], quad[1]
     return math.degrees(math.atan2(end.y - start.y, end.x - start.x)) % 360
 
 
 def reading_order(quads: Sequence[Quad]) -> list[int]:
-    """Indices of text lines in the order in which a person reads the page.
+    """Return the indices of text lines in the order in which a person reads the page.
 
     Recursive X-Y cut (Nagy, Seth: Hierarchical representation of optically scanned documents, 1984)
     on the page turned and straightened so that most of its text is upright: columns of running text
@@ -110,7 +111,14 @@ def reading_order(quads: Sequence[Quad]) -> list[int]:
     return list(_cut(list(range(len(rects))), rects))
 
 
-#: A column of running text has this many lines, this many times as wide as high, that fill this much of it.
+#: Two ends on an axis; and an axis, as the getter of a box's span along it.
+_Span = tuple[float, float]
+_Axis = Callable[[Rect], _Span]
+_X: _Axis = attrgetter("x1", "x2")
+_Y: _Axis = attrgetter("y1", "y2")
+
+#: Limits of a column of running text: least lines, least median ratio of width to height of a line, and least
+#: median share of the column's width that a line fills.
 _COLUMN_LINES, _COLUMN_ASPECT, _COLUMN_FILL = 3, 6.0, 0.5
 
 
@@ -118,29 +126,25 @@ def _main_angle(quads: Sequence[Quad]) -> float:
     """Angle of most of the text: the commonest quarter turn, and the median skew of its lines."""
     angles = [angle(quad) for quad in quads]
     quarters = [round(degrees / 90) % 4 * 90 for degrees in angles]
-    quarter = max(set(quarters), key=lambda degrees: (quarters.count(degrees), -degrees))
-    skews = [
-        (degrees - quarter + 180) % 360 - 180
-        for degrees, own in zip(angles, quarters, strict=True)
-        if own == quarter
-    ]
-    return quarter + statistics.median(skews)
+    quarter = min(statistics.multimode(quarters))
+    own = [degrees for degrees, each in zip(angles, quarters, strict=True) if each == quarter]
+    return quarter + statistics.median((degrees - quarter + 180) % 360 - 180 for degrees in own)
 
 
 def _turned(quad: Quad, turn: float) -> Quad:
-    """The quad as seen by somebody who turned the page back by `turn` radians (the origin stays)."""
+    """Return the quad after turning the page back by `turn` radians about the origin."""
     cos, sin = math.cos(turn), math.sin(turn)
     a, b, c, d = (Point(x * cos + y * sin, y * cos - x * sin) for x, y in quad)
     return a, b, c, d
 
 
 def _cut(lines: list[int], rects: Sequence[Rect]) -> Iterator[int]:
-    # A stack rather than recursion: how deep a page is nested is up to whoever made it.
+    # A stack rather than recursion: a page may be nested to any depth.
     parts = [lines]
     while parts:
         part = parts.pop()
-        for parted in (_columns, _zones, _bands):
-            pieces = parted(part, rects)
+        for split in (_columns, _zones, _bands):
+            pieces = split(part, rects)
             if len(pieces) > 1:
                 parts.extend(reversed(pieces))
                 break
@@ -149,34 +153,35 @@ def _cut(lines: list[int], rects: Sequence[Rect]) -> Iterator[int]:
 
 
 def _columns(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
-    columns = _split(lines, [(rects[i].x1, rects[i].x2) for i in lines])
+    columns = _split(lines, rects, _X)
     return columns if all(_is_running_text(column, rects) for column in columns) else [lines]
 
 
 def _zones(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
-    """Successive bands that leave a white gutter free from top to bottom, and what stands between them.
+    """Join successive bands that leave a white gutter free from top to bottom.
 
-    So a heading that reaches over the gutter is parted from the columns under it.
+    So a heading that reaches over the gutter is separated from the columns under it.
     """
     zones: list[list[int]] = []
-    covered: list[tuple[float, float]] = []
-    for band in _split(lines, [(rects[i].y1, rects[i].y2) for i in lines]):
-        both = _union(covered + [(rects[i].x1, rects[i].x2) for i in band])
+    covered: list[_Span] = []
+    for band in _split(lines, rects, _Y):
+        spans = [_X(rects[i]) for i in band]
+        both = _union(covered + spans)
         if zones and len(both) > 1:
             zones[-1] += band
             covered = both
         else:
             zones.append(band)
-            covered = _union([(rects[i].x1, rects[i].x2) for i in band])
+            covered = _union(spans)
     return zones
 
 
 def _bands(lines: list[int], rects: Sequence[Rect]) -> list[list[int]]:
-    return _split(lines, [(rects[i].y1, rects[i].y2) for i in lines], widest_only=True)
+    return _split(lines, rects, _Y, widest_only=True)
 
 
-def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    joined: list[tuple[float, float]] = []
+def _union(spans: list[_Span]) -> list[_Span]:
+    joined: list[_Span] = []
     for start, end in sorted(spans):
         if joined and start <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
@@ -186,24 +191,21 @@ def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _split(
-    lines: list[int], spans: Sequence[tuple[float, float]], *, widest_only: bool = False
+    lines: list[int], rects: Sequence[Rect], axis: _Axis, *, widest_only: bool = False
 ) -> list[list[int]]:
-    """Part the lines wherever their spans along one axis leave a gap.
+    """Split the lines at gaps between their spans along one axis.
 
-    `widest_only`: at the gaps that are at least half as wide as the widest.
+    `widest_only`: only at gaps more than half as wide as the widest.
     """
-    order = sorted(range(len(lines)), key=lambda k: spans[k])
-    gaps: list[float] = []
-    reach = spans[order[0]][1]
-    for k in order[1:]:
-        gaps.append(max(spans[k][0] - reach, 0.0))
-        reach = max(reach, spans[k][1])
+    first, *others = sorted(lines, key=lambda i: axis(rects[i]))
+    reaches = accumulate((axis(rects[i])[1] for i in (first, *others)), max)
+    gaps = [max(axis(rects[i])[0] - reach, 0.0) for i, reach in zip(others, reaches, strict=False)]
     floor = max(gaps, default=0.0) / 2 if widest_only else 0.0
-    parts = [[lines[order[0]]]]
-    for k, gap in zip(order[1:], gaps, strict=True):
+    parts = [[first]]
+    for i, gap in zip(others, gaps, strict=True):
         if gap > floor:
             parts.append([])
-        parts[-1].append(lines[k])
+        parts[-1].append(i)
     return parts
 
 
@@ -218,7 +220,7 @@ def _is_running_text(lines: list[int], rects: Sequence[Rect]) -> bool:
 
 
 def _rows(lines: list[int], rects: Sequence[Rect]) -> Iterator[int]:
-    """Lines that overlap in height by more than half of the lower one stand in one row."""
+    """Order lines by rows; lines that overlap by more than half the smaller height share a row."""
     row: list[int] = []
     for i in sorted(lines, key=lambda i: (rects[i].y1 + rects[i].y2, rects[i].x1)):
         if row:

@@ -84,9 +84,7 @@ def metadata(document: ResultDocument) -> dict[str, str]:
         FINGERPRINT: document.engine.fingerprint if is_read else NOT_READ,
         SCHEMA: document.schema_version,
         PAGE_COUNT: str(document.page_count),
+        CODE: document.error.code.value if document.error else None,
+        SOURCE_VERSION_ID: document.source.version_id,
     }
-    if document.error is not None:
-        facts[CODE] = document.error.code.value
-    if document.source.version_id is not None:
-        facts[SOURCE_VERSION_ID] = document.source.version_id
-    return facts
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The names of sources and of what is written beside them."""
+"""Keys of sources and of the outputs beside them."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from consumer.domain.formats import EXTENSIONS
 
 RESULT_SUFFIX: Final = ".ocr.json"
 
-#: S3 allows keys of 1,024 bytes of UTF-8; the result's name must still fit.
+#: S3 allows keys of 1,024 bytes of UTF-8, and the key of the result is longer than the source's.
 MAX_SOURCE_KEY_BYTES: Final = 1024 - len(RESULT_SUFFIX)
 
 _OWN_OUTPUT = re.compile(rf"\.(?i:{'|'.join(EXTENSIONS)})\.ocr(?:\.(?:json|md|pdf)\Z|/)")
@@ -19,24 +19,21 @@ def result_key(source_key: str) -> str:
 
 
 def is_own_output(key: str) -> bool:
-    """Whether the name alone shows that we wrote the object: `scan.pdf.ocr.json`, `scan.pdf.ocr/…`.
+    """Whether the key alone shows that we wrote the object: `scan.pdf.ocr.json`, `scan.pdf.ocr/…`.
 
     `report.ocr.pdf` is a client's own document. An output of a source without a known extension
-    (`scan` -> `scan.ocr.json`) cannot be told by name; its metadata tell.
+    (`scan` -> `scan.ocr.json`) is recognised by its metadata only.
     """
     return _OWN_OUTPUT.search(key) is not None
 
 
 def is_too_long(source_key: str) -> bool:
-    """Whether the source's name leaves no room for its result's."""
+    """Whether the key of the source's result would be longer than S3 allows."""
     return len(source_key.encode()) > MAX_SOURCE_KEY_BYTES
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
-    """Split `s3://bucket/key` into bucket and key (which may be empty).
-
-    Raises ValueError where it is not of that form.
-    """
+    """Split `s3://bucket/key` into bucket and key (which may be empty); raises ValueError for other forms."""
     match = re.fullmatch(r"s3://([^/]+)(?:/(.*))?", uri, re.DOTALL)
     if match is None:
         raise ValueError(f"{uri!r} is not of the form s3://bucket/key")

@@ -1,14 +1,61 @@
-"""A rendered page on its way from the renderer to the engine."""
+"""A page: the size it is rendered at, its image, and the result of reading that image."""
 
-from typing import Literal
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from consumer.domain.errors import Code
+from consumer.domain.geometry import Quad
+from consumer.domain.result import Detection, Page, PageResult, Status, Warning  # noqa: A004 - its name in the schema
+
+POINTS_PER_INCH: Final = 72.0
+
+#: Far above any page (PDF ends at 14,400 points without user units), far below where floats overflow.
+_MAX_SIDE: Final = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlan:
+    """Size of the image of a page. `scale`: pixels per point; of an image, per pixel of its own."""
+
+    width_px: int
+    height_px: int
+    scale: float
+    downscaled: bool
+
+
+def plan_page(width: float, height: float, scale: float, max_pixels: int) -> PagePlan:
+    """Size of the image of a page of `width` x `height` points (or own pixels, for an image).
+
+    The wanted `scale` is lowered as far as needed to keep the image within `max_pixels`; no side
+    becomes less than one pixel. Raises ValueError if a side is not a positive number, or absurd.
+    """
+    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE and scale > 0 and max_pixels > 0):
+        raise ValueError(f"a page of {width} x {height} cannot be rendered")
+    downscaled = _pixels(width, height, scale) > max_pixels
+    if downscaled:
+        # Two steps: a side that would be under one pixel stays one, so the other must give way more.
+        scale = min(math.sqrt(max_pixels / width / height), max_pixels / max(width, height))
+        while _pixels(width, height, scale) > max_pixels:
+            scale *= 0.999
+    return PagePlan(_side(width * scale), _side(height * scale), scale, downscaled)
+
+
+def _side(length: float) -> int:
+    return max(1, round(length))
+
+
+def _pixels(width: float, height: float, scale: float) -> int:
+    return _side(width * scale) * _side(height * scale)
 
 
 class PageImage(BaseModel):
     """A page as pixels: rows of BGR bytes without padding in a file, in the frame of `geometry`.
 
-    `dpi` is null for a page that is an image by itself. Whoever asked for it deletes the file.
+    `dpi` is null for a page that is an image by itself. The caller of the renderer deletes the file.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -22,3 +69,31 @@ class PageImage(BaseModel):
     dpi: float | None
     downscaled: bool = Field(description="smaller than wanted, to keep within the page limit")
     render_s: float = Field(ge=0)
+
+    def result(self, lines: Iterable[tuple[Quad, str, float]], **content: Any) -> PageResult:
+        """Build the result of reading this image, without `engine_s`.
+
+        `lines`: box, text and confidence of each line, in reading order. `content`: further fields of
+        `result.Page`; a dewarped page has a `width_px` and `height_px` of its own.
+        """
+        number = self.page_number
+        fields = self.model_dump(include={"page_number", "width_px", "height_px", "scale", "dpi"})
+        message = (
+            "the page is larger than BUCKET_OCR_MAX_PAGE_PIXELS allows; "
+            f"it was read at scale {self.scale:.3g}"
+        )
+        warning = Warning(code=Code.PAGE_DOWNSCALED, message=message, page_number=number)
+        return PageResult(
+            page=Page(status=Status.SUCCESS, **fields | content),
+            detections=tuple(
+                Detection(text=text, box=_corners(quad), confidence=confidence, page_number=number)
+                for quad, text, confidence in lines
+            ),
+            warnings=(warning,) if self.downscaled else (),
+            render_s=self.render_s,
+        )
+
+
+def _corners(quad: Quad) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]:
+    a, b, c, d = ((int(x), int(y)) for x, y in quad)
+    return a, b, c, d

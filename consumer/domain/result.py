@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from consumer.domain.errors import Code
 
@@ -41,11 +41,8 @@ class Status(StrEnum):
     FAILURE = "FAILURE"
 
 
-class _Value(BaseModel):
-    # Every field is written, so the published schema promises every one.
-    model_config = ConfigDict(
-        frozen=True, allow_inf_nan=False, json_schema_serialization_defaults_required=True
-    )
+class _Value(BaseModel, frozen=True, allow_inf_nan=False, json_schema_serialization_defaults_required=True):
+    """Base of the parts. Every field is written, so the published schema promises every one."""
 
 
 class Source(_Value):

@@ -5,13 +5,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-BACKOFF_BASE_S: Final = 5.0
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
+
 BACKOFF_CAP_S: Final = 900.0
-
-
-#: A message that this host cannot work on is left to another one. A receive that this host has already sent
-#: would get the same message again at once.
-HOST_FAILURE_DELAY_S: Final = 10
 
 
 class Outcome(Enum):
@@ -58,7 +54,12 @@ def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | 
 
 
 def decide(
-    outcome: Outcome, receive_count: int, rng: random.Random, *, exhausted: bool = False
+    outcome: Outcome,
+    receive_count: int,
+    rng: random.Random,
+    pauses: Pauses = DEFAULT_PAUSES,
+    *,
+    exhausted: bool = False,
 ) -> Disposition:
     """Choose the disposition of a message that has been received `receive_count` times (from 1).
 
@@ -75,16 +76,16 @@ def decide(
         case Outcome.RELEASED:
             return RetryAfter(0)
         case Outcome.HOST_FAILURE:
-            return RetryAfter(HOST_FAILURE_DELAY_S)
+            return RetryAfter(pauses.host_failure_s)
         case Outcome.TRANSIENT | Outcome.BUG:
-            return RetryAfter(backoff_s(receive_count, rng))
+            return RetryAfter(backoff_s(receive_count, rng, pauses.backoff_s))
 
 
-def backoff_s(receive_count: int, rng: random.Random) -> int:
+def backoff_s(receive_count: int, rng: random.Random, base_s: float = DEFAULT_PAUSES.backoff_s) -> int:
     """Seconds to wait before the next try: exponential with full jitter, at least 1.
 
     Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
     # The exponent is bounded because a replayed message may have been received any number of times.
-    ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(receive_count, 20))
+    ceiling = min(BACKOFF_CAP_S, base_s * 2 ** min(receive_count, 20))
     return max(1, round(rng.uniform(0, ceiling)))

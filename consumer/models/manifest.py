@@ -1,4 +1,4 @@
-"""Model files on this machine: what a folder must hold, its manifest, and whether all is there."""
+"""Model files on this machine: their manifest, and whether all are present and intact."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,22 +7,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from consumer.domain.errors import SettingsError
 from consumer.models.config import Model
 
-#: Written into every folder that `bucket-ocr models pull` fetched.
+#: Name of the manifest, which `bucket-ocr models pull` writes into every folder.
 MANIFEST_NAME: Final = "bucket-ocr.manifest.json"
-
-_PULL: Final = "bucket-ocr models pull"
 
 #: Files that the libraries were still writing.
 _UNFINISHED: Final = "*.incomplete"
 
 
 class State(StrEnum):
-    """What is known of a model without reading its files."""
+    """State of a model's files."""
 
     PRESENT = "present"
     MISSING = "missing"
@@ -30,20 +28,22 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FileProblem:
-    """A file that is not as it must be."""
+class Condition:
+    """State of a model's files, and each problem as a short text that names the file.
 
-    file: str
-    what: str
+    `is_proved`: they are present and as their manifest says.
+    """
+
+    state: State
+    problems: tuple[str, ...] = ()
+    is_proved: bool = False
 
     def __str__(self) -> str:
-        return f"{self.file} ({self.what})"
+        return ": ".join(filter(None, [self.state.value, ", ".join(self.problems)]))
 
 
-class File(BaseModel):
+class File(BaseModel, frozen=True, extra="forbid"):
     """A file as it was fetched."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size_bytes: int
     sha256: str
@@ -52,15 +52,12 @@ class File(BaseModel):
     def of(cls, path: Path) -> Self:
         """Read the file; raises OSError."""
         with path.open("rb") as file:
-            return cls(
-                size_bytes=path.stat().st_size, sha256=hashlib.file_digest(file, hashlib.sha256).hexdigest()
-            )
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(size_bytes=path.stat().st_size, sha256=sha256)
 
 
-class Manifest(BaseModel):
-    """What was fetched into a folder, and from where; `files` by their path in it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Manifest(BaseModel, frozen=True, extra="forbid"):
+    """Record of the files that were fetched into a folder, by their path in it, and of their source."""
 
     name: str
     source: str
@@ -69,112 +66,102 @@ class Manifest(BaseModel):
 
 
 def partial_folder(model: Model) -> Path:
-    """Where the files of a model lie until all are there."""
+    """Folder that holds the files of a model until all are fetched."""
     return model.folder.with_name(f".{model.folder.name}.partial")
 
 
-def has_manifest(model: Model) -> bool:
-    """Whether it can be told what the model's files must be."""
-    return (model.folder / MANIFEST_NAME).exists()
+def check(model: Model, *, hashed: bool = False) -> Condition:
+    """Compare the model's folder with its needs and its manifest.
 
-
-def state(model: Model) -> State:
-    """Look, without reading the files; so that a file of the right size counts as whole."""
+    `hashed`: read every file too, which takes seconds per gigabyte; otherwise a file of the right size counts
+    as intact.
+    """
     if not model.folder.is_dir():
-        return State.MISSING
-    return State.DAMAGED if file_problems(model) else State.PRESENT
+        is_partial = partial_folder(model).is_dir() and not model.is_custom
+        return Condition(State.MISSING, ("fetched in part only" if is_partial else "no such folder",))
+    # One problem for each file.
+    problems = dict([*_missing(model), *_unlike_manifest(model, hashed=hashed)])
+    if problems:
+        return Condition(State.DAMAGED, tuple(f"{file} ({text})" for file, text in problems.items()))
+    return Condition(State.PRESENT, is_proved=(model.folder / MANIFEST_NAME).exists())
 
 
-def facts(model: Model) -> dict[str, Any]:
-    """Tell what `bucket-ocr models list` says of a model; its files are not read."""
-    found = file_problems(model) if model.folder.is_dir() else []
+def unusable(models: Sequence[Model]) -> list[tuple[Model, Condition]]:
+    """Return the models that are not present, without reading files."""
+    conditions = [(model, check(model)) for model in models]
+    return [(model, condition) for model, condition in conditions if condition.state is not State.PRESENT]
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Return a row of `bucket-ocr models list`, without reading the model's files."""
+    condition = check(model)
     return {
         "role": model.role,
         "name": model.name,
         "folder": str(model.folder),
         "size_bytes": sum(path.stat().st_size for path in model.folder.rglob("*") if path.is_file()),
-        "state": state(model).value,
-        "faults": [str(fault) for fault in found],
+        "state": condition.state.value,
+        "problems": list(condition.problems),
     }
 
 
-def file_problems(model: Model, *, hashed: bool = False) -> list[FileProblem]:
-    """Find what is wrong with the files of a folder: what it needs, and what its manifest says.
-
-    `hashed`: read every file too, which takes seconds a gigabyte.
-    """
-    found = {fault.file: fault for fault in (*_unusable(model), *_unlike_manifest(model, hashed=hashed))}
-    return list(found.values())
-
-
 def require(models: Sequence[Model]) -> None:
-    """Check, quickly, that every model is there; raises SettingsError that says which not, and the cure."""
-    problems = [problem for model in models if (problem := _problem(model))]
-    if problems:
-        others = len(problems) - 1
-        more = f" (and {others} more: see `bucket-ocr models list`)" if others else ""
-        raise SettingsError(problems[0] + more)
+    """Check, without reading files, that all models are present.
+
+    Raises SettingsError, which names the first model that is not, and its remedy.
+    """
+    if problems := unusable(models):
+        (model, condition), *others = problems
+        more = f" (and {len(others)} more: see `bucket-ocr models list`)" if others else ""
+        text = f"{condition}: {model.folder}: {remedy(model)}{more}"
+        raise SettingsError(f"the model {model.name} ({model.role}) is {text}")
 
 
 def remedy(model: Model) -> str:
     """Say what the operator can do about a model that cannot be used."""
-    module = model.folder_key.removesuffix(".model_dir")
     if model.is_custom:
         return f"correct {model.folder_key} in BUCKET_OCR_PIPELINE_CONFIG, or its files"
     if not model.is_published:
         return (
             "there is no ONNX package of it: in BUCKET_OCR_PIPELINE_CONFIG, switch it off or set engine: "
-            f"paddle for {module}"
+            f"paddle for {model.folder_key.removesuffix('.model_dir')}"
         )
-    return f"run `{_PULL}`"
+    return "run `bucket-ocr models pull`"
 
 
-def _problem(model: Model) -> str | None:
-    what = f"the model {model.name} ({model.role})"
-    match state(model):
-        case State.PRESENT:
-            return None
-        case State.MISSING if partial_folder(model).is_dir() and not model.is_custom:
-            return f"{what} was fetched in part only, and is not yet in {model.folder}: {remedy(model)}"
-        case State.MISSING:
-            return f"{what} is not there: no folder {model.folder}: {remedy(model)}"
-        case State.DAMAGED:
-            problems = ", ".join(map(str, file_problems(model)))
-            return f"{what} is damaged: {model.folder}: {problems}: {remedy(model)}"
-
-
-def _unusable(model: Model) -> Iterator[FileProblem]:
+def _missing(model: Model) -> Iterator[tuple[str, str]]:
+    """Yield each file that the model lacks, and each that a transfer left behind, with its problem."""
     for names in model.files:
-        there = [name for name in names if (model.folder / name).is_file()]
-        if not there:
-            yield FileProblem(" or ".join(names), "missing")
-        elif not (model.folder / there[0]).stat().st_size:
-            yield FileProblem(there[0], "empty")
+        existing = [name for name in names if (model.folder / name).is_file()]
+        if not existing:
+            yield " or ".join(names), "missing"
+        elif not (model.folder / existing[0]).stat().st_size:
+            yield existing[0], "empty"
     for path in model.folder.rglob(_UNFINISHED):
-        yield FileProblem(str(path.relative_to(model.folder)), "left by a transfer that was cut")
+        yield str(path.relative_to(model.folder)), "left by a transfer that was cut"
 
 
-def _unlike_manifest(model: Model, *, hashed: bool) -> Iterator[FileProblem]:
+def _unlike_manifest(model: Model, *, hashed: bool) -> Iterator[tuple[str, str]]:
+    """Yield each file that differs from the manifest, if there is one, with its problem."""
     path = model.folder / MANIFEST_NAME
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return
     except (OSError, ValidationError) as error:
-        yield FileProblem(MANIFEST_NAME, f"unreadable: {str(error).splitlines()[0]}")
+        yield MANIFEST_NAME, f"unreadable: {str(error).splitlines()[0]}"
         return
     if manifest.name != model.name:
-        yield FileProblem(MANIFEST_NAME, f"of another model, {manifest.name}")
+        yield MANIFEST_NAME, f"of another model, {manifest.name}"
     for names in model.files:
         if not manifest.files.keys() & set(names):
-            yield FileProblem(MANIFEST_NAME, f"has no {' or '.join(names)}")
+            yield MANIFEST_NAME, f"has no {' or '.join(names)}"
     for name, expected in manifest.files.items():
-        fault = _unlike(model.folder / name, expected, hashed=hashed)
-        if fault:
-            yield FileProblem(name, fault)
+        if (problem := _difference(model.folder / name, expected, hashed=hashed)) is not None:
+            yield name, problem
 
 
-def _unlike(path: Path, expected: File, *, hashed: bool) -> str | None:
+def _difference(path: Path, expected: File, *, hashed: bool) -> str | None:
     try:
         size_bytes = path.stat().st_size
         if size_bytes != expected.size_bytes:

@@ -1,1 +1,1 @@
-"""Child processes: started, watched, asked, killed and replaced."""
+"""Child processes: started, watched, killed and replaced."""

@@ -1,107 +1,114 @@
-"""How much of the machine each part of the consumer gets, where the settings leave it to us.
+"""Shares of the machine, unless the settings fix them.
 
-Half of the memory is for engines; the other half is for one that is being replaced, for renderers, for
-page images in a work folder that may be in memory, and for this process. Of each GPU's memory one share is
-for an engine that is being replaced.
+Half of the memory is for engines; the other half is for an engine that is being replaced, for renderers,
+for page images in a work folder that may be in memory, and for this process. One share of each GPU's memory
+is kept free for replacement.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from consumer.domain.plan import EngineShare, share_processors
+from consumer.engines import EngineSpec
 from consumer.processes import host
 from consumer.processes.gpus import Gpu
+from consumer.protocol import EngineOptions
 from consumer.settings import Settings
 
-_GIB: Final = 1024**3
-
-#: An engine process of few threads holds up to this: models, a page, and what is compiled for each size of
-#: page (RapidOCR, measured: 1.75 GiB after a corpus of mixed sizes, 1.91 at most. PP-StructureV3, estimated:
-#: its weights are 1 GB). With much less it would be replaced all the time.
-_ENGINE_BYTES: Final = {"rapidocr": 2 * _GIB, "pp-structurev3": 6 * _GIB}
-
-#: Memory of a GPU for one engine process of PP-StructureV3 (published: up to 22 GB with the large text
-#: models; four processes on an A100 of 80 GB read 2.4 times as much as one).
-_GPU_BYTES: Final = 20 * 10**9
-
-#: Pages in one go, on a GPU: fewer leave it idle. On a CPU a batch gains nothing.
-_GPU_BATCH_PAGES: Final = 8
-
-#: What an engine holds of it beside what it counts itself: the CUDA context, handles of libraries.
+#: An engine's GPU memory that it does not count itself: the CUDA context, handles of libraries.
 _UNCOUNTED_PART: Final = 0.1
 
-#: Longest time to read a page. A dense one took PP-StructureV3 more than a minute on a busy processor, and
-#: thirty formulas may take as long on a GPU (published: 1.7 s each for the large model, on a T4).
-_PAGE_DEADLINE_S: Final = {"rapidocr": 60.0, "pp-structurev3": 180.0}
-
 #: Address space of a renderer without any page: interpreter, libraries, caches.
-_RENDERER_BYTES: Final = _GIB
+_RENDERER_BYTES: Final = 1024**3
 
-#: The largest image that is decoded has eight times the pixels of a page (see `child.picture`), and takes
-#: ten bytes for each (measured: 17,000 x 17,000 RGBA took 2.9 GB).
+#: The largest image that is decoded has eight times the pixels of a page (see `child.rendering.image`), and
+#: takes ten bytes for each (measured: 17,000 x 17,000 RGBA took 2.9 GB).
 _RENDERER_BYTES_PER_PAGE_PIXEL: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """`engine_bytes` and `renderer_bytes` are for each process; `slots` are messages in work at once.
+    """`engines` has the share of each engine process; `slots` is the most messages in flight.
 
-    `engines`: the part of the machine that each gets; `devices`: where it runs, and `cuda_names`, how CUDA
-    knows that. `device_bytes`: memory of its GPU, None on a CPU. `has_spare`: there is room for the
-    successor of an engine beside it.
+    `engine_bytes` and `renderer_bytes` are memory of each process. `has_spare`: the successor of an engine
+    fits beside it.
     """
 
-    engines: list[EngineShare]
-    devices: list[str]
-    cuda_names: list[str | None]
+    engines: tuple[EngineOptions, ...]
     engine_bytes: int
-    device_bytes: int | None
     has_spare: bool
     batch_pages: int
-    page_deadline_s: float
     renderers: int
     renderer_bytes: int
     slots: int
     window_pages: int
 
     @classmethod
-    def of(cls, options: Settings, engine: str, gpus: Sequence[Gpu] = ()) -> Self:
-        """Divide the machine that we run on; without `gpus`, its processors read."""
+    def of(cls, options: Settings, engine: EngineSpec, gpus: Sequence[Gpu] = ()) -> Self:
+        """Divide the machine that we run on; without `gpus`, engines run on its processors."""
         cpus, quota = host.processors(), host.cpu_quota()
         usable = min(len(cpus), quota or len(cpus))
         half_bytes = host.memory_bytes() // 2
-        needed_bytes = _ENGINE_BYTES[engine]
         # One engine process per processor, as far as memory allows: one of several threads reads slower.
-        fitting = max(1, min(usable, half_bytes // needed_bytes))
-        workers = options.engine_workers
-        devices = ["cpu"] * (workers or fitting)
-        cuda_names: list[str | None] = [None] * len(devices)
-        batch_pages, device_bytes, has_spare = options.batch_pages or 1, None, True
+        fitting = max(1, min(usable, half_bytes // engine.resident_bytes))
+        batch_pages = options.batch_pages or (engine.gpu_batch_pages if gpus else 1)
+        devices: list[dict[str, object]] = [{}] * (options.engine_workers or fitting)
+        has_spare = True
         if gpus:
-            # As many to each GPU, so that none is the slow one.
-            free_bytes = min(gpu.free_bytes for gpu in gpus)
-            each = workers or max(1, min(fitting // len(gpus), free_bytes // _GPU_BYTES - 1))
-            has_spare = free_bytes // (each + 1) >= _GPU_BYTES or each > 1
-            devices = [gpu.device for gpu in gpus for _ in range(each)]
-            cuda_names = [gpu.cuda_name for gpu in gpus for _ in range(each)]
-            device_bytes = int((1 - _UNCOUNTED_PART) * free_bytes) // (each + has_spare)
-            batch_pages = options.batch_pages or _GPU_BATCH_PAGES
+            devices, has_spare = _share_gpus(gpus, engine, options.engine_workers, fitting)
         engines = len(devices)
-        # One that hangs, for as long as it may, shall not be all there is.
+        # At least two, so that one hanging renderer does not stop all documents.
         renderers = options.render_workers or max(2, usable // 4)
         wanted_bytes = _RENDERER_BYTES + _RENDERER_BYTES_PER_PAGE_PIXEL * options.max_page_pixels
         return cls(
-            engines=share_processors(cpus, quota, engines),
-            devices=devices,
-            cuda_names=cuda_names,
-            engine_bytes=options.recycle_rss_bytes or max(needed_bytes, half_bytes // engines),
-            device_bytes=device_bytes,
+            engines=tuple(
+                share.model_copy(update=device | {"batch_pages": batch_pages})
+                for share, device in zip(share_processors(cpus, quota, engines), devices, strict=True)
+            ),
+            engine_bytes=options.recycle_rss_bytes or max(engine.resident_bytes, half_bytes // engines),
             has_spare=has_spare,
             batch_pages=batch_pages,
-            page_deadline_s=_PAGE_DEADLINE_S[engine],
             renderers=renderers,
             renderer_bytes=max(_RENDERER_BYTES, min(wanted_bytes, half_bytes // renderers)),
             slots=options.max_in_flight or max(4, 2 * engines * batch_pages),
             window_pages=2 * engines * batch_pages + 2,
         )
+
+    @property
+    def devices(self) -> list[str]:
+        """The devices that engines run on, each once."""
+        return sorted({engine.device for engine in self.engines})
+
+
+def _share_gpus(
+    gpus: Sequence[Gpu], engine: EngineSpec, workers: int | None, fitting: int
+) -> tuple[list[dict[str, object]], bool]:
+    """Fields of `EngineOptions` that say the device of each engine; whether there is a spare share."""
+    share_bytes = engine.gpu_bytes or 1
+    # As many to each GPU, so that none is the slow one.
+    free_bytes = min(gpu.free_bytes for gpu in gpus)
+    each = workers or max(1, min(fitting // len(gpus), free_bytes // share_bytes - 1))
+    has_spare = free_bytes // (each + 1) >= share_bytes or each > 1
+    device_bytes = int((1 - _UNCOUNTED_PART) * free_bytes) // (each + has_spare)
+    devices: list[dict[str, object]] = [
+        {"device": gpu.device, "cuda_name": gpu.cuda_name, "device_bytes": device_bytes}
+        for gpu in gpus
+        for _ in range(each)
+    ]
+    return devices, has_spare
+
+
+def share_processors(cpus: Sequence[int], quota: int | None, workers: int) -> list[EngineOptions]:
+    """Divide the processors among `workers` engine processes.
+
+    Each gets processors of its own, unless a quota of CPU time below their number is set: then other
+    containers run on the same processors, and being tied to a busy one would be worse than none.
+    """
+    usable = min(len(cpus), quota or len(cpus))
+    threads = max(1, usable // workers)
+    if usable < len(cpus) or workers > len(cpus):
+        return [EngineOptions(threads=threads)] * workers
+    return [
+        EngineOptions(threads=threads, cpus=tuple(cpus[n * threads : (n + 1) * threads]))
+        for n in range(workers)
+    ]

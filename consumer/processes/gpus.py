@@ -16,10 +16,7 @@ _REMEDY: Final = (
 
 
 class Gpu(NamedTuple):
-    """A GPU: its number among those that we may use, its memory that nobody has taken yet, and all of it.
-
-    `cuda_name`: its number or name in CUDA_VISIBLE_DEVICES.
-    """
+    """A GPU; `number`: among those that we may use; `cuda_name`: its name in CUDA_VISIBLE_DEVICES."""
 
     number: int
     cuda_name: str
@@ -33,35 +30,36 @@ class Gpu(NamedTuple):
 
 
 def chosen(device: str, nvml: Any = None, environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
-    """The GPUs that the setting DEVICE means: none for `cpu`, and for `auto` where there is none.
+    """The GPUs that the setting DEVICE selects: none for `cpu`, nor for `auto` on a machine without GPUs.
 
-    `nvml`: NVIDIA's management library; None for the one that is installed. Raises SettingsError where
-    one that is asked for is missing, and where there is one, or should be, that cannot be used.
+    `nvml`: NVIDIA's management library; None for the one that is installed. Raises SettingsError if a
+    selected GPU is missing, or if GPUs, or their driver, cannot be used.
     """
     if device == "cpu":
         return ()
     try:
-        there = _visible(nvml, environment)
+        visible = _visible(nvml, environment)
     except _NoGpuError as error:
         if device == "auto" and error.is_absent:
             return ()
         raise SettingsError(f"BUCKET_OCR_DEVICE={device}: there is no GPU ({error}): {_REMEDY}") from error
     _, _, numbers = device.partition(":")
     if not numbers:
-        return there
+        return visible
     wanted = sorted({int(number) for number in numbers.split(",")})
-    if missing := [number for number in wanted if number >= len(there)]:
+    if missing := [number for number in wanted if number >= len(visible)]:
         raise SettingsError(
-            f"BUCKET_OCR_DEVICE={device}: there is no gpu:{missing[0]}; there are {len(there)}, from gpu:0 on"
+            f"BUCKET_OCR_DEVICE={device}: there is no gpu:{missing[0]}; "
+            f"there are {len(visible)}, from gpu:0 on"
         )
-    return tuple(there[number] for number in wanted)
+    return tuple(visible[number] for number in wanted)
 
 
 class _NoGpuError(Exception):
-    """Why there is no GPU. `is_absent`: nobody said that there is one; otherwise something is broken."""
+    """No GPU can be used. `is_absent`: the machine has none; otherwise something is broken."""
 
-    def __init__(self, why: str, *, is_absent: bool) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, *, is_absent: bool) -> None:
+        super().__init__(reason)
         self.is_absent = is_absent
 
 
@@ -74,7 +72,7 @@ def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        # Without a driver these come; with one that does not work, others do.
+        # NVML raises these without a driver, and others with a driver that does not work.
         absent = (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded)
         raise _NoGpuError(str(error), is_absent=isinstance(error, absent)) from error
     try:
@@ -89,11 +87,11 @@ def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
 
 
 def _names(nvml: Any, environment: Mapping[str, str]) -> list[str]:
-    """Numbers, or the names that CUDA_VISIBLE_DEVICES has for them."""
+    """Numbers, or their names in CUDA_VISIBLE_DEVICES."""
     allowed = environment.get("CUDA_VISIBLE_DEVICES")
     if allowed is None:
         return [str(number) for number in range(nvml.nvmlDeviceGetCount())]
-    # CUDA sees none behind one that is no name.
+    # CUDA ignores all names after an invalid one.
     return list(takewhile(lambda name: name not in {"", "-1"}, map(str.strip, allowed.split(","))))
 
 

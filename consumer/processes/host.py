@@ -1,4 +1,4 @@
-"""What this machine, or the container or service we are in, may use."""
+"""Processors and memory of this machine, or of the container or service that we run in."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def processors() -> tuple[int, ...]:
 
 
 def cpu_quota(membership: Path = _MEMBERSHIP, hierarchy: Path = _HIERARCHY) -> int | None:
-    """Whole processors' worth of time that we may use, rounded up; None if unlimited.
+    """Processor time that we may use, in whole processors, rounded up; None if unlimited.
 
     Without it a container of 2 CPUs on a host of 64 would start 64 engines that take turns on two.
     """
@@ -30,13 +30,13 @@ def cpu_quota(membership: Path = _MEMBERSHIP, hierarchy: Path = _HIERARCHY) -> i
 
 def memory_bytes(membership: Path = _MEMBERSHIP, hierarchy: Path = _HIERARCHY) -> int:
     """Memory that this process and its children may use together, in bytes."""
-    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = _limits("memory.max", membership, hierarchy)
-    return min([host, *(int(limit) for limit in limits if limit != "max")])
+    return min([physical, *(int(limit) for limit in limits if limit != "max")])
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory that a process holds at present; 0 where there is none of that number."""
+    """Memory that a process holds at present; 0 if there is none of that number."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     except OSError:
@@ -45,7 +45,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def _limits(name: str, membership: Path, hierarchy: Path) -> Iterator[str]:
-    """A limit of our control group (version 2) and of all groups it is in, as far as they are seen."""
+    """A limit of our control group (version 2) and of all visible groups around it."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:

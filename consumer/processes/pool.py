@@ -1,4 +1,4 @@
-"""The seats of engines: which is free, which gets a fresh child, and whether there is any that works."""
+"""The pool of engine processes: acquired by one batch at a time, and replaced when they are due or dead."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from consumer.domain.errors import HostError, SettingsError
+from consumer.processes.process import WorkerProcess
 from consumer.processes.slot import Slot, running_slots
 
 #: Pause after a start that failed, doubled with every further one.
@@ -34,55 +35,64 @@ class RecyclePolicy:
 
     @property
     def retired_bytes(self) -> int:
-        """One that holds more gets no other batch, since that may be what is too much."""
+        """An engine that holds more gets no other batch, because that batch might exceed the limit."""
         return int(0.9 * self.resident_bytes)
 
     @property
     def killed_bytes(self) -> int:
-        """One that holds more amid a batch is killed: it does not grow by wear.
+        """An engine that holds more during a batch is killed: that batch, and no leak, is the cause.
 
-        Never below what any page may take, lest a limit that is merely low fails good pages.
+        Never below the memory that any page may take: otherwise a limit that is merely low fails good pages.
         """
         return max(int(1.5 * self.resident_bytes), _LEAST_KILLED_BYTES)
 
+    def is_due(self, process: WorkerProcess | None) -> bool:
+        """Whether this process should be replaced; always, if it has ended."""
+        return (
+            process is None
+            or not process.is_alive
+            or process.is_recycle_due
+            or process.pages_read >= self.pages
+            or process.resident_bytes > self.recycle_bytes
+        )
+
 
 class EnginePool:
-    """Lends seats with running engines, and replaces those that are worn or dead behind everybody's back.
+    """Slots with running engines.
 
-    One replacement is started at a time: all engines wear at the same pace, and twice as many might not fit.
+    One replacement is started at a time: all engines grow at the same pace, and twice as many might not fit.
     """
 
-    def __init__(self, slots: Sequence[Slot], recycling: RecyclePolicy) -> None:
+    def __init__(self, slots: Sequence[Slot], policy: RecyclePolicy) -> None:
         self._slots = slots
-        self._recycling = recycling
+        self._policy = policy
         self._free = list(slots)
         self._acquired: set[Slot] = set()
-        self._more = asyncio.Event()
-        #: Seats that get another child, and the tasks that see to it.
-        self._replacements: dict[Slot, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._replacing: dict[Slot, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
-        #: Why an engine could not be started the last time.
+        #: Why the last start of an engine failed; None if it did not.
         self._start_error: HostError | None = None
         self._group = asyncio.TaskGroup()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start all engines, and replace them as long as the context lasts; raises MachineError."""
+        """Start all engines, and replace them until the context ends; raises HostError."""
         async with running_slots(self._slots):
             self._check_limit()
             async with self._group:
                 yield
-                for renewal in self._replacements.values():
-                    renewal.cancel()
+                for task in self._replacing.values():
+                    task.cancel()
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Slot]:
-        """Wait for a seat and have it alone; raises MachineError where no engine can be started."""
+        """Wait for a slot and have it alone; raises HostError if no engine can be started."""
         while not self._free:
             if self._start_error is not None and not self._any_works:
                 raise self._start_error
-            self._more.clear()
-            await self._more.wait()
+            self._changed.clear()
+            await self._changed.wait()
         slot = self._free.pop(0)
         self._acquired.add(slot)
         try:
@@ -94,10 +104,10 @@ class EnginePool:
         finally:
             self._acquired.discard(slot)
             self._release(slot)
-            self._more.set()
+            self._changed.set()
 
     def check(self) -> None:
-        """Have engines replaced that have died meanwhile; raise MachineError where none is running."""
+        """Replace engines that have died in the meantime; raise HostError if none is running."""
         for slot in [slot for slot in self._free if not slot.is_running]:
             self._free.remove(slot)
             self._release(slot)
@@ -106,53 +116,43 @@ class EnginePool:
 
     @property
     def _any_works(self) -> bool:
-        # One that is lent may be starting; whoever has it will say if it does not.
+        # An acquired engine may be starting; the request that acquired it gets the error if it fails.
         return bool(self._acquired) or any(slot.is_running for slot in self._slots)
 
     def _check_limit(self) -> None:
-        """Raise SettingsError where engines are worn as soon as they are ready."""
-        holds = max(slot.child.resident_bytes for slot in self._slots if slot.child)
-        if holds > self._recycling.recycle_bytes:
+        """Raise SettingsError if engines are due for replacement as soon as they are ready."""
+        resident_bytes = max(slot.process.resident_bytes for slot in self._slots if slot.process)
+        if resident_bytes > self._policy.recycle_bytes:
             raise SettingsError(
-                f"BUCKET_OCR_RECYCLE_RSS_BYTES ({self._recycling.resident_bytes}) is too low: an engine that "
-                f"has read nothing yet holds {holds} bytes"
+                f"BUCKET_OCR_RECYCLE_RSS_BYTES ({self._policy.resident_bytes}) is too low: an engine that "
+                f"has read nothing yet holds {resident_bytes} bytes"
             )
 
     def _release(self, slot: Slot) -> None:
-        if self._is_recycle_due(slot) and slot not in self._replacements:
-            self._replacements[slot] = self._group.create_task(self._replace(slot), name="replace an engine")
-        # An engine that is gone is missed; one that is only worn works until the other is ready.
+        if self._policy.is_due(slot.process) and slot not in self._replacing:
+            self._replacing[slot] = self._group.create_task(self._replace(slot), name="replace an engine")
+        # A dead engine cannot be acquired; one that is only due works until its successor is ready.
         if slot.is_running:
             self._make_available(slot)
 
     def _make_available(self, slot: Slot) -> None:
         if slot not in self._acquired and slot not in self._free:
             self._free.append(slot)
-            self._more.set()
-
-    def _is_recycle_due(self, slot: Slot) -> bool:
-        child, limits = slot.child, self._recycling
-        if child is None or not child.is_alive:
-            return True
-        return (
-            child.is_recycle_due
-            or child.pages_read >= limits.pages
-            or child.resident_bytes > limits.recycle_bytes
-        )
+            self._changed.set()
 
     async def _replace(self, slot: Slot) -> None:
-        """Give the seat a fresh child, however long that takes."""
+        """Give the slot a new process, however long that takes."""
         pause_s = _PAUSE_S
-        while self._is_recycle_due(slot):
+        while self._policy.is_due(slot.process):
             try:
                 async with self._one_at_a_time:
                     await slot.replace()
             except HostError as error:
                 log.warning("engine.not_started", error=str(error), next_try_s=pause_s)
                 self._start_error = error
-                self._more.set()
+                self._changed.set()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        del self._replacements[slot]
+        del self._replacing[slot]
         self._start_error = None
         self._make_available(slot)

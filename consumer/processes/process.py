@@ -1,8 +1,8 @@
-"""Child processes: started, spoken to by frames over a socket, and killed with all they started.
+"""A child process: started, sent requests over a socket, and killed with all that it started.
 
-A child is a fresh interpreter (never a fork), leader of its own process group, without the parent's
-AWS variables. Whatever goes wrong with it, the caller sees a ChildError. That none can be started is
-the machine's fault and no document's: a MachineError.
+It is a fresh interpreter (never a fork), leader of its own process group, without the parent's AWS
+variables. Its failures are a ChildError. That it cannot be started is the machine's fault and no
+document's: a HostError.
 """
 
 import asyncio
@@ -12,8 +12,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -31,32 +30,32 @@ START_DEADLINE_S: Final = 120.0
 #: A killed process is reaped at once; if not, the kernel is at fault and waiting longer would not help.
 _REAP_DEADLINE_S: Final = 10.0
 
-#: How often the memory of a working child is looked at: it can fill some hundred megabytes meanwhile.
-_LOOK_S: Final = 0.25
+#: Interval of the checks of a busy process's memory: it can fill some hundred megabytes meanwhile.
+_CHECK_S: Final = 0.25
 
 log = structlog.get_logger(__name__)
 
 
 class ChildTimeoutError(ChildError):
-    """The child did not answer in time."""
+    """The process did not reply in time."""
 
 
 class ChildKilledError(ChildError):
-    """The child was killed from outside: it says nothing about what it worked on."""
+    """The process was killed from outside, which says nothing about its request."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What a child runs, with `arguments` to the interpreter.
+    """A kind of child process; `entry` is the `module:function` that builds its `RequestHandler`.
 
-    `retired_bytes`: a child that holds more memory than this after a request gets no other one.
-    `killed_bytes`: one that holds more than this is killed, even amid a request. `has_spare`: there is room
-    for two of it where there is one.
+    `name`: the kind, in logs and metrics. `retired_bytes`: a process that holds more memory than this after
+    a request gets no other one. `killed_bytes`: one that holds more than this is killed, even during a
+    request. `has_spare`: a second one fits beside it.
     """
 
     name: str
-    arguments: tuple[str, ...]
-    options: protocol.RenderOptions | protocol.EngineOptions | protocol.PpStructureOptions
+    entry: str
+    options: protocol.ProcessOptions
     retired_bytes: int
     killed_bytes: int
     start_deadline_s: float = START_DEADLINE_S
@@ -66,8 +65,8 @@ class ProcessSpec:
 class WorkerProcess:
     """A running child process.
 
-    `ready`: what it said when it was; `pages_read`: how many, since then; `is_worn`: whether it said that
-    it should be replaced.
+    `ready`: its first message; `pages_read`: the number since then; `is_recycle_due`: it has asked to be
+    replaced.
     """
 
     ready: protocol.Reply
@@ -75,45 +74,44 @@ class WorkerProcess:
     is_recycle_due = False
 
     def __init__(
-        self,
-        spec: ProcessSpec,
-        process: Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        self, spec: ProcessSpec, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self._program = spec
+        self._spec = spec
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._end = asyncio.create_task(self._bury(), name=f"end of {spec.name}")
+        self._end = asyncio.create_task(self._reap(), name=f"end of {spec.name}")
 
     @classmethod
     async def started(cls, spec: ProcessSpec) -> Self:
-        """Start a child and wait until it is ready.
+        """Start a process and wait until it is ready.
 
-        Raises MachineError where that cannot be done (UnfitError: by its own account), ChildKilledError
-        where somebody kills it meanwhile.
+        Raises HostError if that fails (StartupError: by its own account), ChildKilledError if it is killed
+        from outside meanwhile.
         """
         try:
-            async with asyncio.timeout(spec.start_deadline_s), cls._spawned(spec) as child:
-                child.ready = await child.reply()
-                if isinstance(child.ready, protocol.EngineReady | protocol.RendererReady):
-                    return child
-                if isinstance(child.ready, protocol.HostFailure):
+            async with asyncio.timeout(spec.start_deadline_s), contextlib.AsyncExitStack() as undo:
+                process = await cls._spawned(spec)
+                undo.push_async_callback(process.kill)
+                process.ready = await process.reply()
+                if isinstance(process.ready, protocol.HostFailure):
                     # No other start will end better.
-                    raise StartupError(f"{spec.name}: {child.ready.message}")  # noqa: TRY301
-                raise ChildError(f"it said {child.ready.kind} instead of being ready")  # noqa: TRY301
+                    raise StartupError(f"{spec.name}: {process.ready.message}")  # noqa: TRY301
+                if not isinstance(process.ready, protocol.EngineReady | protocol.RendererReady):
+                    raise ChildError(f"it sent {process.ready.kind} instead of being ready")  # noqa: TRY301
+                undo.pop_all()
+                return process
         except TimeoutError as error:
             raise HostError(f"{spec.name}: not ready in {spec.start_deadline_s:g} s") from error
         except (ChildKilledError, StartupError):
             raise
-        # Where no thread can be started to wait for the process, asyncio says so by a RuntimeError.
+        # asyncio raises RuntimeError if no thread can be started to wait for the process.
         except (ChildError, OSError, RuntimeError) as error:
             raise HostError(f"{spec.name}: cannot be started: {error}") from error
 
     @property
     def pid(self) -> int:
-        """Number of the process, which is that of its group too."""
+        """Number of the process and of its group."""
         return self._process.pid
 
     @property
@@ -127,35 +125,35 @@ class WorkerProcess:
         return host.resident_bytes(self.pid) if self.is_alive else 0
 
     async def request(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
-        """Hand over a request and wait for the reply.
+        """Send a request and wait for the reply.
 
-        Raises ChildError where the child dies, takes too much memory or talks nonsense; ChildTimeoutError
-        where it does not answer within `deadline_s`, ChildKilledError where somebody else has killed it.
-        After an error or a cancellation it must be killed: a late reply would be taken for another's.
+        Raises ChildError if the process dies, takes too much memory or sends nonsense; ChildTimeoutError
+        if it does not reply within `deadline_s`, ChildKilledError if it is killed from outside. After an
+        error or a cancellation it must be killed: a late reply would be taken for the next one.
         """
-        exchange = asyncio.create_task(self._exchange(message), name=f"ask {self._program.name}")
+        exchange = asyncio.create_task(self._exchange(message), name=f"request to {self._spec.name}")
         try:
             async with asyncio.timeout(deadline_s):
-                while not (await asyncio.wait([exchange], timeout=_LOOK_S))[0]:
+                while not (await asyncio.wait([exchange], timeout=_CHECK_S))[0]:
                     if not self.is_alive:
-                        # Something that it started holds its end of the socket.
+                        # A process that it started holds its end of the socket.
                         raise await self._death()
-                    if (resident := self.resident_bytes) > self._program.killed_bytes:
-                        mib, limit_mib = resident >> 20, self._program.killed_bytes >> 20
+                    if (resident := self.resident_bytes) > self._spec.killed_bytes:
+                        limit_mib = self._spec.killed_bytes >> 20
                         raise ChildError(
-                            f"the child process took {mib} MiB of memory; {limit_mib} are allowed"
+                            f"the child process took {resident >> 20} MiB of memory; {limit_mib} are allowed"
                         )
             if protocol.answers(message, reply := exchange.result()):
                 return reply
-            raise ChildError(f"the child process answered {message.kind} with something else")
+            raise ChildError(f"the child process answered {message.kind} with another reply")
         except TimeoutError as error:
-            raise ChildTimeoutError(f"{self._program.name}: no answer in {deadline_s:g} s") from error
+            raise ChildTimeoutError(f"{self._spec.name}: no answer in {deadline_s:g} s") from error
         finally:
             exchange.cancel()
             await asyncio.gather(exchange, return_exceptions=True)
 
     async def kill(self) -> None:
-        """End the child and everything it started, and wait until it is gone."""
+        """End the process and everything it started, and wait until it is gone."""
         self._writer.close()
         if self.is_alive:
             _kill_group(self.pid)
@@ -165,26 +163,27 @@ class WorkerProcess:
         except TimeoutError:
             log.warning("child.not_reaped", pid=self.pid)
 
-    async def _bury(self) -> int:
-        """Wait for the end of the process, by itself or not, and end what it leaves behind."""
+    async def _reap(self) -> int:
+        """Wait for the end of the process, and end the processes that it leaves behind."""
         status = await self._process.wait()
-        # At once: later, the number may be another's.
+        # At once: later, another process may have the number.
         _kill_group(self.pid)
         return status
 
     async def _exchange(self, message: protocol.Request) -> protocol.Reply:
         try:
-            self._writer.write(protocol.frame(message))
+            self._writer.write(protocol.encode(message))
             await self._writer.drain()
         except OSError as error:
             raise await self._death() from error
         return await self.reply()
 
     async def reply(self) -> protocol.Reply:
-        """Wait for the next thing that the child says; raises ChildError."""
+        """Wait for the next message of the process; raises ChildError."""
         try:
-            length = protocol.frame_length(await self._reader.readexactly(protocol.LENGTH.size))
-            return protocol.parse_reply(await self._reader.readexactly(length))
+            return protocol.parse_reply(await self._reader.readuntil())
+        except asyncio.LimitOverrunError as error:
+            raise ChildError(f"the child process sent over {protocol.MAX_MESSAGE_BYTES} bytes") from error
         except (asyncio.IncompleteReadError, OSError) as error:
             raise await self._death() from error
 
@@ -198,24 +197,22 @@ class WorkerProcess:
             case signal.SIGKILL:
                 return ChildKilledError("the child process was killed by SIGKILL")
             case signal.SIGXCPU:
-                return ChildTimeoutError(f"{self._program.name}: used up its processor time")
+                return ChildTimeoutError(f"{self._spec.name}: used up its processor time")
             case number if number > 0:
                 return ChildError(f"the child process was killed by {_signal_name(number)}")
-        why = " for want of memory" if status == protocol.OUT_OF_MEMORY else ""
-        return ChildError(f"the child process exited with {status}{why}")
+        reason = ": out of memory" if status == protocol.OUT_OF_MEMORY else ""
+        return ChildError(f"the child process exited with {status}{reason}")
 
     @classmethod
-    @asynccontextmanager
-    async def _spawned(cls, spec: ProcessSpec) -> AsyncIterator[Self]:
-        """Spawn a child process, which is killed if the context fails."""
+    async def _spawned(cls, spec: ProcessSpec) -> Self:
         ours, theirs = socket.socketpair()
-        with theirs:
-            try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
-                    "-P",  # nothing is imported from the folder that we happen to be started in
-                    *spec.arguments,
-                    str(theirs.fileno()),
+                    "-P",  # import nothing from the current folder
+                    *("-m", "consumer.child", spec.entry, str(theirs.fileno())),
                     spec.options.model_dump_json(),
                     stdin=asyncio.subprocess.DEVNULL,
                     # Libraries print; our standard output is for log lines only.
@@ -224,21 +221,12 @@ class WorkerProcess:
                     env=_without_credentials(os.environ),
                     start_new_session=True,
                 )
-            except BaseException:
-                ours.close()
-                raise
-        try:
-            child = cls(spec, process, *await asyncio.open_connection(sock=ours))
-        except BaseException:
-            ours.close()
-            _kill_group(process.pid)
-            await process.wait()
-            raise
-        try:
-            yield child
-        except BaseException:
-            await child.kill()
-            raise
+            undo.callback(_kill_group, process.pid)
+            worker = cls(
+                spec, process, *await asyncio.open_connection(sock=ours, limit=protocol.MAX_MESSAGE_BYTES)
+            )
+            undo.pop_all()
+            return worker
 
 
 def _kill_group(pid: int) -> None:
@@ -252,5 +240,5 @@ def _signal_name(number: int) -> str:
 
 
 def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """A child parses hostile files: it gets nothing that opens the bucket."""
+    """Children parse hostile files: they get no credentials of the bucket."""
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")}

@@ -1,11 +1,12 @@
-"""Rendering in child processes."""
+"""Rendering pages in child processes."""
 
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from consumer import protocol
 from consumer.domain.errors import ChildError, Code, DiskFullError, DocumentError, PageError
@@ -17,122 +18,111 @@ from consumer.processes.slot import Slot, running_slots
 #: Longest time to open a document or to render one page.
 DEADLINE_S: Final = 60.0
 
-#: A child may die of what others left behind in it, so its request gets a second chance in a fresh one; a
-#: page that ends two children is to blame itself.
+#: A process may die of the remains of other documents, so its request gets a second try in a new one; a page
+#: that ends two processes is the cause itself.
 _TRIES: Final = 2
 
 
-class RenderPool:
-    """Render children; a document stays with the one that opened it.
+_Reply = TypeVar("_Reply", protocol.DocumentOpened, PageImage)
 
-    `max_pages`: most pages that a child may say a document has.
+
+@dataclass(eq=False)
+class RenderPool:
+    """Render processes; a document stays with the one that opened it.
+
+    `max_pages`: most pages that a process may count in a document.
     """
 
-    def __init__(
-        self, slots: Sequence[Slot], pages_dir: Path, max_pages: int, deadline_s: float = DEADLINE_S
-    ) -> None:
-        self._slots = slots
-        self._pages_dir = pages_dir
-        self._max_pages = max_pages
-        self._deadline_s = deadline_s
-        self._documents: Counter[Slot] = Counter()
+    slots: Sequence[Slot]
+    pages_dir: Path
+    max_pages: int
+    deadline_s: float = DEADLINE_S
+    _documents: Counter[Slot] = field(default_factory=Counter, init=False)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep the children running as long as the context lasts; raises MachineError."""
-        async with running_slots(self._slots):
-            yield
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Keep the processes running until the context ends; raises HostError."""
+        return running_slots(self.slots)
 
     async def check(self) -> None:
-        """Raise MachineError where no child is running and none can be started."""
-        # One that is at work sees for itself.
-        if not any(slot.is_running or slot.load for slot in self._slots):
-            await self._slots[0].start()
+        """Raise HostError if no process is running and none can be started."""
+        # A busy slot finds out itself.
+        if not any(slot.is_running or slot.load for slot in self.slots):
+            await self.slots[0].start()
 
     @asynccontextmanager
     async def open(self, path: Path, file_format: Format) -> AsyncIterator["Document"]:
-        """Open a downloaded file in the child that has the fewest; raises DocumentError.
+        """Open a downloaded file in the process with the fewest documents; raises DocumentError.
 
-        The child closes it after its last page, or when it has others to open.
+        The process closes it after its last page, or when it has to open others.
         """
-        slot = min(self._slots, key=lambda slot: (not slot.is_running, self._documents[slot], slot.load))
+        slot = min(self.slots, key=lambda slot: (not slot.is_running, self._documents[slot], slot.load))
         self._documents[slot] += 1
         try:
             count = await self._open(slot, path, file_format)
-            yield Document(self, slot, path, file_format, count)
+            source_bytes = path.stat().st_size  # noqa: ASYNC240 - a local file, just written
+            yield Document(self, slot, path, file_format, count, source_bytes)
         finally:
             self._documents[slot] -= 1
 
     async def _open(self, slot: Slot, path: Path, file_format: Format) -> int:
+        request = protocol.OpenDocument(path=str(path), format=file_format)
         try:
-            reply = await self.request(slot, protocol.OpenDocument(path=str(path), format=file_format))
+            opened = await self.request(slot, request, protocol.DocumentOpened)
         except PageError as error:
             raise DocumentError(error.code, error.message) from error
-        match reply:
-            case protocol.DocumentOpened(page_count=count) if count <= self._max_pages:
-                return count
-            case protocol.RequestFailed(code=code, message=message):
-                raise DocumentError(code, message)
-            case _:
-                raise ChildError(f"a renderer answered open with {reply}")
+        if opened.page_count > self.max_pages:
+            raise ChildError(f"a renderer counted {opened.page_count} pages")
+        return opened.page_count
 
-    async def request(self, slot: Slot, request: protocol.Request) -> protocol.Reply:
-        """Ask, twice where the child dies; raises PageError where that is of no use, or it hangs."""
+    async def request(self, slot: Slot, request: protocol.Request, expected: type[_Reply]) -> _Reply:
+        """Send a request, twice if the process dies; raises PageError if it fails, dies again or hangs."""
         for _ in range(_TRIES):
             try:
-                return await slot.request(request, self._deadline_s)
+                reply = await slot.request(request, self.deadline_s)
+                break
             except ChildTimeoutError as error:
                 # Not tried again: a page that hangs would hang twice as long.
                 raise PageError(Code.RENDER_TIMEOUT, str(error)) from error
             except ChildKilledError as error:
-                # It has been tried often enough already.
+                # The slot has tried it often enough already.
                 raise PageError(Code.RENDER_CRASH, str(error)) from error
             except ChildError as error:
                 last = error
-        raise PageError(Code.RENDER_CRASH, str(last)) from last
+        else:
+            raise PageError(Code.RENDER_CRASH, str(last)) from last
+        if isinstance(reply, protocol.RequestFailed):
+            raise PageError(reply.code, reply.message)
+        if not isinstance(reply, expected):
+            raise ChildError(f"a renderer answered with {reply.kind}")
+        return reply
 
     def new_image_path(self) -> Path:
         """Name a file for the image of a page."""
-        return self._pages_dir / f"{uuid.uuid4().hex}.bgr"
+        return self.pages_dir / f"{uuid.uuid4().hex}.bgr"
 
 
+@dataclass(frozen=True, slots=True)
 class Document:
-    """A document opened in a render child; the child may die and open it again."""
+    """A document opened in a render process; a new process opens it again if that one dies."""
 
-    def __init__(
-        self, pool: RenderPool, slot: Slot, path: Path, file_format: Format, page_count: int
-    ) -> None:
-        self._pool = pool
-        self._slot = slot
-        self._path = path
-        self._format = file_format
-        self._source_bytes = path.stat().st_size
-        self.page_count = page_count
+    pool: RenderPool
+    slot: Slot
+    path: Path
+    file_format: Format
+    page_count: int
+    source_bytes: int
 
     async def render(self, page_number: int) -> PageImage:
         """Render a page (from 1) to a file of its own; raises PageError."""
-        image_path = self._pool.new_image_path()
+        image_path = self.pool.new_image_path()
         request = protocol.RenderPage(
-            path=str(self._path),
-            format=self._format,
-            page_number=page_number,
-            image_path=str(image_path),
+            path=str(self.path), format=self.file_format, page_number=page_number, image_path=str(image_path)
         )
         try:
-            return _image(await self._pool.request(self._slot, request))
+            return await self.pool.request(self.slot, request, PageImage)
         except BaseException as error:
             image_path.unlink(missing_ok=True)
             if isinstance(error, DiskFullError):
-                # If it is given up, its source goes as well, and must come back.
-                raise DiskFullError(str(error), error.needed_bytes + self._source_bytes) from error
+                # A retry of the document needs space for its source as well.
+                raise DiskFullError(str(error), error.needed_bytes + self.source_bytes) from error
             raise
-
-
-def _image(reply: protocol.Reply) -> PageImage:
-    match reply:
-        case PageImage():
-            return reply
-        case protocol.RequestFailed(code=code, message=message):
-            raise PageError(code, message)
-        case _:
-            raise ChildError(f"a renderer answered with {reply.kind}")

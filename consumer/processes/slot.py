@@ -1,61 +1,65 @@
-"""Places for child processes, filled anew whenever a child has died or was killed."""
+"""Slots for child processes: each starts a new process whenever the last one has died or was killed."""
 
 import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
 
 from consumer import protocol
 from consumer.domain.errors import ChildError, DiskFullError, HostError, SettingsError, StartupError
 from consumer.processes.process import ChildKilledError, ChildTimeoutError, ProcessSpec, WorkerProcess
 
-#: How often in a row a request whose child is killed from outside (an operator, the kernel out of memory)
-#: is made again: nobody knows that it was to blame, but it may have been.
+#: Tries of a request whose process is killed from outside.
 _KILLED_TRIES: Final = 6
 
-#: Why a child is given up that has done nothing wrong.
+#: Reason of a planned replacement.
 RECYCLED: Final = "recycled"
 
 log = structlog.get_logger(__name__)
 
 
 class Slot:
-    """A place for one child, which takes one request at a time, first come first served.
+    """A place for one process, which takes one request at a time, first come first served.
 
-    `load`: requests that wait or are answered now. `busy`: how long children have worked on requests.
-    `lost`: how many children were given up, by why.
-    `seated` starts and ends it.
+    `load`: requests that wait or are in progress. `busy`: time that processes spent on requests.
+    `replacements`: number of processes replaced, by reason. `running_slots` starts and closes it.
     """
 
-    def __init__(self, spec: ProcessSpec) -> None:
+    def __init__(
+        self, spec: ProcessSpec, start: Callable[[ProcessSpec], Awaitable[WorkerProcess]] | None = None
+    ) -> None:
         self.spec = spec
-        self.child: WorkerProcess | None = None
+        self.process: WorkerProcess | None = None
         self.load = 0
         self.busy = BusyTimer()
         self.replacements: Counter[str] = Counter()
+        self._start = start or WorkerProcess.started
+        #: Number of the process that was stopped and not replaced yet, and the reason.
+        self._stopped: tuple[int, str] | None = None
         self._turn = asyncio.Lock()
 
     @property
     def is_running(self) -> bool:
-        """Whether a child is running."""
-        return self.child is not None and self.child.is_alive
+        """Whether a process is running."""
+        return self.process is not None and self.process.is_alive
 
     async def start(self) -> None:
-        """Start a child now, if there is none, rather than at the first request; raises MachineError."""
+        """Start a process now, if there is none, rather than at the first request; raises HostError."""
         async with self._turn:
             await self._running()
 
     async def request(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
-        """Hand a request to the child and wait for its reply.
+        """Send a request to the process and wait for its reply.
 
-        Raises ChildError where the child dies or talks nonsense, ChildTimeoutError where it does not
-        answer within `deadline_s`, MachineError where no child can be started or the child finds the
-        machine broken. A child whose request failed or was cancelled is killed.
+        Raises ChildError if the process dies or sends nonsense, ChildTimeoutError if it does not reply
+        within `deadline_s`, HostError if none can be started or the process reports a failure of the
+        machine. A process whose request failed or was cancelled is killed.
         """
         self.load += 1
         try:
@@ -70,111 +74,116 @@ class Slot:
         return reply
 
     async def replace(self) -> None:
-        """Put a fresh child in the place of the present one, which serves until the other is ready.
+        """Replace the process by a new one, and let it work until that is ready.
 
-        Where there is no room for both, it has to go first. Raises MachineError where none can be started;
-        then an old one that could stay stays.
+        If both do not fit, the old one goes first. Raises HostError if none can be started; then an old
+        one that could stay stays.
         """
         if not self.spec.has_spare:
             async with self._turn:
                 await self.stop(RECYCLED)
                 await self._running()
             return
-        other: WorkerProcess | None = await _started(self.spec)
+        surplus: WorkerProcess | None = await self._started()
         try:
             async with self._turn:
-                other, self.child = self.child, other
-                if other is not None:
-                    self._count_replacement(other, RECYCLED)
+                old, self.process = self.process, surplus
+                surplus = old
+                if old is not None:
+                    self._note_stop(old, RECYCLED)
+                self._count_replacement()
         finally:
             # Not within the turn: a large process takes a while to end.
-            if other is not None:
-                await other.kill()
+            if surplus is not None:
+                await surplus.kill()
 
     async def stop(self, reason: str) -> None:
-        """Kill the child, if there is one; the next request gets a fresh one."""
-        child, self.child = self.child, None
-        if child is not None:
-            self._count_replacement(child, reason)
-            await child.kill()
+        """Kill the process, if there is one; the next request gets a new one, a replacement for `reason`."""
+        process, self.process = self.process, None
+        if process is not None:
+            self._note_stop(process, reason)
+            await process.kill()
 
-    def _count_replacement(self, child: WorkerProcess, reason: str) -> None:
-        if not child.is_alive and reason == RECYCLED:
-            reason = "killed"
-        self.replacements[reason] += 1
-        log.info("child.replaced", kind=self.spec.name, pid=child.pid, reason=reason)
+    def _note_stop(self, process: WorkerProcess, reason: str) -> None:
+        self._stopped = (process.pid, reason if process.is_alive or reason != RECYCLED else "killed")
+
+    def _count_replacement(self) -> None:
+        """Count the process that was stopped: it has a successor now, as it has not at a shutdown."""
+        if self._stopped is not None:
+            (pid, reason), self._stopped = self._stopped, None
+            self.replacements[reason] += 1
+            log.info("child.replaced", kind=self.spec.name, pid=pid, reason=reason)
 
     async def _request_with_retries(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
-        """Ask, again where the child is killed from outside, for as long as one request may take."""
-        began = time.monotonic()
-        for _ in range(_KILLED_TRIES - 1):
-            try:
-                return await self._request_once(message, deadline_s)
-            except ChildKilledError:
-                if time.monotonic() - began > deadline_s:
-                    raise
-        return await self._request_once(message, deadline_s)
+        """Send a request, again if the process is killed from outside, for up to `deadline_s`."""
+        return await _retry_if_killed(deadline_s)(self._request_once, message, deadline_s)
 
     async def _request_once(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
-        child = await self._running()
+        process = await self._running()
         try:
             with self.busy.counted():
-                reply = await child.request(message, deadline_s)
+                reply = await process.request(message, deadline_s)
         except BaseException as error:
             await self.stop(_reason(error))
             raise
-        if child.resident_bytes > self.spec.retired_bytes:
+        if process.resident_bytes > self.spec.retired_bytes:
             await self.stop(RECYCLED)
         return reply
 
     async def _running(self) -> WorkerProcess:
-        if self.child is not None and not self.child.is_alive:
+        if self.process is not None and not self.process.is_alive:
             await self.stop("killed")
-        if self.child is None:
-            self.child = await _started(self.spec)
-        return self.child
+        if self.process is None:
+            self.process = await self._started()
+            self._count_replacement()
+        return self.process
+
+    async def _started(self) -> WorkerProcess:
+        """Start a process; raises HostError."""
+        try:
+            return await _retry_if_killed(self.spec.start_deadline_s)(self._start, self.spec)
+        except ChildKilledError as error:
+            raise HostError(
+                f"{self.spec.name}: was killed by SIGKILL while it started, again and again"
+            ) from error
 
 
-async def _started(spec: ProcessSpec) -> WorkerProcess:
-    """Start a child; raises MachineError where that cannot be done."""
-    began = time.monotonic()
-    for _ in range(_KILLED_TRIES):
-        with contextlib.suppress(ChildKilledError):
-            return await WorkerProcess.started(spec)
-        if time.monotonic() - began > spec.start_deadline_s:
-            break
-    raise HostError(f"{spec.name}: was killed by SIGKILL while it started, again and again")
+def _retry_if_killed(deadline_s: float) -> AsyncRetrying:
+    """Try again if a process is killed from outside (by an operator, or the kernel out of memory).
+
+    The request may or may not be the cause.
+    """
+    return AsyncRetrying(
+        retry=retry_if_exception_type(ChildKilledError),
+        stop=stop_after_attempt(_KILLED_TRIES) | stop_after_delay(deadline_s),
+        reraise=True,
+    )
 
 
 class BusyTimer:
-    """Adds up the time in which something is done."""
+    """Adds up the time in which work is done, one piece at a time."""
 
     def __init__(self) -> None:
-        self._active = 0
         self._counted_s = 0.0
-        self._since_s = 0.0
+        self._since_s: float | None = None
 
     @property
     def total_s(self) -> float:
-        """Seconds so far, what is under way included; of several at the same time, the sum."""
-        return self._counted_s + self._active * (time.monotonic() - self._since_s)
+        """Seconds so far, including work in progress."""
+        return self._counted_s + (time.monotonic() - self._since_s if self._since_s is not None else 0.0)
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
         """Count the time until the context ends."""
-        self._change(+1)
+        self._since_s = time.monotonic()
         try:
             yield
         finally:
-            self._change(-1)
-
-    def _change(self, by: int) -> None:
-        self._counted_s, self._since_s = self.total_s, time.monotonic()
-        self._active += by
+            self._counted_s, self._since_s = self.total_s, None
 
 
 def _reason(error: BaseException) -> str:
-    """Why a child is given up, in one word of few, for the log and for counting."""
+    """Reason of a replacement, one word of a few, for logs and metrics."""
     match error:
         case ChildTimeoutError():
             return "timeout"
@@ -188,9 +197,9 @@ def _reason(error: BaseException) -> str:
 
 @asynccontextmanager
 async def running_slots(slots: Sequence[Slot]) -> AsyncIterator[None]:
-    """Fill all seats at the same time and wait until every child is ready; kill them all at the end.
+    """Start the processes of all slots at the same time, wait until they are ready, and stop them at the end.
 
-    Raises MachineError where one does not get ready, SettingsError where settings keep it from that.
+    Raises HostError if one does not get ready, SettingsError if that is because of settings.
     """
     async with AsyncExitStack() as stack:
         for slot in slots:
@@ -198,7 +207,7 @@ async def running_slots(slots: Sequence[Slot]) -> AsyncIterator[None]:
         try:
             async with asyncio.TaskGroup() as group:
                 for slot in slots:
-                    group.create_task(slot.start(), name="start a child")
+                    group.create_task(slot.start(), name="start a process")
         except ExceptionGroup as errors:
             first = errors.exceptions[0]
             if isinstance(first, StartupError):

@@ -9,10 +9,9 @@ import structlog
 
 from consumer.clock import Clock
 from consumer.domain.errors import HostError, ServiceError, TransientError, UnavailableError
+from consumer.domain.pauses import DEFAULT_PAUSES
 
-#: Time between a failure of the host and the next message; doubled while messages go on to fail although
-#: no check finds anything broken.
-_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0
+_LONGEST_PAUSE_S = 300.0
 
 #: Storage that fails so many messages in a row may be down.
 _FAILURES_IN_A_ROW = 4
@@ -29,10 +28,12 @@ class CircuitBreaker:
     messages are tried one at a time. `problem`: why no message is received, None if they are.
     """
 
-    def __init__(self, checks: Sequence[_Check], clock: Clock) -> None:
+    def __init__(
+        self, checks: Sequence[_Check], clock: Clock, pause_s: float = DEFAULT_PAUSES.breaker_s
+    ) -> None:
         self._checks = checks
         self._clock = clock
-        self._pause_s = _PAUSE_S
+        self._first_pause_s = self._pause_s = pause_s
         self._open_until_s = 0.0
         self._storage_failures = 0
         #: Looks at the storage that failed.
@@ -89,7 +90,7 @@ class CircuitBreaker:
 
     def record_host_success(self) -> None:
         """Forget earlier failures: a document has been read."""
-        self._pause_s = _PAUSE_S
+        self._pause_s = self._first_pause_s
         self.half_open = False
 
     def _open(self, error: TransientError) -> None:

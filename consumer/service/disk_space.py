@@ -10,7 +10,7 @@ import contextlib
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from consumer.domain.errors import DiskFullError, HostError, TransientError
 
@@ -26,22 +26,15 @@ _RESERVE_BYTES: Final = 1024 * 1024
 _ORDINARY_BYTES: Final = 16 * 1024 * 1024
 
 
-class Usage(Protocol):
-    """The result of `shutil.disk_usage`, in bytes."""
-
-    @property
-    def total(self) -> int:
-        """Size of the disk."""
-
-    @property
-    def free(self) -> int:
-        """Space that is left."""
-
-
 class DiskSpace:
-    """The space in one folder, shared by all documents in flight."""
+    """The space in one folder, shared by all documents in flight.
 
-    def __init__(self, folder: Path, usage: Callable[[Path], Usage] = shutil.disk_usage) -> None:
+    `usage`: gives total, used and free bytes of the disk.
+    """
+
+    def __init__(
+        self, folder: Path, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage
+    ) -> None:
         self._folder = folder
         self._usage = usage
         #: Documents and pages that will free space without waiting for any.
@@ -82,7 +75,7 @@ class DiskSpace:
             try:
                 return await attempt()
             except DiskFullError as error:
-                if error.needed_bytes >= (total := self._disk().total):
+                if error.needed_bytes >= (total := self._disk()[0]):
                     raise TransientError(
                         f"{error}: {_FOLDER} has {total} bytes in all: give it more"
                     ) from error
@@ -105,7 +98,7 @@ class DiskSpace:
             self._holders += 1
 
     def _give_up(self, error: DiskFullError) -> TransientError:
-        if (free := self._disk().free) >= _ORDINARY_BYTES:
+        if (free := self._disk()[1]) >= _ORDINARY_BYTES:
             return TransientError(
                 f"{error}: {_FOLDER} has {free} bytes left: make more room for this document"
             )
@@ -117,7 +110,7 @@ class DiskSpace:
         if self._holders:
             # A document that comes now and finds no space waits for those.
             return
-        free = self._disk().free
+        _, free = self._disk()
         if free < self._needed_bytes:
             raise DiskFullError(
                 f"{_FOLDER} has {free} bytes left and {self._needed_bytes} are needed: make room",
@@ -137,11 +130,13 @@ class DiskSpace:
 
     def check_fits(self, size_bytes: int) -> None:
         """Raise DiskFullError if a file of this size would not fit now."""
-        if (free := self._disk().free) < size_bytes:
+        if (free := self._disk()[1]) < size_bytes:
             raise DiskFullError(f"{size_bytes} bytes are needed and {free} are left", size_bytes)
 
-    def _disk(self) -> Usage:
+    def _disk(self) -> tuple[int, int]:
+        """Size of the disk and free space, in bytes."""
         try:
-            return self._usage(self._folder)
+            total, _, free = self._usage(self._folder)
         except OSError as error:
             raise HostError(f"{_FOLDER}: {error}") from error
+        return total, free

@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from consumer.domain import assembly, formats
@@ -18,6 +19,7 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler
 
 
+@dataclass(frozen=True, slots=True)
 class DocumentReader:
     """Makes results of sources.
 
@@ -25,39 +27,28 @@ class DocumentReader:
     every document beside its result.
     """
 
-    def __init__(  # noqa: PLR0913 - built in one place, the composition root
-        self,
-        store: ObjectStore,
-        renderer: Renderer,
-        scheduler: PageScheduler,
-        disk_space: DiskSpace,
-        *,
-        engine: Engine,
-        work_dir: Path,
-        max_file_bytes: int,
-        outputs: Sequence[OutputFormat] = (),
-    ) -> None:
-        self.engine = engine
-        self._store = store
-        self._renderer = renderer
-        self._scheduler = scheduler
-        self._disk_space = disk_space
-        self._work_dir = work_dir
-        self._max_file_bytes = max_file_bytes
-        self._outputs = outputs
+    store: ObjectStore
+    renderer: Renderer
+    scheduler: PageScheduler
+    disk_space: DiskSpace
+    _: KW_ONLY
+    engine: Engine
+    work_dir: Path
+    max_file_bytes: int
+    outputs: Sequence[OutputFormat] = ()
 
     async def read(self, source: Source, attempt: Attempt) -> EncodedResult:
         """Read the source; a document that can never be read gets a FAILURE result.
 
         Raises SourceChangedError, SourceGoneError and TransientError.
         """
-        pages = Assembly(self._outputs)
+        pages = Assembly(self.outputs)
         try:
             async with self._downloaded(source, attempt) as path:
                 # The document waits for its turn behind others: their progress is its own.
-                with attempt.watchdog.following(self._scheduler.watchdog):
-                    async with self._renderer.open(path, _format(path)) as document:
-                        await self._scheduler.run(document, pages.add)
+                with attempt.watchdog.following(self.scheduler.watchdog):
+                    async with self.renderer.open(path, _format(path)) as document:
+                        await self.scheduler.run(document, pages.add)
                 return pages.finish(source, self.engine, attempt.timing())
         except DocumentError as error:
             return self.failure(source, attempt, error.code, error.message)
@@ -70,26 +61,26 @@ class DocumentReader:
     async def _downloaded(self, source: Source, attempt: Attempt) -> AsyncIterator[Path]:
         if source.size_bytes == 0:
             raise DocumentError(Code.EMPTY_FILE, "the file has no bytes: upload it again")
-        if source.size_bytes > self._max_file_bytes:
+        if source.size_bytes > self.max_file_bytes:
             raise DocumentError(
                 Code.TOO_LARGE,
                 f"the file has {source.size_bytes} bytes and BUCKET_OCR_MAX_FILE_BYTES "
-                f"allows {self._max_file_bytes}: raise it or split the document",
+                f"allows {self.max_file_bytes}: raise it or split the document",
             )
-        path = self._work_dir / f"{uuid.uuid4().hex}.source"
-        with self._disk_space.held():
+        path = self.work_dir / f"{uuid.uuid4().hex}.source"
+        with self.disk_space.held():
             try:
-                await self._disk_space.run_when_free(lambda: self._download(source, path, attempt))
+                await self.disk_space.run_when_free(lambda: self._download(source, path, attempt))
                 yield path
             finally:
                 _remove(path)
 
     async def _download(self, source: Source, path: Path, attempt: Attempt) -> None:
         attempt.watchdog.mark()
-        self._disk_space.check_fits(source.size_bytes)
+        self.disk_space.check_fits(source.size_bytes)
         try:
             with attempt.stage("download"):
-                await self._store.download(source, path, attempt.watchdog)
+                await self.store.download(source, path, attempt.watchdog)
         except DiskFullError:
             # A document that waits for disk space must not take any.
             _remove(path)

@@ -37,44 +37,42 @@ class JobReport:
     log_fields: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
 class JobRunner:
     """Runs jobs; the boundary at which errors become outcomes."""
 
-    def __init__(
-        self, publisher: Publisher, documents: DocumentReader, breaker: CircuitBreaker, announce: Announce
-    ) -> None:
-        self._publisher = publisher
-        self._documents = documents
-        self._breaker = breaker
-        self._announce = announce
+    publisher: Publisher
+    documents: DocumentReader
+    breaker: CircuitBreaker
+    announce: Announce
 
     async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
         """Make sure that the source has a current result, and announce it; no error leaves this."""
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
         outcome, reason = Outcome.DONE, ""
         try:
-            result = await self._publisher.ensure_result(
+            result = await self.publisher.ensure_result(
                 job,
                 queued_at,
                 watchdog,
                 accepts=self._is_current,
-                make=self._documents.read if job.pages is None else self._refuse_pages,
+                make=self.documents.read if job.pages is None else self._refuse_pages,
             )
-            self._breaker.record_storage_success()
+            self.breaker.record_storage_success()
             if result.result is not None:
-                self._breaker.record_host_success()
+                self.breaker.record_host_success()
             log_fields |= _log_fields(result)
             if problem := await self._announcement_problem(result):
                 log_fields["error"] = reason = problem
                 outcome = Outcome.TRANSIENT
         except HostError as error:
-            self._breaker.record_host_failure(error)
+            self.breaker.record_host_failure(error)
             log_fields["error"] = reason = str(error)
             outcome = Outcome.HOST_FAILURE
         except TransientError as error:
             if isinstance(error, UnavailableError):
-                probe = partial(self._publisher.check_bucket, job.bucket)
-                self._breaker.record_storage_failure(error, probe)
+                probe = partial(self.publisher.check_bucket, job.bucket)
+                self.breaker.record_storage_failure(error, probe)
             log_fields["error"] = reason = str(error)
             outcome = Outcome.TRANSIENT
         except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
@@ -91,10 +89,10 @@ class JobRunner:
         """
 
         async def make(source: Source, attempt: Attempt) -> EncodedResult:
-            return self._documents.failure(source, attempt, Code.RETRIES_EXHAUSTED, reason)
+            return self.documents.failure(source, attempt, Code.RETRIES_EXHAUSTED, reason)
 
         try:
-            result = await self._publisher.ensure_result(
+            result = await self.publisher.ensure_result(
                 replace(job, force=False), queued_at, watchdog, accepts=ResultHead.is_of, make=make
             )
         except Exception as error:  # noqa: BLE001 - the dead letter still names the source
@@ -102,10 +100,10 @@ class JobRunner:
         return await self._announcement_problem(result) or result.reason
 
     def _is_current(self, head: ResultHead, source: Source) -> bool:
-        return head.is_current(source, self._documents.engine.fingerprint)
+        return head.is_current(source, self.documents.engine.fingerprint)
 
     async def _refuse_pages(self, source: Source, attempt: Attempt) -> EncodedResult:
-        return self._documents.failure(source, attempt, Code.INVALID_OPTIONS, _NO_PARTS)
+        return self.documents.failure(source, attempt, Code.INVALID_OPTIONS, _NO_PARTS)
 
     async def _announcement_problem(self, result: JobResult) -> str | None:
         """Announce the result that exists; returns why that failed, None if it did not.
@@ -115,7 +113,7 @@ class JobRunner:
         if result.completion is None:
             return None
         try:
-            await self._announce(result.completion)
+            await self.announce(result.completion)
         except ServiceError as error:
             return f"the result is stored, and was not announced: {error}"
         return None

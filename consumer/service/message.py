@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -12,6 +12,7 @@ from consumer.clock import Clock, Watchdog
 from consumer.domain import events, settle
 from consumer.domain.errors import ServiceError
 from consumer.domain.events import Notification
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.settle import Disposition, Outcome
 from consumer.metrics import Metrics
 from consumer.ports import Lease, LeaseKeeper, Message, Queue
@@ -60,38 +61,30 @@ class MessageContext:
             self.reports.append(JobReport(job, outcome, reason, log_fields))
 
 
+@dataclass(eq=False)
 class MessageHandler:
     """Handles messages, each in the task that asks for it. `watchdog` sees the progress of all of them."""
 
-    def __init__(  # noqa: PLR0913 - built in one place, the composition root
-        self,
-        queue: Queue,
-        leases: LeaseKeeper,
-        jobs: JobRunner,
-        *,
-        watchdog: Watchdog,
-        clock: Clock,
-        rng: random.Random,
-        metrics: Metrics,
-    ) -> None:
-        self._queue = queue
-        self._leases = leases
-        self._jobs = jobs
-        self._watchdog = watchdog
-        self._clock = clock
-        self._rng = rng
-        self._metrics = metrics
-        self._work: set[asyncio.Task[None]] = set()
-        self._is_cancelled = False
+    queue: Queue
+    leases: LeaseKeeper
+    jobs: JobRunner
+    _: KW_ONLY
+    watchdog: Watchdog
+    clock: Clock
+    rng: random.Random
+    metrics: Metrics
+    pauses: Pauses = DEFAULT_PAUSES
+    _work: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _is_cancelled: bool = field(default=False, init=False)
 
     async def handle(self, message: Message) -> None:
         """Do all that a message needs; no error of it ends the consumer."""
-        started_at = self._clock.monotonic()
+        started_at = self.clock.monotonic()
         try:
             context = self._context(message)
             self._observe_wait(context)
             outcome, exhausted = await self._hold(context)
-            context.log_fields["seconds"] = round(self._clock.monotonic() - started_at, 3)
+            context.log_fields["seconds"] = round(self.clock.monotonic() - started_at, 3)
             await self._settle(context, outcome, exhausted=exhausted)
         except Exception:  # the last boundary: other documents go on
             log.exception("message.abandoned", message_id=message.message_id)
@@ -119,7 +112,7 @@ class MessageHandler:
 
     def _context(self, message: Message) -> MessageContext:
         notification = events.parse(message.body)
-        context = MessageContext(message, notification, Watchdog(self._clock, self._watchdog))
+        context = MessageContext(message, notification, Watchdog(self.clock, self.watchdog))
         for name in ("ignored", "malformed"):
             if texts := getattr(notification, name):
                 context.log_fields[name] = texts
@@ -128,14 +121,14 @@ class MessageHandler:
     def _observe_wait(self, context: MessageContext) -> None:
         """Note how long the message lay on the queue, which is known of its first receive only."""
         if context.message.receive_count == 1:
-            waited_s = (self._clock.now() - context.message.sent_at).total_seconds()
-            self._metrics.observe_queue_wait(waited_s)
+            waited_s = (self.clock.now() - context.message.sent_at).total_seconds()
+            self.metrics.observe_queue_wait(waited_s)
             context.log_fields["waited_s"] = round(waited_s, 3)
 
     async def _hold(self, context: MessageContext) -> tuple[Outcome, bool]:
         """Hold the message while its jobs run; returns the outcome, and whether tries are exhausted."""
         exhausted = False
-        holding = self._leases.hold(context.message, context.watchdog)
+        holding = self.leases.hold(context.message, context.watchdog)
         async with holding as lease, asyncio.TaskGroup() as group:
             # A task of its own, because a lost lease or a drain ends the work and not what follows it.
             work = group.create_task(self._run_jobs(context), name="work")
@@ -172,7 +165,7 @@ class MessageHandler:
     async def _run_jobs(self, context: MessageContext) -> None:
         """Run all jobs; one that fails does not keep the rest from being done."""
         for job in context.notification.jobs:
-            report = await self._jobs.run(job, context.message.sent_at, context.watchdog)
+            report = await self.jobs.run(job, context.message.sent_at, context.watchdog)
             context.reports.append(report)
 
     async def _write_exhausted_results(self, context: MessageContext, outcome: Outcome) -> bool:
@@ -182,7 +175,7 @@ class MessageHandler:
         if not pending:
             return False
         try:
-            max_receive_count = await self._queue.max_receive_count()
+            max_receive_count = await self.queue.max_receive_count()
         except ServiceError as error:
             log.warning("queue.unknown", message_id=message.message_id, error=str(error))
             return False
@@ -190,20 +183,22 @@ class MessageHandler:
             return False
         for report in pending:
             text = f"not read in {message.receive_count} tries; the last one: {report.reason}"
-            context.log_fields["exhausted_result"] = await self._jobs.write_exhausted_result(
+            context.log_fields["exhausted_result"] = await self.jobs.write_exhausted_result(
                 report.job, message.sent_at, text, context.watchdog
             )
         return True
 
     async def _settle(self, context: MessageContext, outcome: Outcome, *, exhausted: bool) -> None:
         message = context.message
-        disposition = settle.decide(outcome, message.receive_count, self._rng, exhausted=exhausted)
+        disposition = settle.decide(
+            outcome, message.receive_count, self.rng, self.pauses, exhausted=exhausted
+        )
         try:
             await self._apply(disposition, message)
         except ServiceError as error:
             # The message comes again by itself, and then costs two HEAD requests.
             log.warning("settle.failed", message_id=message.message_id, error=str(error))
-        self._metrics.count_message(outcome)
+        self.metrics.count_message(outcome)
         # Nearly every message names one document; its fields then stand in the line itself.
         documents = [dict(report.log_fields) for report in context.reports]
         log.log(
@@ -219,8 +214,8 @@ class MessageHandler:
     async def _apply(self, disposition: Disposition, message: Message) -> None:
         match disposition:
             case settle.Delete():
-                await self._queue.delete(message)
+                await self.queue.delete(message)
             case settle.RetryAfter(delay_s=delay_s):
-                await self._queue.retry_after(message, delay_s)
+                await self.queue.retry_after(message, delay_s)
             case settle.NoAction():
                 pass

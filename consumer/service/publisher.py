@@ -46,17 +46,17 @@ class JobResult:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
 class Publisher:
     """Stores the results of sources."""
 
-    def __init__(self, store: ObjectStore, clock: Clock, metrics: Metrics) -> None:
-        self._store = store
-        self._clock = clock
-        self._metrics = metrics
+    store: ObjectStore
+    clock: Clock
+    metrics: Metrics
 
     async def check_bucket(self, bucket: str) -> None:
         """Raise ServiceError if a bucket cannot be used."""
-        await self._store.check_bucket(bucket)
+        await self.store.check_bucket(bucket)
 
     async def ensure_result(
         self, job: Job, queued_at: datetime | None, watchdog: Watchdog, *, accepts: Accepts, make: Make
@@ -66,7 +66,7 @@ class Publisher:
         `make` makes it if there is none. Raises TransientError if that is not possible now.
         """
         for _ in range(_TRIES):
-            attempt = Attempt(queued_at, watchdog, self._clock, self._metrics)
+            attempt = Attempt(queued_at, watchdog, self.clock, self.metrics)
             try:
                 return await self._try(job, attempt, accepts, make)
             except SourceChangedError:
@@ -79,7 +79,7 @@ class Publisher:
         info = await self._head_source(job.bucket, job.key)
         if identity.SOURCE_ETAG in info.metadata:
             return JobResult("own output")
-        existing = await self._store.head(job.bucket, keys.result_key(job.key))
+        existing = await self.store.head(job.bucket, keys.result_key(job.key))
         if not job.force and (match := _accepted(existing, info.source, accepts)):
             return JobResult("already current", completion=Completion.found(info.source, match))
         if not await self._is_document(info.source):
@@ -98,14 +98,14 @@ class Publisher:
                 with attempt.stage("publish"):
                     await self._put(result, existing)
             except ConflictError:
-                self._metrics.count_conflict()
+                self.metrics.count_conflict()
                 # A put that was sent again after its answer was lost looks the same.
-                existing = await self._store.head(source.bucket, keys.result_key(source.key))
+                existing = await self.store.head(source.bucket, keys.result_key(source.key))
                 if not (match := _accepted(existing, source, accepts)):
                     continue
                 reason, completion = "stored meanwhile", Completion.found(source, match)
             else:
-                self._metrics.count_result(result.head)
+                self.metrics.count_result(result.head)
                 reason, completion = "stored", Completion.of(result.head)
             # While the put was in flight, the source may have gone back to the bytes of the older result, and
             # another consumer may have found that result current.
@@ -119,8 +119,8 @@ class Publisher:
         """Put the other outputs, then the result, which is the mark that all of them are there."""
         source, metadata = result.head.source, identity.metadata(result.head)
         for output in result.outputs:
-            await self._store.put(source.bucket, output.key, output.body, metadata, output.content_type)
-        await self._store.put_result(
+            await self.store.put(source.bucket, output.key, output.body, metadata, output.content_type)
+        await self.store.put_result(
             source.bucket,
             keys.result_key(source.key),
             result.body,
@@ -129,11 +129,11 @@ class Publisher:
         )
 
     async def _head_source(self, bucket: str, key: str) -> ObjectInfo:
-        info = await self._store.head(bucket, key)
+        info = await self.store.head(bucket, key)
         if info is None:
             # A bucket that does not exist (a wrong endpoint, a typo) is answered by 404 as well; taking that
             # for a deleted source would empty the queue in silence.
-            await self._store.check_bucket(bucket)
+            await self.store.check_bucket(bucket)
             raise SourceGoneError(key)
         return info
 
@@ -146,7 +146,7 @@ class Publisher:
         """By its name; if that promises nothing, by its first bytes."""
         if formats.has_source_extension(source.key):
             return True
-        start = await self._store.read_start(source, formats.SNIFF_BYTES)
+        start = await self.store.read_start(source, formats.SNIFF_BYTES)
         return formats.sniff(start) is not None
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -93,6 +93,7 @@ class _Run:
             self.add(page)
 
 
+@dataclass(eq=False)
 class PageScheduler:
     """Reads documents page by page.
 
@@ -100,25 +101,19 @@ class PageScheduler:
     `window_pages`: most pages of all documents that are rendered and not yet read.
     """
 
-    def __init__(  # noqa: PLR0913 - built in one place, the composition root
-        self,
-        recognizer: Recognizer,
-        disk_space: DiskSpace,
-        watchdog: Watchdog,
-        metrics: Metrics,
-        *,
-        batch_pages: int,
-        window_pages: int,
-    ) -> None:
-        self.watchdog = watchdog
-        self._recognizer = recognizer
-        self._disk_space = disk_space
-        self._metrics = metrics
-        metrics.ready_pages_limit.set(window_pages)
-        self._batch_pages = batch_pages
-        self._window = asyncio.Semaphore(window_pages)
-        self._ready: RoundRobin[_ReadyPage] = RoundRobin()
-        self._has_ready = asyncio.Event()
+    recognizer: Recognizer
+    disk_space: DiskSpace
+    watchdog: Watchdog
+    metrics: Metrics
+    _: KW_ONLY
+    batch_pages: int
+    window_pages: int
+    _ready: RoundRobin[_ReadyPage] = field(default_factory=RoundRobin, init=False)
+    _has_ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self._window = asyncio.Semaphore(self.window_pages)
+        self.metrics.ready_pages_limit.set(self.window_pages)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -126,7 +121,7 @@ class PageScheduler:
         async with asyncio.TaskGroup() as group:
             dispatchers = [
                 group.create_task(self._dispatch(), name=f"dispatch to engine {n}")
-                for n in range(self._recognizer.concurrency)
+                for n in range(self.recognizer.concurrency)
             ]
             yield
             for dispatcher in dispatchers:
@@ -182,7 +177,7 @@ class PageScheduler:
         async def attempt() -> PageImage:
             # Given back while the document waits for disk space: the pages ahead of it free that.
             await self._window.acquire()
-            self._metrics.ready_pages.inc()
+            self.metrics.ready_pages.inc()
             try:
                 return await document.render(page_number)
             except BaseException:
@@ -192,11 +187,11 @@ class PageScheduler:
                 self.watchdog.mark()
 
         try:
-            image = await self._disk_space.run_when_free(attempt)
+            image = await self.disk_space.run_when_free(attempt)
         except PageError as error:
             result.set_result(self._counted(failed_page(page_number, error.code, error.message)))
         else:
-            self._disk_space.hold()
+            self.disk_space.hold()
             self._ready.add(run, _ReadyPage(image, result))
             self._has_ready.set()
         return result
@@ -204,11 +199,11 @@ class PageScheduler:
     async def _dispatch(self) -> None:
         """Hand batches to one engine until cancelled."""
         while True:
-            while not (batch := self._ready.take(self._batch_pages)):
+            while not (batch := self._ready.take(self.batch_pages)):
                 self._has_ready.clear()
                 await self._has_ready.wait()
             try:
-                results = await self._recognizer.read([page.image for page in batch])
+                results = await self.recognizer.read([page.image for page in batch])
                 for page, result in zip(batch, results, strict=True):
                     self._counted(result)
                     if not page.result.done():
@@ -234,14 +229,14 @@ class PageScheduler:
             Path(page.image.path).unlink(missing_ok=True)
         except OSError as error:
             log.warning("page.not_deleted", path=page.image.path, error=str(error))
-        self._disk_space.release()
+        self.disk_space.release()
         self._free_window_slot()
 
     def _free_window_slot(self) -> None:
         """Let another page be rendered."""
-        self._metrics.ready_pages.dec()
+        self.metrics.ready_pages.dec()
         self._window.release()
 
     def _counted(self, result: PageResult) -> PageResult:
-        self._metrics.count_page(result)
+        self.metrics.count_page(result)
         return result

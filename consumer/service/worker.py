@@ -3,19 +3,18 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 import structlog
 
 from consumer.clock import Clock, Watchdog
 from consumer.domain.errors import ServiceError
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.metrics import Metrics
 from consumer.ports import Message, Queue
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.message import MessageHandler
-
-#: Pause after a failed receive, so that an outage is not answered by a storm.
-_RECEIVE_PAUSE_S: Final = 5.0
 
 #: Pause between two looks at an open circuit breaker.
 _BREAKER_PAUSE_S: Final = 1.0
@@ -32,6 +31,7 @@ LEAST_DRAIN_S: Final = 8.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False)
 class Worker:
     """Consumes a queue.
 
@@ -41,40 +41,31 @@ class Worker:
     `watchdog` sees the progress of the loop and of all messages.
     """
 
-    def __init__(  # noqa: PLR0913 - built in one place, the composition root
-        self,
-        queue: Queue,
-        handler: MessageHandler,
-        breaker: CircuitBreaker,
-        *,
-        max_in_flight: int,
-        drain_s: float,
-        idle_exit_s: float | None,
-        on_busy: Callable[[bool], None],
-        watchdog: Watchdog,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> None:
-        self._queue = queue
-        self._handler = handler
-        self._breaker = breaker
-        self._slots = asyncio.Semaphore(max_in_flight)
-        self._drain_s = drain_s
-        self._idle_exit_s = idle_exit_s
-        self._on_busy = on_busy
-        self._watchdog = watchdog
-        self._clock = clock
-        self._metrics = metrics
-        self._in_flight = 0
-        self._busy_at = clock.monotonic()
-        self._receive_error: str | None = None
-        self._stopping = False
-        metrics.healthy.set_function(lambda: self.problem is None)
+    queue: Queue
+    handler: MessageHandler
+    breaker: CircuitBreaker
+    _: KW_ONLY
+    max_in_flight: int
+    drain_s: float
+    idle_exit_s: float | None
+    on_busy: Callable[[bool], None]
+    watchdog: Watchdog
+    clock: Clock
+    metrics: Metrics
+    pauses: Pauses = DEFAULT_PAUSES
+    _in_flight: int = field(default=0, init=False)
+    _receive_error: str | None = field(default=None, init=False)
+    _stopping: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.max_in_flight)
+        self._busy_at = self.clock.monotonic()
+        self.metrics.healthy.set_function(lambda: self.problem is None)
 
     @property
     def problem(self) -> str | None:
         """Why no work can be taken at present; None if it can."""
-        return "stopping" if self._stopping else self._breaker.problem or self._receive_error
+        return "stopping" if self._stopping else self.breaker.problem or self._receive_error
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; then finish or release what is in flight, all within `drain_s`."""
@@ -97,17 +88,17 @@ class Worker:
                 return
             if self.problem is not None:
                 # A queue that cannot be asked has not been found empty.
-                self._busy_at = self._clock.monotonic()
+                self._busy_at = self.clock.monotonic()
             if self._is_idle:
-                log.info("idle", seconds=self._idle_exit_s)
+                log.info("idle", seconds=self.idle_exit_s)
                 return
             message = await self._receive(stop)
-            self._watchdog.mark()
+            self.watchdog.mark()
             if message is None:
                 self._slots.release()
-            elif stop.is_set() or self._breaker.problem is not None:
+            elif stop.is_set() or self.breaker.problem is not None:
                 # It came with a poll that had begun before.
-                await self._handler.release(message)
+                await self.handler.release(message)
                 self._slots.release()
             else:
                 self._count(1)
@@ -115,7 +106,7 @@ class Worker:
 
     async def _handle(self, message: Message) -> None:
         try:
-            await self._handler.handle(message)
+            await self.handler.handle(message)
         finally:
             self._count(-1)
             self._slots.release()
@@ -123,24 +114,24 @@ class Worker:
     @property
     def _is_idle(self) -> bool:
         """Whether it is time to end because there is no work."""
-        if self._idle_exit_s is None or self._in_flight:
+        if self.idle_exit_s is None or self._in_flight:
             return False
-        return self._clock.monotonic() - self._busy_at >= self._idle_exit_s
+        return self.clock.monotonic() - self._busy_at >= self.idle_exit_s
 
     def _count(self, step: int) -> None:
-        self._busy_at = self._clock.monotonic()
+        self._busy_at = self.clock.monotonic()
         was_busy = self._in_flight > 0
         self._in_flight += step
-        self._metrics.in_flight.set(self._in_flight)
+        self.metrics.in_flight.set(self._in_flight)
         if (is_busy := self._in_flight > 0) != was_busy:
-            self._on_busy(is_busy)
+            self.on_busy(is_busy)
 
     async def _receive(self, stop: asyncio.Event) -> Message | None:
         if not await self._may_receive(stop):
             await _pause(_BREAKER_PAUSE_S, stop)
             return None
         try:
-            message = await self._queue.receive()
+            message = await self.queue.receive()
         except ServiceError as error:
             self._receive_error = str(error)
             log.warning("receive.failed", error=str(error))
@@ -150,14 +141,14 @@ class Worker:
         else:
             self._receive_error = None
             return message
-        await _pause(_RECEIVE_PAUSE_S, stop)
+        await _pause(self.pauses.receive_s, stop)
         return None
 
     async def _may_receive(self, stop: asyncio.Event) -> bool:
-        if self._breaker.half_open and self._in_flight:
+        if self.breaker.half_open and self._in_flight:
             return False
         # The checks may take as long as a process to start, and a stop does not wait for that.
-        checking = asyncio.create_task(self._breaker.allows_work(), name="health checks")
+        checking = asyncio.create_task(self.breaker.allows_work(), name="health checks")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             await asyncio.wait([checking, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -174,14 +165,14 @@ class Worker:
         # The loop may be waiting for a slot.
         self._slots.release()
         log.info("drain.started", in_flight=self._in_flight)
-        ends_at = asyncio.get_running_loop().time() + max(self._drain_s, LEAST_DRAIN_S)
+        ends_at = asyncio.get_running_loop().time() + max(self.drain_s, LEAST_DRAIN_S)
         limit.reschedule(ends_at)
-        await asyncio.sleep(self._drain_s - min(_RELEASE_S, self._drain_s / 5))
+        await asyncio.sleep(self.drain_s - min(_RELEASE_S, self.drain_s / 5))
         # A message that is released during our own last poll would come to us again.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(ends_at - _LEAST_RELEASE_S):
                 await consumed.wait()
-        self._handler.cancel_all()
+        self.handler.cancel_all()
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:

@@ -1,11 +1,13 @@
-"""Child programs that misbehave as they are told: `python hostile.py engine|renderer HOW FD OPTIONS`.
+"""Child processes that misbehave on demand: entry `hostile:build`, with the arguments `KIND WAY`.
 
-The engine reads of a page the colour in its middle, as `#rrggbb`; it misbehaves on red pages. The
-renderer is the real one; it misbehaves on page 2 of files that contain the word `hostile`. `HOW` may also
-name a file: the program starts if it exists.
+An `engine` reads of a page the colour in its middle, as `#rrggbb`; it misbehaves on red pages. A `renderer`
+is the real one; it misbehaves on page 2 of files that contain the word `hostile`. A `painter` behaves,
+starts faster than the real one, and paints pages in the colours that the last line of the file lists. `WAY`
+may also name a file: the process starts if it exists.
 """
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -15,12 +17,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from consumer import protocol
-from consumer.child import serve
+from consumer.child.serve import RequestHandler
+from consumer.domain.geometry import Point
 from consumer.domain.page import PageImage
+from consumer.domain.result import PageResult
 
+ENTRY = "hostile:build"
 HOSTILE = "#ff0000"
 HOSTILE_WORD = b"hostile"
 LEAK_BYTES = 20_000_000
+PAINTED_PX = 20
 
 _leaked: list[bytes] = []
 
@@ -61,6 +67,10 @@ def eat_memory() -> None:
         _leaked.append(b"x" * LEAK_BYTES)
 
 
+def send(message: bytes) -> None:
+    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(message)
+
+
 def leak() -> None:
     _leaked.append(b"x" * LEAK_BYTES)
 
@@ -68,19 +78,30 @@ def leak() -> None:
 def print_to_stdout() -> None:
     sys.stdout.write('{"event": "not a log line"}\n')
     sys.stdout.flush()
-    os.write(1, b"\x00\x00\x00\x02{}")
+    os.write(1, b"{}\n")
 
 
-def send_a_broken_frame() -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(b"\xff\xff\xff\xff nonsense")
+def send_without_end() -> None:
+    send(b"x" * (protocol.MAX_MESSAGE_BYTES + 1))
+
+
+def send_nonsense() -> None:
+    send(b"\xff\xff nonsense\n")
 
 
 def send_what_is_no_reply() -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(b"\x00\x00\x00\x02{}")
+    send(b"{}\n")
 
 
 def answer_for_nobody() -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(protocol.frame(protocol.PagesRead(pages=())))
+    send(protocol.encode(protocol.PagesRead(pages=())))
+
+
+def forge_another_page() -> None:
+    image = PageImage(
+        page_number=1, path="", width_px=9, height_px=9, scale=1, dpi=72, downscaled=False, render_s=0
+    )
+    send(protocol.encode(protocol.PagesRead(pages=(image.result([]),))))
 
 
 def die_of_a_signal_without_a_name() -> None:
@@ -116,9 +137,11 @@ WAYS: dict[str, Callable[[], None]] = {
         eat_memory,
         leak,
         print_to_stdout,
-        send_a_broken_frame,
+        send_without_end,
+        send_nonsense,
         send_what_is_no_reply,
         answer_for_nobody,
+        forge_another_page,
         die_of_a_signal_without_a_name,
         leave_a_process_behind,
         raise_an_error,
@@ -140,7 +163,7 @@ class ColourReader:
         assert isinstance(request, protocol.ReadPages)
         return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
 
-    def _read(self, image: PageImage) -> protocol.PageContent:
+    def _read(self, image: PageImage) -> PageResult:
         middle = 3 * (image.height_px // 2 * image.width_px + image.width_px // 2)
         with Path(image.path).open("rb") as file:
             file.seek(middle)
@@ -150,51 +173,60 @@ class ColourReader:
         colour = f"#{red:02x}{green:02x}{blue:02x}"
         if colour == HOSTILE:
             self._misbehave()
-        box = ((0, 0), (image.width_px, 0), (image.width_px, image.height_px), (0, image.height_px))
-        return protocol.PageContent(
-            lines=(protocol.TextLine(text=colour, box=box, confidence=1.0),), markdown=colour
-        )
+        right, bottom = image.width_px, image.height_px
+        box = (Point(0, 0), Point(right, 0), Point(right, bottom), Point(0, bottom))
+        return image.result([(box, colour, 1.0)], markdown=colour)
 
 
-class HostileRenderer:
-    """The real renderer, until it meets a hostile page."""
-
-    def __init__(self, options: protocol.RenderOptions, misbehave: Callable[[], None]) -> None:
-        # An engine needs none of it, and it takes more than a second.
-        from consumer.child.rendering.renderer import PageRenderer
-
-        self._child = PageRenderer(options)
-        self._misbehave = misbehave
+class Painter:
+    """A renderer that needs no library."""
 
     def ready(self) -> protocol.Reply:
-        return self._child.ready()
+        return protocol.RendererReady()
 
     def handle(self, request: protocol.Request) -> protocol.Reply:
-        match request:
-            case protocol.RenderPage(path=path, page_number=2) if HOSTILE_WORD in Path(path).read_bytes():
-                self._misbehave()
-        return self._child.handle(request)
-
-
-def main() -> None:
-    serve.prepare_process()
-    role, how, descriptor, options = sys.argv[1:]
-    if "/" in how and not Path(how).exists():
-        sys.exit(f"{how} is not there")
-    if how == "never_get_ready":
-        hang_politely()
-    misbehave = WAYS.get(how, behave)
-    if role == "engine":
-        serve.serve(int(descriptor), lambda: ColourReader(misbehave))
-    else:
-        how_to_render = protocol.RenderOptions.model_validate_json(options)
-        serve.limit_address_space(how_to_render.address_space_bytes)
-        serve.serve(
-            int(descriptor),
-            lambda: HostileRenderer(how_to_render, misbehave),
-            processor_s=how_to_render.processor_s,
+        assert isinstance(request, protocol.OpenDocument | protocol.RenderPage)
+        colours = json.loads(Path(request.path).read_bytes().splitlines()[-1].removeprefix(b"%"))
+        if isinstance(request, protocol.OpenDocument):
+            return protocol.DocumentOpened(page_count=len(colours))
+        red, green, blue = colours[request.page_number - 1]
+        Path(request.image_path).write_bytes(bytes([255 * blue, 255 * green, 255 * red]) * PAINTED_PX**2)
+        return PageImage(
+            page_number=request.page_number,
+            path=request.image_path,
+            width_px=PAINTED_PX,
+            height_px=PAINTED_PX,
+            scale=1,
+            dpi=72,
+            downscaled=False,
+            render_s=0,
         )
 
 
-if __name__ == "__main__":
-    main()
+def hostile_renderer(options_json: str, misbehave: Callable[[], None]) -> RequestHandler:
+    """The real renderer, until it meets a hostile page."""
+    # An engine needs none of it, and it takes more than a second.
+    from consumer.child.rendering import renderer
+
+    render = renderer.PageRenderer.handle
+
+    def handle(self: renderer.PageRenderer, request: protocol.Request) -> protocol.Reply:
+        match request:
+            case protocol.RenderPage(path=path, page_number=2) if HOSTILE_WORD in Path(path).read_bytes():
+                misbehave()
+        return render(self, request)
+
+    renderer.PageRenderer.handle = handle  # type: ignore[method-assign]
+    return renderer.build(options_json)
+
+
+def build(options_json: str) -> RequestHandler:
+    kind, way = json.loads(options_json)["arguments"]
+    if "/" in way and not Path(way).exists():
+        sys.exit(f"{way} is missing")
+    if way == "never_get_ready":
+        hang_politely()
+    misbehave = WAYS.get(way, behave)
+    if kind == "painter":
+        return Painter()
+    return ColourReader(misbehave) if kind == "engine" else hostile_renderer(options_json, misbehave)

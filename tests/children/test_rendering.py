@@ -1,4 +1,4 @@
-"""What the render role makes of files: the role itself, in the test's own process."""
+"""Files as page images: the handler of render processes, in the test's own process."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -28,14 +28,14 @@ RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
 
 class Rendering:
-    """A file, opened by the render role."""
+    """A file, opened by the handler."""
 
     def __init__(self, path: Path, image_path: Path) -> None:
         file_format = sniff(path.read_bytes()[:SNIFF_BYTES])
         assert file_format is not None
         self._path, self._format, self._image_path = str(path), file_format, image_path
-        self._child = PageRenderer(OPTIONS)
-        opened = self._child.handle(protocol.OpenDocument(path=self._path, format=self._format))
+        self._renderer = PageRenderer(OPTIONS)
+        opened = self._renderer.handle(protocol.OpenDocument(path=self._path, format=self._format))
         assert isinstance(opened, protocol.DocumentOpened)
         self.page_count = opened.page_count
 
@@ -44,13 +44,13 @@ class Rendering:
         request = protocol.RenderPage(
             path=self._path, format=self._format, page_number=number, image_path=str(self._image_path)
         )
-        page = self._child.handle(request)
+        page = self._renderer.handle(request)
         assert isinstance(page, PageImage)
         size = (page.width_px, page.height_px)
         return page, Image.frombytes("RGB", size, self._image_path.read_bytes(), "raw", "BGR")
 
     def close(self) -> None:
-        for document in self._child._documents.values():
+        for document in self._renderer._documents.values():
             document.close()
 
 
@@ -69,13 +69,13 @@ Render = Callable[[Path], Rendering]
 
 @pytest.mark.parametrize("side", [100, 380])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_stands_as_its_exif_orientation_says_also_when_it_is_made_smaller(
+def test_an_image_is_upright_by_its_exif_orientation_also_if_it_is_made_smaller(
     tmp_path: Path, render: Render, orientation: int, side: int
 ) -> None:
     """Upright, its upper left quarter is red; it is 2 wide and 1 high."""
     upright = Image.new("RGB", (2 * side, side), GREEN)
     upright.paste(RED, (0, 0, side, side // 2))
-    # What a camera stores that has to be turned by the operation to stand upright.
+    # A camera stores the inverse of the operation that turns the image upright.
     inverse = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(inverse[orientation]))
     exif = Image.Exif()
@@ -131,7 +131,7 @@ def test_values_beyond_eight_bits_keep_black_and_white_apart(
     assert pixels.getpixel((page.width_px * 3 // 4, 25))[0] > 225  # type: ignore[index]
 
 
-def test_a_picture_of_what_are_no_numbers_is_unreadable_and_not_black(tmp_path: Path, render: Render) -> None:
+def test_an_image_of_infinite_pixels_is_unreadable_and_not_black(tmp_path: Path, render: Render) -> None:
     picture = Image.new("F", (50, 50), 1.0)
     picture.putpixel((7, 7), math.inf)
     picture.save(tmp_path / "page.tif")
@@ -192,7 +192,7 @@ def test_every_frame_is_a_page_and_too_many_are_refused(tmp_path: Path, render: 
     assert caught.value.code is Code.TOO_MANY_PAGES
 
 
-def test_a_failure_does_not_tell_where_our_files_lie(tmp_path: Path, render: Render) -> None:
+def test_a_failure_does_not_reveal_the_paths_of_our_files(tmp_path: Path, render: Render) -> None:
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7\n%%EOF\n")
 
     with pytest.raises(DocumentError) as caught:

@@ -1,4 +1,4 @@
-"""Real child processes in a `Seat`: replaced when they die, without credentials, never left behind."""
+"""Real child processes in a `Slot`: replaced when they die, without credentials, never left behind."""
 
 import asyncio
 import contextlib
@@ -12,15 +12,19 @@ from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 
 from consumer import protocol
 from consumer.domain.errors import ChildError, HostError, SettingsError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
+from consumer.engines import ENGINES
 from consumer.processes.process import ChildTimeoutError, ProcessSpec
 from consumer.processes.slot import Slot, running_slots
+from tests.children import toy
 
-OPTIONS = protocol.RenderOptions(
+ROOT = Path(__file__).parents[2]
+RENDER_OPTIONS = protocol.RenderOptions(
     scale=2.0,
     max_page_pixels=40_000_000,
     max_pages=100,
@@ -28,66 +32,72 @@ OPTIONS = protocol.RenderOptions(
     address_space_bytes=2**32,
     processor_s=60,
 )
-PROGRAM = ProcessSpec(
-    "render", ("-m", "consumer.child", "render"), OPTIONS, retired_bytes=2**31, killed_bytes=2**32
+RENDERER = ProcessSpec(
+    "render",
+    "consumer.child.rendering.renderer:build",
+    RENDER_OPTIONS,
+    retired_bytes=2**31,
+    killed_bytes=2**32,
 )
+TOY = replace(RENDERER, name="toy", entry=toy.ENTRY, options=toy.ToyOptions(threads=1))
+ONE_PAGE = protocol.OpenDocument(path="/1.pdf", format=Format.PDF)
 DEADLINE_S = 60.0
 GONE_S = 10.0
-# A parent that starts a child, prints its number and waits for its end.
+# A parent that starts a process and waits for its end.
 PARENT = f"""
-import asyncio, signal
-from consumer import wire
-from consumer.adapters.children import Program
-from consumer.adapters.seats import Seat, seated
-from consumer.wire import RenderOptions
+import asyncio
+from consumer.processes.process import ProcessSpec
+from consumer.processes.slot import Slot, running_slots
+from tests.children.toy import ToyOptions
 async def main():
-    seat = Seat({PROGRAM!r})
-    async with seated([seat]):
+    async with running_slots([Slot({TOY!r})]):
         print("ready", flush=True)
         await asyncio.Event().wait()
 asyncio.run(main())
 """
 
 
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", toy.PYTHONPATH)
+
+
 @pytest.fixture
 async def slot(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Slot]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9")
-    slot = Slot(PROGRAM)
+    slot = Slot(TOY)
     async with running_slots([slot]):
         yield slot
-    assert _renderers(os.getpid()) == []
+    assert _processes(os.getpid()) == []
 
 
-@pytest.fixture
-def letter(samples: Path) -> protocol.OpenDocument:
-    return protocol.OpenDocument(path=str(samples / "letter.pdf"), format=Format.PDF)
-
-
-def _renderers(parent: int) -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process(parent).children():
+def _processes(parent: int) -> list[psutil.Process]:
+    processes = []
+    for process in psutil.Process(parent).children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "consumer.child" in child.cmdline():
-                found.append(child)
-    return found
+            if "consumer.child" in process.cmdline():
+                processes.append(process)
+    return processes
 
 
-def _the_renderer() -> psutil.Process:
-    (child,) = _renderers(os.getpid())
-    return child
+def _the_process() -> psutil.Process:
+    (process,) = _processes(os.getpid())
+    return process
 
 
-async def test_a_page_is_rendered_into_its_file(
-    slot: Slot, letter: protocol.OpenDocument, tmp_path: Path
+async def test_a_page_is_rendered_into_its_file_by_a_process_with_limits(
+    samples: Path, tmp_path: Path
 ) -> None:
-    opened = await slot.request(letter, DEADLINE_S)
-    assert opened == protocol.DocumentOpened(page_count=1)
+    letter = protocol.OpenDocument(path=str(samples / "letter.pdf"), format=Format.PDF)
     path = tmp_path / "page.bgr"
-    page = await slot.request(
-        protocol.RenderPage(path=letter.path, format=letter.format, page_number=1, image_path=str(path)),
-        DEADLINE_S,
-    )
+    async with running_slots([slot := Slot(RENDERER)]):
+        assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+        page = await slot.request(
+            protocol.RenderPage(path=letter.path, format=letter.format, page_number=1, image_path=str(path)),
+            DEADLINE_S,
+        )
+        _check_limits(_the_process())
     assert isinstance(page, PageImage)
     assert (page.page_number, page.path) == (1, str(path))
     assert (page.width_px, page.height_px, page.scale, page.dpi) == (1190, 1684, 2.0, 144.0)
@@ -97,220 +107,193 @@ async def test_a_page_is_rendered_into_its_file(
     assert pixels.count(255) > len(pixels) / 2
 
 
-async def test_a_child_that_dies_at_work_fails_its_request_and_is_replaced(
-    slot: Slot, letter: protocol.OpenDocument
-) -> None:
-    child = _the_renderer()
-    child.suspend()  # so that the request is in flight when it dies
-    request = asyncio.create_task(slot.request(letter, DEADLINE_S))
+def _check_limits(process: psutil.Process) -> None:
+    used = process.cpu_times()
+    size_bytes = RENDER_OPTIONS.address_space_bytes
+    assert process.rlimit(psutil.RLIMIT_AS) == (size_bytes, size_bytes)
+    limit_s, _ = process.rlimit(psutil.RLIMIT_CPU)
+    assert RENDER_OPTIONS.processor_s <= limit_s <= used.user + used.system + RENDER_OPTIONS.processor_s + 1
+    assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    assert Path(f"/proc/{process.pid}/oom_score_adj").read_text().strip() == "1000"
+
+
+async def test_a_process_that_dies_at_work_fails_its_request_and_is_replaced(slot: Slot) -> None:
+    process = _the_process()
+    process.suspend()  # so that the request is in flight when it dies
+    request = asyncio.create_task(slot.request(ONE_PAGE, DEADLINE_S))
     await asyncio.sleep(0)
-    child.send_signal(signal.SIGSEGV)
-    child.resume()
+    process.send_signal(signal.SIGSEGV)
+    process.resume()
     with pytest.raises(ChildError, match="was killed by SIGSEGV"):
         await request
-    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
-    assert _the_renderer().pid != child.pid
+    assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+    assert _the_process().pid != process.pid
 
 
 @pytest.mark.parametrize("at_work", [False, True])
-async def test_a_child_killed_from_outside_costs_no_request(
-    slot: Slot, letter: protocol.OpenDocument, at_work: bool
-) -> None:
-    child = _the_renderer()
-    child.suspend()
-    request = asyncio.create_task(slot.request(letter, DEADLINE_S))
+async def test_a_process_killed_from_outside_costs_no_request(slot: Slot, at_work: bool) -> None:
+    process = _the_process()
+    process.suspend()
+    request = asyncio.create_task(slot.request(ONE_PAGE, DEADLINE_S))
     if at_work:
         await asyncio.sleep(0)
-    child.kill()
+    process.kill()
     assert await request == protocol.DocumentOpened(page_count=1)
-    assert _the_renderer().pid != child.pid
+    assert _the_process().pid != process.pid
     assert slot.replacements == {"killed": 1}
 
 
-async def test_a_request_whose_children_are_killed_again_and_again_ends(
-    slot: Slot, letter: protocol.OpenDocument
-) -> None:
-    request = asyncio.create_task(slot.request(letter, DEADLINE_S))
-    _the_renderer().kill()
+async def test_a_request_whose_processes_are_killed_again_and_again_ends(slot: Slot) -> None:
+    request = asyncio.create_task(slot.request(ONE_PAGE, DEADLINE_S))
+    _the_process().kill()
     async with asyncio.timeout(DEADLINE_S):
         while not request.done():
-            for child in _renderers(os.getpid()):
-                child.kill()
+            for process in _processes(os.getpid()):
+                process.kill()
             await asyncio.sleep(0.01)
     # Killed while it starts or while it works: either is a failure that passes, and names the signal.
     with pytest.raises((ChildError, HostError), match="killed by SIGKILL"):
         await request
 
 
-async def test_a_child_that_hangs_is_killed_at_the_deadline_and_replaced(
-    slot: Slot, letter: protocol.OpenDocument
-) -> None:
-    child = _the_renderer()
-    child.suspend()
+async def test_a_process_that_hangs_is_killed_at_the_deadline_and_replaced(slot: Slot) -> None:
+    process = _the_process()
+    process.suspend()
     with pytest.raises(ChildTimeoutError):
-        await slot.request(letter, 0.2)
-    assert not child.is_running()
-    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+        await slot.request(ONE_PAGE, 0.2)
+    assert not process.is_running()
+    assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
-async def test_a_cancelled_request_leaves_no_answer_for_the_next(
-    slot: Slot, letter: protocol.OpenDocument
-) -> None:
-    child = _the_renderer()
-    child.suspend()
-    request = asyncio.create_task(slot.request(letter, DEADLINE_S))
+async def test_a_cancelled_request_leaves_no_reply_for_the_next(slot: Slot) -> None:
+    process = _the_process()
+    process.suspend()
+    request = asyncio.create_task(slot.request(ONE_PAGE, DEADLINE_S))
     await asyncio.sleep(0)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    assert not child.is_running()
-    report = letter.model_copy(update={"path": letter.path.replace("letter", "report")})
-    assert await slot.request(report, DEADLINE_S) == protocol.DocumentOpened(page_count=3)
+    assert not process.is_running()
+    three_pages = ONE_PAGE.model_copy(update={"path": "/3.pdf"})
+    assert await slot.request(three_pages, DEADLINE_S) == protocol.DocumentOpened(page_count=3)
 
 
-async def test_a_file_that_is_not_there_is_the_machines_fault_and_kills_no_child(
-    slot: Slot, letter: protocol.OpenDocument
-) -> None:
-    child = _the_renderer()
-    with pytest.raises(HostError, match="No such file"):
-        await slot.request(protocol.OpenDocument(path="/missing.pdf", format=Format.PDF), DEADLINE_S)
-    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
-    assert _the_renderer() == child
+async def test_a_missing_file_is_the_machines_fault_and_ends_no_process() -> None:
+    missing = protocol.OpenDocument(path="/missing.pdf", format=Format.PDF)
+    async with running_slots([slot := Slot(RENDERER)]):
+        process = _the_process()
+        with pytest.raises(HostError, match="No such file"):
+            await slot.request(missing, DEADLINE_S)
+        assert _the_process() == process
 
 
-async def test_a_renderer_is_limited_in_memory_and_in_processor_time_for_each_request(
-    slot: Slot, letter: protocol.OpenDocument
-) -> None:
-    await slot.request(letter, DEADLINE_S)
-    child = _the_renderer()
-    used = child.cpu_times()
-    assert child.rlimit(psutil.RLIMIT_AS) == (OPTIONS.address_space_bytes, OPTIONS.address_space_bytes)
-    limit_s, _ = child.rlimit(psutil.RLIMIT_CPU)
-    assert OPTIONS.processor_s <= limit_s <= used.user + used.system + OPTIONS.processor_s + 1
-    assert child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
-    assert Path(f"/proc/{child.pid}/oom_score_adj").read_text().strip() == "1000"
+async def test_a_process_works_until_its_successor_is_ready(slot: Slot) -> None:
+    old = _the_process()
+    replacement = asyncio.create_task(slot.replace())
+    while len(_processes(os.getpid())) < 2:
+        assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+        assert slot.process is not None
+        assert slot.process.pid == old.pid
+    await replacement
+    assert _the_process().pid != old.pid
+    assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
-async def test_a_child_that_is_renewed_works_until_the_other_is_ready(
-    slot: Slot, letter: protocol.OpenDocument
-) -> None:
-    old = _the_renderer()
-    renewal = asyncio.create_task(slot.replace())
-    while len(_renderers(os.getpid())) < 2:
-        assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
-        assert slot.child is not None
-        assert slot.child.pid == old.pid
-    await renewal
-    assert _the_renderer().pid != old.pid
-    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
-
-
-async def test_a_child_has_no_credentials_and_ignores_sigterm(
-    slot: Slot, letter: protocol.OpenDocument
-) -> None:
-    child = _the_renderer()
-    names = child.environ().keys()
+async def test_a_process_has_no_credentials_and_ignores_sigterm(slot: Slot) -> None:
+    process = _the_process()
+    names = process.environ().keys()
     assert "PATH" in names
     assert not [name for name in names if name.startswith("AWS_")]
-    assert os.getpgid(child.pid) == child.pid
-    child.terminate()
-    child.send_signal(signal.SIGINT)
-    assert await slot.request(letter, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
-    assert _the_renderer().pid == child.pid
+    assert os.getpgid(process.pid) == process.pid
+    process.terminate()
+    process.send_signal(signal.SIGINT)
+    assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
+    assert _the_process().pid == process.pid
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["idle", "hanging"])
-def test_a_child_dies_with_its_parent(hangs: bool, tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path, stdout=subprocess.PIPE) as parent:
+def test_a_process_dies_with_its_parent(hangs: bool) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE) as parent:
         try:
             assert parent.stdout is not None
             assert parent.stdout.readline() == b"ready\n"
-            (child,) = _renderers(parent.pid)
+            (process,) = _processes(parent.pid)
             if hangs:
-                child.suspend()
+                process.suspend()
         finally:
             parent.kill()
-    _, alive = psutil.wait_procs([child], timeout=GONE_S)
+    _, alive = psutil.wait_procs([process], timeout=GONE_S)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-async def test_a_role_that_does_not_start_is_an_error() -> None:
+async def test_a_process_that_does_not_start_is_an_error() -> None:
     with pytest.raises(HostError, match="exited with 1"):
-        async with running_slots(
-            [Slot(replace(PROGRAM, arguments=("-m", "consumer.child", "no such role")))]
-        ):
+        async with running_slots([Slot(replace(TOY, entry="no.such.module:build"))]):
             pass
 
 
-#: A child that says it cannot be built; if FILE exists, it does so only then.
-UNFIT = """
-import os, sys
-from consumer.child import serve
-from consumer.domain.errors import SettingsError
-from consumer import wire
-
-class Ready:
-    def ready(self):
-        return protocol.EngineReady(name="fake", version="1", models={}, device="cpu")
-
-def build():
-    if os.path.exists(sys.argv[1]):
-        raise SettingsError("the model is not there: pull it")
-    return Ready()
-
-serve.settle_in()
-serve.serve(int(sys.argv[2]), build)
-"""
+async def test_a_stop_at_a_shutdown_is_no_replacement() -> None:
+    idle, busy = Slot(TOY), Slot(TOY)
+    with structlog.testing.capture_logs() as lines:
+        async with running_slots([idle, busy]):
+            assert busy.process is not None
+            psutil.Process(busy.process.pid).suspend()
+            request = asyncio.create_task(busy.request(ONE_PAGE, DEADLINE_S))
+            await asyncio.sleep(0)
+            request.cancel()
+            await asyncio.wait([request])
+    assert (idle.replacements, busy.replacements) == ({}, {})
+    assert [line for line in lines if line["event"] == "child.replaced"] == []
 
 
-def unfit(file: Path) -> ProcessSpec:
-    return replace(PROGRAM, name="engine", arguments=("-c", UNFIT, str(file)), has_spare=False)
+def toy_with(may_start: Path) -> ProcessSpec:
+    """A toy that starts only if this file exists, and for which there is no space twice."""
+    return replace(TOY, options=toy.ToyOptions(threads=1, may_start=str(may_start)), has_spare=False)
 
 
-async def test_what_keeps_a_child_from_being_built_at_the_start_is_the_operators_to_mend(
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(SettingsError, match=r"^engine: the model is not there: pull it$"):
-        async with running_slots([Slot(unfit(tmp_path))]):
+async def test_a_process_that_cannot_be_built_at_the_start_is_a_matter_of_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^toy: the model is missing: pull it$"):
+        async with running_slots([Slot(toy_with(tmp_path / "model"))]):
             pass
 
 
-async def test_and_later_it_is_the_machine_that_is_not_well(tmp_path: Path) -> None:
-    slot = Slot(unfit(tmp_path / "broken"))
-    async with running_slots([slot]):
-        (tmp_path / "broken").touch()
-        with pytest.raises(HostError, match="the model is not there"):
+async def test_a_process_that_cannot_be_built_later_is_a_failure_of_the_machine(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.touch()
+    async with running_slots([slot := Slot(toy_with(model))]):
+        model.unlink()
+        with pytest.raises(HostError, match="the model is missing"):
             await slot.replace()
-        (tmp_path / "broken").unlink()
+        model.touch()
         await slot.replace()
-        assert slot.is_running
-
-
-async def test_where_there_is_no_room_for_two_the_old_child_goes_first(tmp_path: Path) -> None:
-    slot = Slot(unfit(tmp_path / "never"))
-    async with running_slots([slot]):
-        assert slot.child is not None
-        old = psutil.Process(slot.child.pid)
-        renewal = asyncio.create_task(slot.replace())
-        async with asyncio.timeout(DEADLINE_S):
-            while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.01)
-        assert not renewal.done()
-        await renewal
         assert slot.is_running
         assert slot.replacements == {"recycled": 1}
 
 
-async def test_an_engine_that_starts_calls_nobody_and_leaves_nothing_at_home(
+async def test_without_space_for_two_the_old_process_goes_first(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.touch()
+    async with running_slots([slot := Slot(toy_with(model))]):
+        assert slot.process is not None
+        old = psutil.Process(slot.process.pid)
+        replacement = asyncio.create_task(slot.replace())
+        async with asyncio.timeout(DEADLINE_S):
+            while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.01)
+        assert not replacement.done()
+        await replacement
+        assert slot.is_running
+        assert slot.replacements == {"recycled": 1}
+
+
+async def test_an_engine_that_starts_uses_no_network_and_leaves_no_file_at_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    options = protocol.EngineOptions(threads=1)
-    spec = replace(PROGRAM, name="rapidocr", arguments=("-m", "consumer.child", "rapidocr"), options=options)
-    slot = Slot(spec)
-    async with running_slots([slot]):
-        assert slot.child is not None
-        engine = psutil.Process(slot.child.pid)
+    spec = replace(TOY, entry=ENGINES["rapidocr"].entry, options=protocol.EngineOptions(threads=1))
+    async with running_slots([slot := Slot(spec)]):
+        assert slot.process is not None
+        engine = psutil.Process(slot.process.pid)
         assert engine.net_connections("inet") == []
         assert engine.children(recursive=True) == []
         assert not [line for line in engine.memory_maps() if "telemetry" in line.path]

@@ -3,15 +3,13 @@
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 from local_cloud import LocalCloud
 
 from consumer.aws.s3 import S3Store
-from tests.contract.worlds import ModelCloud
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient as AsyncSqsClient
@@ -19,7 +17,14 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 
-def _arguments(cloud: LocalCloud) -> dict[str, Any]:
+@pytest.fixture(scope="session")
+def session() -> AioSession:
+    """One for all, since it keeps the descriptions of the services, which take a while to load."""
+    return get_session()
+
+
+@pytest.fixture(scope="session")
+def connection(cloud: LocalCloud) -> dict[str, Any]:
     environment = cloud.environment()
     return {
         "endpoint_url": cloud.endpoint_url,
@@ -54,19 +59,12 @@ def queue_url(sqs: "SQSClient") -> str:
 
 
 @pytest.fixture
-async def store(cloud: LocalCloud) -> AsyncIterator[S3Store]:
-    async with get_session().create_client("s3", **_arguments(cloud)) as client:
+async def store(session: AioSession, connection: dict[str, Any]) -> AsyncIterator[S3Store]:
+    async with session.create_client("s3", **connection) as client:
         yield S3Store(client)
 
 
 @pytest.fixture
-async def async_sqs(cloud: LocalCloud) -> AsyncIterator["AsyncSqsClient"]:
-    async with get_session().create_client("sqs", **_arguments(cloud)) as client:
+async def async_sqs(session: AioSession, connection: dict[str, Any]) -> AsyncIterator["AsyncSqsClient"]:
+    async with session.create_client("sqs", **connection) as client:
         yield client
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Iterator[ModelCloud]:
-    cloud = ModelCloud(tmp_path)
-    yield cloud
-    cloud.process.bury()

@@ -1,4 +1,4 @@
-"""`ports.ObjectStore`, as the pipeline relies on it, of all that fulfils it; and what S3 alone has."""
+"""`ports.ObjectStore`, as the service relies on it, on S3 and of the fake; and the rest of S3's adapter."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from consumer.domain import keys
 from consumer.domain.errors import ConflictError, ServiceError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo, ObjectStore
-from tests.contract.worlds import Bucket, MemoryBucket, ModelBucket, ModelCloud, S3Bucket
+from tests.contract.backends import BucketBackend, FakeBucketBackend, LocalStackBucketBackend
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -24,31 +24,17 @@ META = {"ocr-status": "SUCCESS"}
 NO_BUCKET = "no-such-bucket-here"
 
 
-@pytest.fixture
-def localstack_bucket(store: S3Store, s3: "S3Client", bucket: str) -> Bucket:
-    return S3Bucket(store, bucket, s3)
+@pytest.fixture(params=["localstack", "fake"])
+def backend(request: pytest.FixtureRequest) -> BucketBackend:
+    if request.param == "fake":
+        return FakeBucketBackend()
+    return LocalStackBucketBackend(*map(request.getfixturevalue, ("store", "bucket", "s3")))
 
 
 @pytest.fixture
-def memory_bucket() -> Bucket:
-    return MemoryBucket()
-
-
-@pytest.fixture
-def model_bucket(model: ModelCloud) -> Bucket:
-    return ModelBucket(model)
-
-
-@pytest.fixture(params=["localstack", "memory", "model"])
-def world(request: pytest.FixtureRequest) -> Bucket:
-    found: Bucket = request.getfixturevalue(f"{request.param}_bucket")
-    return found
-
-
-@pytest.fixture
-async def source(world: Bucket) -> Source:
-    world.upload(KEY, BODY)
-    return (await _head(world.store, world.name)).source
+async def source(backend: BucketBackend) -> Source:
+    backend.upload(KEY, BODY)
+    return (await _head(backend.store, backend.name)).source
 
 
 async def _head(store: ObjectStore, bucket: str, key: str = KEY) -> ObjectInfo:
@@ -70,138 +56,144 @@ class Steps(Watchdog):
 
 
 class TestHead:
-    async def test_of_nothing_is_none(self, world: Bucket) -> None:
-        assert await world.store.head(world.name, "missing.pdf") is None
+    async def test_of_nothing_is_none(self, backend: BucketBackend) -> None:
+        assert await backend.store.head(backend.name, "missing.pdf") is None
 
-    async def test_tells_the_facts_of_the_object(self, world: Bucket) -> None:
-        etag, _ = world.upload(KEY, BODY)
-        source = (await _head(world.store, world.name)).source
-        assert (source.bucket, source.key, source.size_bytes) == (world.name, KEY, len(BODY))
+    async def test_describes_the_object(self, backend: BucketBackend) -> None:
+        etag, _ = backend.upload(KEY, BODY)
+        source = (await _head(backend.store, backend.name)).source
+        assert (source.bucket, source.key, source.size_bytes) == (backend.name, KEY, len(BODY))
         assert (source.etag, source.version_id) == (etag, None)
 
-    async def test_of_a_versioned_object_names_the_version(self, world: Bucket) -> None:
-        world.keep_versions()
-        versions = [world.upload(KEY, BODY)[1] for _ in range(2)]
-        source = (await _head(world.store, world.name)).source
+    async def test_of_a_versioned_object_names_the_version(self, backend: BucketBackend) -> None:
+        backend.keep_versions()
+        versions = [backend.upload(KEY, BODY)[1] for _ in range(2)]
+        source = (await _head(backend.store, backend.name)).source
         assert source.version_id == versions[1] != versions[0]
 
-    async def test_of_a_deleted_object_is_none_though_a_version_of_it_is_kept(self, world: Bucket) -> None:
-        world.keep_versions()
-        world.upload(KEY, BODY)
-        world.delete(KEY)
-        assert await world.store.head(world.name, KEY) is None
+    async def test_of_a_deleted_object_is_none_though_a_version_of_it_is_kept(
+        self, backend: BucketBackend
+    ) -> None:
+        backend.keep_versions()
+        backend.upload(KEY, BODY)
+        backend.delete(KEY)
+        assert await backend.store.head(backend.name, KEY) is None
 
 
 @pytest.mark.usefixtures("source")
 class TestPutResult:
-    async def _put(self, world: Bucket, body: bytes, replaces: str | None) -> str:
-        await world.store.put_result(world.name, RESULT_KEY, body, META, replaces=replaces)
-        head = await _head(world.store, world.name, RESULT_KEY)
+    async def _put(self, backend: BucketBackend, body: bytes, replaces: str | None) -> str:
+        await backend.store.put_result(backend.name, RESULT_KEY, body, META, replaces=replaces)
+        head = await _head(backend.store, backend.name, RESULT_KEY)
         assert head.metadata == META
         return head.source.etag
 
-    async def test_replaces_only_what_was_looked_at(self, world: Bucket) -> None:
-        first = await self._put(world, b"1", None)
+    async def test_replaces_only_the_object_that_was_looked_at(self, backend: BucketBackend) -> None:
+        first = await self._put(backend, b"1", None)
         with pytest.raises(ConflictError):
-            await self._put(world, b"2", None)
-        second = await self._put(world, b"2", first)
+            await self._put(backend, b"2", None)
+        second = await self._put(backend, b"2", first)
         assert second != first
         with pytest.raises(ConflictError):
-            await self._put(world, b"3", first)
-        assert world.body(RESULT_KEY) == b"2"
+            await self._put(backend, b"3", first)
+        assert backend.body(RESULT_KEY) == b"2"
 
-    async def test_of_what_was_deleted_meanwhile_is_a_conflict(self, world: Bucket) -> None:
-        etag = await self._put(world, b"1", None)
-        world.delete(RESULT_KEY)
+    async def test_of_a_result_deleted_meanwhile_is_a_conflict(self, backend: BucketBackend) -> None:
+        etag = await self._put(backend, b"1", None)
+        backend.delete(RESULT_KEY)
         with pytest.raises(ConflictError):
-            await self._put(world, b"2", etag)
-        assert await world.store.head(world.name, RESULT_KEY) is None
+            await self._put(backend, b"2", etag)
+        assert await backend.store.head(backend.name, RESULT_KEY) is None
 
     @pytest.mark.parametrize("versioned", [False, True])
-    async def test_is_possible_again_where_the_result_was_deleted(
-        self, world: Bucket, versioned: bool
+    async def test_is_possible_again_if_the_result_was_deleted(
+        self, backend: BucketBackend, versioned: bool
     ) -> None:
         if versioned:
-            world.keep_versions()
-        await self._put(world, b"1", None)
-        world.delete(RESULT_KEY)
-        await self._put(world, b"2", None)
-        assert world.body(RESULT_KEY) == b"2"
+            backend.keep_versions()
+        await self._put(backend, b"1", None)
+        backend.delete(RESULT_KEY)
+        await self._put(backend, b"2", None)
+        assert backend.body(RESULT_KEY) == b"2"
 
 
 class TestDownload:
-    async def _read(self, world: Bucket, source: Source, path: Path) -> bytes:
-        await world.store.download(source, path, Steps())
+    async def _read(self, backend: BucketBackend, source: Source, path: Path) -> bytes:
+        await backend.store.download(source, path, Steps())
         body = path.read_bytes()
-        assert await world.store.read_start(source, 100) == body[:100]
+        assert await backend.store.read_start(source, 100) == body[:100]
         return body
 
-    async def _is_refused(self, world: Bucket, source: Source, path: Path, error: type[Exception]) -> None:
+    async def _is_refused(
+        self, backend: BucketBackend, source: Source, path: Path, error: type[Exception]
+    ) -> None:
         with pytest.raises(error):
-            await world.store.download(source, path, Steps())
+            await backend.store.download(source, path, Steps())
         with pytest.raises(error):
-            await world.store.read_start(source, 100)
+            await backend.store.read_start(source, 100)
 
-    async def test_writes_the_bytes_and_tells_progress(
-        self, world: Bucket, source: Source, tmp_path: Path
+    async def test_writes_the_bytes_and_marks_progress(
+        self, backend: BucketBackend, source: Source, tmp_path: Path
     ) -> None:
         steps = Steps()
-        await world.store.download(source, tmp_path / "x", steps)
+        await backend.store.download(source, tmp_path / "x", steps)
         assert (tmp_path / "x").read_bytes() == BODY
         assert steps.count
-        assert await world.store.read_start(source, 100) == BODY[:100]
-        assert await world.store.read_start(source, 10 * len(BODY)) == BODY
+        assert await backend.store.read_start(source, 100) == BODY[:100]
+        assert await backend.store.read_start(source, 10 * len(BODY)) == BODY
 
-    async def test_of_an_empty_object_is_empty(self, world: Bucket, tmp_path: Path) -> None:
-        world.upload("empty.pdf", b"")
-        source = (await _head(world.store, world.name, "empty.pdf")).source
-        assert await self._read(world, source, tmp_path / "x") == b""
+    async def test_of_an_empty_object_is_empty(self, backend: BucketBackend, tmp_path: Path) -> None:
+        backend.upload("empty.pdf", b"")
+        source = (await _head(backend.store, backend.name, "empty.pdf")).source
+        assert await self._read(backend, source, tmp_path / "x") == b""
 
     async def test_of_an_overwritten_object_is_refused(
-        self, world: Bucket, source: Source, tmp_path: Path
+        self, backend: BucketBackend, source: Source, tmp_path: Path
     ) -> None:
-        world.upload(KEY, b"other")
-        await self._is_refused(world, source, tmp_path / "x", SourceChangedError)
+        backend.upload(KEY, b"other")
+        await self._is_refused(backend, source, tmp_path / "x", SourceChangedError)
 
     async def test_of_an_object_overwritten_by_the_same_bytes_is_of_these(
-        self, world: Bucket, source: Source, tmp_path: Path
+        self, backend: BucketBackend, source: Source, tmp_path: Path
     ) -> None:
-        world.upload(KEY, BODY)
-        assert await self._read(world, source, tmp_path / "x") == BODY
+        backend.upload(KEY, BODY)
+        assert await self._read(backend, source, tmp_path / "x") == BODY
 
     async def test_of_a_deleted_object_is_refused(
-        self, world: Bucket, source: Source, tmp_path: Path
+        self, backend: BucketBackend, source: Source, tmp_path: Path
     ) -> None:
-        world.delete(KEY)
-        await self._is_refused(world, source, tmp_path / "x", SourceGoneError)
+        backend.delete(KEY)
+        await self._is_refused(backend, source, tmp_path / "x", SourceGoneError)
 
-    async def test_of_a_versioned_object_is_of_that_version(self, world: Bucket, tmp_path: Path) -> None:
-        world.keep_versions()
-        world.upload(KEY, b"old")
-        source = (await _head(world.store, world.name)).source
-        world.upload(KEY, b"new")
-        assert await self._read(world, source, tmp_path / "x") == b"old"
-        world.delete(KEY)
-        assert await self._read(world, source, tmp_path / "x") == b"old"
+    async def test_of_a_versioned_object_is_of_that_version(
+        self, backend: BucketBackend, tmp_path: Path
+    ) -> None:
+        backend.keep_versions()
+        backend.upload(KEY, b"old")
+        source = (await _head(backend.store, backend.name)).source
+        backend.upload(KEY, b"new")
+        assert await self._read(backend, source, tmp_path / "x") == b"old"
+        backend.delete(KEY)
+        assert await self._read(backend, source, tmp_path / "x") == b"old"
 
 
 async def test_a_missing_bucket_is_a_service_error_that_names_it(
-    world: Bucket, source: Source, tmp_path: Path
+    backend: BucketBackend, source: Source, tmp_path: Path
 ) -> None:
-    await world.store.check_bucket(world.name)
+    await backend.store.check_bucket(backend.name)
     with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
-        await world.store.check_bucket(NO_BUCKET)
+        await backend.store.check_bucket(NO_BUCKET)
     with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
-        await world.store.put_result(NO_BUCKET, RESULT_KEY, b"", {}, replaces=None)
+        await backend.store.put_result(NO_BUCKET, RESULT_KEY, b"", {}, replaces=None)
     elsewhere = source.model_copy(update={"bucket": NO_BUCKET})
     with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
-        await world.store.download(elsewhere, tmp_path / "x", Steps())
-    # A HEAD cannot tell.
-    assert await world.store.head(NO_BUCKET, KEY) is None
+        await backend.store.download(elsewhere, tmp_path / "x", Steps())
+    # The answer to a HEAD has no body, so it does not say which is missing.
+    assert await backend.store.head(NO_BUCKET, KEY) is None
 
 
 class TestS3:
-    """What only S3 has, or only the command line asks for."""
+    """For the command line, or of S3 alone."""
 
     async def test_metadata_names_are_given_in_lower_case(
         self, store: S3Store, s3: "S3Client", bucket: str
@@ -213,7 +205,7 @@ class TestS3:
         await store.put_result(bucket, KEY, b"{}", META, replaces=None)
         assert (await _head(store, bucket)).source.content_type == "application/json"
 
-    async def test_progress_is_told_of_every_chunk(
+    async def test_every_chunk_is_progress(
         self, store: S3Store, s3: "S3Client", bucket: str, tmp_path: Path
     ) -> None:
         s3.put_object(Bucket=bucket, Key=KEY, Body=BODY)
@@ -240,7 +232,7 @@ class TestS3:
         assert [(item.key, item.size_bytes) for item in listed] == [("b/1", 3), ("b/2", 3)]
         assert listed[0].etag == (await _head(store, bucket, "b/1")).source.etag
 
-    async def test_upload_returns_the_etag_that_head_tells(
+    async def test_upload_returns_the_etag_that_head_returns(
         self, store: S3Store, bucket: str, tmp_path: Path
     ) -> None:
         (tmp_path / "x").write_bytes(BODY)

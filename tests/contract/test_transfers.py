@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession
 from local_cloud import LocalCloud
 from multidict import CIMultiDict
 
@@ -31,19 +32,29 @@ def proxy(cloud: LocalCloud) -> Iterator[FaultProxy]:
         yield proxy
 
 
-@pytest.fixture
-async def store(cloud: LocalCloud, proxy: FaultProxy) -> AsyncIterator[S3Store]:
-    config = AioConfig(read_timeout=0.5, retries={"mode": "standard", "total_max_attempts": 1})
-    environment = cloud.environment()
-    async with get_session().create_client(
-        "s3",
-        endpoint_url=proxy.url,
-        region_name=environment["AWS_REGION"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        config=config,
-    ) as client:
+@asynccontextmanager
+async def store_with(
+    session: AioSession, connection: dict[str, Any], proxy: FaultProxy, read_timeout: float
+) -> AsyncIterator[S3Store]:
+    config = AioConfig(read_timeout=read_timeout, retries={"mode": "standard", "total_max_attempts": 1})
+    proxied = connection | {"endpoint_url": proxy.url}
+    async with session.create_client("s3", config=config, **proxied) as client:
         yield S3Store(client)
+
+
+@pytest.fixture
+async def store(session: AioSession, connection: dict[str, Any], proxy: FaultProxy) -> AsyncIterator[S3Store]:
+    async with store_with(session, connection, proxy, 60) as store:
+        yield store
+
+
+@pytest.fixture
+async def impatient(
+    session: AioSession, connection: dict[str, Any], proxy: FaultProxy
+) -> AsyncIterator[S3Store]:
+    """A store that soon notices that no bytes come."""
+    async with store_with(session, connection, proxy, 0.5) as store:
+        yield store
 
 
 @pytest.fixture
@@ -78,12 +89,12 @@ def _flipped(_: CIMultiDict[str], body: bytes) -> tuple[int, bytes]:
     return 200, bytes([body[0] ^ 1]) + body[1:]
 
 
-async def test_a_stall_is_noticed_and_the_rest_is_asked_for(
-    store: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path
+async def test_a_stall_is_noticed_and_the_rest_is_requested(
+    impatient: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     proxy.fail("GetObject", stall_amid(CUT_BYTES))
-    assert await downloaded(store, source, tmp_path) == BODY
-    assert proxy.count("GetObject") == 2
+    assert await downloaded(impatient, source, tmp_path) == BODY
+    assert proxy.count("GetObject") >= 2
 
 
 @pytest.mark.parametrize("change", [_whole, _other_part])
@@ -104,12 +115,12 @@ async def test_a_body_that_is_longer_or_has_another_checksum_is_fetched_again(
 
 
 async def test_an_object_overwritten_between_two_parts_is_another_one(
-    store: S3Store, s3: "S3Client", source: Source, proxy: FaultProxy, tmp_path: Path
+    impatient: S3Store, s3: "S3Client", source: Source, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     held = stall_amid(CUT_BYTES)
     proxy.fail("GetObject", held)
-    download = asyncio.create_task(downloaded(store, source, tmp_path))
-    await asyncio.to_thread(held.reached.wait, 10)
+    download = asyncio.create_task(downloaded(impatient, source, tmp_path))
+    assert await asyncio.to_thread(held.reached.wait, 60)
     s3.put_object(Bucket=source.bucket, Key=KEY, Body=BODY + b"new")
     with pytest.raises(SourceChangedError):
         await download
@@ -134,7 +145,7 @@ async def test_a_transfer_that_is_cut_again_and_again_ends_as_an_outage(
         (404, "NoSuchBucket", False),
     ],
 )
-async def test_an_outage_is_told_from_a_refusal(
+async def test_an_outage_and_a_refusal_are_different_errors(
     store: S3Store, source: Source, proxy: FaultProxy, status: int, code: str, *, is_outage: bool
 ) -> None:
     proxy.fail("GetObject", answer(status, code))
@@ -143,7 +154,7 @@ async def test_an_outage_is_told_from_a_refusal(
     assert isinstance(raised.value, UnavailableError) is is_outage
 
 
-async def test_a_start_is_short_whatever_the_service_sends(
+async def test_a_start_is_no_longer_than_requested_whatever_the_service_sends(
     store: S3Store, source: Source, proxy: FaultProxy
 ) -> None:
     proxy.fail("GetObject", rewritten(_whole))

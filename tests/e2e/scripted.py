@@ -1,45 +1,55 @@
 """The consumer with another engine: `python scripted.py [--quick] ENGINE.py [ARGUMENT ...]`.
 
-The engine is a program that is started as children are, with `FD OPTIONS` behind its own arguments.
-`--quick`: polls and pauses are short, and the lease may be shorter than the shortest that is allowed.
+`build` of that file builds the handler of an engine process from the JSON of `ScriptedOptions`. `--quick`:
+polls and pauses are short, and the lease may be shorter than the shortest that is allowed.
 """
 
 import asyncio
 import os
 import sys
+from pathlib import Path
 
-from consumer import app, logs, settings
-from consumer.aws import sqs
-from consumer.domain import settle
-from consumer.processes import layout
-from consumer.service import circuit_breaker, worker
+from consumer import app, logs, protocol, settings
+from consumer.domain.pauses import Pauses
+from consumer.engines import ENGINES, EngineSpec
 
-#: Of `--quick`, in seconds. A poll must be shorter than a lease, which begins when the poll does.
-_WAITS = (
-    (sqs, "WAIT_S", 1),
-    (worker, "_RECEIVE_PAUSE_S", 0.5),
-    (circuit_breaker, "_PAUSE_S", 1.0),
-    (settle, "BACKOFF_BASE_S", 1.0),
-    (settle, "HOST_FAILURE_DELAY_S", 2),
-)
+#: A poll must be shorter than a lease, which begins when the poll does.
+QUICK = Pauses(poll_s=1, receive_s=0.5, breaker_s=1.0, backoff_s=1.0, host_failure_s=2)
 
 
-def _quick_options() -> settings.Settings:
-    for module, name, seconds in _WAITS:
-        assert hasattr(module, name)
-        setattr(module, name, seconds)
-    lease_s = os.environ.pop(f"{settings.PREFIX}LEASE_S", "60")
-    return settings.load().model_copy(update={"lease_s": int(lease_s)})
+class ScriptedOptions(protocol.EngineOptions):
+    """Options of the engine, with its arguments."""
+
+    arguments: tuple[str, ...]
+
+
+def engine(path: Path, arguments: tuple[str, ...]) -> EngineSpec:
+    """Describe the engine in this file, and let child processes import it."""
+    folders = (str(path.parent), os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    return EngineSpec(
+        name="scripted",
+        entry=f"{path.stem}:build",
+        package="consumer",
+        remedy="",
+        resident_bytes=2 * 1024**3,
+        page_deadline_s=60.0,
+        options=lambda _settings, share, _scratch: ScriptedOptions(arguments=arguments, **share.model_dump()),
+    )
 
 
 def main() -> None:
-    engine = tuple(sys.argv[1:])
-    if engine[0] == "--quick":
-        options, engine = _quick_options(), engine[1:]
-    else:
-        options = settings.load()
+    is_quick, lease_s = sys.argv[1] == "--quick", None
+    if is_quick:
+        lease_s = os.environ.pop(f"{settings.PREFIX}LEASE_S", None)
+    path, *arguments = sys.argv[1 + is_quick :]
+    options = settings.load(settings.Settings)
+    if lease_s is not None:
+        options = options.model_copy(update={"lease_s": int(lease_s)})
     logs.configure(options.log_format, options.log_level)
-    asyncio.run(app.consume(options, {**layout.PROGRAMS, "rapidocr": engine}))
+    scripted = engine(Path(path), tuple(arguments))
+    pauses = QUICK if is_quick else Pauses()
+    asyncio.run(app.consume(options, ENGINES | {scripted.name: scripted}, pauses))
 
 
 if __name__ == "__main__":

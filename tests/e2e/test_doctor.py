@@ -1,4 +1,4 @@
-"""What `bucket-ocr doctor` finds on a stack that works, and on stacks that were broken on purpose."""
+"""`bucket-ocr doctor` on a stack that works, and on stacks that were broken on purpose."""
 
 import json
 import shlex
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from local_cloud import LocalCloud
 
+from tests.e2e import in_process
 from tests.e2e.stack import Stack, bucket_ocr
 
 Finding = dict[str, str]
@@ -24,21 +25,21 @@ class Doctor:
         self._folder = folder
 
     def __call__(self, *arguments: str, **variables: str) -> tuple[int, list[Finding]]:
-        """Exit status, and what it found to be wrong."""
+        """Return the exit status and the findings that are not ok."""
         environment = self.stack.environment(ENGINE="rapidocr") | variables
-        done = bucket_ocr(environment, self._folder, "doctor", "--json", *arguments)
+        done = in_process.bucket_ocr(environment, self._folder, "doctor", "--json", *arguments)
         assert done.stderr == ""
-        found: list[Finding] = json.loads(done.stdout)
-        return done.returncode, [finding for finding in found if finding["level"] != "ok"]
+        findings: list[Finding] = json.loads(done.stdout)
+        return done.returncode, [finding for finding in findings if finding["level"] != "ok"]
 
     def faults(self, *arguments: str, **variables: str) -> list[Finding]:
-        status, found = self(*arguments, **variables)
-        faults = [finding for finding in found if finding["level"] == "fault"]
+        status, findings = self(*arguments, **variables)
+        faults = [finding for finding in findings if finding["level"] == "fault"]
         assert status == (1 if faults else 0)
         return faults
 
-    def cure(self, command: str) -> None:
-        """Do what it says."""
+    def follow(self, command: str) -> None:
+        """Run a remedy that is a command of the AWS client."""
         words = shlex.split(command)
         assert words[0] == "aws"
         # For SQS it does not look at AWS_ENDPOINT_URL.
@@ -69,14 +70,14 @@ class Doctor:
 
 @pytest.fixture(scope="module")
 def doctor(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doctor]:
-    """Of one stack for all; each test mends what it has broken."""
+    """One stack for all tests; each repairs what it has broken."""
     with Stack.deployed(cloud, "doctor") as stack:
         yield Doctor(stack, tmp_path_factory.mktemp("doctor"))
 
 
 @pytest.fixture
 def rule(doctor: Doctor) -> Iterator[Callable[..., None]]:
-    """Sets the one rule of the bucket; the former ones come back."""
+    """Replace the rules of the bucket by one; the former ones come back."""
     former = doctor.stack.s3.get_bucket_notification_configuration(Bucket=doctor.stack.bucket)
     queue_arn = doctor.attribute("QueueArn")
 
@@ -95,9 +96,12 @@ def rule(doctor: Doctor) -> Iterator[Callable[..., None]]:
 
 
 def test_a_stack_that_works_has_no_fault_and_no_message_is_touched(doctor: Doctor, tmp_path: Path) -> None:
-    message_id = doctor.stack.send("nobody shall receive this")
-    status, found = doctor()
-    assert (status, [finding["check"] for finding in found]) == (0, ["results"])
+    message_id = doctor.stack.send("must not be received")
+    status, findings = doctor()
+    assert (status, [finding["check"] for finding in findings]) == (0, ["results"])
+    assert findings[0]["subject"] == f"s3://{doctor.stack.bucket}/"
+    assert "results come back as events" in findings[0]["message"]
+    assert "rules with suffixes (.pdf" in findings[0]["remedy"]
     plain = bucket_ocr(doctor.stack.environment(ENGINE="rapidocr"), tmp_path, "doctor")
     assert plain.returncode == 0
     assert f"ok      policy: {doctor.stack.queue_url} takes events of {doctor.stack.bucket}" in plain.stdout
@@ -105,25 +109,16 @@ def test_a_stack_that_works_has_no_fault_and_no_message_is_touched(doctor: Docto
     assert (seen.receive_count, seen.visible) == (0, True)
 
 
-def test_results_that_come_back_as_events_are_told_with_the_cure(doctor: Doctor) -> None:
-    (found,) = doctor()[1]
-    assert (found["level"], found["subject"]) == ("warning", f"s3://{doctor.stack.bucket}/")
-    assert "results come back as events" in found["message"]
-    assert "rules with suffixes (.pdf" in found["remedy"]
-
-
-def test_no_notification(doctor: Doctor, rule: Callable[..., None]) -> None:
+def test_a_bucket_without_notification_is_a_fault(doctor: Doctor, rule: Callable[..., None]) -> None:
     doctor.notify({})
     (fault,) = doctor.faults()
-    assert (fault["check"], fault["message"]) == ("notification", "tells this queue of no upload")
+    assert (fault["check"], fault["message"]) == ("notification", "sends no events to this queue")
     added = json.loads(fault["remedy"][fault["remedy"].index("{") :])
     doctor.notify({"QueueConfigurations": [added]})
     assert doctor.faults() == []
 
 
-def test_a_notification_for_the_results_and_not_the_documents(
-    doctor: Doctor, rule: Callable[..., None]
-) -> None:
+def test_a_notification_for_results_only_is_a_fault(doctor: Doctor, rule: Callable[..., None]) -> None:
     rule(suffix=".json")
     (fault,) = doctor.faults()
     assert fault["check"] == "results"
@@ -133,21 +128,21 @@ def test_a_notification_for_the_results_and_not_the_documents(
 
 
 @pytest.mark.parametrize(
-    ("event", "prefix", "what"),
+    ("event", "prefix", "message"),
     [
-        ("s3:ObjectCreated:Put", "", "tells of s3:ObjectCreated:Put only"),
-        ("s3:ObjectCreated:*", "scans/", "tells this queue of uploads under 'scans/' only"),
+        ("s3:ObjectCreated:Put", "", "sends events for s3:ObjectCreated:Put only"),
+        ("s3:ObjectCreated:*", "scans/", "sends events for uploads under 'scans/' only"),
     ],
 )
-def test_a_notification_that_leaves_uploads_out(
-    doctor: Doctor, rule: Callable[..., None], event: str, prefix: str, what: str
+def test_a_notification_that_leaves_uploads_out_is_a_fault(
+    doctor: Doctor, rule: Callable[..., None], event: str, prefix: str, message: str
 ) -> None:
     rule(event, prefix=prefix)
     (fault,) = doctor.faults(f"s3://{doctor.stack.bucket}/")
-    assert fault["message"].startswith(what)
+    assert fault["message"].startswith(message)
 
 
-def test_no_queue_policy(doctor: Doctor) -> None:
+def test_a_queue_without_policy_is_a_fault(doctor: Doctor) -> None:
     former = doctor.attribute("Policy", '{"Version": "2012-10-17", "Statement": []}')
     (fault,) = doctor.faults(f"s3://{doctor.stack.bucket}")
     assert fault["message"] == f"has no policy that lets S3 send the events of {doctor.stack.bucket}"
@@ -157,18 +152,18 @@ def test_no_queue_policy(doctor: Doctor) -> None:
     doctor.attribute("Policy", former)
 
 
-def test_no_redrive(doctor: Doctor) -> None:
+def test_a_queue_without_redrive_is_a_fault(doctor: Doctor) -> None:
     former = json.loads(doctor.attribute("RedrivePolicy"))
     doctor.stack.sqs.set_queue_attributes(QueueUrl=doctor.stack.queue_url, Attributes={"RedrivePolicy": ""})
     (fault,) = doctor.faults()
     assert (fault["check"], "no dead-letter queue" in fault["message"]) == ("redrive", True)
-    doctor.cure(fault["remedy"].replace("ARN of a queue for them", former["deadLetterTargetArn"]))
+    doctor.follow(fault["remedy"].replace("ARN of a queue for them", former["deadLetterTargetArn"]))
     assert doctor.faults() == []
 
 
-def test_the_wrong_region(doctor: Doctor) -> None:
-    found = doctor.faults(AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-west-1")
-    assert found[0] == {
+def test_a_wrong_region_is_a_fault(doctor: Doctor) -> None:
+    faults = doctor.faults(AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-west-1")
+    assert faults[0] == {
         "check": "region",
         "level": "fault",
         "subject": "AWS_REGION",
@@ -177,22 +172,22 @@ def test_the_wrong_region(doctor: Doctor) -> None:
     }
 
 
-def test_a_queue_that_is_not_there_and_a_bucket_that_is_not(doctor: Doctor) -> None:
+def test_a_missing_queue_or_bucket_is_a_fault(doctor: Doctor) -> None:
     (queue,) = doctor.faults(BUCKET_OCR_QUEUE_URL=f"{doctor.stack.queue_url}-gone")
     assert (queue["check"], queue["message"]) == ("queue", "does not exist")
-    found = doctor.faults("s3://nobody-has-this-bucket")
-    assert ("notification", "does not exist") in [(fault["check"], fault["message"]) for fault in found]
+    faults = doctor.faults("s3://nobody-has-this-bucket")
+    assert ("notification", "does not exist") in [(fault["check"], fault["message"]) for fault in faults]
 
 
-def test_what_cannot_be_used_of_this_machine(doctor: Doctor) -> None:
+def test_a_device_that_the_engine_cannot_use_is_a_fault(doctor: Doctor) -> None:
     (fault,) = doctor.faults(BUCKET_OCR_DEVICE="gpu")
     assert (fault["check"], fault["subject"]) == ("engine", "BUCKET_OCR_DEVICE=gpu")
     assert "rapidocr runs on the CPU only" in fault["message"]
 
 
-def test_a_cloud_that_does_not_answer_and_settings_that_are_missing(doctor: Doctor, tmp_path: Path) -> None:
+def test_a_silent_service_is_3_and_a_missing_setting_2(doctor: Doctor, tmp_path: Path) -> None:
     environment = doctor.stack.environment(ENGINE="rapidocr")
-    away = bucket_ocr(environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, tmp_path, "doctor")
-    assert (away.returncode, away.stderr.count("\n")) == (3, 1)
+    silent = bucket_ocr(environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, tmp_path, "doctor")
+    assert (silent.returncode, silent.stderr.count("\n")) == (3, 1)
     unset = bucket_ocr(environment | {"BUCKET_OCR_QUEUE_URL": ""}, tmp_path, "doctor")
     assert (unset.returncode, unset.stderr) == (2, "bucket-ocr: BUCKET_OCR_QUEUE_URL is not set\n")

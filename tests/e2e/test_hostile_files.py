@@ -82,7 +82,7 @@ class FileReport:
             " / ".join(filter(None, (status, error, warnings))),
             str(self.result.page_count if self.result else 0),
             f"{self.seconds:.1f}",
-            *(f"{self.peaks[kind] / 2**20:.0f}" for kind in ("rapidocr", "render")),
+            *(f"{self.peaks[kind] / 2**20:.0f}" for kind in ("rapidocr", "rendering")),
         ]
 
 
@@ -126,8 +126,9 @@ class Peaks:
         for child in self._consumer.children():
             with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                 status = Path(f"/proc/{child.pid}/status").read_text(encoding="utf-8")
-                for kind in {"render", "rapidocr"}.intersection(child.cmdline()):
-                    self.bytes[kind] = max(self.bytes[kind], _peak_bytes(status))
+                for kind in ("rendering", "rapidocr"):
+                    if f"consumer.child.{kind}." in " ".join(child.cmdline()):
+                        self.bytes[kind] = max(self.bytes[kind], _peak_bytes(status))
 
 
 def _peak_bytes(status: str) -> int:

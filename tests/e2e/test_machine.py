@@ -196,7 +196,7 @@ def test_an_engine_that_cannot_be_started_stops_the_polling_until_it_can(
     consumer = start(lone_stack, "consumer", (*QUICK, *engine), HEALTH_PORT=free_port()).wait_ready()
     assert consumer.asked("/readyz") == (200, "ok\n")
     licence.unlink()
-    (child,) = (child for child in consumer.children() if hostile.__file__ in child.cmdline())
+    (child,) = (child for child in consumer.children() if hostile.ENTRY in child.cmdline())
     child.kill()
     psutil.wait_procs([child], timeout=STOP_S)
     consumer.line(event="host.unhealthy")

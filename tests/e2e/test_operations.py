@@ -118,7 +118,7 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     assert ours - families(dict.fromkeys(moved, 0.0)) == still
     assert at_work["bucket_ocr_messages_in_flight"] == 1
     assert after["bucket_ocr_messages_in_flight"] == 0
-    assert after['bucket_ocr_child_replacements_total{kind="rapidocr",reason="killed"}'] == 1
+    assert after['bucket_ocr_child_replacements_total{kind="scripted",reason="killed"}'] == 1
     assert after["bucket_ocr_result_conflicts_total"] == 1
     assert after["bucket_ocr_leases_lost_total"] == 1
     assert after['bucket_ocr_documents_total{code="UNSUPPORTED_TYPE",status="FAILURE"}'] == 1
@@ -156,7 +156,7 @@ def test_a_consumer_that_is_told_to_ends_when_there_is_no_more_work(lone_stack: 
     assert consumer.lines[-1]["event"] == "stopped"
     # What is another engine's affair is not dropped without a word.
     (told,) = (line for line in consumer.lines if line["event"] == "settings.without_effect")
-    assert (told["name"], told["engine"]) == ("BUCKET_OCR_PIPELINE_CONFIG", "rapidocr")
+    assert (told["name"], told["engine"]) == ("BUCKET_OCR_PIPELINE_CONFIG", "scripted")
 
 
 def test_a_port_that_is_taken_stops_the_start_with_the_name_of_the_setting(

@@ -15,7 +15,7 @@ class Instruction:
     text: str
 
     def argv(self) -> list[str]:
-        """Give the exec form, which is JSON; raises where it is the shell form."""
+        """Give the exec form, which is JSON; raises if it is the shell form."""
         found: list[str] = json.loads(self.text.partition("CMD ")[2] or self.text)
         return found
 
@@ -51,8 +51,12 @@ class Dockerfile:
 
     def all(self, name: str, stage: str | None = None) -> list[Instruction]:
         """Find instructions, of the image of a stage or of the whole file."""
-        where = self.image(stage) if stage else [each for _, own in self.stages.values() for each in own]
-        return [each for each in where if each.name == name]
+        found = self.image(stage) if stage else [each for _, own in self.stages.values() for each in own]
+        return [each for each in found if each.name == name]
 
     def environment(self, stage: str) -> dict[str, str]:
         return dict(pair for each in self.all("ENV", stage) for pair in re.findall(r"(\w+)=(\S*)", each.text))
+
+    def user(self, stage: str) -> str:
+        """The user that an image runs as; everything after USER would be that user's."""
+        return self.image(stage)[-1].text if self.image(stage)[-1].name == "USER" else "0:0"

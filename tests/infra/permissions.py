@@ -1,6 +1,6 @@
 """Policies of IAM, read as IAM reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from fnmatch import fnmatchcase
 from typing import Any
@@ -25,10 +25,14 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def granted(policy: Document) -> Iterator[tuple[str, str]]:
+    """Every action with its resource, of a policy that only allows, and without conditions."""
+    for statement in policy["Statement"]:
+        assert statement["Effect"] == "Allow"
+        assert statement.keys() <= {"Sid", "Effect", "Action", "Resource"}
+        for action in listed(statement["Action"]):
+            yield from ((action, resource) for resource in listed(statement["Resource"]))
+
+
 def may(policy: Document, action: str, resource: str) -> bool:
-    """Whether a policy of Allows without conditions allows it."""
-    return any(
-        action in listed(statement["Action"])
-        and any(fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"]))
-        for statement in policy["Statement"]
-    )
+    return any(action == allowed and fnmatchcase(resource, pattern) for allowed, pattern in granted(policy))

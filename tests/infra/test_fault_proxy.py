@@ -1,9 +1,8 @@
-"""What faults of `tests/e2e/proxy.py` look like to clients, and whether LocalStack carried the call out."""
+"""How faults of `tests/e2e/proxy.py` look to clients, and whether LocalStack carried the call out."""
 
 import base64
 import contextlib
 import random
-import socket
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,7 +37,7 @@ from tests.e2e.proxy import (
     stall_amid,
     truncated,
 )
-from tests.e2e.stack import until
+from tests.e2e.stack import free_port, until
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client as AsyncS3Client
@@ -50,7 +49,7 @@ Late = Callable[..., Future[Any]]
 BODY = bytes(range(256)) * 4
 STRANGE_KEY = "a b/ü+1%.pdf"
 LARGE_BYTES = 5 * 1024 * 1024
-#: So long a client waits for the next byte: one whose call stalls, any other; and a test for what must come.
+#: Time that a client waits for the next byte if its call stalls, and otherwise; and a test for an event.
 HASTY_S = 1.0
 PATIENT_S = 30.0
 DEADLINE_S = 10.0
@@ -83,7 +82,7 @@ def proxy(cloud: LocalCloud) -> Iterator[FaultProxy]:
 
 
 def _options(proxy: FaultProxy, read_timeout: float) -> dict[str, Any]:
-    """A client behind the proxy that tries once. Checksums would find what is cut before the tests do."""
+    """A client behind the proxy that tries once. Checksums would find a cut before the tests do."""
     config: dict[str, Any] = {
         "proxies": {},
         "read_timeout": read_timeout,
@@ -127,13 +126,6 @@ def late() -> Iterator[Late]:
     """Call something in a thread; whatever becomes of it, it has ended afterwards."""
     with ThreadPoolExecutor() as threads:
         yield threads.submit
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _exists(world: World, key: str) -> bool:
@@ -303,7 +295,7 @@ async def test_a_body_that_is_cut(
                     await async_body.read()
 
 
-def test_what_has_no_body_is_cut_before_its_answer(world: World, proxy: FaultProxy, s3: "S3Client") -> None:
+def test_an_answer_without_a_body_is_cut_before_it(world: World, proxy: FaultProxy, s3: "S3Client") -> None:
     proxy.fail("s3", reset_amid(0), times=2)
     proxy.fail("HeadObject", truncated(0), after=1)
     with pytest.raises(ConnectionClosedError):
@@ -407,8 +399,8 @@ def test_random_faults_are_of_a_seed(world: World, proxy: FaultProxy, s3: "S3Cli
     assert seen(2) != first
 
 
-def test_a_service_that_is_gone_drops_connections(free_port: int) -> None:
-    with FaultProxy(f"http://127.0.0.1:{free_port}") as proxy, _behind(proxy, "sqs") as sqs:
+def test_a_service_that_is_gone_drops_connections() -> None:
+    with FaultProxy(f"http://127.0.0.1:{free_port()}") as proxy, _behind(proxy, "sqs") as sqs:
         with pytest.raises(ConnectionClosedError):
             sqs.list_queues()
         assert [(call.operation, call.status) for call in proxy.calls] == [("ListQueues", None)]

@@ -1,4 +1,4 @@
-"""`localstack/local_cloud.py` as a process: what `make local` prints, and that nothing of it stays behind."""
+"""`localstack/local_cloud.py` as a process: its output, and that nothing of it stays behind."""
 
 import os
 import shutil
@@ -15,9 +15,11 @@ import psutil
 import pytest
 from local_cloud import LocalCloud, LocalCloudError
 
+from tests.e2e.stack import free_port
+
 HERE = Path(__file__).parents[2] / "localstack"
 SCRIPT = HERE / "local_cloud.py"
-# What a user may have set, and what must not reach LocalStack or its clients.
+# A user may have set these; they must not reach LocalStack or its clients.
 HOSTILE = {
     "AWS_PROFILE": "missing",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -30,9 +32,7 @@ STOP_S = 30
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @contextmanager

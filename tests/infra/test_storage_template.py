@@ -1,4 +1,7 @@
-"""`infra/storage.yaml` by its content: a LocalStack leaves out encryption and lifecycle of a bucket."""
+"""`infra/storage.yaml` by its content: LocalStack enforces no policy and leaves out parts of a bucket.
+
+That the consumer may do all that it does, and nothing that it does not: `tests/e2e/test_permissions.py`.
+"""
 
 import re
 import subprocess
@@ -6,24 +9,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cfnlint.decode
 import pytest
 
-INFRA = Path(__file__).parents[2] / "infra"
-TEMPLATE = INFRA / "storage.yaml"
-NO_VALUE = {"Ref": "AWS::NoValue"}
+from tests.infra.cloudformation import INFRA, decoded, resources
+from tests.infra.permissions import granted, listed, may
+
+Stack = dict[str, Any]
+
+TEMPLATE = "storage.yaml"
+DAY_S = 86_400
+BUCKET = "arn:aws:s3:::inbox"
+QUEUE = "arn:aws:sqs:eu-central-1:111122223333:bucket-ocr"
 
 
 @pytest.fixture(scope="module")
-def template() -> Any:
-    decoded, problems = cfnlint.decode.decode(str(TEMPLATE))
-    assert not problems
-    return decoded
+def plain() -> Stack:
+    return resources(TEMPLATE, BucketName="inbox")
 
 
-@pytest.fixture
-def resources(template: Any) -> dict[str, Any]:
-    return {name: resource["Properties"] for name, resource in template["Resources"].items()}
+@pytest.fixture(scope="module")
+def full() -> Stack:
+    """Everything that there can be."""
+    return resources(
+        TEMPLATE,
+        BucketName="inbox",
+        WatchedPrefix="in/",
+        Versioning="true",
+        Encryption="kms",
+        CompletionTopic="true",
+        AlarmTopicArn="the topic",
+    )
 
 
 def test_cfn_lint_has_nothing_to_say() -> None:
@@ -36,69 +51,90 @@ def test_cfn_lint_has_nothing_to_say() -> None:
     assert (lint.returncode, lint.stdout) == (0, ""), lint.stdout + lint.stderr
 
 
-def test_documents_and_what_opens_them_outlive_the_stack(template: Any) -> None:
-    bucket, key = template["Resources"]["Bucket"], template["Resources"]["Key"]
-    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
-    assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
+def test_every_parameter_is_described_and_the_page_has_them_and_the_outputs() -> None:
+    template = decoded(TEMPLATE)
+    parameters = template["Parameters"]
+    assert [name for name, about in parameters.items() if "Default" not in about] == ["BucketName"]
+    others = decoded("compute-ecs.yaml")["Parameters"]
+    assert all(about["Description"] for about in (*parameters.values(), *others.values()))
+    page = (INFRA / "storage.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == {*parameters, *template["Outputs"]}
 
 
-def test_bucket_is_private(resources: dict[str, Any]) -> None:
-    bucket = resources["Bucket"]
-    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
-    assert all(bucket["PublicAccessBlockConfiguration"].values())
-    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+# -- documents
 
 
-def test_bucket_and_queues_are_encrypted_with_the_key_or_for_nothing(resources: dict[str, Any]) -> None:
-    (rule,) = resources["Bucket"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    with_key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": {"Fn::GetAtt": ["Key", "Arn"]}}
-    assert rule["Fn::If"] == [
-        "HasKey",
-        {"ServerSideEncryptionByDefault": with_key, "BucketKeyEnabled": True},
-        {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}},
+def test_documents_and_their_key_outlive_the_stack() -> None:
+    for name, on_deletion in (("Bucket", "RetainExceptOnCreate"), ("Key", "Retain")):
+        resource = decoded(TEMPLATE)["Resources"][name]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (on_deletion, "Retain")
+
+
+def test_nothing_in_the_bucket_can_become_public(plain: Stack) -> None:
+    block = plain["Bucket"]["PublicAccessBlockConfiguration"]
+    assert (len(block), all(block.values())) == (4, True)
+    assert plain["Bucket"]["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+
+
+def test_everything_is_encrypted_for_nothing_or_with_one_key_that_is_rotated(
+    plain: Stack, full: Stack
+) -> None:
+    (rule,), (with_key,) = (
+        stack["Bucket"]["BucketEncryption"]["ServerSideEncryptionConfiguration"] for stack in (plain, full)
+    )
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    by_key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "Key.Arn"}
+    assert with_key["ServerSideEncryptionByDefault"] == by_key
+    # Otherwise each object costs a call of KMS.
+    assert with_key["BucketKeyEnabled"] is True
+    assert full["Key"]["EnableKeyRotation"] is True
+    for stack, encryption in ((plain, (True, None)), (full, (None, "Key"))):  # SQS refuses both at once
+        for queue in (stack["Queue"], stack["DeadLetterQueue"]):
+            assert (queue.get("SqsManagedSseEnabled"), queue.get("KmsMasterKeyId")) == encryption
+    assert full["Topic"]["KmsMasterKeyId"] == "Key"
+
+
+def _expiring(stack: Stack) -> list[Any]:
+    rules = [
+        rule for rule in stack["Bucket"]["LifecycleConfiguration"]["Rules"] if rule["Status"] == "Enabled"
     ]
-    for queue in ("Queue", "DeadLetterQueue"):
-        # Never both: SQS refuses that.
-        assert resources[queue]["SqsManagedSseEnabled"] == {"Fn::If": ["HasKey", NO_VALUE, True]}
-        assert resources[queue]["KmsMasterKeyId"] == {"Fn::If": ["HasKey", {"Ref": "Key"}, NO_VALUE]}
+    assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+    return [rule for rule in rules if any("Expir" in name for name in rule)]
 
 
-def test_old_versions_and_what_marks_their_deletion_expire(resources: dict[str, Any]) -> None:
-    (alternative,) = [r for r in resources["Bucket"]["LifecycleConfiguration"]["Rules"] if "Fn::If" in r]
-    condition, rule, otherwise = alternative["Fn::If"]
-    assert (condition, otherwise, rule["Status"]) == ("HasVersions", NO_VALUE, "Enabled")
-    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
-    assert rule["ExpiredObjectDeleteMarker"] is True
-    # Nothing of a rule that takes old versions may take the newest one.
-    assert not {"ExpirationInDays", "ExpirationDate"} & set(rule)
+def test_abandoned_uploads_go_and_parts_expire_later_than_any_message(plain: Stack) -> None:
+    (parts,) = _expiring(plain)
+    assert parts["TagFilters"] == [{"Key": "bucket-ocr", "Value": "part"}]
+    assert parts["ExpirationInDays"] * DAY_S > plain["Queue"]["MessageRetentionPeriod"]
 
 
-def test_every_created_object_is_an_event_whatever_its_suffix(resources: dict[str, Any]) -> None:
-    (rule,) = resources["Bucket"]["NotificationConfiguration"]["QueueConfigurations"]
-    assert rule["Event"] == "s3:ObjectCreated:*"
-    prefix = {"S3Key": {"Rules": [{"Name": "prefix", "Value": {"Ref": "WatchedPrefix"}}]}}
-    assert rule["Filter"] == {"Fn::If": ["HasWatchedPrefix", prefix, {"Ref": "AWS::NoValue"}]}
+def test_old_versions_expire_and_the_newest_never_does(full: Stack) -> None:
+    _, versions = _expiring(full)
+    assert versions["NoncurrentVersionExpiration"]["NoncurrentDays"] >= 1
+    assert versions["ExpiredObjectDeleteMarker"] is True
+    assert not {"ExpirationInDays", "ExpirationDate"} & versions.keys()
 
 
-def test_only_tagged_parts_expire_and_later_than_any_message_of_the_queue(resources: dict[str, Any]) -> None:
-    rules = resources["Bucket"]["LifecycleConfiguration"]["Rules"]
-    expiring = [rule for rule in rules if any("Expiration" in name for name in rule)]
-    assert [rule["TagFilters"] for rule in expiring] == [[{"Key": "bucket-ocr", "Value": "part"}]]
-    assert expiring[0]["ExpirationInDays"] * 86_400 > resources["Queue"]["MessageRetentionPeriod"]
+# -- messages
 
 
-def test_abandoned_uploads_are_removed(resources: dict[str, Any]) -> None:
-    rules = resources["Bucket"]["LifecycleConfiguration"]["Rules"]
-    assert any("AbortIncompleteMultipartUpload" in r and r["Status"] == "Enabled" for r in rules)
+def test_every_object_created_under_the_watched_prefix_is_an_event(plain: Stack, full: Stack) -> None:
+    # No suffix: names of documents may have any, or none.
+    for stack, filters in ((plain, []), (full, [{"Name": "prefix", "Value": "in/"}])):
+        (rule,) = stack["Bucket"]["NotificationConfiguration"]["QueueConfigurations"]
+        assert rule["Event"] == "s3:ObjectCreated:*"
+        assert rule.get("Filter", {}).get("S3Key", {}).get("Rules", []) == filters
 
 
-def test_a_given_up_message_outlives_the_queue_it_comes_from(resources: dict[str, Any]) -> None:
-    queue, dead_letters = resources["Queue"], resources["DeadLetterQueue"]
-    assert queue["MessageRetentionPeriod"] < dead_letters["MessageRetentionPeriod"] == 14 * 86_400
+def test_the_queue_takes_the_largest_event_of_s3(plain: Stack) -> None:
+    assert plain["Queue"]["MaximumMessageSize"] >= 64 * 1024
 
 
-def test_queue_takes_the_largest_event_of_s3(resources: dict[str, Any]) -> None:
-    assert resources["Queue"]["MaximumMessageSize"] >= 65_536
+def test_the_dead_letter_queue_keeps_messages_longer_than_the_queue(plain: Stack) -> None:
+    # The age of a message counts from its arrival on the queue, so the difference is the time to see it.
+    times_s = [plain[queue]["MessageRetentionPeriod"] for queue in ("DeadLetterQueue", "Queue")]
+    assert times_s[0] - times_s[1] >= 7 * DAY_S
 
 
 @pytest.mark.parametrize(
@@ -108,25 +144,96 @@ def test_queue_takes_the_largest_event_of_s3(resources: dict[str, Any]) -> None:
         ("OldestMessageAlarm", "Queue", "ApproximateAgeOfOldestMessage"),
     ],
 )
-def test_alarms_watch_their_queue_and_keep_their_state_when_it_falls_silent(
-    resources: dict[str, Any], alarm: str, queue: str, metric: str
+def test_people_are_told_of_dead_letters_and_of_documents_that_wait_too_long(
+    full: Stack, alarm: str, queue: str, metric: str
 ) -> None:
-    properties = resources[alarm]
-    assert properties["MetricName"] == metric
-    assert properties["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
-    assert properties["ComparisonOperator"] == "GreaterThanThreshold"
-    assert properties["TreatMissingData"] == "ignore"
+    about = full[alarm]
+    assert (about["Namespace"], about["MetricName"]) == ("AWS/SQS", metric)
+    assert about["Dimensions"] == [{"Name": "QueueName", "Value": f"{queue}.QueueName"}]
+    assert about["ComparisonOperator"] == "GreaterThanThreshold"
+    assert about["AlarmActions"] == ["the topic"]
+    # SQS is silent about a queue that nobody touches, whatever is in it.
+    assert about["TreatMissingData"] == "ignore"
 
 
-def test_everything_but_the_bucket_name_has_a_default_and_a_description(template: Any) -> None:
-    parameters = template["Parameters"]
-    assert [name for name, p in parameters.items() if "Default" not in p] == ["BucketName"]
-    assert all(p["Description"] for p in parameters.values())
+# -- rights
 
 
-def test_the_page_names_every_parameter_and_output(template: Any) -> None:
-    page = (INFRA / "storage.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    # The name of the bucket, an output too, is among the parameters.
-    assert named == {*template["Parameters"], *template["Outputs"]}
+def _consumer(stack: Stack) -> Any:
+    return stack["ConsumerPolicy"]["PolicyDocument"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "action", "resource"),
+    [
+        (True, "s3:GetObject", f"{BUCKET}/in/a/scan.pdf"),
+        (True, "s3:PutObject", f"{BUCKET}/in/a/scan.pdf.ocr.json"),
+        (True, "sqs:DeleteMessage", "Queue.Arn"),
+        (True, "sns:Publish", "Topic"),
+        (False, "s3:PutObject", f"{BUCKET}/in/a/scan.pdf"),
+        (False, "s3:PutObject", f"{BUCKET}/elsewhere/scan.pdf.ocr.json"),
+        (False, "s3:GetObject", f"{BUCKET}/elsewhere/scan.pdf"),
+        (False, "s3:GetObject", f"{BUCKET}-2/in/scan.pdf"),
+        (False, "s3:ListBucket", f"{BUCKET}-2"),
+        (False, "sqs:ReceiveMessage", "DeadLetterQueue.Arn"),
+        (False, "sns:Publish", "another topic"),
+        (False, "kms:Decrypt", "another key"),
+    ],
+)
+def test_the_consumer_reads_and_writes_under_its_prefix_and_works_on_its_queue_alone(
+    full: Stack, allowed: bool, action: str, resource: str
+) -> None:
+    assert may(_consumer(full), action, resource) is allowed
+
+
+def test_the_consumer_may_use_key_and_topic_only_if_there_are_any(plain: Stack, full: Stack) -> None:
+    without = {action for action, _ in granted(_consumer(plain))}
+    assert {(action, resource) for action, resource in granted(_consumer(full)) if action not in without} == {
+        ("sns:Publish", "Topic"),
+        ("kms:Decrypt", "Key.Arn"),
+        ("kms:GenerateDataKey", "Key.Arn"),
+    }
+
+
+def _statements(stack: Stack, effect: str) -> list[Any]:
+    """Statements of the policies of the bucket, the queues and the topic, each about its own."""
+    found = []
+    for name in ("BucketPolicy", "QueuePolicy", "DeadLetterQueuePolicy", "TopicPolicy"):
+        (target,) = stack[name].get("Queues") or stack[name].get("Topics") or [stack[name]["Bucket"]]
+        for statement in stack[name]["PolicyDocument"]["Statement"]:
+            assert all(resource.startswith(target) for resource in listed(statement["Resource"]))
+            found += [statement] * (statement["Effect"] == effect)
+    return found
+
+
+def test_only_s3_for_this_bucket_of_this_account_may_send_to_the_queue(full: Stack) -> None:
+    (allowed,) = _statements(full, "Allow")
+    assert (allowed["Action"], allowed["Resource"]) == ("sqs:SendMessage", "Queue.Arn")
+    assert allowed["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert allowed["Condition"]["ArnLike"] == {"aws:SourceArn": BUCKET}
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": "111122223333"}
+
+
+def test_bucket_queues_and_topic_refuse_plain_http(full: Stack) -> None:
+    denied = _statements(full, "Deny")
+    assert {(s["Action"], str(s["Resource"])) for s in denied} == {
+        ("s3:*", "['Bucket.Arn', 'Bucket.Arn/*']"),
+        ("sqs:*", "Queue.Arn"),
+        ("sqs:*", "DeadLetterQueue.Arn"),
+        ("sns:Publish", "Topic"),  # SNS refuses sns:* here
+    }
+    for statement in denied:
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        assert statement["Principal"] == "*"
+
+
+def test_the_key_is_for_those_that_iam_lets_and_for_events_to_this_queue(full: Stack) -> None:
+    statements = full["Key"]["KeyPolicy"]["Statement"]
+    by_principal = {tuple(statement["Principal"].values()): statement for statement in statements}
+    s3 = by_principal.pop(("s3.amazonaws.com",))
+    assert set(s3["Action"]) == {"kms:GenerateDataKey", "kms:Decrypt"}
+    assert s3["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sqs:arn": QUEUE}}
+    # Without it nobody could manage the key, and policies of roles would not count.
+    account = by_principal.pop(("arn:aws:iam::111122223333:root",))
+    assert (account["Effect"], account["Action"]) == ("Allow", "kms:*")
+    assert not by_principal

@@ -24,9 +24,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from consumer.domain import identity, keys
 from tests.fakes import BUCKET, ENGINE
-from tests.model.cloud import BROKEN, LEASE_S, Journal, ModelS3, ModelSqs, Queued
-from tests.model.consumers import Consumer, Fault, Faults, World
-from tests.model.virtual_time import Process, VirtualTime
+from tests.fakes.cloud import BROKEN, LEASE_S, Cloud, Queued
+from tests.fakes.network import Fault, Faults
+from tests.fakes.virtual_time import VirtualProcess, VirtualTime
+from tests.model.consumers import Consumer
 
 CONSUMERS: Final = 2
 
@@ -34,15 +35,15 @@ CONSUMERS: Final = 2
 KEYS: Final = ("a.pdf", "b/c +ü.pdf", "scan")
 
 OPERATIONS: Final = (
-    *("head", "get", "read", "put", "announce", "receive", "delete", "retry", "renew"),
-    # What matters most is hit most.
+    *("head", "download", "read_start", "read", "put", "announce", "receive", "delete", "retry", "renew"),
+    # The most important ones fail most.
     *("put", "put", "delete", "renew", "renew"),
 )
 
 #: Longer than it takes to answer all that a schedule can ask for, with the waits between tries.
 QUIET_AFTER_S: Final = 6 * 3600
 
-#: What happened in all schedules of a test.
+#: Events in all schedules of a test.
 TOTALS: Counter[str] = Counter()
 
 _keys = st.sampled_from(KEYS)
@@ -64,7 +65,6 @@ class Delivery(RuleBasedStateMachine):
         self._logs = structlog.testing.capture_logs()
         self._entries = self._logs.__enter__()
         self._time = VirtualTime(self._ended)
-        self._journal = Journal(self._time.clock)
         self._number = 0
         self._incarnations = 0
         self._over = False
@@ -75,19 +75,21 @@ class Delivery(RuleBasedStateMachine):
         max_receive_count=st.sampled_from((10, 3, 2, 1, None)),
     )
     def start(self, seed: int, versioned: bool, max_receive_count: int | None) -> None:
-        journal = self._journal
-        self._queue = ModelSqs(journal, random.Random(seed), max_receive_count)
-        self._bucket = ModelS3(journal, self._queue, versioned=versioned)
-        self._queue.bucket = self._bucket
-        self._faults = Faults()
-        self._world = World(
-            self._time.clock, journal, self._queue, self._bucket, self._faults, self._folder, seed
+        self._cloud = Cloud(
+            self._time.clock,
+            rng=random.Random(seed),
+            versioned=versioned,
+            max_receive_count=max_receive_count,
+            notifies=True,
         )
+        self._journal, self._queue, self._bucket = self._cloud.journal, self._cloud.sqs, self._cloud.s3
+        self._faults = Faults()
+        self._seed = seed
         self._consumers: list[Consumer | None] = [None] * CONSUMERS
         for number in range(CONSUMERS):
             self.restart(number)
 
-    # What clients do.
+    # By clients.
 
     @rule(key=_keys, pages=_pages)
     def upload(self, key: str, pages: list[float]) -> None:
@@ -108,7 +110,7 @@ class Delivery(RuleBasedStateMachine):
     def _upload(self, key: str, body: bytes) -> None:
         """Upload, but not into the hole that `test_the_same_bytes_again_while_a_put_is_under_way` shows."""
         again = any(body == stored.body for stored in self._bucket.uploads.get(key, ()))
-        if not again or self._bucket.versioned or not self._world.puts[keys.result_key(key)]:
+        if not again or self._bucket.versioned or not self._cloud.puts[keys.result_key(key)]:
             self._bucket.upload(key, body)
 
     @rule(key=_keys)
@@ -126,7 +128,7 @@ class Delivery(RuleBasedStateMachine):
     def send_the_first_again(self, key: str) -> None:
         self._bucket.upload(key, self._bucket.uploads[key][0].body)
 
-    # What SQS does.
+    # By SQS.
 
     @rule(chosen=_chosen)
     def deliver_twice(self, chosen: int) -> None:
@@ -143,7 +145,7 @@ class Delivery(RuleBasedStateMachine):
         if (message := self._message(chosen)) is not None and message in self._queue.waiting():
             self._queue.reappear(message)
 
-    # What networks and machines do.
+    # By networks and hosts.
 
     @rule(operation=st.sampled_from(OPERATIONS), fault=st.sampled_from(Fault), times=st.integers(1, 3))
     def fail(self, operation: str, fault: Fault, times: int) -> None:
@@ -182,7 +184,8 @@ class Delivery(RuleBasedStateMachine):
     def restart(self, number: int) -> None:
         if self._consumers[number] is None:
             self._incarnations += 1
-            consumer = Consumer(self._world, f"c{number}-{self._incarnations}")
+            name = f"c{number}-{self._incarnations}"
+            consumer = Consumer(self._cloud, self._faults, self._folder, name, self._seed)
             self._consumers[number] = consumer
             self._time.add(consumer.process)
 
@@ -203,7 +206,7 @@ class Delivery(RuleBasedStateMachine):
             self._journal.note("SIGTERM", consumer.process.name)
             consumer.terminate()
 
-    # What must hold.
+    # Invariants.
 
     @invariant()
     def nothing_is_broken(self) -> None:
@@ -216,7 +219,7 @@ class Delivery(RuleBasedStateMachine):
 
     @property
     def counts(self) -> Counter[str]:
-        """What has happened so far."""
+        """Events so far."""
         return self._journal.counts
 
     def teardown(self) -> None:
@@ -253,9 +256,9 @@ class Delivery(RuleBasedStateMachine):
         self.nothing_is_broken()
 
     def _until_quiet(self) -> None:
-        """Let consumers work, and new ones come where they have ended, until there is nothing to do."""
+        """Let consumers work, and restart those that have ended, until there is nothing to do."""
         until = self._time.clock.seconds + QUIET_AFTER_S
-        # What is on its way still comes.
+        # Calls in flight still arrive.
         self._time.advance(2 * LEASE_S)
         while any(self._is_pending(message) for message in self._queue.waiting()):
             for number in range(CONSUMERS):
@@ -277,17 +280,17 @@ class Delivery(RuleBasedStateMachine):
                 metadata = self._bucket.objects[keys.result_key(key)].metadata
                 same = metadata[identity.SOURCE_ETAG], metadata.get(identity.SOURCE_VERSION_ID)
                 self._journal.demand(same == source.identity, "I2", f"{key} has the result of another")
-                told = (key, source.identity) in self._world.announced
+                told = self._cloud.was_announced(source)
                 self._journal.demand(told, "announce", f"nobody was told that {key} has its result")
                 current = metadata[identity.FINGERPRINT] == ENGINE.fingerprint
                 self._journal.demand(current, "I2", f"{key} was read by another engine")
 
-    def _living(self) -> list[Process]:
+    def _living(self) -> list[VirtualProcess]:
         consumers = getattr(self, "_consumers", [])
         return [consumer.process for consumer in consumers if consumer is not None]
 
-    def _ended(self, process: Process) -> None:
-        """Note that a process is gone; by itself it goes only where it was told to."""
+    def _ended(self, process: VirtualProcess) -> None:
+        """Note that a process is gone; by itself it ends only after SIGTERM."""
         assert process.main is not None
         crashed = process.main.cancelled()
         if not self._over:
@@ -313,7 +316,7 @@ class Delivery(RuleBasedStateMachine):
         pytest.param(
             Fault.PAUSE_BEFORE,
             marks=pytest.mark.xfail(
-                strict=True, reason="it is stopped for longer than its lease amid the put"
+                strict=True, reason="it is stopped for longer than its lease during the put"
             ),
         ),
     ],
@@ -382,7 +385,7 @@ def _say(capsys: pytest.CaptureFixture[str], text: str) -> None:
 
 
 def test_every_document_gets_its_result_whatever_happens(capsys: pytest.CaptureFixture[str]) -> None:
-    happened = _run(Delivery, schedules=300, steps=45)
+    happened = _run(Delivery, schedules=200, steps=45)
     _say(capsys, happened)
 
 

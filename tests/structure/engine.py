@@ -1,4 +1,4 @@
-"""The engine's servant, spoken to as its child's loop would, with pages as arrays."""
+"""The engine's request handler, called as the loop of its process calls it, with pages as arrays."""
 
 import tempfile
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from consumer import protocol
 from consumer.child.ppstructure import environment
 from consumer.domain.page import PageImage
+from consumer.domain.result import PageResult
 
 Page = npt.NDArray[np.uint8]
 
@@ -32,7 +33,7 @@ def options(
 
 
 def stored(page: Page, folder: Path, number: int = 1) -> PageImage:
-    """Lay a page (rows x columns x BGR) where an engine can read it."""
+    """Store a page (rows x columns x BGR) for an engine."""
     path = folder / f"{number}.bgr"
     page.tofile(path)
     height, width = page.shape[:2]
@@ -52,23 +53,23 @@ class Engine:
     """An engine that is ready."""
 
     def __init__(self, pipeline: Path, runtime: str, batch_pages: int, folder: Path) -> None:
-        self._servant = environment.build(options(pipeline, runtime, batch_pages))
+        self._handler = environment.build(options(pipeline, runtime, batch_pages).model_dump_json())
         self._folder = folder
-        ready = self._servant.ready()
+        ready = self._handler.ready()
         assert isinstance(ready, protocol.EngineReady)
         self.is_ready = ready
 
-    def read(self, *pages: Page) -> tuple[protocol.PageContent, ...]:
+    def read(self, *pages: Page) -> tuple[PageResult, ...]:
         """Read pages in one request."""
         images = tuple(stored(page, self._folder, n) for n, page in enumerate(pages, 1))
-        reply = self._servant.handle(protocol.ReadPages(images=images))
+        reply = self._handler.handle(protocol.ReadPages(images=images))
         assert isinstance(reply, protocol.PagesRead)
         return reply.pages
 
-    def read_one(self, page: Page) -> protocol.PageContent:
+    def read_one(self, page: Page) -> PageResult:
         """Read one page."""
-        (text,) = self.read(page)
-        return text
+        (result,) = self.read(page)
+        return result
 
 
 def written(*lines: str, width: int = 640, height: int = 480) -> Page:
@@ -79,6 +80,6 @@ def written(*lines: str, width: int = 640, height: int = 480) -> Page:
     return page
 
 
-def texts(page: protocol.PageContent) -> list[str]:
-    """What was read, without spaces and in lower case: how far words stand apart is the engine's guess."""
-    return [line.text.replace(" ", "").lower() for line in page.lines]
+def texts(page: PageResult) -> list[str]:
+    """Lines of a page without spaces and in lower case: gaps between words are the engine's guess."""
+    return [line.text.replace(" ", "").lower() for line in page.detections]

@@ -125,7 +125,7 @@ def test_an_engine_asked_for_a_gpu_refuses_where_there_is_none(stack: Stack, tmp
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
-def test_a_model_that_is_missing_is_named_with_its_cure(stack: Stack, tmp_path: Path) -> None:
+def test_a_missing_model_is_named_with_its_remedy(stack: Stack, tmp_path: Path) -> None:
     zoo = Zoo(tmp_path / "zoo")
     settings = {
         "ENGINE": "pp-structurev3",

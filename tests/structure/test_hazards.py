@@ -1,4 +1,4 @@
-"""What PaddleOCR does to the process that it runs in, and to pages, costs no document."""
+"""Side effects of PaddleOCR on its process, and on pages, cost no document."""
 
 import asyncio
 import os
@@ -16,8 +16,10 @@ import pytest
 from consumer import protocol
 from consumer.child import serve
 from consumer.child.ppstructure.engine import PpStructureEngine
+from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import Code, HostError, SettingsError
 from consumer.domain.result import Status
+from consumer.engines import ENGINES
 from consumer.models.config import PipelineConfig
 from consumer.processes.pool import RecyclePolicy
 from consumer.processes.process import ProcessSpec
@@ -32,10 +34,9 @@ DEADLINE_S = 120.0
 ENGINE_BYTES = 8 * 1024**3
 
 
-def slot(how: protocol.PpStructureOptions) -> Slot:
-    return Slot(
-        ProcessSpec("engine", ("-m", "consumer.child", "pp-structurev3"), how, ENGINE_BYTES, ENGINE_BYTES)
-    )
+def slot(process: protocol.PpStructureOptions) -> Slot:
+    entry = ENGINES["pp-structurev3"].entry
+    return Slot(ProcessSpec("engine", entry, process, ENGINE_BYTES, ENGINE_BYTES))
 
 
 async def test_a_page_that_makes_its_batch_fail_costs_itself_alone(new_zoo: NewZoo, tmp_path: Path) -> None:
@@ -43,12 +44,13 @@ async def test_a_page_that_makes_its_batch_fail_costs_itself_alone(new_zoo: NewZ
     zoo = new_zoo()
     zoo.layout(fails_at_px=500)
     engine = slot(options(zoo.pipeline(), batch_pages=3))
-    pool = PageRecognizer([engine], RecyclePolicy(1000, ENGINE_BYTES), DEADLINE_S)
+    watchdog = Watchdog(SystemClock())
+    pool = PageRecognizer([engine], RecyclePolicy(1000, ENGINE_BYTES), DEADLINE_S, watchdog)
     pages = [written("First"), written("Bad", width=500), written("Third")]
     images = [stored(page, tmp_path, n) for n, page in enumerate(pages, 1)]
     async with pool.running():
-        first, bad, third = await pool.read(images, lambda: None)
-        again = await pool.read([images[0]], lambda: None)
+        first, bad, third = await pool.read(images)
+        again = await pool.read([images[0]])
     assert [read.detections[0].text for read in (first, third, *again)] == ["First", "Third", "First"]
     assert bad.page.status is Status.FAILURE
     assert bad.warnings[0].code is Code.ENGINE_ERROR
@@ -71,46 +73,46 @@ async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
     request = protocol.ReadPages(images=(stored(page, tmp_path),))
     await engine.start()
     try:
-        assert engine.child is not None
-        pid = engine.child.pid
+        assert engine.process is not None
+        pid = engine.process.pid
         before = await engine.request(request, DEADLINE_S)
         for number in (signal.SIGTERM, signal.SIGINT):
             os.kill(pid, number)
         after = await engine.request(request, DEADLINE_S)
-        assert engine.child is not None
-        assert engine.child.pid == pid
+        assert engine.process is not None
+        assert engine.process.pid == pid
     finally:
         await engine.stop("stopped")
     assert before == after
     assert isinstance(after, protocol.PagesRead)
-    (text,) = after.pages
-    assert [line.text for line in text.lines] == [paddle_zoo.WORD]
-    assert [(block.label, block.box) for block in text.blocks] == [("text", (80, 50, 720, 950))]
-    xs, ys = zip(*text.lines[0].box, strict=True)
+    (result,) = after.pages
+    assert [line.text for line in result.detections] == [paddle_zoo.WORD]
+    assert [(block.label, block.box) for block in result.page.blocks] == [("text", (80, 50, 720, 950))]
+    xs, ys = zip(*result.detections[0].box, strict=True)
     assert min(xs) <= 100
     assert max(xs) >= 300
     assert min(ys) <= 100
     assert max(ys) >= 140
 
 
-async def test_paddle_told_to_use_a_gpu_never_goes_to_the_processor(paddle_pipeline: Path) -> None:
+async def test_paddle_on_a_gpu_never_falls_back_to_the_processor(paddle_pipeline: Path) -> None:
     with pytest.raises(HostError, match=r"installed for CPUs only: install paddlepaddle-gpu"):
         await slot(options(paddle_pipeline, "paddle", device="gpu:0", cuda_name="0")).start()
 
 
-async def test_onnxruntime_told_to_use_a_gpu_never_goes_to_the_processor(new_zoo: NewZoo) -> None:
+async def test_onnxruntime_on_a_gpu_never_falls_back_to_the_processor(new_zoo: NewZoo) -> None:
     with pytest.raises(HostError, match=r"installed without CUDA: install onnxruntime-gpu"):
         await slot(options(new_zoo().pipeline(), device="gpu:0", cuda_name="0")).start()
 
 
-async def test_a_model_that_cannot_be_loaded_is_said_in_one_line_with_what_to_do(new_zoo: NewZoo) -> None:
+async def test_a_model_that_cannot_be_loaded_is_one_line_with_a_remedy(new_zoo: NewZoo) -> None:
     zoo = new_zoo()
     (zoo.folder(DETECTION) / "inference.onnx").write_bytes(b"no network")
     with pytest.raises(
         HostError, match=r"cannot be built .*PP-OCRv6_small_det.*bucket-ocr models verify"
-    ) as said:
+    ) as refused:
         await slot(options(zoo.pipeline())).start()
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_onnxruntime_needs_no_paddle(new_zoo: NewZoo, new_engine: NewEngine) -> None:
@@ -121,8 +123,8 @@ def test_onnxruntime_needs_no_paddle(new_zoo: NewZoo, new_engine: NewEngine) -> 
 def test_where_no_block_is_found_every_line_is_one(new_zoo: NewZoo, new_engine: NewEngine) -> None:
     read = new_engine(new_zoo().pipeline()).read_one(written("First line", "Second line"))
     assert texts(read) == ["firstline", "secondline"]
-    assert [block.label for block in read.blocks] == ["text", "text"]
-    assert [block.confidence for block in read.blocks] == [line.confidence for line in read.lines]
+    assert [block.label for block in read.page.blocks] == ["text", "text"]
+    assert [block.confidence for block in read.page.blocks] == [line.confidence for line in read.detections]
 
 
 def test_lines_outside_every_block_stay(new_zoo: NewZoo, new_engine: NewEngine) -> None:
@@ -130,7 +132,7 @@ def test_lines_outside_every_block_stay(new_zoo: NewZoo, new_engine: NewEngine) 
     zoo.layout(Box("text", 0.0, 0.0, 1.0, 0.2))
     read = new_engine(zoo.pipeline()).read_one(written("In a block", "In none"))
     assert texts(read) == ["inablock", "innone"]
-    assert len(read.blocks) == 1
+    assert len(read.page.blocks) == 1
 
 
 def test_an_image_that_is_no_page_is_an_error_of_that_page(new_zoo: NewZoo, tmp_path: Path) -> None:
@@ -157,10 +159,10 @@ class FakeStructure:
 
 
 def fake(config: Path, answer: Any, threads: list[int] | None = None) -> Any:
-    how = options(config)
-    pipeline = PipelineConfig.load(how.pipeline, how.runtime, how.device)
+    chosen = options(config)
+    pipeline = PipelineConfig.load(chosen.pipeline, chosen.runtime, chosen.device)
     return PpStructureEngine(
-        how, pipeline, lambda **_: FakeStructure(answer, [] if threads is None else threads)
+        chosen, pipeline, lambda **_: FakeStructure(answer, [] if threads is None else threads)
     )
 
 
@@ -198,10 +200,10 @@ def test_a_gpu_that_is_full_or_lost_ends_the_process(
 
 
 @pytest.mark.parametrize(
-    ("message", "cure"),
+    ("message", "remedy"),
     [
         ("ResourceExhaustedError: Out of memory error on GPU 0.", "lower BUCKET_OCR_ENGINE_WORKERS"),
-        ("CUDA error(804), forward compatibility was attempted.", "look at nvidia-smi"),
+        ("CUDA error(804), forward compatibility was attempted.", "check nvidia-smi"),
         ("some file is odd", "check BUCKET_OCR_PIPELINE_CONFIG"),
     ],
 )
@@ -212,11 +214,11 @@ def test_a_start_that_fails_on_a_gpu_says_what_to_do(
     def fails(*_: Any, **__: Any) -> Any:
         raise RuntimeError(message)
 
-    how = options(new_zoo().pipeline(), "paddle", device="gpu:0", cuda_name="0")
-    pipeline = PipelineConfig.load(how.pipeline, how.runtime, how.device)
+    chosen = options(new_zoo().pipeline(), "paddle", device="gpu:0", cuda_name="0")
+    pipeline = PipelineConfig.load(chosen.pipeline, chosen.runtime, chosen.device)
     create = fails if when == "built" else lambda **_: FakeStructure(fails, [])
     with pytest.raises(SettingsError, match=f"cannot be built on gpu:0 .*: {remedy}"):
-        PpStructureEngine(how, pipeline, create).ready()
+        PpStructureEngine(chosen, pipeline, create).ready()
 
 
 async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_path: Path) -> None:
@@ -238,7 +240,7 @@ async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_p
 
     ours, theirs = socket.socketpair()
     with ours:
-        ours.sendall(protocol.frame(protocol.ReadPages(images=(stored(written("Once"), tmp_path),))))
+        ours.sendall(protocol.encode(protocol.ReadPages(images=(stored(written("Once"), tmp_path),))))
         ours.shutdown(socket.SHUT_WR)
         await asyncio.to_thread(serve.serve, theirs.detach(), RequestHandler)
     assert len(threads) == 2

@@ -1,4 +1,4 @@
-"""Tables, formulas, seals, flattened pages: what else PP-StructureV3 finds is in the frame of the page."""
+"""Tables, formulas, seals, dewarped pages: everything else that PP-StructureV3 finds, in the page's frame."""
 
 import base64
 import math
@@ -47,7 +47,7 @@ def test_a_table_has_its_words_in_html_and_its_cells_on_the_page(
     lying = np.ascontiguousarray(np.rot90(page, k=-degrees // 90))
     read = new_engine(config).read_one(lying)
 
-    (table,) = read.tables
+    (table,) = read.page.tables
     rows = re.findall(r"<tr>(.*?)</tr>", table.html)
     found = [re.findall(r"<td[^>]*>\s*(.*?)\s*</td>", row) for row in rows]
     assert found == [list(row) for row in _ROWS]
@@ -60,14 +60,14 @@ def test_a_table_has_its_words_in_html_and_its_cells_on_the_page(
     if degrees:
         upright = [(_HEIGHT - y2, x1, _HEIGHT - y1, x2) for x1, y1, x2, y2 in upright]
     assert np.abs(np.array(sorted(table.cells)) - np.array(sorted(upright))).max() <= 4
-    assert [block.label for block in read.blocks] == ["text", "table"]
-    assert read.blocks[1].content == table.html
-    assert "<table" in read.markdown
+    assert [block.label for block in read.page.blocks] == ["text", "table"]
+    assert read.page.blocks[1].content == table.html
+    assert "<table" in read.page.markdown
     assert sorted(texts(read)) == sorted(["pricesoffruit", *(word.lower() for row in _ROWS for word in row)])
 
 
 def test_a_line_that_reaches_over_cells_costs_no_page(new_zoo: NewZoo, new_engine: NewEngine) -> None:
-    """With its own defaults PaddleX fails on such tables, for want of a network that it did not load."""
+    """With its own defaults PaddleX fails on such tables, because of a network that it did not load."""
     page, block = with_table()
     # One line for the whole first row.
     page[_TOP + 10 : _TOP + 90, _LEFT + 10 : _LEFT + 2 * _CELL_WIDTH - 10] = 255
@@ -76,7 +76,7 @@ def test_a_line_that_reaches_over_cells_costs_no_page(new_zoo: NewZoo, new_engin
     zoo = new_zoo(block)
     zoo.tables(12, 8)
     read = new_engine(zoo.pipeline(use_table_recognition=True)).read_one(page)
-    assert len(read.tables) == 1
+    assert len(read.page.tables) == 1
     assert "headingoverallcells" in texts(read)
 
 
@@ -90,10 +90,10 @@ def test_a_block_has_the_html_of_its_own_table_also_after_one_that_was_dropped(
     zoo = new_zoo(inner, outer, block)
     zoo.tables(3, 2)
     read = new_engine(zoo.pipeline(use_table_recognition=True)).read_one(page)
-    (found,) = [each for each in read.blocks if each.label == "table"]
+    (found,) = [each for each in read.page.blocks if each.label == "table"]
     assert "Apple" in found.content
-    assert "Apple" in read.markdown
-    assert sorted("Apple" in table.html for table in read.tables) == [False, True]
+    assert "Apple" in read.page.markdown
+    assert sorted("Apple" in table.html for table in read.page.tables) == [False, True]
 
 
 def test_a_formula_is_latex_in_its_place_and_no_line_of_text(new_zoo: NewZoo, new_engine: NewEngine) -> None:
@@ -105,11 +105,11 @@ def test_a_formula_is_latex_in_its_place_and_no_line_of_text(new_zoo: NewZoo, ne
     engine = new_engine(zoo.pipeline(use_formula_recognition=True), batch_pages=2)
     before = page.copy()
     for read in engine.read(page, page):
-        (formula,) = read.formulas
+        (formula,) = read.page.formulas
         assert formula.latex == "x^{2}"
         assert np.abs(np.array(formula.box) - np.array((32, 106, 320, 182))).max() <= 2
         assert texts(read) == ["theareais", "ofasquare"]
-        assert "x^{2}" in read.markdown
+        assert "x^{2}" in read.page.markdown
     # It paints on what it is given.
     assert (page == before).all()
 
@@ -124,7 +124,7 @@ def test_lettering_of_a_seal_is_mapped_from_its_crop_and_not_doubled(
     zoo.seal((0.07, 0.3, 0.85, 0.6))
     read = new_engine(zoo.pipeline(use_seal_recognition=True)).read_one(page)
     assert texts(read)[0] == "signedandsealed"
-    (seal,) = read.lines[1:]
+    (seal,) = read.detections[1:]
     assert "pprove" in seal.text
     xs, ys = zip(*seal.box, strict=True)
     assert min(xs) == pytest.approx(321, abs=25)
@@ -135,25 +135,23 @@ def test_lettering_of_a_seal_is_mapped_from_its_crop_and_not_doubled(
     assert seal.box[0][0] < seal.box[1][0]
 
 
-def test_a_flattened_page_comes_with_the_image_that_its_boxes_fit(
-    new_zoo: NewZoo, new_engine: NewEngine
-) -> None:
+def test_a_dewarped_page_comes_with_the_image_of_its_boxes(new_zoo: NewZoo, new_engine: NewEngine) -> None:
     page = written("Harbour report")
     zoo = new_zoo()
     plain = new_engine(zoo.pipeline()).read_one(page)
-    assert plain.dewarped is None
+    assert plain.page.flattened_image is None
     zoo.unwarping(40)
     flat = new_engine(zoo.pipeline(use_doc_unwarping=True)).read_one(page)
-    assert flat.dewarped is not None
-    head, _, data = flat.dewarped.image.partition(",")
+    assert flat.page.flattened_image is not None
+    head, _, data = flat.page.flattened_image.partition(",")
     image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     assert head == "data:image/jpeg;base64"
-    assert image.shape[:2] == (flat.dewarped.height_px, flat.dewarped.width_px) == page.shape[:2]
-    for there, here in zip(plain.lines[0].box, flat.lines[0].box, strict=True):
+    assert image.shape[:2] == (flat.page.height_px, flat.page.width_px) == page.shape[:2]
+    for there, here in zip(plain.detections[0].box, flat.detections[0].box, strict=True):
         assert (here[0] - there[0], here[1] - there[1]) == pytest.approx((40, 0), abs=3)
     ink = np.argwhere(image[:, :, 0] < 128)
-    assert ink[:, 1].min() == pytest.approx(flat.lines[0].box[0][0], abs=15)
+    assert ink[:, 1].min() == pytest.approx(flat.detections[0].box[0][0], abs=15)
 
 
 def test_columns_are_read_one_after_the_other(new_zoo: NewZoo, new_engine: NewEngine) -> None:
@@ -167,7 +165,7 @@ def test_columns_are_read_one_after_the_other(new_zoo: NewZoo, new_engine: NewEn
 
 
 def seal(*texts: str, score: float = 0.9) -> dict[str, Any]:
-    """What PaddleX has of a page with two lines in a box that it takes for a seal, which it read so."""
+    """A result of PaddleX: two lines in a box that it takes for a seal, and the texts that it read in it."""
     box = [[0, 0], [100, 0], [100, 20], [0, 20]]
     line = {"rec_polys": [box, box], "dt_polys": [box, box]}
     return {
@@ -177,7 +175,7 @@ def seal(*texts: str, score: float = 0.9) -> dict[str, Any]:
     }
 
 
-def test_lines_in_what_is_taken_for_a_seal_stay_where_nothing_was_read_of_it() -> None:
+def test_lines_in_a_seal_stay_if_nothing_was_read_of_the_seal() -> None:
     def said(result: dict[str, Any]) -> list[str]:
         return [text for _, text, _ in results._lines_without_seals(result)]
 
@@ -185,6 +183,6 @@ def test_lines_in_what_is_taken_for_a_seal_stay_where_nothing_was_read_of_it() -
     assert said(seal("ACME")) == []
 
 
-def test_a_score_that_is_no_number_costs_its_line_its_confidence_and_nothing_else() -> None:
+def test_a_score_that_is_no_number_costs_its_line_only_the_confidence() -> None:
     scores = [score for *_, score in results._lines_without_seals(seal(score=math.nan))]
     assert scores == [0.0, 0.9]

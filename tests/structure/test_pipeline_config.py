@@ -12,8 +12,8 @@ from consumer.models import config
 from consumer.models.config import PRESETS, PipelineConfig
 
 
-def load(wanted: str | None = None, runtime: Any = "paddle") -> PipelineConfig:
-    return PipelineConfig.load(wanted, runtime, "cpu")
+def load(pipeline: str | None = None, runtime: Any = "paddle") -> PipelineConfig:
+    return PipelineConfig.load(pipeline, runtime, "cpu")
 
 
 def names(config: PipelineConfig) -> dict[str, str]:
@@ -71,8 +71,8 @@ def test_every_preset_can_be_used(preset: str) -> None:
     assert ("seal_detection" in names(config)) == (preset == "full")
 
 
-def test_flattening_is_off_unless_asked_for_and_the_hidden_preprocessor_with_it(tmp_path: Path) -> None:
-    """PaddleX takes switches that are absent for on, in two places."""
+def test_dewarping_is_off_by_default_and_the_hidden_preprocessor_with_it(tmp_path: Path) -> None:
+    """PaddleX takes absent switches for on, in two places."""
     off = load(written(tmp_path, {"use_doc_orientation_classify": False})).config
     assert off["use_doc_preprocessor"] is False
     half = load().config
@@ -87,7 +87,7 @@ def test_a_file_is_merged_key_by_key(tmp_path: Path) -> None:
     assert names(config) == names(load()) | {"text_recognition": "en_PP-OCRv4_mobile_rec"}
 
 
-def test_results_are_told_apart_by_what_decides_them(tmp_path: Path) -> None:
+def test_the_digest_covers_all_that_changes_a_result_and_nothing_else(tmp_path: Path) -> None:
     base = load().digest
     assert load(written(tmp_path, {"batch_size": 2})).digest == base
     assert load(runtime="onnxruntime").digest == base
@@ -99,7 +99,7 @@ def test_results_are_told_apart_by_what_decides_them(tmp_path: Path) -> None:
     assert load(written(tmp_path, half)).digest != base
 
 
-def test_models_of_one_s_own_are_told_by_their_files_and_not_by_where_they_lie(tmp_path: Path) -> None:
+def test_a_custom_model_counts_by_its_files_and_not_by_its_place(tmp_path: Path) -> None:
     def digest(folder: str, weights: bytes) -> str:
         own = tmp_path / folder
         own.mkdir(exist_ok=True)
@@ -111,7 +111,7 @@ def test_models_of_one_s_own_are_told_by_their_files_and_not_by_where_they_lie(t
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "problem"),
     [
         ({"use_table_recogniton": False}, "unknown key use_table_recogniton"),
         (
@@ -144,14 +144,16 @@ def test_models_of_one_s_own_are_told_by_their_files_and_not_by_where_they_lie(t
         ("- 1", "not a mapping"),
     ],
 )
-def test_a_file_that_cannot_be_meant_is_refused(content: Any, problem: str, tmp_path: Path) -> None:
+def test_an_unknown_key_or_a_wrong_type_is_refused_with_its_path(
+    content: Any, problem: str, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match=problem) as refused:
         load(written(tmp_path, content))
     assert "BUCKET_OCR_PIPELINE_CONFIG" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_neither_a_preset_nor_a_file_is_refused() -> None:
+def test_a_name_that_is_neither_a_preset_nor_a_file_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"neither a preset \(balanced, fast, full\) nor a file"):
         load("quick")
 
@@ -173,13 +175,13 @@ def test_a_module_may_have_a_runtime_of_its_own(tmp_path: Path) -> None:
     assert models["layout"].is_onnx is True
 
 
-def test_values_for_classes_are_those_of_the_network_that_is_named(tmp_path: Path) -> None:
+def test_values_by_class_are_replaced_as_a_whole(tmp_path: Path) -> None:
     layout = {"model_name": "PP-DocLayout-M", "threshold": {20: 0.5, 22: 0.5}}
     config = load(written(tmp_path, {"SubModules": {"LayoutDetection": layout}})).config
     assert config["SubModules"]["LayoutDetection"]["threshold"] == {20: 0.5, 22: 0.5}
 
 
-def test_settings_of_a_module_are_added_to_ours_and_do_not_replace_them(tmp_path: Path) -> None:
+def test_engine_settings_of_a_module_are_added_to_ours(tmp_path: Path) -> None:
     own = {"SubPipelines": {"GeneralOCR": {"engine_config": {"paddle_static": {"cpu_threads": 4}}}}}
     ours = {"paddle_static": {"run_mode": "paddle_fp16", "cpu_threads": 1}, "onnxruntime": {}}
     config = load(written(tmp_path, own)).runnable(1, "cpu", ours)

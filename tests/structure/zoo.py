@@ -1,7 +1,7 @@
 """Small models under official names, so that the real PP-StructureV3 runs offline and without Paddle.
 
-Text is detected and recognised by the PP-OCRv6 weights that the wheel of rapidocr brings. What other
-networks would find (blocks, the way up, …) is fixed by whoever builds the zoo.
+Text is detected and recognised by the PP-OCRv6 weights in the wheel of rapidocr. The results of the other
+networks (blocks, orientation, …) are fixed by the test.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ REGION, UNWARPING, SEAL, FORMULA = (
     "PP-FormulaNet_plus-S",
 )
 TABLE_KIND = "PP-LCNet_x1_0_table_cls"
-#: What reads the structure and what finds the cells, of tables with rules and without.
+#: Models of the structure and of the cells of tables, with rules and without.
 STRUCTURE = {"SLANeXt_wired": 512, "SLANet_plus": 488}
 CELLS = ("RT-DETR-L_wired_table_cell_det", "RT-DETR-L_wireless_table_cell_det")
 
@@ -42,7 +42,7 @@ _FORMULA_STEPS: Sequence[Mapping[str, Any]] = (
     {"LatexImageFormat": None},
 )
 _ANGLES = ("0", "90", "180", "270")
-#: Below every threshold, and there because PaddleX cannot do without any row.
+#: Below every threshold: PaddleX needs at least one row.
 _NO_BLOCK = (2.0, 0.01, 0.0, 0.0, 0.1, 0.1)
 
 
@@ -89,7 +89,7 @@ class Zoo:
         return path
 
     def folder(self, name: str) -> Path:
-        """Where the model of this official name lies."""
+        """The folder of the model of this official name."""
         return self.models / f"{name}_onnx"
 
     def layout(self, *boxes: Box, fails_at_px: int = 0) -> None:
@@ -127,7 +127,7 @@ class Zoo:
         )
 
     def unwarping(self, shift_px: int) -> None:
-        """Make a flattener that moves every page to the right, what was there before staying white."""
+        """Make a dewarping model that moves every page to the right and leaves white at its left."""
         self.add(UNWARPING, shifted(shift_px))
 
     def formula(self, latex: str) -> None:
@@ -171,7 +171,7 @@ def fixed_boxes(rows: Sequence[Sequence[float]], side_px: int, fails_at_px: int 
     wide and as high as this. It fails on images of the width `fails_at_px`.
     """
     nodes = [
-        # How much the image was shrunk tells how large it was.
+        # The scale factor gives the original size of the image.
         helper.make_node("Div", ["side", "scale_factor"], ["height_width"]),
         helper.make_node("Gather", ["height_width", "order"], ["sides"], axis=1),
         # There is only a first trap.
@@ -286,7 +286,7 @@ def fixed_map(boxes: Sequence[Sequence[float]]) -> onnx.ModelProto:
 
 
 def shifted(right_px: int) -> onnx.ModelProto:
-    """Make a flattener that moves every image to the right by this, what was there before staying white."""
+    """Make a dewarping model that moves every image to the right by this, and leaves white at its left."""
     nodes = [
         helper.make_node("Pad", ["img", "padding", "white"], ["moved"]),
         helper.make_node("Shape", ["img"], ["width"], start=3),

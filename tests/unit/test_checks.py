@@ -1,12 +1,16 @@
-"""What is judged of policies and rules as AWS tells them, in all the forms it allows."""
+"""The doctor's judgements of policies and rules in all forms that AWS allows, and its list of checks."""
 
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from consumer.doctor import checks
-from consumer.doctor.checks import Level
+from consumer.doctor.checks import Finding, Level
+from consumer.doctor.examine import Context, check_queue, check_region, examine
+from consumer.doctor.inspect import AwsInspector
+from consumer.settings import Settings
 
 URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/bucket-ocr"
 ARN = "arn:aws:sqs:eu-central-1:123456789012:bucket-ocr"
@@ -44,7 +48,7 @@ def attributes(*statements: dict[str, Any], **others: str) -> dict[str, str]:
         {"Condition": {}},
     ],
 )
-def test_a_policy_that_lets_s3_send_is_known_in_every_form(changes: dict[str, Any]) -> None:
+def test_a_policy_that_lets_s3_send_is_recognised_in_every_form(changes: dict[str, Any]) -> None:
     assert checks.policy(URL, attributes(allowing(**changes)), "inbox").level is Level.OK
 
 
@@ -58,7 +62,7 @@ def test_a_policy_that_lets_s3_send_is_known_in_every_form(changes: dict[str, An
         {"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::inbox-other"}}},
     ],
 )
-def test_one_that_does_not_is_a_fault(changes: dict[str, Any]) -> None:
+def test_a_policy_that_does_not_let_s3_send_is_a_fault(changes: dict[str, Any]) -> None:
     finding = checks.policy(URL, attributes(allowing(**changes)), "inbox")
     assert (finding.level, '"aws:SourceArn": "arn:aws:s3:::inbox"' in finding.remedy) == (Level.FAULT, True)
 
@@ -68,7 +72,7 @@ def test_no_policy_at_all_is_a_fault_and_names_no_bucket() -> None:
     assert checks.buckets({"QueueArn": ARN}) == []
 
 
-def test_buckets_are_those_that_the_policy_names_and_no_patterns() -> None:
+def test_buckets_are_the_names_in_the_policy_and_no_patterns() -> None:
     sources = ["arn:aws:s3:::b", "arn:aws:s3:::a", "arn:aws:s3:::c-*", "arn:aws:events:::rule"]
     condition = {"ArnLike": {"aws:SourceArn": sources}}
     assert checks.buckets(attributes(allowing(Condition=condition))) == ["a", "b"]
@@ -84,7 +88,7 @@ def test_buckets_are_those_that_the_policy_names_and_no_patterns() -> None:
         ("https://queue.example.com/123456789012/not-a-region-1", None),
     ],
 )
-def test_a_queue_s_url_names_its_region_or_not(url: str, region: str | None) -> None:
+def test_the_region_is_taken_from_the_url_of_the_queue(url: str, region: str | None) -> None:
     assert checks.region_of(url) == region
     if region is not None:
         assert checks.region(url, "eu-west-1").remedy == f"export AWS_REGION={region}"
@@ -94,38 +98,57 @@ def test_no_region_is_a_fault() -> None:
     assert checks.region(URL, None).level is Level.FAULT
 
 
-def test_a_bucket_in_another_region_cannot_tell_the_queue() -> None:
-    misplaced = checks.placed("inbox", "eu-west-1", URL)
-    assert misplaced is not None
-    assert "is in eu-west-1, the queue in eu-central-1" in misplaced.message
-    assert checks.placed("inbox", "eu-central-1", URL) is None
-    assert checks.placed("inbox", None, URL) is None
+def test_a_bucket_in_another_region_is_a_fault() -> None:
+    (misplaced,) = checks.bucket_region("inbox", "eu-west-1", URL)
+    assert (misplaced.level, "is in eu-west-1, the queue in eu-central-1" in misplaced.message) == (
+        Level.FAULT,
+        True,
+    )
+    assert not list(checks.bucket_region("inbox", "eu-central-1", URL))
+    assert not list(checks.bucket_region("inbox", None, URL))
 
 
 @pytest.mark.parametrize(
-    ("named", "word"), [({"FifoQueue": "true"}, "FIFO"), ({"KmsMasterKeyId": "alias/aws/sqs"}, "dropped")]
+    ("changes", "word"), [({"FifoQueue": "true"}, "FIFO"), ({"KmsMasterKeyId": "alias/aws/sqs"}, "dropped")]
 )
-def test_a_queue_that_s3_cannot_send_to_is_a_fault(named: dict[str, str], word: str) -> None:
-    first, *_ = checks.queue(URL, named)
+def test_a_queue_that_s3_cannot_send_to_is_a_fault(changes: dict[str, str], word: str) -> None:
+    first, *_ = checks.queue(URL, changes)
     assert (first.level, word in first.message) == (Level.FAULT, True)
 
 
-def redrive(count: int, dead_letters: dict[str, str] | None) -> list[checks.Finding]:
+def redrive(count: int, dead_letters: dict[str, str]) -> list[Finding]:
     policy = {"deadLetterTargetArn": f"{ARN}-dead-letter", "maxReceiveCount": count}
     queue = {"RedrivePolicy": json.dumps(policy), "MessageRetentionPeriod": "345600"}
-    return list(checks.redrive(URL, queue, dead_letters))
+    return list(checks.redrive(URL, queue, f"{ARN}-dead-letter", dead_letters))
 
 
-def test_what_becomes_of_messages_that_fail() -> None:
+def test_messages_that_fail_need_a_dead_letter_queue_that_keeps_them() -> None:
     good = {"MessageRetentionPeriod": "1209600", "ApproximateNumberOfMessages": "0"}
     assert [finding.level for finding in redrive(10, good)] == [Level.OK]
     (few, _) = redrive(1, good)
     assert (few.level, "after 1 receive(s)" in few.message) == (Level.WARNING, True)
-    (gone,) = redrive(10, None)
-    assert (gone.level, gone.message.startswith("does not exist")) == (Level.FAULT, True)
     short, full = redrive(10, {"MessageRetentionPeriod": "345600", "ApproximateNumberOfMessages": "3"})
     assert "no longer than the queue" in short.message
     assert "holds 3 message(s)" in full.message
+
+
+class WithoutDeadLetters(AwsInspector):
+    """AWS with a queue whose dead-letter queue was deleted."""
+
+    async def look_up(
+        self, missing: Finding, permission: str, operation: str, **parameters: Any
+    ) -> dict[str, Any] | Finding:
+        del permission, operation
+        policy = {"deadLetterTargetArn": f"{ARN}-gone", "maxReceiveCount": 10}
+        found = {"Attributes": attributes() | {"RedrivePolicy": json.dumps(policy)}}
+        return found if parameters["QueueUrl"] == URL else missing
+
+
+async def test_a_dead_letter_queue_that_is_missing_is_a_fault() -> None:
+    context = Context(Settings(queue_url=URL), None, "", WithoutDeadLetters(AsyncExitStack()))
+    (finding,) = [finding for finding in await check_queue(context) if finding.check == "redrive"]
+    assert (finding.level, finding.subject) == (Level.FAULT, f"{ARN}-gone")
+    assert (finding.message, finding.remedy.startswith("create it")) == ("does not exist", True)
 
 
 @pytest.mark.parametrize(
@@ -139,20 +162,31 @@ def test_what_becomes_of_messages_that_fail() -> None:
         },
     ],
 )
-def test_a_way_round_cannot_be_seen_and_is_a_warning(configuration: dict[str, Any]) -> None:
+def test_events_by_another_way_are_a_warning(configuration: dict[str, Any]) -> None:
     (finding,) = checks.notification("inbox", "", configuration, ARN)
-    assert (finding.level, "whether that tells the queue is not looked at" in finding.message) == (
+    assert (finding.level, "the doctor does not follow them" in finding.message) == (
         Level.WARNING,
         True,
     )
 
 
-def test_rules_with_suffixes_say_which_documents_are_missed() -> None:
+def test_rules_with_suffixes_leave_documents_out() -> None:
     def rule(suffix: str) -> dict[str, Any]:
         rules = [{"Name": "Suffix", "Value": suffix}]
         return {"QueueArn": ARN, "Events": ["s3:ObjectCreated:*"], "Filter": {"Key": {"FilterRules": rules}}}
 
-    told, missed = checks.notification("inbox", "", {"QueueConfigurations": [rule(".pdf")]}, ARN)
-    assert (told.level, missed.level) == (Level.OK, Level.WARNING)
-    assert "only if their names end in .pdf" in missed.message
-    assert "png" in missed.remedy
+    rules = {"QueueConfigurations": [rule(".pdf"), rule("jpeg")]}
+    ok, missed = checks.notification("inbox", "", rules, ARN)
+    assert (ok.level, missed.level) == (Level.OK, Level.WARNING)
+    assert "only keys that end in .pdf, jpeg" in missed.message
+    assert missed.remedy == "add rules for bmp, dib, jfif, jpe, jpg, png, tif, tiff, webp"
+
+
+async def test_a_check_is_added_by_one_entry_in_the_list() -> None:
+    async def toy(context: Context) -> list[Finding]:
+        return [Finding("toy", Level.WARNING, context.prefix, "is a toy")]
+
+    options = Settings(queue_url=URL)
+    findings = [finding async for finding in examine(options, None, "scans/", [check_region, toy])]
+    assert [finding.check for finding in findings] == ["region", "toy"]
+    assert findings[1].subject == "scans/"

@@ -1,99 +1,82 @@
-"""No message is received by a machine that cannot do its work."""
+"""The circuit breaker: no message is received while the host or the storage is broken."""
 
 import pytest
 
 from consumer.domain.errors import HostError, ServiceError, UnavailableError
 from consumer.service.circuit_breaker import CircuitBreaker
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-class Machine:
-    """What the gate looks at."""
-
-    def __init__(self) -> None:
-        self.problem: str | None = None
-
-    async def check(self) -> None:
-        if self.problem is not None:
-            raise HostError(self.problem)
+from tests.fakes.service import Host
+from tests.fakes.virtual_time import VirtualClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> VirtualClock:
+    return VirtualClock()
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
+def host() -> Host:
+    return Host()
 
 
 @pytest.fixture
-def breaker(clock: Clock, machine: Machine) -> CircuitBreaker:
-    return CircuitBreaker([machine.check], clock)  # type: ignore[arg-type]
+def breaker(clock: VirtualClock, host: Host) -> CircuitBreaker:
+    return CircuitBreaker([host.check], clock)
 
 
-async def opens_after(breaker: CircuitBreaker, clock: Clock) -> float:
-    """Seconds until the gate is open, in steps of one."""
+async def closes_after(breaker: CircuitBreaker, clock: VirtualClock) -> float:
+    """Seconds until work is allowed again, in steps of one."""
     began = clock.seconds
     while not await breaker.allows_work():
         clock.seconds += 1
     return clock.seconds - began
 
 
-async def test_the_gate_is_closed_while_something_is_broken_and_says_what(
-    breaker: CircuitBreaker, machine: Machine
+async def test_it_is_open_while_something_is_broken_and_says_what(
+    breaker: CircuitBreaker, host: Host
 ) -> None:
     assert await breaker.allows_work()
-    machine.problem = "the disk is full"
+    host.problem = "the disk is full"
     assert not await breaker.allows_work()
     assert breaker.problem == "the disk is full"
-    machine.problem = None
+    host.problem = None
     assert await breaker.allows_work()
     assert breaker.problem is None
 
 
-async def test_failures_that_no_check_finds_close_the_gate_longer_every_time_until_one_works(
-    breaker: CircuitBreaker, clock: Clock
+async def test_failures_that_no_check_finds_open_it_longer_every_time_until_one_works(
+    breaker: CircuitBreaker, clock: VirtualClock
 ) -> None:
     waits = []
     for _ in range(9):
         breaker.record_host_failure(HostError("I/O error"))
-        waits.append(await opens_after(breaker, clock))
+        waits.append(await closes_after(breaker, clock))
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
 
     breaker.record_host_success()
     breaker.record_host_failure(HostError("I/O error"))
-    assert await opens_after(breaker, clock) == 5
+    assert await closes_after(breaker, clock) == 5
 
 
-async def test_documents_that_fail_together_count_once(breaker: CircuitBreaker, clock: Clock) -> None:
+async def test_documents_that_fail_together_count_once(breaker: CircuitBreaker, clock: VirtualClock) -> None:
     for _ in range(8):
         breaker.record_host_failure(HostError("I/O error"))
-    assert await opens_after(breaker, clock) == 5
+    assert await closes_after(breaker, clock) == 5
 
 
-async def test_after_a_failure_messages_are_tried_one_at_a_time_until_one_works(
-    breaker: CircuitBreaker, clock: Clock
+async def test_after_a_failure_it_is_half_open_until_a_message_works(
+    breaker: CircuitBreaker, clock: VirtualClock
 ) -> None:
     breaker.record_host_failure(HostError("I/O error"))
-    await opens_after(breaker, clock)
+    await closes_after(breaker, clock)
     assert breaker.half_open
     breaker.record_host_success()
     assert not breaker.half_open
 
 
-async def test_another_problem_is_told_and_the_same_with_other_figures_is_not(
-    breaker: CircuitBreaker, machine: Machine, capsys: pytest.CaptureFixture[str]
+async def test_another_problem_is_logged_and_the_same_with_other_figures_is_not(
+    breaker: CircuitBreaker, host: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for machine.problem in ("12 bytes left", "13 bytes left", "no engine"):
+    for host.problem in ("12 bytes left", "13 bytes left", "no engine"):
         await breaker.allows_work()
     assert capsys.readouterr().out.count("host.unhealthy") == 2
 
@@ -102,15 +85,15 @@ OUTAGE = UnavailableError("GET s3://inbox/a.pdf: 503")
 
 
 class Storage:
-    """A bucket that is there, or not."""
+    """A bucket that answers, or not."""
 
     def __init__(self) -> None:
         self.is_down = False
         self.refuses = False
-        self.looks = 0
+        self.probes = 0
 
     async def probe(self) -> None:
-        self.looks += 1
+        self.probes += 1
         if self.is_down:
             raise UnavailableError("HEAD s3://inbox: 503")
         if self.refuses:
@@ -118,7 +101,7 @@ class Storage:
 
 
 async def test_no_message_is_received_while_storage_that_failed_several_is_down(
-    breaker: CircuitBreaker, clock: Clock
+    breaker: CircuitBreaker, clock: VirtualClock
 ) -> None:
     storage = Storage()
     storage.is_down = True
@@ -133,8 +116,8 @@ async def test_no_message_is_received_while_storage_that_failed_several_is_down(
     assert await breaker.allows_work()
 
 
-async def test_storage_whose_bucket_answers_and_whose_objects_do_not_is_tried_one_message_at_a_time(
-    breaker: CircuitBreaker, clock: Clock
+async def test_storage_whose_bucket_answers_and_whose_objects_fail_leaves_it_half_open(
+    breaker: CircuitBreaker, clock: VirtualClock
 ) -> None:
     storage = Storage()
     waits = []
@@ -142,7 +125,7 @@ async def test_storage_whose_bucket_answers_and_whose_objects_do_not_is_tried_on
         breaker.record_storage_failure(OUTAGE, storage.probe)
     for _ in range(4):
         breaker.record_storage_failure(OUTAGE, storage.probe)
-        waits.append(await opens_after(breaker, clock))
+        waits.append(await closes_after(breaker, clock))
         assert breaker.half_open
     assert waits == [5, 10, 20, 40]
     breaker.record_storage_success()
@@ -150,18 +133,20 @@ async def test_storage_whose_bucket_answers_and_whose_objects_do_not_is_tried_on
     assert not breaker.half_open
 
 
-async def test_a_bucket_that_is_not_there_holds_up_no_others(breaker: CircuitBreaker, clock: Clock) -> None:
+async def test_a_bucket_that_does_not_exist_holds_up_no_others(
+    breaker: CircuitBreaker, clock: VirtualClock
+) -> None:
     storage = Storage()
     storage.refuses = True
     for _ in range(4):
         breaker.record_storage_failure(OUTAGE, storage.probe)
-    await opens_after(breaker, clock)
+    await closes_after(breaker, clock)
     assert await breaker.allows_work()
     assert not breaker.half_open
-    assert storage.looks == 1
+    assert storage.probes == 1
 
 
-async def test_failures_of_storage_with_successes_between_are_not_looked_into(
+async def test_failures_of_storage_with_successes_between_do_not_open_it(
     breaker: CircuitBreaker,
 ) -> None:
     storage = Storage()

@@ -1,4 +1,4 @@
-"""What is announced of a finished document."""
+"""The announcement of a finished document."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ SOURCE = Source(
 )
 
 
-def test_it_says_of_what_how_and_where_in_the_words_of_textract() -> None:
+def test_an_announcement_has_the_words_of_textract() -> None:
     partial = Completion(SOURCE, Status.PARTIAL, None, 3)
     assert partial.message(datetime(2026, 1, 1, tzinfo=UTC)) == {
         "bucket-ocr": 1,

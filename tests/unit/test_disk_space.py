@@ -1,4 +1,4 @@
-"""Whoever needs room waits for what leaves by itself; where nothing will, the machine is at fault."""
+"""Disk space: a document waits for space that others will free; if none will, the host has failed."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ import pytest
 from consumer.domain.errors import DiskFullError, HostError, TransientError
 from consumer.service.disk_space import DiskSpace
 
+#: In virtual time.
 DEADLINE_S = 10.0
 
 
 class Disk:
-    """A disk that is full until somebody makes room."""
+    """A disk that is full until a test frees space."""
 
     def __init__(self) -> None:
         self.full = True
@@ -27,24 +28,24 @@ class Disk:
 
 
 @dataclass
-class Figures:
-    """What the disk says of itself."""
+class FakeUsage:
+    """The disk's own figures."""
 
     total: int = 100 * 2**20
     free: int = 2 * 2**20
 
 
 @pytest.fixture
-def figures() -> Figures:
-    return Figures()
+def usage() -> FakeUsage:
+    return FakeUsage()
 
 
 @pytest.fixture
-def disk_space(tmp_path: Path, figures: Figures) -> DiskSpace:
-    return DiskSpace(tmp_path, lambda _: figures)
+def disk_space(tmp_path: Path, usage: FakeUsage) -> DiskSpace:
+    return DiskSpace(tmp_path, lambda _: (usage.total, usage.total - usage.free, usage.free))
 
 
-async def test_a_file_is_made_as_soon_as_another_document_has_left(disk_space: DiskSpace) -> None:
+async def test_a_file_is_made_as_soon_as_another_document_has_freed_its_space(disk_space: DiskSpace) -> None:
     disk = Disk()
     async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
         with disk_space.held():
@@ -56,7 +57,7 @@ async def test_a_file_is_made_as_soon_as_another_document_has_left(disk_space: D
             assert await made == "written"
 
 
-async def test_a_page_that_waits_to_be_read_makes_room_too(disk_space: DiskSpace) -> None:
+async def test_a_page_that_waits_to_be_read_will_free_space_too(disk_space: DiskSpace) -> None:
     disk = Disk()
     async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
         with disk_space.held():
@@ -68,12 +69,12 @@ async def test_a_page_that_waits_to_be_read_makes_room_too(disk_space: DiskSpace
             assert await made == "written"
 
 
-async def test_who_is_alone_on_a_full_disk_does_not_wait_for_ever(disk_space: DiskSpace) -> None:
+async def test_a_document_alone_on_a_full_disk_does_not_wait(disk_space: DiskSpace) -> None:
     with disk_space.held(), pytest.raises(DiskFullError):
         await disk_space.run_when_free(Disk().write)
 
 
-async def test_of_documents_that_wait_for_each_other_one_gives_up_and_the_other_goes_on(
+async def test_of_documents_that_wait_for_each_other_one_fails_and_the_others_go_on(
     disk_space: DiskSpace,
 ) -> None:
     disk = Disk()
@@ -91,7 +92,7 @@ async def test_of_documents_that_wait_for_each_other_one_gives_up_and_the_other_
     assert sorted(map(str, ended)) == ["full", "written", "written"]
 
 
-async def write_exhausted_result(disk_space: DiskSpace, needed_bytes: int) -> TransientError:
+async def failed_attempt(disk_space: DiskSpace, needed_bytes: int) -> TransientError:
     async def attempt() -> None:
         raise DiskFullError("full", needed_bytes)
 
@@ -100,47 +101,47 @@ async def write_exhausted_result(disk_space: DiskSpace, needed_bytes: int) -> Tr
     return caught.value
 
 
-async def test_work_is_refused_until_there_is_the_room_that_was_missing(
-    disk_space: DiskSpace, figures: Figures
+async def test_the_check_fails_until_there_is_the_space_that_was_missing(
+    disk_space: DiskSpace, usage: FakeUsage
 ) -> None:
     await disk_space.check()
-    assert isinstance(await write_exhausted_result(disk_space, 3 * 2**20), DiskFullError)
+    assert isinstance(await failed_attempt(disk_space, 3 * 2**20), DiskFullError)
     with pytest.raises(DiskFullError, match="BUCKET_OCR_WORK_DIR has"):
         await disk_space.check()
-    figures.free = 3 * 2**20
+    usage.free = 3 * 2**20
     await disk_space.check()
-    figures.free = 2 * 2**20
+    usage.free = 2 * 2**20
     await disk_space.check()
 
 
-async def test_a_file_that_does_not_fit_where_others_would_is_its_documents_affair(
-    disk_space: DiskSpace, figures: Figures
+async def test_a_file_that_does_not_fit_while_others_would_fails_its_document_alone(
+    disk_space: DiskSpace, usage: FakeUsage
 ) -> None:
-    figures.free = 40 * 2**20
-    error = await write_exhausted_result(disk_space, 50 * 2**20)
+    usage.free = 40 * 2**20
+    error = await failed_attempt(disk_space, 50 * 2**20)
     assert not isinstance(error, DiskFullError)
     assert "make more room for this document" in str(error)
     await disk_space.check()
 
 
-async def test_a_folder_that_cannot_be_written_to_is_the_machines_failure(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_written_to_is_a_failure_of_the_host(tmp_path: Path) -> None:
     disk_space = DiskSpace(tmp_path)
-    # Whoever asks is root: permissions alone would not do.
+    # Root could write in spite of permissions.
     (tmp_path / "probe").mkdir()
     with pytest.raises(HostError, match="cannot be written to"):
         await disk_space.check()
 
 
-async def test_work_is_taken_while_others_will_make_room(disk_space: DiskSpace, figures: Figures) -> None:
-    figures.free = 0
+async def test_the_check_passes_while_others_will_free_space(disk_space: DiskSpace, usage: FakeUsage) -> None:
+    usage.free = 0
     with disk_space.held():
         await disk_space.check()
 
 
-async def test_a_file_larger_than_the_disk_is_not_the_machines_failure(
-    disk_space: DiskSpace, figures: Figures
+async def test_a_file_larger_than_the_disk_is_no_failure_of_the_host(
+    disk_space: DiskSpace, usage: FakeUsage
 ) -> None:
-    error = await write_exhausted_result(disk_space, figures.total + 1)
+    error = await failed_attempt(disk_space, usage.total + 1)
     assert not isinstance(error, DiskFullError)
     assert "in all: give it more" in str(error)
     await disk_space.check()
@@ -165,7 +166,7 @@ class SmallDisk:
 
 
 @pytest.mark.parametrize("documents", [1, 2, 3, 8])
-async def test_documents_that_are_in_each_others_way_are_made_one_after_the_other(
+async def test_documents_in_each_others_way_are_made_one_after_the_other(
     disk_space: DiskSpace, documents: int
 ) -> None:
     disk = SmallDisk(files=1)
@@ -195,6 +196,6 @@ async def test_documents_on_a_disk_that_stays_full_all_end(disk_space: DiskSpace
     assert disk.tries <= documents**2 + documents
 
 
-async def test_a_work_folder_that_is_gone_is_the_machines_failure(tmp_path: Path) -> None:
+async def test_a_missing_work_folder_is_a_failure_of_the_host(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="BUCKET_OCR_WORK_DIR"):
         await DiskSpace(tmp_path / "gone").check()

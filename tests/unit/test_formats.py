@@ -1,4 +1,4 @@
-"""The format of a file, by its bytes."""
+"""The format of a file is recognised by its bytes."""
 
 import pytest
 from hypothesis import given
@@ -22,10 +22,10 @@ HEADS = [
 ]
 
 
-@pytest.mark.parametrize(("head", "found"), HEADS)
-def test_a_format_is_known_by_its_first_bytes(head: bytes, found: Format) -> None:
-    assert sniff(head) is found
-    assert sniff(head + bytes(SNIFF_BYTES)) is found
+@pytest.mark.parametrize(("head", "file_format"), HEADS)
+def test_a_format_is_recognised_by_its_first_bytes(head: bytes, file_format: Format) -> None:
+    assert sniff(head) is file_format
+    assert sniff(head + bytes(SNIFF_BYTES)) is file_format
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_other_bytes_are_of_no_format(head: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("junk", "found"), [(0, True), (1, True), (1019, True), (1020, False), (5000, False)]
+    ("junk_bytes", "is_pdf"), [(0, True), (1, True), (1019, True), (1020, False), (5000, False)]
 )
-def test_a_pdf_header_may_stand_anywhere_in_the_first_1024_bytes(junk: int, found: bool) -> None:
-    assert sniff(b"\n" * junk + b"%PDF-1.7\n") is (Format.PDF if found else None)
+def test_a_pdf_header_may_stand_anywhere_in_the_first_1024_bytes(junk_bytes: int, is_pdf: bool) -> None:
+    assert sniff(b"\n" * junk_bytes + b"%PDF-1.7\n") is (Format.PDF if is_pdf else None)
 
 
 @given(st.sampled_from(HEADS), st.data())
@@ -65,8 +65,8 @@ def test_a_head_cut_short_is_its_own_format_or_none(head: tuple[bytes, Format], 
 
 
 @pytest.mark.parametrize(
-    ("key", "promised"),
+    ("key", "expected"),
     [("a/scan.PDF", True), ("x.jfif", True), ("scan.pdf.txt", False), ("pdf", False), ("a.pdf/b", False)],
 )
-def test_a_name_promises_a_format_by_its_last_extension_alone(key: str, promised: bool) -> None:
-    assert has_source_extension(key) is promised
+def test_only_the_last_extension_of_a_key_counts(key: str, expected: bool) -> None:
+    assert has_source_extension(key) is expected

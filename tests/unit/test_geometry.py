@@ -26,7 +26,7 @@ def line(x: float, y: float, width: float, height: float = LINE_HEIGHT) -> Quad:
 
 
 def turned(quad: Quad, degrees: float) -> Quad:
-    """The line where it comes to lie when the page is turned clockwise; corners in whole pixels."""
+    """Return the line on the page turned clockwise; corners in whole pixels."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     a, b, c, d = (Point(round(x * cos - y * sin), round(x * sin + y * cos)) for x, y in quad)
     return a, b, c, d
@@ -80,7 +80,7 @@ def test_bounds_hold_every_corner_and_touch_one_on_every_side(quad: Quad) -> Non
 
 @given(st.lists(quads(st.integers(0, 200).map(float)) | quads(FINITE), max_size=40))
 @settings(deadline=None)
-def test_every_line_is_read_once_whatever_the_boxes(lines: list[Quad]) -> None:
+def test_every_line_is_read_once_for_any_boxes(lines: list[Quad]) -> None:
     assert sorted(reading_order(lines)) == list(range(len(lines)))
 
 
@@ -104,7 +104,7 @@ def columns(draw: st.DrawFn) -> list[Quad]:
 
 @given(columns(), TURNS, st.integers())
 @settings(deadline=None)
-def test_columns_are_read_one_after_the_other_however_the_page_lies(
+def test_columns_are_read_one_after_the_other_on_a_turned_page(
     lines: list[Quad], degrees: float, seed: int
 ) -> None:
     assert_read_as_listed(lines, degrees, seed)
@@ -121,7 +121,7 @@ def test_a_heading_over_the_columns_comes_before_them(
 @given(st.floats(3, 60), st.integers(3, 40), TURNS, st.integers())
 @example(8, 20, 0, 0)
 @settings(deadline=None)
-def test_a_heading_is_parted_from_level_columns_however_close_it_stands(
+def test_a_heading_close_to_level_columns_comes_before_them(
     gap: float, count: int, degrees: float, seed: int
 ) -> None:
     heading = line(100, 20, 900, 36)

@@ -1,4 +1,4 @@
-"""Which GPUs are used: all that we may see, or those that are named, and never silently none."""
+"""The GPUs in use: all visible ones, or those that are named, and never silently none."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,22 +65,22 @@ def use(device: str, nvml: Any = None, **environment: str) -> tuple[Gpu, ...]:
     ("device", "numbers"),
     [("cpu", []), ("auto", [0, 1, 2]), ("gpu", [0, 1, 2]), ("gpu:1", [1]), ("gpu:2,0,2", [0, 2])],
 )
-def test_a_setting_means_these(device: str, numbers: list[int]) -> None:
+def test_the_setting_selects_gpus(device: str, numbers: list[int]) -> None:
     assert [gpu.number for gpu in use(device)] == numbers
 
 
-def test_they_are_named_as_in_settings_and_have_their_own_memory() -> None:
+def test_gpus_have_their_names_in_settings_and_their_own_memory() -> None:
     assert [(gpu.device, gpu.free_bytes) for gpu in use("gpu:0,2")] == [("gpu:0", 10), ("gpu:2", 12)]
 
 
-def test_what_cuda_may_not_see_is_not_counted_and_numbers_follow_cuda() -> None:
+def test_gpus_hidden_from_cuda_do_not_count_and_numbers_follow_cuda() -> None:
     assert use("gpu", CUDA_VISIBLE_DEVICES="2,GPU-b") == (Gpu(0, "2", 12, 80), Gpu(1, "GPU-b", 11, 80))
     assert use("auto", CUDA_VISIBLE_DEVICES="") == ()
     with pytest.raises(SettingsError, match="there is no GPU"):
         use("gpu", CUDA_VISIBLE_DEVICES="-1")
 
 
-def test_one_that_is_asked_for_and_missing_is_an_error_that_says_what_to_do() -> None:
+def test_a_selected_gpu_that_is_missing_is_an_error_with_a_remedy() -> None:
     absent = FakeNvml(failure=LibraryMissingError("NVML Shared Library Not Found"))
     assert use("auto", absent) == ()
     with pytest.raises(SettingsError, match=r"BUCKET_OCR_DEVICE=gpu: .*Not Found.*install the NVIDIA driver"):
@@ -91,12 +91,12 @@ def test_one_that_is_asked_for_and_missing_is_an_error_that_says_what_to_do() ->
         use("gpu:0", CUDA_VISIBLE_DEVICES="7")
 
 
-def test_one_that_is_there_and_cannot_be_used_is_never_a_silent_cpu() -> None:
+def test_a_gpu_that_cannot_be_used_is_never_a_silent_cpu() -> None:
     with pytest.raises(SettingsError, match=r"DEVICE=auto: .*Driver/library version mismatch.*DEVICE=cpu"):
         use("auto", FakeNvml(failure=NVMLError("Driver/library version mismatch")))
     with pytest.raises(SettingsError, match=r"DEVICE=auto: .*Invalid Argument"):
         use("auto", CUDA_VISIBLE_DEVICES="7")
 
 
-def test_as_cuda_does_no_gpu_is_counted_behind_one_that_is_none() -> None:
+def test_like_cuda_no_gpu_counts_after_an_invalid_name() -> None:
     assert [gpu.cuda_name for gpu in use("gpu", CUDA_VISIBLE_DEVICES="0,-1,1")] == ["0"]

@@ -1,18 +1,11 @@
-"""What probes and Prometheus are told over HTTP."""
-
-from collections import Counter
-from types import SimpleNamespace
-from typing import Any, cast
+"""Probes over HTTP."""
 
 import aiohttp
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import CollectorRegistry, Gauge
 
 from consumer.domain.errors import SettingsError
-from consumer.health import Children, Health, served
-from consumer.processes.gpus import Gpu
-from consumer.processes.slot import Slot
+from consumer.health import Health, served
 from tests.e2e.stack import free_port
 
 
@@ -24,9 +17,9 @@ def port() -> int:
 async def ask(port: int, path: str) -> tuple[int, str]:
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}{path}") as answer,
+        session.get(f"http://127.0.0.1:{port}{path}") as response,
     ):
-        return answer.status, await answer.text()
+        return response.status, await response.text()
 
 
 async def test_a_consumer_that_starts_is_alive_and_not_ready(port: int) -> None:
@@ -35,7 +28,7 @@ async def test_a_consumer_that_starts_is_alive_and_not_ready(port: int) -> None:
         assert await ask(port, "/readyz") == (503, "starting\n")
 
 
-async def test_a_probe_says_what_is_wrong(port: int) -> None:
+async def test_a_probe_returns_the_problem(port: int) -> None:
     async with served(port, CollectorRegistry()) as health:
         health.alive, health.ready = (lambda: "nothing has moved for 500 s"), lambda: None
         assert await ask(port, "/healthz") == (503, "nothing has moved for 500 s\n")
@@ -54,50 +47,9 @@ async def test_port_0_is_none() -> None:
         assert isinstance(health, Health)
 
 
-def slot(name: str, resident_bytes: int | None, busy_s: float, **replacements: int) -> Slot:
-    child = None if resident_bytes is None else SimpleNamespace(resident_bytes=resident_bytes)
-    busy = SimpleNamespace(total_s=busy_s)
-    return cast(
-        Slot,
-        SimpleNamespace(
-            spec=SimpleNamespace(name=name), child=child, busy=busy, replacements=Counter(replacements)
-        ),
-    )
-
-
-def gone() -> Any:
-    raise SettingsError("there is no GPU")
-
-
-async def test_children_and_gpus_are_looked_at_when_asked(port: int) -> None:
+async def test_metrics_are_those_of_the_registry(port: int) -> None:
     registry = CollectorRegistry()
-    engines = [slot("engine", 5, 2.0, recycled=1), slot("engine", None, 0.5, recycled=2, crash=1)]
-    registry.register(Children(engines, [slot("render", 7, 9.0)], lambda: (Gpu(0, "0", 30, 80),)))
+    Gauge("bucket_ocr_example", "An example.", registry=registry).set(3)
     async with served(port, registry):
-        text = (await ask(port, "/metrics"))[1]
-    samples = {
-        (
-            sample.name.removeprefix("bucket_ocr_"),
-            *(v for _, v in sorted(sample.labels.items())),
-        ): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-    assert samples == {
-        ("engines",): 2,
-        ("engine_busy_seconds_total",): 2.5,
-        ("child_replacements_total", "engine", "recycled"): 3,
-        ("child_replacements_total", "engine", "crash"): 1,
-        ("child_resident_bytes", "0", "engine"): 5,
-        ("child_resident_bytes", "1", "engine"): 0,
-        ("child_resident_bytes", "2", "render"): 7,
-        ("gpu_memory_used_bytes", "0"): 50,
-        ("gpu_memory_total_bytes", "0"): 80,
-    }
-
-
-async def test_a_gpu_that_has_gone_does_not_take_the_other_metrics_along(port: int) -> None:
-    registry = CollectorRegistry()
-    registry.register(Children([], [], gone))
-    async with served(port, registry):
-        assert "bucket_ocr_engines 0.0" in (await ask(port, "/metrics"))[1]
+        status, text = await ask(port, "/metrics")
+    assert (status, "bucket_ocr_example 3.0" in text) == (200, True)

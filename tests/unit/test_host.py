@@ -1,4 +1,4 @@
-"""What the machine may use, and the folder to work in: read from files as the kernel writes them."""
+"""Limits of processors and memory, from files as the kernel writes them; and the folder to work in."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_the_smallest_limit_of_all_groups_around_us_holds(groups: Groups, folder
     assert memory_bytes(*groups) == 2**27
 
 
-def test_the_folder_of_a_killed_consumer_is_removed_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+def test_the_folder_of_a_killed_consumer_is_removed_and_a_live_one_stays(tmp_path: Path) -> None:
     killed = tmp_path / "bucket-ocr-work-killed"
     killed.mkdir()
     (killed / "page.bgr").touch()

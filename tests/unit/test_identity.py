@@ -121,8 +121,9 @@ def test_a_result_is_current_only_for_the_same_object_and_the_same_engine(
     assert (head.is_of(now), head.is_current(now, engine)) == (is_of, is_current)
 
 
-def test_a_result_that_says_that_tries_ran_out_is_never_current() -> None:
-    document, metadata = stored("v1", Code.RETRIES_EXHAUSTED)
+@pytest.mark.parametrize("code", [Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS])
+def test_a_result_of_a_source_that_was_not_read_is_never_current(code: Code) -> None:
+    document, metadata = stored("v1", code)
     head = ResultHead.from_metadata("result-etag", metadata)
     assert head is not None
     assert head.is_of(document.source)

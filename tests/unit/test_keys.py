@@ -1,4 +1,4 @@
-"""Names of sources and of what is written beside them."""
+"""Keys of sources and of the outputs beside them."""
 
 import pytest
 from hypothesis import given
@@ -70,7 +70,7 @@ def test_an_s3_uri_is_a_bucket_and_a_key(uri: str, location: tuple[str, str]) ->
 
 
 @pytest.mark.parametrize("uri", ["", "s3://", "s3:///key", "inbox/key", "https://inbox/key", " s3://inbox"])
-def test_what_is_no_s3_uri_is_refused_and_named(uri: str) -> None:
+def test_a_malformed_s3_uri_is_refused_and_named(uri: str) -> None:
     with pytest.raises(ValueError, match="not of the form s3://bucket/key") as refused:
         keys.parse_s3_uri(uri)
     assert repr(uri) in str(refused.value)

@@ -1,4 +1,4 @@
-"""The lease on a message: renewed in time, never believed longer than the service does, never for ever."""
+"""The lease on a message: renewed in time, over no later than the service says, and never endless."""
 
 import asyncio
 import threading
@@ -21,13 +21,15 @@ from consumer.ports import Message
 CLOCK = SystemClock()
 LEASE_S = 60
 NEVER_S = 1e9
+#: Of a busy machine.
+DEADLINE_S = 60.0
 
 
 def schedule(*, stall_s: float = NEVER_S) -> LeaseSchedule:
     return LeaseSchedule(0.0, LEASE_S, stall_s)
 
 
-def test_a_renewal_is_due_every_third_of_the_lease_from_when_the_message_was_asked_for() -> None:
+def test_a_renewal_is_due_every_third_of_the_lease_counted_from_the_request() -> None:
     held = schedule()
     assert held.renewal_due_at == 20
     assert held.decide(20.0, 0) == Renew(LEASE_S)
@@ -35,7 +37,7 @@ def test_a_renewal_is_due_every_third_of_the_lease_from_when_the_message_was_ask
     assert held.renewal_due_at == 40
 
 
-def test_a_slow_renewal_does_not_skip_its_successor() -> None:
+def test_a_slow_renewal_does_not_skip_the_next_one() -> None:
     held = schedule()
     held.decide(20.0, 0)
     # The answer takes 15 seconds.
@@ -43,7 +45,7 @@ def test_a_slow_renewal_does_not_skip_its_successor() -> None:
     assert held.renewal_due_at == 40
 
 
-def test_the_lease_counts_from_before_the_renewal_was_asked_for() -> None:
+def test_the_lease_counts_from_the_request_for_its_renewal() -> None:
     held = schedule()
     held.decide(20.0, 0)
     held.renewed(20.0, LEASE_S)
@@ -51,7 +53,7 @@ def test_the_lease_counts_from_before_the_renewal_was_asked_for() -> None:
     assert held.is_over(80.0)
 
 
-def test_renewals_that_fail_are_tried_again_until_the_lease_is_over() -> None:
+def test_a_failed_renewal_is_tried_again_until_the_lease_is_over() -> None:
     held = schedule()
     for now in (20.0, 40.0):
         assert held.renewal_due_at == now
@@ -60,12 +62,12 @@ def test_renewals_that_fail_are_tried_again_until_the_lease_is_over() -> None:
     assert isinstance(held.decide(60.0, 0), Lost)
 
 
-def test_a_renewal_that_comes_too_late_asks_for_nothing() -> None:
-    # It might take the message from whoever received it meanwhile.
+def test_a_renewal_that_comes_too_late_is_not_sent() -> None:
+    # It might take the message from another consumer.
     assert isinstance(schedule().decide(LEASE_S + 0.1, 0), Lost)
 
 
-def test_work_without_progress_is_given_up_and_progress_keeps_it() -> None:
+def test_work_without_progress_is_overdue_and_work_with_progress_is_not() -> None:
     held = schedule(stall_s=90)
     assert held.decide(20, seconds_since_progress=90) == Renew(LEASE_S)
     held.renewed(20, LEASE_S)
@@ -109,26 +111,27 @@ def refuse(code: str) -> Callable[[], None]:
     return answer
 
 
-def leases(client: Client, lease_s: float) -> SqsLeases:
-    return SqsLeases(cast(Any, client), "queue", cast(int, lease_s), NEVER_S, clock=CLOCK, metrics=Metrics())
+def leases(client: Client, lease_s: int = LEASE_S) -> SqsLeases:
+    return SqsLeases(cast(Any, client), "queue", lease_s, NEVER_S, clock=CLOCK, metrics=Metrics())
 
 
-def message() -> Message:
-    return Message("m", "receipt", "", 1, datetime.now(UTC), time.monotonic())
+def message(age_s: float = LEASE_S / 3) -> Message:
+    """A message that was asked for so long ago; by default its first renewal is due."""
+    return Message("m", "receipt", "", 1, datetime.now(UTC), time.monotonic() - age_s)
 
 
 @pytest.mark.parametrize("code", ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"])
-async def test_a_refusal_that_says_that_the_message_is_not_ours_loses_it_at_once(code: str) -> None:
+async def test_a_refusal_because_the_message_is_not_ours_loses_it_at_once(code: str) -> None:
     client = Client(refuse(code))
-    async with asyncio.timeout(10), leases(client, 3).hold(message(), Watchdog(CLOCK)) as lease:
+    async with asyncio.timeout(DEADLINE_S), leases(client).hold(message(), Watchdog(CLOCK)) as lease:
         await lease.lost.wait()
     assert len(client.renewals) == 1
 
 
 async def test_a_failed_renewal_is_made_up_for_by_the_next_one() -> None:
     client = Client(refuse("RequestThrottled"))
-    async with asyncio.timeout(10), leases(client, 3).hold(message(), Watchdog(CLOCK)) as lease:
-        while len(client.renewals) < 3:
+    async with asyncio.timeout(DEADLINE_S), leases(client, 3).hold(message(1), Watchdog(CLOCK)) as lease:
+        while len(client.renewals) < 2:
             await asyncio.sleep(0.01)
         assert not lease.lost.is_set()
 
@@ -138,20 +141,20 @@ async def test_the_holder_goes_on_only_when_a_renewal_in_flight_has_ended() -> N
 
     def slow() -> None:
         begun.set()
-        assert may_end.wait(10)
+        assert may_end.wait(DEADLINE_S)
 
-    async with asyncio.timeout(10):
-        async with leases(Client(slow), 3).hold(message(), Watchdog(CLOCK)):
-            await asyncio.to_thread(begun.wait, 10)
-            asyncio.get_running_loop().call_later(0.2, may_end.set)
+    async with asyncio.timeout(DEADLINE_S):
+        async with leases(Client(slow)).hold(message(), Watchdog(CLOCK)):
+            await asyncio.to_thread(begun.wait, DEADLINE_S)
+            asyncio.get_running_loop().call_later(0.1, may_end.set)
         assert may_end.is_set()
 
 
 async def test_a_lease_that_ended_unnoticed_is_lost_when_it_is_released() -> None:
     # As after a suspended process, whose thread has not run yet.
-    async with asyncio.timeout(10):
-        async with leases(Client(), 60).hold(message(), Watchdog(CLOCK)) as lease:
-            lease.schedule.renewed(time.monotonic() - 61, 60)
+    async with asyncio.timeout(DEADLINE_S):
+        async with leases(Client()).hold(message(0), Watchdog(CLOCK)) as lease:
+            lease.schedule.renewed(time.monotonic() - LEASE_S, LEASE_S)
         assert lease.lost.is_set()
 
 
@@ -159,13 +162,13 @@ async def test_a_lease_ends_on_time_also_while_a_renewal_hangs() -> None:
     may_end = threading.Event()
 
     def hang() -> None:
-        assert may_end.wait(30)
+        assert may_end.wait(DEADLINE_S)
 
-    async with asyncio.timeout(10):
-        async with leases(Client(hang), 3).hold(message(), Watchdog(CLOCK)) as lease:
+    async with asyncio.timeout(DEADLINE_S):
+        async with leases(Client(hang)).hold(message(LEASE_S - 0.5), Watchdog(CLOCK)) as lease:
             await lease.lost.wait()
             assert lease.schedule.is_over(time.monotonic())
-        # And nobody waits for the beat.
+        # And nobody waits for the renewal.
         assert not may_end.is_set()
     may_end.set()
 
@@ -175,15 +178,15 @@ async def test_a_cancelled_holder_does_not_wait_for_a_renewal_that_hangs() -> No
 
     def hang() -> None:
         begun.set()
-        assert may_end.wait(30)
+        assert may_end.wait(DEADLINE_S)
 
     async def hold() -> None:
-        async with leases(Client(hang), 3).hold(message(), Watchdog(CLOCK)):
+        async with leases(Client(hang)).hold(message(), Watchdog(CLOCK)):
             await asyncio.Event().wait()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         holder = asyncio.create_task(hold())
-        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(begun.wait, DEADLINE_S)
         holder.cancel()
         await asyncio.wait([holder])
     assert not may_end.is_set()

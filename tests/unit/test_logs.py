@@ -1,4 +1,4 @@
-"""Log lines: nothing about them ends the process that writes them."""
+"""Log lines never end the process that writes them."""
 
 import json
 import subprocess
@@ -35,6 +35,6 @@ def test_a_standard_output_that_fails_does_not_end_the_process(stdout: str) -> N
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_a_line_is_one_json_object_whatever_its_characters(encoding: str) -> None:
+def test_a_line_is_one_json_object_for_any_characters(encoding: str) -> None:
     line = json.loads(alive("", PYTHONIOENCODING=encoding).stdout)
     assert (line["event"], line["level"], line["key"]) == ("message", "info", "a\ud800\u4e2d")

@@ -1,6 +1,7 @@
-"""What crosses between the consumer and its children arrives as it was sent, or not at all."""
+"""Messages between the consumer and its child processes arrive as they were sent, or not at all."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from consumer import protocol
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
+from consumer.domain.geometry import Point
 from consumer.domain.page import PageImage
+from consumer.domain.result import failed_page
 from tests.fakes import page_image
 
 IMAGE = PageImage(
@@ -23,7 +26,7 @@ IMAGE = PageImage(
     downscaled=True,
     render_s=0.5,
 )
-LINE = protocol.TextLine(text="x", box=((0, 0), (9, 0), (9, 8), (0, 8)), confidence=0.25)
+BOX = (Point(0, 0), Point(9, 0), Point(9, 8), Point(0, 8))
 REQUESTS: list[protocol.Request] = [
     protocol.OpenDocument(path="/w/ü \n.source", format=Format.PDF),
     protocol.RenderPage(path="/w/a.source", format=Format.TIFF, page_number=3, image_path="/w/3.bgr"),
@@ -34,17 +37,13 @@ REPLIES: list[protocol.Reply] = [
     protocol.RendererReady(),
     protocol.DocumentOpened(page_count=5000),
     IMAGE,
-    protocol.PagesRead(
-        pages=(protocol.PageContent(lines=(LINE,), angle=90, markdown="x"), protocol.PageContent(lines=()))
-    ),
+    protocol.PagesRead(pages=(IMAGE.result([(BOX, "x", 0.25)], angle=90, markdown="x"), IMAGE.result([]))),
     protocol.RequestFailed(code=Code.ENCRYPTED, message="a\nb"),
 ]
 
 
 def body(message: protocol.Request | protocol.Reply) -> bytes:
-    framed = protocol.frame(message)
-    assert protocol.frame_length(framed[: protocol.LENGTH.size]) == len(framed) - protocol.LENGTH.size
-    return framed[protocol.LENGTH.size :]
+    return protocol.encode(message).removesuffix(b"\n")
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply.kind)
@@ -52,26 +51,28 @@ def test_a_reply_arrives_as_it_was_sent(reply: protocol.Reply) -> None:
     assert protocol.parse_reply(body(reply)) == reply
 
 
-def test_a_frame_is_four_bytes_of_length_and_json() -> None:
-    assert protocol.frame(protocol.RendererReady()) == b'\0\0\0\x13{"kind":"renderer"}'
+@pytest.mark.parametrize("message", [*REQUESTS, *REPLIES], ids=lambda message: message.kind)
+def test_a_message_is_one_line_of_json(message: protocol.Request | protocol.Reply) -> None:
+    assert json.loads(protocol.encode(message))["kind"] == message.kind
+    assert protocol.encode(message).splitlines() == [body(message)]
 
 
 def test_requests_arrive_one_by_one_until_the_parent_has_gone() -> None:
-    stream = io.BytesIO(b"".join(map(protocol.frame, REQUESTS)))
-    assert [protocol.read_request(stream) for _ in REQUESTS] == REQUESTS
-    assert protocol.read_request(stream) is None
-    assert protocol.read_request(io.BytesIO(b"\0\0")) is None
+    sent = b"".join(map(protocol.encode, REQUESTS))
+    assert list(protocol.requests(io.BytesIO(sent))) == REQUESTS
+    # A message that the parent's death has cut short is none.
+    assert list(protocol.requests(io.BytesIO(sent[:-1]))) == REQUESTS[:-1]
 
 
 @given(st.lists(st.text(min_size=1)), st.floats(0, 1))
 @settings(deadline=None)
 def test_any_text_and_confidence_cross(texts: list[str], confidence: float) -> None:
-    lines = tuple(LINE.model_copy(update={"text": text, "confidence": confidence}) for text in texts)
-    reply = protocol.PagesRead(pages=(protocol.PageContent(lines=lines),))
+    reply = protocol.PagesRead(pages=(IMAGE.result((BOX, text, confidence) for text in texts),))
     assert protocol.parse_reply(body(reply)) == reply
 
 
-READ = b'{"kind":"pages","pages":[{"lines":[{"text":"x","box":[[0,0],[1,0],[1,1],[0,1]],"confidence":%s}]}]}'
+READ = body(REPLIES[4])
+assert READ.count(b"0.25") == 1
 
 
 @pytest.mark.parametrize(
@@ -88,15 +89,15 @@ READ = b'{"kind":"pages","pages":[{"lines":[{"text":"x","box":[[0,0],[1,0],[1,1]
         b'{"kind":"opened"}',
         b'{"kind":"opened","page_count":0}',
         b'{"kind":"failed","code":"UNHEARD_OF","message":""}',
-        READ % b"2",
-        READ % b"NaN",
-        body(REPLIES[4])[:-1],
-        body(REPLIES[4]) * 2,
+        READ.replace(b"0.25", b"2"),
+        READ.replace(b"0.25", b"NaN"),
+        READ[:-1],
+        READ * 2,
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_reply_is_the_childs_error(garbage: bytes) -> None:
-    with pytest.raises(ChildError, match="a child sent what is no reply"):
+def test_an_invalid_reply_is_the_childs_error(garbage: bytes) -> None:
+    with pytest.raises(ChildError, match="a child sent an invalid reply"):
         protocol.parse_reply(garbage)
 
 
@@ -112,22 +113,7 @@ def test_bytes_from_anywhere_are_the_childs_error(garbage: bytes) -> None:
         protocol.parse_reply(garbage)
 
 
-def test_an_oversized_frame_is_refused_before_it_is_read() -> None:
-    assert protocol.frame_length(protocol.LENGTH.pack(protocol.MAX_FRAME_BYTES)) == protocol.MAX_FRAME_BYTES
-    for length in (protocol.MAX_FRAME_BYTES + 1, 2**32 - 1):
-        with pytest.raises(ChildError, match=str(length)):
-            protocol.frame_length(protocol.LENGTH.pack(length))
-    stream = io.BytesIO(b"GET / HTTP/1.1\r\n")
-    with pytest.raises(ChildError):
-        protocol.read_request(stream)
-    assert stream.tell() == protocol.LENGTH.size
-
-
-def test_a_request_cut_short_means_that_the_parent_has_gone() -> None:
-    assert protocol.read_request(io.BytesIO(protocol.frame(REQUESTS[0])[:-1])) is None
-
-
-def test_a_librarys_complaint_that_is_not_unicode_still_crosses() -> None:
+def test_an_error_text_that_is_not_unicode_still_arrives() -> None:
     body(protocol.RequestFailed(code=Code.ENGINE_ERROR, message="cannot read \udcff.bgr"))
 
 
@@ -140,12 +126,28 @@ def test_a_renderer_cannot_choose_which_file_is_read_and_deleted() -> None:
     assert not protocol.answers(asked, right.model_copy(update={"page_number": 3}))
 
 
-def test_only_what_was_asked_for_is_an_answer_or_that_it_cannot_be_had() -> None:
+def test_only_the_pages_of_the_request_are_its_reply_or_a_failure() -> None:
     asked = protocol.ReadPages(images=(page_image(1, Path("a")),))
-    text = protocol.PageContent(lines=())
+    page = asked.images[0].result([])
 
-    assert protocol.answers(asked, protocol.PagesRead(pages=(text,)))
+    assert protocol.answers(asked, protocol.PagesRead(pages=(page,)))
     assert protocol.answers(asked, protocol.RequestFailed(code=Code.ENGINE_ERROR, message=""))
     assert protocol.answers(asked, protocol.HostFailure(message=""))
-    assert not protocol.answers(asked, protocol.PagesRead(pages=(text, text)))
+    assert not protocol.answers(asked, protocol.PagesRead(pages=(page, page)))
     assert not protocol.answers(asked, protocol.DocumentOpened(page_count=1))
+
+
+@pytest.mark.parametrize("part", ["page", "detections", "warnings"])
+def test_an_engine_cannot_write_into_another_page(part: str) -> None:
+    asked = protocol.ReadPages(images=(IMAGE,))
+    page = IMAGE.result([(BOX, "x", 0.25)])
+    other = IMAGE.model_copy(update={"page_number": 4}).result([(BOX, "x", 0.25)])
+
+    assert protocol.answers(asked, protocol.PagesRead(pages=(page,)))
+    forged = page.model_copy(update={part: getattr(other, part)})
+    assert not protocol.answers(asked, protocol.PagesRead(pages=(forged,)))
+
+
+def test_an_engine_cannot_fail_a_page_without_a_reason() -> None:
+    failed = failed_page(3, Code.ENGINE_ERROR, "").model_copy(update={"warnings": ()})
+    assert not protocol.answers(protocol.ReadPages(images=(IMAGE,)), protocol.PagesRead(pages=(failed,)))

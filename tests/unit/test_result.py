@@ -1,4 +1,4 @@
-"""The result document: what it says of its pages, and what it refuses to say."""
+"""The result document: its pages put together, and values that it refuses."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,129 +1,62 @@
-"""Pages of many documents are read fairly, in bounded room, and each document ends for itself."""
+"""Pages of many documents are read fairly, in a window, and each document ends for itself."""
 
 import asyncio
 import gc
+import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.clock import Clock, SystemClock, Watchdog
-from consumer.domain.errors import ChildError, Code, DiskFullError, PageError
+from consumer.clock import Watchdog
+from consumer.domain.errors import ChildError, Code, DiskFullError
 from consumer.domain.page import PageImage
-from consumer.domain.result import Detection, Page, PageResult, Status, failed_page
+from consumer.domain.result import PageResult
 from consumer.metrics import Metrics
 from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler, RoundRobin
-from tests.fakes import page_image
-from tests.model.virtual_time import VirtualClock
-
-_Result = TypeVar("_Result")
-DEADLINE_S = 20.0
-
-
-def files(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
+from tests.fakes.cloud import Cloud
+from tests.fakes.network import Faults, Network
+from tests.fakes.reading import FakeDocument, FakeRecognizer
+from tests.fakes.service import large_disk
+from tests.fakes.virtual_time import running_loop
 
 
-class FakeDocument:
-    """Pages are files that name the document and the page; `rendered` gets each page's number."""
-
-    def __init__(
-        self, folder: Path, name: str, page_count: int, *, broken: frozenset[int] = frozenset()
-    ) -> None:
-        self.folder = folder
-        self.name = name
-        self.page_count = page_count
-        self.broken = broken
-        self.rendered: asyncio.Queue[int] = asyncio.Queue()
-        self.most_files = 0
-        #: Opened by default; a closed one keeps `render` waiting, and `rendering` says that it does.
-        self.breaker = asyncio.Event()
-        self.breaker.set()
-        self.rendering = asyncio.Event()
-
-    async def render(self, page_number: int) -> PageImage:
-        self.rendering.set()
-        await self.breaker.wait()
-        if page_number in self.broken:
-            raise PageError(Code.PAGE_UNREADABLE, "torn")
-        path = self.folder / f"{self.name}-{page_number}"
-        path.write_bytes(b"\0\0\0")
-        self.most_files = max(self.most_files, len(files(self.folder)))
-        self.rendered.put_nowait(page_number)
-        return page_image(page_number, path)
+def document(folder: Path, *texts: str, render_s: float = 0.0) -> FakeDocument:
+    return FakeDocument(texts, lambda: folder / uuid.uuid4().hex, render_s)
 
 
-class FakeRecognizer:
-    """Reads off each page its file's name; a page of a document called `bad` breaks its batch."""
-
-    def __init__(self, *, concurrency: int = 1, held: bool = False) -> None:
-        self.concurrency = concurrency
-        self.batches: list[list[str]] = []
-        #: Gets the names of every batch that an engine begins with.
-        self.begun: asyncio.Queue[list[str]] = asyncio.Queue()
-        self.breaker = asyncio.Event()
-        if not held:
-            self.breaker.set()
-
-    async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
-        names = [Path(image.path).name for image in images]
-        self.batches.append(names)
-        self.begun.put_nowait(names)
-        await self.breaker.wait()
-        assert set(names) <= set(files(Path(images[0].path).parent))
-        if any(name.startswith("bad") for name in names):
-            raise ChildError("died")
-        return [
-            PageResult(
-                page=Page(
-                    page_number=image.page_number, status=Status.SUCCESS, width_px=1, height_px=1, scale=1
-                ),
-                detections=(
-                    Detection(
-                        text=name,
-                        box=((0, 0), (1, 0), (1, 1), (0, 1)),
-                        confidence=1,
-                        page_number=image.page_number,
-                    ),
-                ),
-            )
-            for name, image in zip(names, images, strict=True)
-        ]
+def pages_of(name: str, count: int, seconds: float = 0.0) -> list[str]:
+    """Texts of pages, each of which takes so long to be read."""
+    return [f"{name}-{number} {seconds:g}" for number in range(1, count + 1)]
 
 
 @asynccontextmanager
 async def scheduling(
-    recognizer: FakeRecognizer,
     *,
+    concurrency: int = 1,
     batch_pages: int = 2,
     window_pages: int = 4,
     disk_space: DiskSpace | None = None,
-    clock: Clock | None = None,
-) -> AsyncIterator[PageScheduler]:
-    """A scheduler at work; whatever hangs in the body ends at the deadline."""
+) -> AsyncIterator[tuple[PageScheduler, FakeRecognizer]]:
+    """A scheduler at work, and the recognizer that gets its batches."""
+    clock = running_loop().clock
+    recognizer = FakeRecognizer(Network(Cloud(clock), Faults()), Watchdog(clock), concurrency)
     scheduler = PageScheduler(
         recognizer,
-        disk_space or DiskSpace(Path.cwd()),
-        Watchdog(clock or SystemClock()),
+        disk_space or DiskSpace(Path.cwd(), large_disk),
+        Watchdog(clock),
         Metrics(),
         batch_pages=batch_pages,
         window_pages=window_pages,
     )
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(asyncio.timeout(DEADLINE_S))
-        await stack.enter_async_context(scheduler.running())
-        yield scheduler
-
-
-def begin(work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-    return asyncio.create_task(work, name="a document's own task")
+    async with asyncio.timeout(100_000), scheduler.running():
+        yield scheduler, recognizer
 
 
 async def read(scheduler: PageScheduler, document: FakeDocument) -> list[PageResult]:
@@ -138,6 +71,14 @@ def numbers(pages: Sequence[PageResult]) -> list[int]:
 
 def texts(pages: Sequence[PageResult]) -> list[str]:
     return [line.text for page in pages for line in page.detections]
+
+
+def codes(pages: Sequence[PageResult]) -> set[Code]:
+    return {warning.code for page in pages for warning in page.warnings}
+
+
+def not_tried(pages: Sequence[PageResult]) -> list[bool]:
+    return [bool(page.failure) and page.warnings[0].message.startswith("not tried") for page in pages]
 
 
 OWNERS = st.sampled_from("abcd")
@@ -156,9 +97,8 @@ def test_owners_are_served_in_turn_and_each_ones_items_in_order(operations: list
             queue.add(operation, (operation, number))
             waiting[operation].append(number)
             continue
-        disk_space = min(operation, sum(map(len, waiting.values())))
         taken = queue.take(operation)
-        assert len(taken) == disk_space
+        assert len(taken) == min(operation, sum(map(len, waiting.values())))
         for owner, item in taken:
             assert item == waiting[owner].popleft()
             assert not passed_over[owner]
@@ -169,7 +109,7 @@ def test_owners_are_served_in_turn_and_each_ones_items_in_order(operations: list
 
 
 @given(st.lists(OWNERS, max_size=20))
-def test_a_discarded_owner_takes_its_items_along_and_nobody_elses(owners: list[str]) -> None:
+def test_a_discarded_owner_takes_its_own_items_along_and_no_others(owners: list[str]) -> None:
     queue: RoundRobin[tuple[str, int]] = RoundRobin()
     items = [(owner, number) for number, owner in enumerate(owners)]
     for item in items:
@@ -182,262 +122,201 @@ def test_a_discarded_owner_takes_its_items_along_and_nobody_elses(owners: list[s
 @pytest.mark.parametrize(
     ("concurrency", "batch_pages", "window_pages"), [(1, 1, 1), (1, 8, 3), (2, 3, 7), (3, 2, 40)]
 )
-async def test_pages_come_in_order_and_no_more_are_rendered_and_unread_than_the_window_holds(
+async def test_pages_come_in_order_and_no_more_wait_than_the_window_holds(
     tmp_path: Path, concurrency: int, batch_pages: int, window_pages: int
 ) -> None:
-    recognizer = FakeRecognizer(concurrency=concurrency, held=True)
-    documents = [FakeDocument(tmp_path, name, 30) for name in "abc"]
-    async with scheduling(recognizer, batch_pages=batch_pages, window_pages=window_pages) as scheduler:
-        work = [begin(read(scheduler, document)) for document in documents]
-        # The engines hold what they have, so exactly a windowful of pages can be rendered now.
-        for _ in range(window_pages):
-            await anyone_renders(documents)
-        recognizer.breaker.set()
-        results = await asyncio.gather(*work)
-    for document, pages in zip(documents, results, strict=True):
-        assert texts(pages) == [f"{document.name}-{number}" for number in range(1, 31)]
-        assert numbers(pages) == list(range(1, 31))
-    assert max(document.most_files for document in documents) == window_pages
+    written = [pages_of(name, 30, 10) for name in "abc"]
+    documents = [document(tmp_path, *each) for each in written]
+    async with scheduling(concurrency=concurrency, batch_pages=batch_pages, window_pages=window_pages) as (
+        scheduler,
+        recognizer,
+    ):
+        work = asyncio.gather(*(read(scheduler, each) for each in documents))
+        await asyncio.sleep(5)
+        # All engines are at work, so exactly a windowful of pages is rendered.
+        assert len(list(tmp_path.iterdir())) == window_pages
+        while not work.done():
+            assert len(list(tmp_path.iterdir())) <= window_pages
+            await asyncio.sleep(5)
+        results = await work
+    assert [texts(pages) for pages in results] == written
+    assert [numbers(pages) for pages in results] == [list(range(1, 31))] * 3
     assert max(map(len, recognizer.batches)) <= batch_pages
-    assert files(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
-async def anyone_renders(documents: Sequence[FakeDocument]) -> None:
-    """Wait until one of the documents has one more page rendered, and count it as seen."""
-    waits = {begin(document.rendered.get()): document for document in documents}
-    done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    for task in list(done)[1:]:
-        waits[task].rendered.put_nowait(task.result())
-
-
-async def test_a_letter_behind_a_long_report_waits_for_a_few_batches_not_for_the_report(
-    tmp_path: Path,
-) -> None:
-    recognizer = FakeRecognizer(held=True)
-    report, letter = FakeDocument(tmp_path, "report", 500), FakeDocument(tmp_path, "letter", 1)
-    async with scheduling(recognizer, batch_pages=2, window_pages=4) as scheduler:
-        long_work = begin(read(scheduler, report))
-        await recognizer.begun.get()
-        for _ in range(4):
-            await report.rendered.get()
-        work = begin(read(scheduler, letter))
-        recognizer.breaker.set()
-        assert texts(await work) == ["letter-1"]
-        assert not long_work.done()
-        (place,) = (n for n, batch in enumerate(recognizer.batches) if "letter-1" in batch)
+async def test_a_letter_behind_a_long_report_waits_for_a_few_batches(tmp_path: Path) -> None:
+    async with scheduling() as (scheduler, recognizer):
+        report = asyncio.create_task(read(scheduler, document(tmp_path, *pages_of("report", 500, 1))))
+        await asyncio.sleep(0.5)
+        assert texts(await read(scheduler, document(tmp_path, "letter"))) == ["letter"]
+        assert not report.done()
+        (place,) = (n for n, batch in enumerate(recognizer.batches) if "letter" in batch)
         assert place <= 3
-        assert len(texts(await long_work)) == 500
+        assert len(texts(await report)) == 500
 
 
-async def test_a_page_that_cannot_be_rendered_is_a_failed_one_and_the_others_stand(tmp_path: Path) -> None:
-    document = FakeDocument(tmp_path, "torn", 9, broken=frozenset({1, 4, 5, 9}))
-    async with scheduling(FakeRecognizer(), window_pages=1) as scheduler:
-        pages = await read(scheduler, document)
+async def test_a_page_that_cannot_be_rendered_fails_and_the_others_do_not(tmp_path: Path) -> None:
+    torn = {1, 4, 5, 9}
+    written = ["torn" if number in torn else str(number) for number in range(1, 10)]
+    async with scheduling(window_pages=1) as (scheduler, _):
+        pages = await read(scheduler, document(tmp_path, *written))
     assert numbers(pages) == list(range(1, 10))
-    failed = {page.page.page_number: page for page in pages if page.failure}
-    assert set(failed) == document.broken
-    assert {warning.code for page in failed.values() for warning in page.warnings} == {Code.PAGE_UNREADABLE}
-    assert texts(pages) == ["torn-2", "torn-3", "torn-6", "torn-7", "torn-8"]
+    assert {page.page.page_number for page in pages if page.failure} == torn
+    assert codes(pages) == {Code.PAGE_UNREADABLE}
+    assert texts(pages) == ["2", "3", "6", "7", "8"]
 
 
-async def test_an_engine_that_breaks_ends_the_documents_of_its_batch_and_no_others(tmp_path: Path) -> None:
-    recognizer = FakeRecognizer(held=True)
-    names = ("first", "bad", "neighbour", "later")
-    documents = {name: FakeDocument(tmp_path, name, 1) for name in names}
-    async with scheduling(recognizer, batch_pages=2, window_pages=9) as scheduler:
-        work = [begin(read(scheduler, documents["first"]))]
-        await recognizer.begun.get()
-        for name in names[1:]:
-            work.append(begin(read(scheduler, documents[name])))
-            await documents[name].rendered.get()
-        recognizer.breaker.set()
+async def test_a_batch_that_fails_ends_the_documents_of_its_pages_and_no_others(tmp_path: Path) -> None:
+    async with scheduling(batch_pages=2, window_pages=9) as (scheduler, recognizer):
+        work = [asyncio.create_task(read(scheduler, document(tmp_path, "first 1")))]
+        await asyncio.sleep(0.5)
+        later_texts = ("bad", "neighbour", "later")
+        work += [asyncio.create_task(read(scheduler, document(tmp_path, text))) for text in later_texts]
         first, bad, neighbour, later = await asyncio.gather(*work, return_exceptions=True)
-    assert recognizer.batches == [["first-1"], ["bad-1", "neighbour-1"], ["later-1"]]
+    assert recognizer.batches == [["first 1"], ["bad", "neighbour"], ["later"]]
     assert isinstance(bad, ChildError)
     assert isinstance(neighbour, ChildError)
-    assert [isinstance(pages, list) and texts(pages) for pages in (first, later)] == [
-        ["first-1"],
-        ["later-1"],
-    ]
-    assert files(tmp_path) == []
+    assert [isinstance(pages, list) and texts(pages) for pages in (first, later)] == [["first 1"], ["later"]]
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_broken_batch_gives_all_its_room_back(tmp_path: Path) -> None:
-    async with scheduling(FakeRecognizer(), window_pages=2) as scheduler:
+async def test_a_failed_batch_frees_all_its_places_in_the_window(tmp_path: Path) -> None:
+    async with scheduling(window_pages=2) as (scheduler, _):
         for _ in range(5):
             with pytest.raises(ChildError):
-                await read(scheduler, FakeDocument(tmp_path, "bad", 7))
-        assert len(await read(scheduler, FakeDocument(tmp_path, "good", 7))) == 7
-    assert files(tmp_path) == []
+                await read(scheduler, document(tmp_path, *pages_of("bad", 7)))
+        assert len(await read(scheduler, document(tmp_path, *pages_of("good", 7)))) == 7
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_what_breaks_several_pages_of_a_document_is_told_once(tmp_path: Path) -> None:
+async def test_an_error_of_several_pages_of_a_document_is_raised_once(tmp_path: Path) -> None:
     complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    async with scheduling(FakeRecognizer()) as scheduler:
+    running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with scheduling() as (scheduler, _):
         with pytest.raises(ChildError):
-            await read(scheduler, FakeDocument(tmp_path, "bad", 4))
+            await read(scheduler, document(tmp_path, *pages_of("bad", 4)))
     gc.collect()
     assert complaints == []
 
 
-async def test_a_cancelled_document_leaves_no_file_and_gives_its_room_back(tmp_path: Path) -> None:
-    recognizer = FakeRecognizer(held=True)
-    document = FakeDocument(tmp_path, "given-up", 9)
-    async with scheduling(recognizer, batch_pages=1, window_pages=3) as scheduler:
-        work = begin(read(scheduler, document))
-        # One page is in the engine, two wait for it, and the fourth waits for room.
-        assert await recognizer.begun.get() == ["given-up-1"]
-        for _ in range(3):
-            await document.rendered.get()
+async def test_a_cancelled_document_leaves_no_file_and_frees_its_places(tmp_path: Path) -> None:
+    cancelled = document(tmp_path, *pages_of("cancelled", 9, 10))
+    async with scheduling(batch_pages=1, window_pages=3) as (scheduler, recognizer):
+        work = asyncio.create_task(read(scheduler, cancelled))
+        await asyncio.sleep(5)
+        # One page is in the engine, two wait for it, and the fourth waits for a place.
+        assert cancelled.rendered == [1, 2, 3]
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
-        assert files(tmp_path) == ["given-up-1"]
-        recognizer.breaker.set()
-        heir = FakeDocument(tmp_path, "heir", 9)
-        assert len(await read(scheduler, heir)) == 9
-    assert recognizer.batches[1:] == [[f"heir-{number}"] for number in range(1, 10)]
-    assert files(tmp_path) == []
+        assert len(list(tmp_path.iterdir())) == 1
+        assert len(await read(scheduler, document(tmp_path, *pages_of("heir", 9)))) == 9
+    assert recognizer.batches == [["cancelled-1 10"], *([text] for text in pages_of("heir", 9))]
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_document_cancelled_in_the_engine_takes_nobody_along(tmp_path: Path) -> None:
-    recognizer = FakeRecognizer(held=True)
-    async with scheduling(recognizer) as scheduler:
-        work = begin(read(scheduler, FakeDocument(tmp_path, "given-up", 1)))
-        heir = begin(read(scheduler, FakeDocument(tmp_path, "heir", 1)))
-        assert await recognizer.begun.get() == ["given-up-1", "heir-1"]
+async def test_a_document_cancelled_in_the_engine_takes_no_other_along(tmp_path: Path) -> None:
+    async with scheduling() as (scheduler, recognizer):
+        work = asyncio.create_task(read(scheduler, document(tmp_path, "cancelled 10")))
+        neighbour = asyncio.create_task(read(scheduler, document(tmp_path, "neighbour")))
+        await asyncio.sleep(5)
         work.cancel()
-        recognizer.breaker.set()
-        assert texts(await heir) == ["heir-1"]
+        assert texts(await neighbour) == ["neighbour"]
         assert work.cancelled()
+    assert recognizer.batches == [["cancelled 10", "neighbour"]]
 
 
-async def test_a_document_cancelled_while_it_is_rendered_gives_its_room_back(tmp_path: Path) -> None:
-    document = FakeDocument(tmp_path, "given-up", 1)
-    document.breaker.clear()
-    async with scheduling(FakeRecognizer(), window_pages=1) as scheduler:
-        work = begin(read(scheduler, document))
-        await document.rendering.wait()
+async def test_a_document_cancelled_while_it_is_rendered_frees_its_place(tmp_path: Path) -> None:
+    async with scheduling(window_pages=1) as (scheduler, _):
+        work = asyncio.create_task(read(scheduler, document(tmp_path, "cancelled", render_s=10)))
+        await asyncio.sleep(5)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
-        assert len(await read(scheduler, FakeDocument(tmp_path, "heir", 3))) == 3
+        assert len(await read(scheduler, document(tmp_path, *pages_of("heir", 3)))) == 3
 
 
 async def test_every_page_rendered_and_every_batch_read_is_progress(tmp_path: Path) -> None:
-    recognizer, clock = FakeRecognizer(held=True), VirtualClock()
-    document = FakeDocument(tmp_path, "a", 3)
-    async with scheduling(recognizer, clock=clock) as scheduler:
-        clock.seconds = 10
-        work = begin(read(scheduler, document))
-        for _ in range(3):
-            await document.rendered.get()
-        await recognizer.begun.get()
-        assert scheduler.watchdog.last_progress_at == 10
-        clock.seconds = 20
-        recognizer.breaker.set()
+    async with scheduling() as (scheduler, _):
+        slow = document(tmp_path, *pages_of("a", 3, 100), render_s=1)
+        work = asyncio.create_task(read(scheduler, slow))
+        for seconds, last_progress_at in ((50, 3), (150, 101)):
+            await asyncio.sleep(seconds - running_loop().time())
+            assert scheduler.watchdog.last_progress_at == last_progress_at
         await work
-        assert scheduler.watchdog.last_progress_at == 20
+        assert scheduler.watchdog.last_progress_at == 301
 
 
 async def test_a_document_that_waits_for_its_turn_or_to_be_opened_is_not_stalled(tmp_path: Path) -> None:
-    clock = VirtualClock()
-    waiting = Watchdog(clock)
-    async with scheduling(FakeRecognizer(), clock=clock) as scheduler:
+    async with scheduling() as (scheduler, _):
+        waiting = Watchdog(running_loop().clock)
         with waiting.following(scheduler.watchdog):
-            clock.seconds = 10
-            await read(scheduler, FakeDocument(tmp_path, "ahead", 3))
+            await read(scheduler, document(tmp_path, *pages_of("ahead", 3, 10)))
             assert waiting.seconds_since_progress == 0
-        clock.seconds = 30
+        await asyncio.sleep(20)
         assert waiting.seconds_since_progress == 20
 
 
-async def test_documents_without_room_all_end_even_if_they_are_more_than_the_window_holds(
-    tmp_path: Path,
-) -> None:
-    class Homeless(FakeDocument):
+async def test_more_documents_without_disk_space_than_the_window_holds_all_end(tmp_path: Path) -> None:
+    class TooLarge(FakeDocument):
         async def render(self, page_number: int) -> PageImage:
             await asyncio.sleep(0)
             raise DiskFullError("full", 1000)
 
-    usage = SimpleNamespace(total=10**9, free=0)
-    disk_space = DiskSpace(tmp_path, lambda _: usage)
+    disk_space = DiskSpace(tmp_path, lambda _: (10**9, 10**9, 0))
 
     async def try_to_read(scheduler: PageScheduler) -> None:
         with disk_space.held():
-            await read(scheduler, Homeless(tmp_path, "homeless", 1))
+            await read(scheduler, TooLarge(["a"], lambda: tmp_path))
 
-    async with scheduling(FakeRecognizer(), window_pages=2, disk_space=disk_space) as scheduler:
+    async with scheduling(window_pages=2, disk_space=disk_space) as (scheduler, _):
         ended = await asyncio.gather(*(try_to_read(scheduler) for _ in range(7)), return_exceptions=True)
     assert {type(error) for error in ended} == {DiskFullError}
 
 
 async def test_a_document_that_cannot_be_read_now_is_not_rendered_to_its_end(tmp_path: Path) -> None:
-    document = FakeDocument(tmp_path, "bad", 500)
-    async with scheduling(FakeRecognizer(), window_pages=4) as scheduler:
+    bad = document(tmp_path, *pages_of("bad", 500))
+    async with scheduling(window_pages=4) as (scheduler, _):
         with pytest.raises(ChildError):
-            await read(scheduler, document)
-    assert document.rendered.qsize() <= 8
+            await read(scheduler, bad)
+    assert len(bad.rendered) <= 8
 
 
-@pytest.mark.parametrize(("hung", "tried"), [({1, 2, 3}, 3), ({2, 4, 6, 8}, 20), ({18, 19, 20}, 20)])
+@pytest.mark.parametrize(("stuck", "tried"), [({1, 2, 3}, 3), ({2, 4, 6, 8}, 20), ({18, 19, 20}, 20)])
 async def test_after_three_pages_in_a_row_that_hang_the_rest_is_not_tried(
-    tmp_path: Path, hung: set[int], tried: int
+    tmp_path: Path, stuck: set[int], tried: int
 ) -> None:
-    class Slow(FakeDocument):
-        async def render(self, page_number: int) -> PageImage:
-            if page_number in hung:
-                self.rendered.put_nowait(page_number)
-                raise PageError(Code.RENDER_TIMEOUT, "too slow")
-            return await super().render(page_number)
+    slow = document(tmp_path, *("stuck" if number in stuck else "x" for number in range(1, 21)))
+    async with scheduling() as (scheduler, _):
+        pages = await read(scheduler, slow)
 
-    document = Slow(tmp_path, "slow", 20)
-    async with scheduling(FakeRecognizer()) as scheduler:
-        pages = await read(scheduler, document)
-
-    assert document.rendered.qsize() == tried
+    assert len(slow.rendered) == tried
     assert numbers(pages) == list(range(1, 21))
     failed = {page.page.page_number for page in pages if page.failure}
-    assert failed == (hung if tried == 20 else set(range(1, 21)))
-    assert {warning.code for page in pages for warning in page.warnings} == {Code.RENDER_TIMEOUT}
+    assert failed == (stuck if tried == 20 else set(range(1, 21)))
+    assert codes(pages) == {Code.RENDER_TIMEOUT}
 
 
 async def test_the_rest_of_a_document_fails_as_its_pages_did(tmp_path: Path) -> None:
-    class Slow(FakeRecognizer):
-        async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
-            return [failed_page(image.page_number, Code.ENGINE_TIMEOUT, "too slow") for image in images]
+    async with scheduling(window_pages=1) as (scheduler, _):
+        pages = await read(scheduler, document(tmp_path, *["hung"] * 9))
 
-    async with scheduling(Slow(), window_pages=1) as scheduler:
-        pages = await read(scheduler, FakeDocument(tmp_path, "slow", 9))
-
-    assert {warning.code for page in pages for warning in page.warnings} == {Code.ENGINE_TIMEOUT}
-    assert [page.warnings[0].message.startswith("not tried") for page in pages] == [False] * 3 + [True] * 6
+    assert codes(pages) == {Code.ENGINE_TIMEOUT}
+    assert not_tried(pages) == [False] * 3 + [True] * 6
 
 
 @pytest.mark.parametrize("batch_pages", [1, 4, 8])
 async def test_three_hanging_pages_in_a_row_are_noticed_also_within_one_batch(
     tmp_path: Path, batch_pages: int
 ) -> None:
-    class Slow(FakeRecognizer):
-        async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
-            results = await super().read(images)
-            return [
-                failed_page(image.page_number, Code.ENGINE_TIMEOUT, "too slow")
-                if image.page_number % 4
-                else result
-                for image, result in zip(images, results, strict=True)
-            ]
+    slow = document(tmp_path, *("hung" if number % 4 else "x" for number in range(1, 201)))
+    window_pages = 2 * batch_pages + 2
+    async with scheduling(batch_pages=batch_pages, window_pages=window_pages) as (scheduler, recognizer):
+        pages = await read(scheduler, slow)
 
-    recognizer = Slow()
-    async with scheduling(recognizer, batch_pages=batch_pages, window_pages=2 * batch_pages + 2) as scheduler:
-        pages = await read(scheduler, FakeDocument(tmp_path, "slow", 200))
-
-    tried = sum(map(len, recognizer.batches))
-    assert 3 <= tried <= 2 * batch_pages + 2
+    tried = recognizer.pages_read
+    assert 3 <= tried <= window_pages
     assert numbers(pages) == list(range(1, 201))
-    not_tried = [bool(page.failure) and page.warnings[0].message.startswith("not tried") for page in pages]
-    assert not_tried == [False] * tried + [True] * (200 - tried)
-    assert files(tmp_path) == []
+    assert not_tried(pages) == [False] * tried + [True] * (200 - tried)
+    assert list(tmp_path.iterdir()) == []

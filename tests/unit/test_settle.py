@@ -1,4 +1,4 @@
-"""What becomes of a message, by how its work ended."""
+"""The settlement of a message, by the outcome of its work."""
 
 import random
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.domain.pauses import DEFAULT_PAUSES
 from consumer.domain.settle import (
-    BACKOFF_BASE_S,
     BACKOFF_CAP_S,
     Delete,
     Disposition,
@@ -19,7 +19,7 @@ from consumer.domain.settle import (
     is_exhausted,
 )
 
-DECISIONS: dict[Outcome, Disposition | type[RetryAfter]] = {
+DISPOSITIONS: dict[Outcome, Disposition | type[RetryAfter]] = {
     Outcome.DONE: Delete(),
     Outcome.MALFORMED: NoAction(),
     Outcome.LEASE_LOST: NoAction(),
@@ -33,14 +33,14 @@ DECISIONS: dict[Outcome, Disposition | type[RetryAfter]] = {
 @pytest.mark.parametrize("outcome", Outcome)
 def test_an_outcome_decides_alone_what_is_done(outcome: Outcome) -> None:
     for receive_count in (1, 2, 1000):
-        decision = decide(outcome, receive_count, random.Random(receive_count))
-        assert DECISIONS[outcome] in (decision, type(decision))
+        disposition = decide(outcome, receive_count, random.Random(receive_count))
+        assert DISPOSITIONS[outcome] in (disposition, type(disposition))
 
 
 @given(st.integers(1, 100_000), st.integers())
 def test_a_retry_waits_at_least_a_second_and_at_most_its_ceiling(receive_count: int, seed: int) -> None:
     waited_s = backoff_s(receive_count, random.Random(seed))
-    assert 1 <= waited_s <= min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(receive_count, 30))
+    assert 1 <= waited_s <= min(BACKOFF_CAP_S, DEFAULT_PAUSES.backoff_s * 2 ** min(receive_count, 30))
     assert decide(Outcome.TRANSIENT, receive_count, random.Random(seed)) == RetryAfter(waited_s)
 
 
@@ -67,7 +67,7 @@ def test_retries_spread_over_all_of_the_wait_and_grow_with_each_receive() -> Non
         (Outcome.RELEASED, True),
     ],
 )
-def test_undone_work_is_exhausted_at_the_last_receive_that_the_queue_allows(
+def test_pending_work_is_exhausted_at_the_last_receive_that_the_queue_allows(
     outcome: Outcome, pending: bool
 ) -> None:
     assert not is_exhausted(outcome, 4, 5)

@@ -19,23 +19,24 @@ from paddlex.inference.models.runners.onnxruntime_runner import ONNXRuntimeRunne
 from consumer import protocol
 from consumer.child import serve
 from consumer.child.ppstructure import results
-from consumer.child.text_lines import Image, padded
+from consumer.child.text_lines import Image, load_pixels, padded
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import PageTransform
 from consumer.domain.page import PageImage
+from consumer.domain.result import PageResult
 from consumer.models.config import GPU_HINT, PipelineConfig
 
-#: PaddleX keeps coordinates in 16 bits. A page that is no strip stays below it within any sensible limit of
-#: pixels; strips are brought down to this, of which the detector sees 4000 pixels at most.
+#: PaddleX keeps coordinates in 16 bits. Pages that are no strips stay below that within any sensible limit of
+#: pixels; strips are reduced to this, and the detector reduces them further, to 4000 pixels.
 _STRIP_PX: Final = 8000
 
-#: Parts of an image of a few pixels are none, on which PaddleX fails.
+#: PaddleX fails on smaller images: their crops are empty.
 _SMALLEST_PX: Final = 32
 
-#: Size of the pages that come most, in points.
+#: Size of most pages, in points.
 _A4_PT: Final = (595, 842)
 
-#: A GPU that has no memory left, and one whose context is lost: nothing that this process does will work.
+#: Errors of a GPU without memory, and of a lost GPU context: nothing will work in this process any more.
 _OUT_OF_MEMORY: Final = re.compile(
     r"out of memory|failed to allocate memory|ResourceExhausted", re.IGNORECASE
 )
@@ -47,7 +48,10 @@ _FONT, _BLACK = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
 
 
 class PpStructureEngine:
-    """The `pp-structurev3` role. `device` names the GPU in results; the process sees no other."""
+    """Reads batches of pages with one pipeline.
+
+    `create` builds it. `options.device` is the name of the GPU in results; the process sees no other.
+    """
 
     def __init__(
         self,
@@ -56,7 +60,7 @@ class PpStructureEngine:
         create: Callable[..., PPStructureV3] = PPStructureV3,
     ) -> None:
         for name in ("paddlex", "paddleocr"):
-            # They tell of every model that they load.
+            # They log every model that they load.
             logging.getLogger(name).setLevel(logging.ERROR)
         cv2.setNumThreads(options.threads)
         self._options = options
@@ -70,29 +74,29 @@ class PpStructureEngine:
                 engine="onnxruntime" if pipeline.runtime == "onnxruntime" else "paddle",
                 engine_config=engine_config,
             )
-        except Exception as error:  # each library has its own way to say that a file or value will not do
-            raise _unfit(error, options) from error
+        except Exception as error:  # each library has its own errors for bad files and values
+            raise _startup_error(error, options) from error
         if options.device != "cpu" and any(model.is_onnx for model in pipeline.models):
             _require_gpu_sessions()
 
     def ready(self) -> protocol.Reply:
-        """Read pages of the size, and as many at once, as will come; say what reads them."""
+        """Warm up with pages of the size and number of a real batch; return the engine's name and models."""
         page = _sample_page(self._options)
-        # On a CPU a batch is only as many pages one after the other.
+        # On a CPU the pages of a batch are read one after the other.
         copies = self._options.batch_pages if self._options.device != "cpu" else 1
         try:
-            self._read([_model_input(page.copy()) for _ in range(copies)])
+            self._read([_image_of(page)] * copies, [page.copy() for _ in range(copies)])
         except Exception as error:  # as above
-            raise _unfit(error, self._options) from error
+            raise _startup_error(error, self._options) from error
         if self._is_recycle_due():
-            held, allowed = self._reserved_bytes() >> 20, (self._options.device_bytes or 0) >> 20
+            held_mib, share_mib = self._reserved_bytes() >> 20, (self._options.device_bytes or 0) >> 20
             raise SettingsError(
-                f"{self._options.device}: an engine that has read nothing yet holds {held} MiB of it; "
-                f"{allowed} MiB are there for each: lower BUCKET_OCR_ENGINE_WORKERS, or BATCH_PAGES"
+                f"{self._options.device}: an engine that has read nothing yet holds {held_mib} MiB of it; "
+                f"the share of each is {share_mib} MiB: lower BUCKET_OCR_ENGINE_WORKERS, or BATCH_PAGES"
             )
-        # Paddle has put handlers of its own in the place of ours, when it was imported or first used.
+        # Paddle has replaced our signal handlers by its own, when it was imported or first used.
         serve.ignore_stops()
-        # What lives as long as the process need not be looked at after every batch.
+        # Objects that live as long as the process need not be collected after every batch.
         gc.collect()
         gc.freeze()
         return protocol.EngineReady(
@@ -108,50 +112,50 @@ class PpStructureEngine:
         if not isinstance(request, protocol.ReadPages):
             raise TypeError(f"an engine cannot {request.kind}")
         try:
-            # The network for formulas paints on what it is given, so every request has arrays of its own.
-            texts = self._read([_model_input(_pixels(image)) for image in request.images])
+            # The network for formulas paints on its input, so every request has arrays of its own.
+            pages = self._read(request.images, [load_pixels(image) for image in request.images])
         except Exception as error:
             _end_if_poisoned(error)
             raise
-        # Results refer to themselves, and hold their page several times over.
+        # Results refer to themselves, and hold several copies of their page.
         gc.collect()
-        return protocol.PagesRead(pages=tuple(texts), recycle_due=self._is_recycle_due())
+        return protocol.PagesRead(pages=tuple(pages), recycle_due=self._is_recycle_due())
 
-    def _read(self, pages: Sequence[tuple[Image, PageTransform]]) -> list[protocol.PageContent]:
-        """Read pages in one go; each becomes plain values before the next is looked at."""
-        results = self._structure.predict_iter(
-            [page for page, _ in pages],
+    def _read(self, images: Sequence[PageImage], pixels: Sequence[Image]) -> list[PageResult]:
+        """Read a batch; each page becomes plain values before the next is read."""
+        inputs = [_model_input(page) for page in pixels]
+        predicted = self._structure.predict_iter(
+            [page for page, _ in inputs],
             # It would load a second pipeline for text at the first table.
             use_table_orientation_classify=False,
-            # Its cutting of lines at cells needs that second pipeline, fails without it, and takes pixels of
-            # the page for those of the table. So a line that reaches over cells stays out of the HTML.
+            # Cutting lines at cells needs that second pipeline, fails without it, and confuses pixels of the
+            # page with those of the table. So a line that spans cells stays out of the HTML.
             use_ocr_results_with_table_cells=False,
         )
-        texts = []
-        for (_, reading), result in zip(pages, results, strict=False):
+        pages = []
+        for image, (_, transform), result in zip(images, inputs, predicted, strict=False):
             if "error" in result:
                 raise RuntimeError(str(result["error"]))
-            texts.append(self._page_text(result, reading))
-        if len(texts) != len(pages):
-            raise RuntimeError(f"PP-StructureV3 gave {len(texts)} results for {len(pages)} pages")
-        return texts
+            pages.append(self._page_result(image, transform, result))
+        if len(pages) != len(images):
+            raise RuntimeError(f"PP-StructureV3 gave {len(pages)} results for {len(images)} pages")
+        return pages
 
-    def _page_text(self, result: results.Result, reading: PageTransform) -> protocol.PageContent:
+    def _page_result(self, image: PageImage, transform: PageTransform, result: results.Result) -> PageResult:
         if not self._dewarps:
-            reading = replace(reading, angle=results.angle(result))
-            return results.page_text(result, reading)
-        # There is no way back from here: boxes are of the image that was read, and that goes with them.
-        image = result["doc_preprocessor_res"]["output_img"]
-        height, width = image.shape[:2]
-        text = results.page_text(result, PageTransform(width, height, width, height))
-        dewarped = protocol.DewarpedImage(image=_data_uri(image), width_px=width, height_px=height)
-        return text.model_copy(update={"flattened": dewarped, "angle": results.angle(result)})
+            return results.page_result(image, result, replace(transform, angle=results.angle(result)))
+        # Dewarping has no inverse: boxes are of the dewarped image, so the result has that image too.
+        dewarped = result["doc_preprocessor_res"]["output_img"]
+        height, width = dewarped.shape[:2]
+        same = PageTransform(width, height, width, height)
+        size = {"width_px": width, "height_px": height}
+        return results.page_result(image, result, same, flattened_image=_data_uri(dewarped), **size)
 
     def _is_recycle_due(self) -> bool:
         return self._options.device_bytes is not None and self._reserved_bytes() > self._options.device_bytes
 
     def _reserved_bytes(self) -> int:
-        """Memory of its GPU that Paddle has taken; 0 where ONNX Runtime has, which does not tell."""
+        """GPU memory that Paddle has reserved; 0 for ONNX Runtime, which does not say."""
         paddle = sys.modules.get("paddle")
         return 0 if paddle is None else int(paddle.device.cuda.memory_reserved())
 
@@ -159,14 +163,14 @@ class PpStructureEngine:
 def _engine_config(
     pipeline: PipelineConfig, options: protocol.PpStructureOptions
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Settings of what runs the networks, by its name, so that a module may have another."""
+    """Settings of each runtime, by its name: a module of the pipeline may have another than the rest."""
     on_cpu = options.device == "cpu"
     # Of Paddle on a CPU, the plain kernels: oneDNN's crash in 3.3.0 and 3.3.1.
     static: dict[str, Any] = {"run_mode": pipeline.runtime if pipeline.runtime != "onnxruntime" else "paddle"}
     onnx: dict[str, Any] = {
         "providers": ["CPUExecutionProvider"],
         "intra_op_num_threads": options.threads,
-        # It would keep what the largest page took (measured after one of 2 megapixels: 2.3 GB, not 0.5).
+        # It would keep the memory of the largest page (measured after one of 2 megapixels: 2.3 GB, not 0.5).
         "enable_cpu_mem_arena": False,
     }
     if on_cpu:
@@ -175,66 +179,71 @@ def _engine_config(
         onnx = {
             "providers": ["CUDAExecutionProvider"],
             "provider_options": [
-                # Without this, what it takes doubles with every step.
+                # Without this, its memory doubles with every extension.
                 {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
             ],
         }
-    # Errors are told by exceptions too.
+    # Errors are raised as exceptions too.
     return {"paddle_static": static, "onnxruntime": onnx | {"log_severity_level": 3}}
 
 
 def _require_gpu_sessions() -> None:
-    """Raise SettingsError where ONNX Runtime has gone over to the CPU, as it does where CUDA fails."""
-    # By their very type: to ask a weak reference that has died for its class is an error.
+    """Raise SettingsError if ONNX Runtime has fallen back to the CPU, as it does when CUDA fails."""
+    # By `type`: `isinstance` fails on weak references that have died.
     runners = [each for each in gc.get_objects() if type(each) is ONNXRuntimeRunner]
     if not runners:
-        raise SettingsError("it cannot be seen where ONNX Runtime runs: set BUCKET_OCR_ENGINE_RUNTIME=paddle")
+        raise SettingsError(
+            "the device of ONNX Runtime cannot be checked: set BUCKET_OCR_ENGINE_RUNTIME=paddle"
+        )
     for runner in runners:
         providers = runner.session.get_providers()
         if "CUDAExecutionProvider" not in providers:
             raise SettingsError(f"ONNX Runtime cannot use the GPU, only {', '.join(providers)}: {GPU_HINT}")
 
 
-def _unfit(error: Exception, options: protocol.PpStructureOptions) -> SettingsError:
-    """Say why the pipeline cannot be built, or cannot read a page of its own, and what to do."""
+def _startup_error(error: Exception, options: protocol.PpStructureOptions) -> SettingsError:
+    """The error of a pipeline that cannot be built or cannot read the sample page, with its remedy."""
     text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if options.device != "cpu" and _OUT_OF_MEMORY.search(text):
-        remedy = "lower BUCKET_OCR_ENGINE_WORKERS or BUCKET_OCR_BATCH_PAGES, or see who else uses the GPU"
+        remedy = (
+            "lower BUCKET_OCR_ENGINE_WORKERS or BUCKET_OCR_BATCH_PAGES, or check for other users of the GPU"
+        )
     elif options.device != "cpu" and _LOST_DEVICE.search(text):
-        remedy = f"look at nvidia-smi, and {GPU_HINT}"
+        remedy = f"check nvidia-smi, and {GPU_HINT}"
     else:
         remedy = "check BUCKET_OCR_PIPELINE_CONFIG, and the models with `bucket-ocr models verify`"
     return SettingsError(f"PP-StructureV3 cannot be built on {options.device} ({text}): {remedy}")
 
 
 def _end_if_poisoned(error: Exception) -> None:
-    """End the process where the next page would suffer from what this one did to the GPU."""
+    """End the process if the GPU is unusable for the next page."""
     text = f"{type(error).__name__}: {error}"
     if _OUT_OF_MEMORY.search(text):
         raise MemoryError(text) from error
     if _LOST_DEVICE.search(text):
-        # Not an Exception: it ends the process, and says why on the way.
+        # Not an Exception: it ends the process and prints the reason.
         raise SystemExit(text) from error
 
 
-def _pixels(image: PageImage) -> Image:
-    return np.fromfile(image.path, np.uint8).reshape(image.height_px, image.width_px, 3)
-
-
 def _model_input(page: Image) -> tuple[Image, PageTransform]:
-    """A page as the engine shall see it, and how."""
+    """The page as input for the pipeline, and its transform back to the page."""
     height, width = page.shape[:2]
-    seen, downscale = padded(page, _STRIP_PX)
-    seen_height, seen_width = seen.shape[:2]
-    right, bottom = max(0, _SMALLEST_PX - seen_width), max(0, _SMALLEST_PX - seen_height)
+    image, downscale = padded(page, _STRIP_PX)
+    right, bottom = max(0, _SMALLEST_PX - image.shape[1]), max(0, _SMALLEST_PX - image.shape[0])
     if right or bottom:
-        seen = np.pad(seen, ((0, bottom), (0, right), (0, 0)), constant_values=255)
-        seen_height, seen_width = seen.shape[:2]
-    return seen, PageTransform(width, height, seen_width, seen_height, downscale)
+        image = np.pad(image, ((0, bottom), (0, right), (0, 0)), constant_values=255)
+    return image, PageTransform(width, height, image.shape[1], image.shape[0], downscale)
+
+
+def _image_of(page: Image) -> PageImage:
+    """Describe a page that is in memory only."""
+    height, width = page.shape[:2]
+    frame = {"width_px": width, "height_px": height, "scale": 1.0, "dpi": None, "downscaled": False}
+    return PageImage.model_validate(frame | {"page_number": 1, "path": "", "render_s": 0.0})
 
 
 def _sample_page(options: protocol.PpStructureOptions) -> Image:
-    """A page of A4 with some text and a ruled table, black on white, as large as one will be rendered."""
+    """A page of A4 with some text and a ruled table, black on white, at the size of a rendered page."""
     width_pt, height_pt = _A4_PT
     scale = min(options.scale, math.sqrt(options.max_page_pixels / (width_pt * height_pt)))
     width, height = (round(side * scale) for side in _A4_PT)
@@ -253,5 +262,5 @@ def _sample_page(options: protocol.PpStructureOptions) -> Image:
 def _data_uri(image: Image) -> str:
     ok, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not ok:
-        raise RuntimeError("the flattened page cannot be stored as JPEG")
+        raise RuntimeError("the dewarped page cannot be encoded as JPEG")
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

@@ -1,4 +1,4 @@
-"""All that has to be right before Paddle is imported, which takes seconds and reads the environment."""
+"""Checks and environment variables that must precede the import of Paddle, which takes seconds."""
 
 import os
 import tempfile
@@ -11,20 +11,21 @@ from consumer.models import manifest
 from consumer.models.config import GPU_HINT, PipelineConfig, home
 
 _ENVIRONMENT: Final = {
-    # A GPU that is asked for and missing is an error.
+    # A missing GPU is an error.
     "PADDLE_PDX_DISABLE_DEVICE_FALLBACK": "1",
-    # Every model lies here already.
+    # Every model is on disk already.
     "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "1",
     "HF_HUB_OFFLINE": "1",
-    # CUDA counts the fastest first, the library by which the parent chose a GPU does not.
+    # CUDA numbers the fastest GPU first; NVML, with which the parent chose one, does not.
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-    # As much of the GPU's memory as is needed: there are other processes like this one.
+    # Take GPU memory as needed, not all of it: other engine processes share the GPU.
     "FLAGS_allocator_strategy": "auto_growth",
 }
 
 
-def build(options: protocol.PpStructureOptions) -> RequestHandler:
-    """Build the servant of the role `pp-structurev3`; raises SettingsError, which says what to do."""
+def build(options_json: str) -> RequestHandler:
+    """Build the handler of an engine process; raises SettingsError, with a remedy."""
+    options = protocol.PpStructureOptions.model_validate_json(options_json)
     pipeline = PipelineConfig.load(options.pipeline, options.runtime, options.device)
     manifest.require(pipeline.models)
     prepare_environment(options.scratch)
@@ -39,18 +40,18 @@ def build(options: protocol.PpStructureOptions) -> RequestHandler:
 
 
 def prepare_environment(scratch: str) -> None:
-    """Tell PaddleX, before it is imported, to load what is there and nothing else.
+    """Make PaddleX, which is not imported yet, load local models only.
 
-    `scratch`: a folder where it may write.
+    `scratch`: a folder that it may write to.
     """
     os.environ.update(_ENVIRONMENT)
     if not os.access(home(), os.W_OK):
-        # It wants a folder for its locks, be all models on a file system that is only read.
+        # It needs a folder for its locks, even if all models are on a read-only file system.
         os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="paddlex-", dir=scratch)
 
 
 def _require_gpu(pipeline: PipelineConfig) -> None:
-    """Raise SettingsError where what runs the networks, or some of them, has no GPU to run them on."""
+    """Raise SettingsError if a runtime of the pipeline cannot use a GPU."""
     if any(model.is_onnx for model in pipeline.models):
         import onnxruntime
 
@@ -65,4 +66,4 @@ def _require_gpu(pipeline: PipelineConfig) -> None:
     if not paddle.device.is_compiled_with_cuda():
         raise SettingsError(f"paddlepaddle is installed for CPUs only: {GPU_HINT}")
     if not paddle.device.cuda.device_count():
-        raise SettingsError(f"Paddle finds no GPU: look at nvidia-smi, and {GPU_HINT}")
+        raise SettingsError(f"Paddle finds no GPU: check nvidia-smi, and {GPU_HINT}")

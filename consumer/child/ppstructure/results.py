@@ -1,6 +1,6 @@
-"""What PP-StructureV3 found on a page, as plain values in the frame of the page.
+"""Results of PP-StructureV3 as plain values in the frame of the page.
 
-Its results hold images and arrays, in pixels of the image that it read after turning and flattening it.
+They hold images and arrays, in pixels of the image that it read after turning and dewarping it.
 """
 
 import math
@@ -12,12 +12,12 @@ from typing import Any, Final, Literal
 import cv2
 import numpy as np
 
-from consumer import protocol
 from consumer.child.text_lines import corners_from_text_start, is_vertical
 from consumer.domain.geometry import PageTransform, Quad, Rect, bounds, reading_order
-from consumer.domain.result import Block, Formula, Table
+from consumer.domain.page import PageImage
+from consumer.domain.result import Block, Formula, PageResult, Table
 
-#: PaddleX counts counter-clockwise, and says -1 or nothing where it has not looked.
+#: PaddleX counts counter-clockwise; -1 or nothing: it has not determined the angle.
 _CLOCKWISE: Final[Mapping[int, Literal[90, 180, 270]]] = {90: 270, 180: 180, 270: 90}
 
 #: A line or a box lies within another if so much of it does.
@@ -36,39 +36,41 @@ def angle(result: Result) -> Literal[0, 90, 180, 270]:
     return _CLOCKWISE.get(int(result["doc_preprocessor_res"].get("angle", -1)), 0)
 
 
-def page_text(result: Result, reading: PageTransform) -> protocol.PageContent:
-    """Convert the result of one page; `reading` says how the page was seen."""
+def page_result(image: PageImage, result: Result, transform: PageTransform, **content: Any) -> PageResult:
+    """Convert the result of one page; `transform` maps it from model input to page.
+
+    `content`: as in `PageImage.result`.
+    """
     _give_back_contents(result)
     blocks = [_rect(block.bbox) for block in result["parsing_res_list"]]
     lines = [*_lines_without_seals(result), *_seal_lines(result)]
-    return protocol.PageContent(
-        lines=tuple(
-            protocol.TextLine(text=text, box=_corners(reading.quad(quad)), confidence=score)
-            for quad, text, score in (lines[n] for n in _order([quad for quad, _, _ in lines], blocks))
-        ),
-        angle=reading.angle,
-        blocks=tuple(_blocks(result, reading)),
-        tables=tuple(_tables(result, reading)),
+    lines = [lines[n] for n in _order([quad for quad, _, _ in lines], blocks)]
+    return image.result(
+        ((transform.quad(quad), text, confidence) for quad, text, confidence in lines),
+        angle=angle(result),
+        blocks=tuple(_blocks(result, transform)),
+        tables=tuple(_tables(result, transform)),
         formulas=tuple(
-            Formula(box=_box(reading, _rect(found["dt_polys"])), latex=str(found["rec_formula"]))
-            for found in result["formula_res_list"]
+            Formula(box=_box(transform, _rect(formula["dt_polys"])), latex=str(formula["rec_formula"]))
+            for formula in result["formula_res_list"]
         ),
         markdown=_FIGURE.sub("", result.markdown["markdown_texts"]).strip(),  # type: ignore[attr-defined]
+        **content,
     )
 
 
 def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[tuple[Quad, str, float]]:
-    """Lines of text of an OCR result; `shift`: where the image that it is of begins.
+    """Lines of text of an OCR result; `shift`: offset of its image in the page.
 
     Layout parsing has edited it: texts are blanked or appended, polygons may be tuples or have more than
-    four points, and a formula stands among the lines with a certainty of its own making.
+    four points, and a formula stands among the lines with a confidence that means nothing.
     """
     turned = _upside_down(ocr)
     labels = chain(ocr.get("rec_labels", ()), repeat("text"))
-    for polygon, said, score, label in zip(
+    for polygon, raw_text, score, label in zip(
         ocr["rec_polys"], ocr["rec_texts"], ocr["rec_scores"], labels, strict=False
     ):
-        text = str(said).strip()
+        text = str(raw_text).strip()
         if label == "formula" or not text:
             continue
         points = np.asarray(polygon, np.float64).reshape(-1, 2)
@@ -80,7 +82,7 @@ def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[tup
 
 
 def _upside_down(ocr: Result) -> set[tuple[float, ...]]:
-    """Boxes of the lines that were turned half round; angles stand beside boxes, and not beside texts."""
+    """Boxes of the lines that were turned half round; angles are listed by box, not by text."""
     angles = ocr.get("textline_orientation_angles", ())
     return {_key(box) for box, turned in zip(ocr["dt_polys"], angles, strict=False) if turned == 1}
 
@@ -96,18 +98,18 @@ def _smallest_box(points: "np.ndarray[Any, np.dtype[np.float64]]") -> "np.ndarra
 
 
 def _confidence(score: Any) -> float:
-    """Between 0 and 1; what half precision has made no number of is no confidence at all."""
+    """Between 0 and 1; NaN, which half precision may give, becomes 0."""
     return min(max(float(score), 0.0), 1.0) if math.isfinite(score) else 0.0
 
 
 def _lines_without_seals(result: Result) -> Iterator[tuple[Quad, str, float]]:
-    """The lines of the page but those in a seal that was read: straight pieces of its bent text.
+    """The lines of the page except those in a seal that was read: they are straight pieces of its bent text.
 
-    Where its own reading gave nothing, it may be no seal at all, and the lines are all there is.
+    A "seal" without text of its own may be none; its lines stay.
     """
     seals = [
         _rect(box["coordinate"])
-        for box, ocr in zip(_found(result, "seal"), result["seal_res_list"], strict=False)
+        for box, ocr in zip(_detected(result, "seal"), result["seal_res_list"], strict=False)
         if any(_lines(ocr))
     ]
     for line in _lines(result["overall_ocr_res"]):
@@ -116,63 +118,65 @@ def _lines_without_seals(result: Result) -> Iterator[tuple[Quad, str, float]]:
 
 
 def _seal_lines(result: Result) -> Iterator[tuple[Quad, str, float]]:
-    for box, ocr in zip(_found(result, "seal"), result["seal_res_list"], strict=False):
+    for box, ocr in zip(_detected(result, "seal"), result["seal_res_list"], strict=False):
         left, top = (int(value) for value in box["coordinate"][:2])
         yield from _lines(ocr, (left, top))
 
 
-def _found(result: Result, label: str) -> list[Mapping[str, Any]]:
-    """The boxes of a class that the layout network found, in the order in which they were worked on."""
+def _detected(result: Result, label: str) -> list[Mapping[str, Any]]:
+    """Boxes of a class from the layout network, in the order in which PaddleX processed them."""
     return [box for box in result["layout_det_res"]["boxes"] if box["label"].lower() == label]
 
 
 def _give_back_contents(result: Result) -> None:
-    """Give blocks the table or seal in their place, in the result itself, which its markdown is made of.
+    """Give blocks the table or seal at their place, in the result itself, because its markdown is made of it.
 
-    PaddleX drops blocks that overlap others, and counts tables and seals on as if it had not: every later
-    block has the content of the one before.
+    PaddleX drops blocks that overlap others, but not their tables and seals: every later block has the
+    content of the one before.
     """
     contents = {
         "table": [str(table["pred_html"]) for table in result["table_res_list"]],
         "seal": ["\n".join(seal["rec_texts"]) for seal in result["seal_res_list"]],
     }
     for block in result["parsing_res_list"]:
-        places = zip(_found(result, block.label), contents.get(block.label, ()), strict=False)
-        found = [(_overlap(_rect(block.bbox), _rect(box["coordinate"])), content) for box, content in places]
-        if found:
-            _, block.content = max(found)
+        places = zip(_detected(result, block.label), contents.get(block.label, ()), strict=False)
+        matches = [
+            (_overlap(_rect(block.bbox), _rect(box["coordinate"])), content) for box, content in places
+        ]
+        if matches:
+            _, block.content = max(matches)
 
 
-def _blocks(result: Result, reading: PageTransform) -> Iterator[Block]:
-    found = [(_rect(box["coordinate"]), box["score"]) for box in result["layout_det_res"]["boxes"]]
-    # Where no block was found, every line is made one.
+def _blocks(result: Result, transform: PageTransform) -> Iterator[Block]:
+    scored = [(_rect(box["coordinate"]), box["score"]) for box in result["layout_det_res"]["boxes"]]
+    # If no block was detected, PaddleX makes one of every line.
     ocr = result["overall_ocr_res"]
-    found += [(_rect(box), score) for box, score in zip(ocr["rec_boxes"], ocr["rec_scores"], strict=False)]
+    scored += [(_rect(box), score) for box, score in zip(ocr["rec_boxes"], ocr["rec_scores"], strict=False)]
     for block in result["parsing_res_list"]:
         rect = _rect(block.bbox)
-        _, score = max(found, key=lambda candidate: _overlap(rect, candidate[0]))
+        _, score = max(scored, key=lambda candidate: _overlap(rect, candidate[0]))
         yield Block(
             label=block.label,
-            box=_box(reading, rect),
+            box=_box(transform, rect),
             order=block.order_index,
             content=str(block.content).strip(),
             confidence=_confidence(score),
         )
 
 
-def _tables(result: Result, reading: PageTransform) -> Iterator[Table]:
-    for box, table in zip(_found(result, "table"), result["table_res_list"], strict=False):
+def _tables(result: Result, transform: PageTransform) -> Iterator[Table]:
+    for box, table in zip(_detected(result, "table"), result["table_res_list"], strict=False):
         yield Table(
-            box=_box(reading, _rect(box["coordinate"])),
+            box=_box(transform, _rect(box["coordinate"])),
             html=str(table["pred_html"]),
-            cells=tuple(_box(reading, _rect(cell)) for cell in table["cell_box_list"]),
+            cells=tuple(_box(transform, _rect(cell)) for cell in table["cell_box_list"]),
         )
 
 
 def _order(quads: Sequence[Quad], blocks: Sequence[Rect]) -> list[int]:
-    """Indices of lines: by the block that they are in, within it as they are read.
+    """Indices of lines: by their block, and within it in reading order.
 
-    A line in no block follows the one that a reader without blocks would have read before it.
+    A line in no block follows the line before it in the reading order of the whole page.
     """
     keys: dict[int, tuple[int, int]] = {}
     last = -1
@@ -186,7 +190,7 @@ def _order(quads: Sequence[Quad], blocks: Sequence[Rect]) -> list[int]:
 
 
 def _share(inner: Rect, outer: Rect) -> float:
-    """How much of one box lies in the other, 0 to 1."""
+    """Part of one box that lies in the other, 0 to 1."""
     return _common(inner, outer) / max(_area(inner), 1.0)
 
 
@@ -211,11 +215,6 @@ def _rect(values: Iterable[Any]) -> Rect:
     return Rect(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
 
 
-def _box(reading: PageTransform, rect: Rect) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = (int(value) for value in reading.rect(rect))
+def _box(transform: PageTransform, rect: Rect) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = (int(value) for value in transform.rect(rect))
     return x1, y1, x2, y2
-
-
-def _corners(quad: Quad) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]:
-    a, b, c, d = ((int(x), int(y)) for x, y in quad)
-    return a, b, c, d

@@ -1,1 +1,6 @@
-"""The engine process with RapidOCR on OpenVINO."""
+"""The engine process of RapidOCR."""
+
+import sys
+
+# OpenVINO would report every start to its makers, over the network.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -11,19 +11,25 @@ from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import map_boxes_to_original
 
 from consumer import protocol
-from consumer.child.text_lines import Image, corners_from_text_start, is_vertical, padded
+from consumer.child.text_lines import Image, corners_from_text_start, is_vertical, load_pixels, padded
 from consumer.domain.geometry import Quad, clip_quad, reading_order
 from consumer.domain.page import PageImage
+from consumer.domain.result import PageResult
 
-#: Lines the recogniser is less sure of are noise more often than text (RapidOCR's own default).
+#: Lines of lower confidence are noise more often than text (RapidOCR's own default).
 _MIN_CONFIDENCE: Final = 0.5
 
 #: Height of the classifier's input (its `cls_image_shape`).
 _CLASSIFIED_HEIGHT_PX: Final = 48
 
 
+def build(options: str) -> "RapidOcrEngine":
+    """Build the handler of an engine process from the JSON of its `EngineOptions`."""
+    return RapidOcrEngine(protocol.EngineOptions.model_validate_json(options))
+
+
 class RapidOcrEngine:
-    """The `rapidocr` role: reads pages, one after the other."""
+    """Reads pages, one after the other."""
 
     def __init__(self, options: protocol.EngineOptions) -> None:
         if options.cpus:
@@ -55,34 +61,28 @@ class RapidOcrEngine:
         """Read the pages of a `ReadPages`."""
         if not isinstance(request, protocol.ReadPages):
             raise TypeError(f"an engine cannot {request.kind}")
-        return protocol.PagesRead(pages=tuple(self._page_text(image) for image in request.images))
+        return protocol.PagesRead(pages=tuple(map(self._read_page, request.images)))
 
     def _model(self, stage: str) -> str:
         config = self._ocr.cfg[stage]
         return f"{config.ocr_version.value}_{config.model_type.value}"
 
-    def _page_text(self, image: PageImage) -> protocol.PageContent:
-        pixels = np.fromfile(image.path, np.uint8).reshape(image.height_px, image.width_px, 3)
-        found = self._read(pixels)
-        quads = [clip_quad(quad, image.width_px, image.height_px) for quad, _, _ in found]
-        lines = tuple(
-            protocol.TextLine(
-                text=found[i][1],
-                box=tuple((int(x), int(y)) for x, y in quads[i]),
-                confidence=found[i][2],
-            )
-            for i in reading_order(quads)
-        )
-        return protocol.PageContent(lines=lines, markdown="\n".join(line.text for line in lines))
+    def _read_page(self, image: PageImage) -> PageResult:
+        lines = [
+            (clip_quad(quad, image.width_px, image.height_px), text, confidence)
+            for quad, text, confidence in self._read(load_pixels(image))
+        ]
+        lines = [lines[n] for n in reading_order([quad for quad, _, _ in lines])]
+        return image.result(lines, markdown="\n".join(text for _, text, _ in lines))
 
     def _read(self, page: Image) -> list[tuple[Quad, str, float]]:
         """Boxes in pixels of the page, texts and confidences, in no particular order."""
-        seen, downscale = padded(page, self._ocr.max_side_len)
-        image, record = self._ocr.preprocess_img(seen)
+        model_input, downscale = padded(page, self._ocr.max_side_len)
+        image, record = self._ocr.preprocess_img(model_input)
         try:
             crops, detected = self._ocr.detect_and_crop(image, record)
         except RapidOCRError:
-            # The library's way to say that there is no text on the page.
+            # The library raises this for a page without text.
             return []
         vertical = [is_vertical(box) for box in detected.boxes]
         upside_down = self._upside_down(crops, vertical)
@@ -91,7 +91,7 @@ class RapidOcrEngine:
             for crop, turned in zip(crops, upside_down, strict=True)
         ]
         recognized = self._ocr.recognize_txt(crops)
-        height, width = seen.shape[:2]
+        height, width = model_input.shape[:2]
         boxes = map_boxes_to_original(detected.boxes.astype(np.float64), record, height, width) / downscale
         return [
             (corners_from_text_start(box, is_vertical=side, turned=turned), text.strip(), float(score))
@@ -101,21 +101,21 @@ class RapidOcrEngine:
             if text.strip() and score >= _MIN_CONFIDENCE
         ]
 
-    def _upside_down(self, crops: list[Image], is_vertical: list[bool]) -> list[bool]:
-        """Which lines must be turned half round before they are read: all that run along, or none.
+    def _upside_down(self, crops: list[Image], vertical: list[bool]) -> list[bool]:
+        """For each line, whether it must be turned half round before it is read: all that run along, or none.
 
         The classifier is right about a page, but on single lines it is wrong with any certainty: it
         makes 886 of an upright 988. So the lines vote, each by its length.
         """
         _, oriented = self._ocr.cls_and_rotate([_line_high(crop) for crop in crops])
         votes = {True: 0.0, False: 0.0}
-        for crop, side, (label, certainty) in zip(crops, is_vertical, oriented.cls_res, strict=True):
+        for crop, side, (label, certainty) in zip(crops, vertical, oriented.cls_res, strict=True):
             votes[side] += crop.shape[1] * (certainty - 0.5) * (1 if label == "180" else -1)
-        return [votes[side] > 0 for side in is_vertical]
+        return [votes[side] > 0 for side in vertical]
 
 
 def _line_high(crop: Image) -> Image:
-    """The crop no higher than the classifier sees it, averaged: it drops strokes when it shrinks itself."""
+    """The crop, averaged to the height of the classifier's input: the classifier itself drops strokes."""
     height, width = crop.shape[:2]
     if height <= _CLASSIFIED_HEIGHT_PX:
         return crop

@@ -1,1 +1,1 @@
-"""The render process: from a file to one raw image per page."""
+"""The render process."""

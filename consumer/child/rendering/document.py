@@ -1,4 +1,4 @@
-"""What the formats of documents have in common: pages, limits, and complaints."""
+"""The common part of all document formats: pages, limits, and errors."""
 
 from typing import Protocol
 
@@ -6,14 +6,14 @@ from PIL import Image
 
 from consumer import protocol
 from consumer.domain.errors import Code, DocumentError, PageError
-from consumer.domain.plan import PagePlan
+from consumer.domain.page import PagePlan
 
 
 class Document(Protocol):
     """An opened file."""
 
     page_count: int
-    #: Whether pages are measured in points, of which an inch has 72, or are images by themselves.
+    #: Whether pages are measured in points (1/72 inch); otherwise they are images by themselves.
     in_points: bool
 
     def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
@@ -36,7 +36,7 @@ def unreadable(message: str) -> PageError:
 
 
 def check_page_count(count: int, options: protocol.RenderOptions) -> None:
-    """Raise DocumentError where a file has more pages than are read."""
+    """Raise DocumentError if a file has more pages than are allowed."""
     if count > options.max_pages:
         raise DocumentError(
             Code.TOO_MANY_PAGES,

@@ -9,12 +9,12 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from consumer import protocol
 from consumer.child.rendering.document import check_page_count, corrupt, unreadable
 from consumer.domain.formats import Format
-from consumer.domain.plan import PagePlan, plan_page
+from consumer.domain.page import PagePlan, plan_page
 
-#: An image is decoded whole before it can be made smaller; this many times the page limit is the end.
+#: An image is decoded whole before it can be made smaller; larger ones are refused.
 _DECODED_PER_PAGE_PIXELS: Final = 8
 
-#: What Pillow raises on broken files.
+#: Errors of Pillow on broken files.
 _IMAGE_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -49,7 +49,7 @@ class ImageDocument:
             raise
 
     def _check_size(self) -> None:
-        """Before anything is decoded."""
+        """Refuse an image that is too large, before anything is decoded."""
         width, height = self._image.size
         limit = _DECODED_PER_PAGE_PIXELS * self._options.max_page_pixels
         if width * height > limit:
@@ -113,17 +113,17 @@ def _upright(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The image made smaller before its colours are converted, which takes copies; average of its pixels."""
+    """The image made smaller by averaging, before its colours are converted, which takes copies."""
     if image.mode == "1":
         image = image.convert("L")
     elif image.mode not in ("L", "RGB", "RGBA", "CMYK", "YCbCr"):
-        # Palettes cannot be averaged, and the like.
+        # Palettes, for example, cannot be averaged.
         image = _rgb(image)
     return image.resize(size, Image.Resampling.BOX)
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
-    """The values that are black and white; raises ValueError where there are none."""
+    """The values of black and white; raises ValueError if there are none."""
     extrema: Any = image.convert("F").getextrema()
     low, high = min(extrema[0], 0.0), max(extrema[1], 1.0)
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -12,12 +12,12 @@ from consumer import protocol
 from consumer.child.rendering.document import check_page_count, corrupt, unreadable
 from consumer.domain.errors import Code, DocumentError, PageError
 from consumer.domain.formats import Format
-from consumer.domain.plan import PagePlan, plan_page
+from consumer.domain.page import PagePlan, plan_page
 
 #: An indirect reference in the text of a PDF object.
 _REFERENCE: Final = re.compile(r"(\d+) \d+ R")
 
-#: What PyMuPDF raises on broken files.
+#: Errors of PyMuPDF on broken files.
 _PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, IndexError)
 
 
@@ -28,8 +28,8 @@ class PdfDocument:
 
     def __init__(self, path: str, file_format: Format, options: protocol.RenderOptions) -> None:
         self._options = options
-        # All the library says is the file's name, which is ours: readers of the result know another.
-        with _complaints(lambda _: corrupt("the PDF is damaged and cannot be opened: upload it again")):
+        # The library's message is our name of the file, which is of no use to readers of the result.
+        with _translated(lambda _: corrupt("the PDF is damaged and cannot be opened: upload it again")):
             self._document = pymupdf.open(path, filetype=file_format.name)
         try:
             self.page_count = self._count_pages()
@@ -38,7 +38,7 @@ class PdfDocument:
             raise
 
     def _count_pages(self) -> int:
-        with _complaints(lambda reason: corrupt(f"the PDF cannot be read: {reason}")):
+        with _translated(lambda reason: corrupt(f"the PDF cannot be read: {reason}")):
             # Many PDFs are encrypted with an empty user password: they open without one.
             if self._document.needs_pass and not self._document.authenticate(""):
                 raise DocumentError(Code.ENCRYPTED, "the PDF needs a password: upload it without one")
@@ -51,7 +51,7 @@ class PdfDocument:
         return count
 
     def _write_missing_count(self) -> None:
-        """Count the pages of a PDF whose page tree does not say how many it has, as viewers do."""
+        """Count the pages of a PDF without a page count in its page tree, as viewers do."""
         root = self._reference(self._document.pdf_catalog(), "Pages")
         seen: set[int] = set()
         waiting, count = [root], 0
@@ -64,19 +64,19 @@ class PdfDocument:
             if kind == "xref":
                 kids = self._document.xref_object(self._reference(node, "Kids"))
             waiting += map(int, _REFERENCE.findall(kids))
-            # A node without kids is a page, whatever it calls itself.
+            # A node without kids is a page, whatever its type says.
             count += kind == "null"
         if count:
             self._document.xref_set_key(root, "Count", str(count))
 
     def _reference(self, number: int, key: str) -> int:
-        """Number of the object that a value refers to; 0 where it refers to none."""
-        found = _REFERENCE.fullmatch(self._document.xref_get_key(number, key)[1])
-        return int(found[1]) if found else 0
+        """Number of the object that a value refers to; 0 if it refers to none."""
+        match = _REFERENCE.fullmatch(self._document.xref_get_key(number, key)[1])
+        return int(match[1]) if match else 0
 
     def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
         """Render a page (from 1) to 8-bit RGB; raises PageError."""
-        with _complaints(lambda reason: unreadable(f"the page cannot be rendered: {reason}")):
+        with _translated(lambda reason: unreadable(f"the page cannot be rendered: {reason}")):
             page = self._document[page_number - 1]
             plan = plan_page(
                 page.rect.width, page.rect.height, self._options.scale, self._options.max_page_pixels
@@ -93,11 +93,11 @@ class PdfDocument:
 
 
 @contextmanager
-def _complaints(told: Callable[[str], DocumentError | PageError]) -> Iterator[None]:
-    """Turn what PyMuPDF complains of into an error of ours, and want of memory into Python's."""
+def _translated(to_error: Callable[[str], DocumentError | PageError]) -> Iterator[None]:
+    """Turn errors of PyMuPDF into ours, and a lack of memory into MemoryError."""
     try:
         yield
     except pymupdf.mupdf.FzErrorSystem as error:
         raise MemoryError(str(error)) from error
     except _PDF_ERRORS as error:
-        raise told(str(error)) from error
+        raise to_error(str(error)) from error

@@ -1,4 +1,4 @@
-"""The render role: from a file to one raw BGR image per page."""
+"""The handler of a render process: from a file to one raw BGR image per page."""
 
 import logging
 import time
@@ -10,31 +10,39 @@ import pymupdf
 from PIL import Image
 
 from consumer import protocol
+from consumer.child.rendering import limits
 from consumer.child.rendering.document import Document
 from consumer.child.rendering.image import ImageDocument
 from consumer.child.rendering.pdf import PdfDocument
 from consumer.domain.errors import DISK_FULL_ERRNOS, DiskFullError
 from consumer.domain.formats import Format
-from consumer.domain.page import PageImage
-from consumer.domain.plan import POINTS_PER_INCH
+from consumer.domain.page import POINTS_PER_INCH, PageImage
+
+
+def build(options_json: str) -> "LimitedRenderer":
+    """Build the handler of a render process, and limit what that process can do to the machine."""
+    options = protocol.RenderOptions.model_validate_json(options_json)
+    limits.silence_libraries()
+    limits.limit_address_space(options.address_space_bytes)
+    return LimitedRenderer(options)
 
 
 class PageRenderer:
-    """The render role: opens documents and renders their pages."""
+    """Opens documents and renders their pages."""
 
     def __init__(self, options: protocol.RenderOptions) -> None:
         self._options = options
         self._documents: OrderedDict[str, Document] = OrderedDict()
         pymupdf.TOOLS.mupdf_display_errors(False)
         pymupdf.TOOLS.mupdf_display_warnings(False)
-        # What is wrong with a file stands in its result, not on standard error.
+        # Problems of a file belong in its result, not on standard error.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         logging.getLogger("PIL").addHandler(logging.NullHandler())
         # Pillow's own guard is replaced by the page limit, which is checked before any pixel is made.
         Image.MAX_IMAGE_PIXELS = None
 
     def ready(self) -> protocol.Reply:
-        """Say that there is nothing to warm up."""
+        """Reply at once: there is nothing to warm up."""
         return protocol.RendererReady()
 
     def handle(self, request: protocol.Request) -> protocol.Reply:
@@ -71,7 +79,7 @@ class PageRenderer:
     def _open(self, path: str, file_format: Format) -> Document:
         document = self._documents.pop(path, None)
         if document is None:
-            # A file that cannot be found or read is our own doing, and not the document's.
+            # A missing or unreadable file is our failure, and not the document's.
             Path(path).open("rb").close()
             document = (PdfDocument if file_format is Format.PDF else ImageDocument)(
                 path, file_format, self._options
@@ -82,10 +90,19 @@ class PageRenderer:
         return document
 
 
+class LimitedRenderer(PageRenderer):
+    """A renderer with limited processor time for each request; the kernel ends a process that takes more."""
+
+    def handle(self, request: protocol.Request) -> protocol.Reply:
+        """Open a document or render a page within the limit."""
+        limits.limit_processor_time(self._options.processor_s)
+        return super().handle(request)
+
+
 def _write(pixels: bytes, path: Path) -> None:
     try:
         path.write_bytes(pixels)
     except OSError as error:
         if error.errno in DISK_FULL_ERRNOS:
-            raise DiskFullError(f"no room for a page image of {len(pixels)} bytes", len(pixels)) from error
+            raise DiskFullError(f"no space for a page image of {len(pixels)} bytes", len(pixels)) from error
         raise

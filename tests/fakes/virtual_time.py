@@ -1,7 +1,6 @@
-"""Processes in virtual time: an event loop each, run in turn on one clock that nobody waits for.
+"""Virtual time: one clock that nobody waits for, and the event loops and processes that live by it.
 
-A process can be stopped (SIGSTOP) and killed (SIGKILL) at any moment, as a whole. There are no threads and
-no sleeping; what happens depends on the seed alone.
+There are no threads and no sleeping; what happens depends on the seed alone.
 """
 
 import asyncio
@@ -45,27 +44,78 @@ class _Selector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Runs what is due, and stops where another loop would wait; `wakes_at` says until when."""
+    """The loop of a test: instead of waiting it moves the clock."""
 
-    def __init__(self, clock: VirtualClock) -> None:
-        self._virtual = clock
-        self.wakes_at = 0.0
+    def __init__(self, clock: VirtualClock | None = None) -> None:
+        self.clock = clock or VirtualClock()
         super().__init__(_Selector(self._is_idle))
 
     def time(self) -> float:
-        return self._virtual.seconds
+        return self.clock.seconds
+
+    def run_in_executor(
+        self, executor: object, func: Callable[..., Any], *args: object
+    ) -> asyncio.Future[Any]:
+        """Do it now, in this thread."""
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+            done.set_exception(error)
+        return done
 
     def _is_idle(self, seconds: float) -> None:
-        self.wakes_at = self._virtual.seconds + seconds
+        if seconds == math.inf:
+            raise AssertionError("everything waits, and nothing will happen any more")
+        self.clock.seconds += seconds
+
+
+def running_loop() -> VirtualLoop:
+    """Return the loop of the test that asks."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop
+
+
+class _ProcessLoop(VirtualLoop):
+    """The loop of one of several processes: it stops instead of waiting; `wakes_at` says until when."""
+
+    wakes_at = 0.0
+
+    def _is_idle(self, seconds: float) -> None:
+        self.wakes_at = self.clock.seconds + seconds
         self.stop()
 
     def poke(self) -> None:
         """Say that there is something to do now."""
-        self.wakes_at = self._virtual.seconds
+        self.wakes_at = self.clock.seconds
 
 
 class Process:
-    """A process that runs `main`; what it does takes no time but in `sleep`."""
+    """The test's own process, which nobody stops or kills."""
+
+    name = "test"
+    alive = True
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    async def catch_up(self, until: float) -> None:
+        """Wait a moment if it is later than was meant."""
+
+    def pause(self) -> None:
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        raise NotImplementedError
+
+
+class VirtualProcess(Process):
+    """A process that runs `main` in a loop of its own; what it does takes no time but in `sleep`.
+
+    It can be stopped (SIGSTOP) and killed (SIGKILL) at any moment, as a whole.
+    """
 
     def __init__(self, name: str, clock: VirtualClock, rng: random.Random) -> None:
         self.name = name
@@ -73,7 +123,7 @@ class Process:
         self.paused = False
         self._clock = clock
         self._rng = rng
-        self._loop = VirtualLoop(clock)
+        self._loop = _ProcessLoop(clock)
         self.main: asyncio.Task[None] | None = None
 
     @property
@@ -101,7 +151,7 @@ class Process:
         await self.catch_up(until)
 
     async def catch_up(self, until: float) -> None:
-        """Wait a moment where a pause has made it later than was meant."""
+        """Wait a moment if a pause has made it later than was meant."""
         if self._clock.seconds > until + 0.001:
             await asyncio.sleep(self._rng.uniform(0, 0.2))
 
@@ -121,7 +171,7 @@ class Process:
         self._loop.stop()
 
     def bury(self) -> None:
-        """Take down what is left of a process that is dead, or has ended."""
+        """Cancel the tasks of a process that is dead, or has ended, and close its loop."""
         self.alive = False
         self._loop.set_exception_handler(_ignore)
         for _ in range(_ROUNDS):
@@ -141,12 +191,12 @@ def _ignore(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None
 class VirtualTime:
     """Runs processes. `ended` is told of each that died or whose `main` has returned; it is buried then."""
 
-    def __init__(self, ended: Callable[[Process], None]) -> None:
+    def __init__(self, ended: Callable[[VirtualProcess], None]) -> None:
         self.clock = VirtualClock()
         self._ended = ended
-        self._processes: list[Process] = []
+        self._processes: list[VirtualProcess] = []
 
-    def add(self, process: Process) -> None:
+    def add(self, process: VirtualProcess) -> None:
         self._processes.append(process)
 
     def advance(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""S3 and SQS as AWS documents them, in memory, and what must hold of every effect on them.
+"""S3, SQS and SNS as AWS documents them, in memory, and what must hold of every effect on them.
 
-Nothing here takes time or fails by itself: `consumers` puts a network in between. What must hold (I1 to I8)
-is written down as it breaks, because the consumer may swallow an exception.
+Nothing here takes time or fails by itself: `network` lies in between. What must hold (I1 to I8) is written
+down as it breaks, because the consumer may swallow an exception.
 """
 
 import hashlib
@@ -15,11 +15,12 @@ from typing import Final
 from urllib.parse import quote_plus
 
 from consumer.domain import identity, keys
+from consumer.domain.completion import Completion
 from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
 from tests.fakes import BUCKET
-from tests.model.virtual_time import EPOCH, VirtualClock
+from tests.fakes.virtual_time import EPOCH, VirtualClock
 
 LEASE_S: Final = 30
 LONGEST_HOLD_S: Final = 12 * 3600
@@ -33,7 +34,7 @@ class RefusedError(BucketOcrError):
 
 
 class Journal:
-    """What happened, in order; what must not have; and how often what did."""
+    """Events in order, violations of invariants, and counts of events."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
@@ -63,6 +64,7 @@ class Stored:
     version_id: str | None
     last_modified: datetime
     moment: int
+    content_type: str | None = None
 
     @property
     def etag(self) -> str:
@@ -101,10 +103,10 @@ class Stored:
         return ObjectInfo(source, self.metadata)
 
 
-class ModelS3:
-    """A bucket that tells the queue of every upload."""
+class FakeS3:
+    """A bucket; if it has a queue, it sends an event of every upload there."""
 
-    def __init__(self, journal: Journal, queue: "ModelSqs", *, versioned: bool) -> None:
+    def __init__(self, journal: Journal, queue: "FakeSqs | None", *, versioned: bool) -> None:
         self.objects: dict[str, Stored] = {}
         #: All that were ever uploaded, by key.
         self.uploads: dict[str, list[Stored]] = {}
@@ -118,16 +120,25 @@ class ModelS3:
         self._until: dict[tuple[str, tuple[str | None, str | None]], int] = {}
         self._answered: dict[str, int] = {}
 
-    def upload(self, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> None:
+    def upload(
+        self,
+        key: str,
+        body: bytes,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> Stored:
         self._journal.note("upload" if metadata is None else "result", f"{key} {body[:40]!r}")
         moment = self._journal.moment
         version_id = f"v{moment}" if self.versioned else None
-        stored = Stored(key, body, metadata or {}, version_id, self._journal.clock.now(), moment)
+        now = self._journal.clock.now()
+        stored = Stored(key, body, metadata or {}, version_id, now, moment, content_type)
         self.uploads.setdefault(key, []).append(stored)
         self._replace(key)
         self.objects[key] = stored
-        self._queue.send(event_of(stored), [key])
+        if self._queue is not None:
+            self._queue.send(event_of(stored), [key])
         self._judge(key)
+        return stored
 
     def delete(self, key: str) -> None:
         if key in self.objects:
@@ -147,7 +158,7 @@ class ModelS3:
         return found.head if found else None
 
     def get(self, source: Source) -> bytes:
-        """Pinned by version, where there are any, and by ETag."""
+        """Pinned by version, if it has one, and by ETag."""
         found = self.objects.get(source.key)
         if source.version_id is not None:
             uploads = self.uploads.get(source.key, ())
@@ -182,7 +193,7 @@ class ModelS3:
         return result is not None and result.of == source.identity and not result.is_given_up
 
     def was_answered_since(self, key: str, moment: int) -> bool:
-        """Whether what the key was at some moment since then needed nothing, or was given its result.
+        """Whether the key, at some moment since then, needed nothing or got its result.
 
         A result may come a moment after its source was overwritten, which sent a message of its own.
         """
@@ -198,7 +209,9 @@ class ModelS3:
         self.check_coverage()
 
     def check_coverage(self) -> None:
-        """I2: who will do what there is to do?"""
+        """I2: a source without its result has a message that names it."""
+        if self._queue is None:
+            return
         for key in self._unanswered_since:
             current = self.objects[key]
             # Of the very bytes that were there before, an older event may be the one whose work goes on.
@@ -234,11 +247,11 @@ class ModelS3:
 
 
 def tells(body: bytes, source: Stored) -> bool:
-    """Whether a result says what its source does."""
+    """Whether a result has the texts of its source."""
     result = json.loads(body)
     if result["error"] is not None:
         may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
-        return may_fail or result["error"]["code"] == Code.RETRIES_EXHAUSTED
+        return may_fail or result["error"]["code"] in {Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS}
     texts = [line["text"].encode() for line in result["detections"]]
     return texts == source.body.removeprefix(b"%PDF-").split(b"\f")
 
@@ -285,8 +298,8 @@ class Queued:
 class Delivery:
     """One receipt of a message.
 
-    `settled`: its receiver has said what becomes of it; `lost`: has given it up; `broken`: SQS has let others
-    see it all the same, as a standard queue may.
+    `settled`: its receiver has settled it; `lost`: its receiver knows that its lease is lost; `broken`: SQS
+    has shown it to others in spite of the lease, as a standard queue may.
     """
 
     receipt: str
@@ -304,33 +317,31 @@ class Delivery:
 
 
 @dataclass(eq=False)
-class ModelSqs:
+class FakeSqs:
     """A standard queue with a dead-letter queue."""
 
     journal: Journal
-    rng: random.Random
+    #: Chance; None: messages come at once, and in the order in which they can be seen.
+    rng: random.Random | None
     max_receive_count: int | None
     messages: list[Queued] = field(default_factory=list)
+    #: Ids of deleted messages; and for how many seconds messages were hidden when they were last given back.
+    deleted: list[str] = field(default_factory=list)
+    returned: dict[str, int] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
-    bucket: ModelS3 | None = None
+    bucket: FakeS3 | None = None
 
     def send(
         self, body: str, names: Iterable[str], *, malformed: bool = False, message_id: str | None = None
-    ) -> None:
-        number = len(self.messages)
+    ) -> Queued:
         now = self.journal.clock.seconds
-        self.messages.append(
-            Queued(
-                message_id or f"m{number}",
-                body,
-                frozenset(names),
-                malformed,
-                now,
-                self.journal.moment,
-                # Usually at once, sometimes late.
-                now + self.rng.choice((0.0, 0.1, 1.0, 8.0)),
-            )
-        )
+        # Usually at once, sometimes late.
+        visible_at = now + (self.rng.choice((0.0, 0.1, 1.0, 8.0)) if self.rng else 0.0)
+        message_id = message_id or f"m{len(self.messages)}"
+        moment = self.journal.moment
+        message = Queued(message_id, body, frozenset(names), malformed, now, moment, visible_at)
+        self.messages.append(message)
+        return message
 
     def there(self) -> list[Queued]:
         """All messages that are not deleted, dead letters too."""
@@ -353,7 +364,7 @@ class ModelSqs:
                 self.journal.note("dead letter", message.message_id)
         if not (living := [message for message in visible if not message.dead]):
             return None
-        message = self.rng.choice(living)
+        message = self.rng.choice(living) if self.rng else min(living, key=lambda message: message.visible_at)
         message.receive_count += 1
         message.visible_at = now + hold_s
         self.journal.note("receive", f"{message.message_id} #{message.receive_count} by {owner}")
@@ -380,6 +391,7 @@ class ModelSqs:
             answered = self.bucket.was_answered_since(key, delivery.moment)
             self.journal.demand(answered, "I1", f"{receipt} was deleted without a result of {key}")
         message.deleted = True
+        self.deleted.append(message.message_id)
         self.bucket.check_coverage()
 
     def change_visibility(self, receipt: str, hold_s: int) -> None:
@@ -394,8 +406,13 @@ class ModelSqs:
         self.journal.note("visibility", f"{receipt} {hold_s}")
         message.visible_at = now + hold_s
 
+    def retry(self, receipt: str, delay_s: int) -> None:
+        """Release a message; raises RefusedError."""
+        self.change_visibility(receipt, delay_s)
+        self.returned[self.deliveries[receipt].message.message_id] = delay_s
+
     def renew(self, receipt: str, hold_s: int) -> None:
-        """Do what a heartbeat asks for."""
+        """Renew a lease; raises RefusedError."""
         delivery = self.deliveries[receipt]
         ours = not delivery.settled and not delivery.lost
         self.journal.demand(ours, "I7", f"{receipt} is renewed though it is settled or lost")
@@ -403,7 +420,7 @@ class ModelSqs:
         self.change_visibility(receipt, hold_s)
 
     def settling(self, receipt: str, how: str) -> None:
-        """Note that the receiver sets out to say what becomes of the message."""
+        """Note that the receiver is about to settle the message."""
         delivery = self.deliveries[receipt]
         message = delivery.message
         delivery.settled = True
@@ -413,7 +430,7 @@ class ModelSqs:
             self.journal.demand(held, "I8", f"{receipt} is deleted and may be in other hands")
 
     def lose(self, receipt: str) -> None:
-        """Note that the receiver gives the message up."""
+        """Note that the receiver knows that its lease is lost."""
         self.deliveries[receipt].lost = True
         self.journal.note("lease lost", receipt)
 
@@ -427,8 +444,10 @@ class ModelSqs:
     def copy(self, message: Queued) -> None:
         """Deliver a message twice; it may have been deleted."""
         self.journal.note("copy", message.message_id)
-        self.send(message.body, message.names, malformed=message.malformed, message_id=message.message_id)
-        self.messages[-1].moment = message.moment
+        again = self.send(
+            message.body, message.names, malformed=message.malformed, message_id=message.message_id
+        )
+        again.moment = message.moment
 
     def redrive(self) -> None:
         """Move the dead letters back, as an operator does."""
@@ -439,9 +458,44 @@ class ModelSqs:
                 message.visible_at = self.journal.clock.seconds
 
     def check_orphans(self, owner: str) -> None:
-        """I6: what a dead consumer held comes back within a lease."""
+        """I6: messages that a dead consumer held come back within a lease."""
         latest = self.journal.clock.seconds + LEASE_S + 1
         for delivery in self.deliveries.values():
             if delivery.owner == owner and delivery.is_latest and not delivery.settled:
                 back = delivery.message.visible_at <= latest
                 self.journal.demand(back, "I6", f"{delivery.receipt} stays hidden after {owner} died")
+
+
+class Cloud:
+    """All that consumers share. `notifies`: the bucket sends an event of every upload to the queue."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        *,
+        rng: random.Random | None = None,
+        versioned: bool = False,
+        max_receive_count: int | None = None,
+        notifies: bool = False,
+    ) -> None:
+        self.clock = clock
+        self.journal = Journal(clock)
+        self.sqs = FakeSqs(self.journal, rng, max_receive_count)
+        self.s3 = FakeS3(self.journal, self.sqs if notifies else None, versioned=versioned)
+        self.sqs.bucket = self.s3
+        #: Keys of results whose puts are on their way.
+        self.puts: Counter[str] = Counter()
+        self.announced: list[Completion] = []
+
+    def announce(self, completion: Completion) -> None:
+        """Tell the subscribers of a topic."""
+        key = completion.source.key
+        self.journal.demand(
+            keys.result_key(key) in self.s3.objects, "announce", f"{key} was announced and has no result"
+        )
+        self.announced.append(completion)
+
+    def was_announced(self, source: Stored) -> bool:
+        """Whether this very object was announced."""
+        announced = {(each.source.key, (each.source.etag, each.source.version_id)) for each in self.announced}
+        return (source.key, source.identity) in announced

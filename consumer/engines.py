@@ -1,0 +1,126 @@
+"""The engines: for each, all that is known of it outside its own process.
+
+A new engine is an `EngineSpec` here and a module below `consumer.child`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from consumer import protocol
+from consumer.domain.errors import SettingsError
+from consumer.domain.page import POINTS_PER_INCH
+from consumer.settings import PREFIX, EngineSettings, Settings
+
+_GIB: Final = 1024**3
+
+#: Options of one process, from the settings, its part of the machine, and a folder for files of libraries.
+NewOptions = Callable[[Settings, protocol.EngineOptions, Path], protocol.EngineOptions]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """An engine. `name`: in settings and metrics; `entry`: the `module:function` of its child process.
+
+    `package` must be importable, and `remedy` says what to do if it is not. `resident_bytes`: memory of a
+    process of few threads. `page_deadline_s`: longest time to read a page. `gpu_bytes`: memory of a GPU
+    for one process; None if the engine runs on the CPU only. `gpu_batch_pages`: pages in one request on a
+    GPU. `own_settings`: settings that no other engine heeds. `options`: builds the options of a process.
+    """
+
+    name: str
+    entry: str
+    package: str
+    remedy: str
+    resident_bytes: int
+    page_deadline_s: float
+    gpu_bytes: int | None = None
+    gpu_batch_pages: int = 1
+    own_settings: tuple[str, ...] = ()
+    options: NewOptions = lambda _settings, share, _scratch: share
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package can be imported."""
+        return find_spec(self.package) is not None
+
+
+def _ppstructure_options(
+    settings: Settings, share: protocol.EngineOptions, scratch: Path
+) -> protocol.PpStructureOptions:
+    return protocol.PpStructureOptions(
+        **share.model_dump(),
+        scratch=str(scratch),
+        pipeline=settings.pipeline_config,
+        runtime=None if settings.engine_runtime == "auto" else settings.engine_runtime,
+        scale=settings.render_dpi / POINTS_PER_INCH,
+        max_page_pixels=settings.max_page_pixels,
+    )
+
+
+_RAPIDOCR: Final = EngineSpec(
+    name="rapidocr",
+    entry="consumer.child.rapidocr.engine:build",
+    package="rapidocr",
+    remedy="use the CPU image, or pip install '.[rapidocr]' in the source tree",
+    # Models, a page, and what is compiled for each size of page (measured: 1.75 GiB after a corpus of mixed
+    # sizes, 1.91 at most). With much less it would be replaced all the time.
+    resident_bytes=2 * _GIB,
+    page_deadline_s=60.0,
+)
+
+_PPSTRUCTURE: Final = EngineSpec(
+    name="pp-structurev3",
+    entry="consumer.child.ppstructure.environment:build",
+    package="paddleocr",
+    remedy="use the GPU image, or pip install '.[pp-structurev3]' and paddlepaddle-gpu in the source tree",
+    # Estimated: its weights are 1 GB.
+    resident_bytes=6 * _GIB,
+    # A dense page took more than a minute on a busy processor, and thirty formulas may take as long on a GPU
+    # (published: 1.7 s each for the large model, on a T4).
+    page_deadline_s=180.0,
+    # Published: up to 22 GB with the large text models; four processes on an A100 of 80 GB read 2.4 times as
+    # much as one.
+    gpu_bytes=20 * 10**9,
+    # Fewer leave a GPU idle. On a CPU a batch gains nothing.
+    gpu_batch_pages=8,
+    own_settings=("engine_runtime", "pipeline_config"),
+    options=_ppstructure_options,
+)
+
+#: From the simplest to the most capable: `auto` is the last one that is installed.
+ENGINES: Final = {engine.name: engine for engine in (_RAPIDOCR, _PPSTRUCTURE)}
+
+
+def choose(settings: EngineSettings, engines: Mapping[str, EngineSpec] = ENGINES) -> EngineSpec:
+    """Choose the engine; raises SettingsError if it is unknown, not installed, or not for the device."""
+    if settings.engine == "auto":
+        first, *others = engines.values()
+        engine = next((each for each in reversed(others) if each.is_installed), first)
+    elif (named := engines.get(settings.engine)) is not None:
+        engine = named
+    else:
+        *names, last = ("auto", *engines)
+        raise SettingsError(f"{PREFIX}ENGINE={settings.engine!r}: must be {', '.join(names)} or {last}")
+    if not engine.is_installed:
+        raise SettingsError(
+            f"{PREFIX}ENGINE={settings.engine}: {engine.package} is not installed: {engine.remedy}"
+        )
+    if engine.gpu_bytes is None and settings.device.startswith("gpu"):
+        raise SettingsError(
+            f"{PREFIX}DEVICE={settings.device}: {engine.name} runs on the CPU only: set it to cpu, or "
+            f"{PREFIX}ENGINE to an engine for GPUs"
+        )
+    return engine
+
+
+def without_effect(
+    settings: Settings, engine: EngineSpec, engines: Mapping[str, EngineSpec] = ENGINES
+) -> list[str]:
+    """Names of the settings that are made and do nothing, because they are another engine's."""
+    others = {name for each in engines.values() for name in each.own_settings} - set(engine.own_settings)
+    fields = Settings.model_fields
+    made = (name for name in sorted(others) if getattr(settings, name) != fields[name].default)
+    return [PREFIX + name.upper() for name in made]

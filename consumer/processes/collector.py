@@ -1,0 +1,58 @@
+"""Metrics of child processes and GPUs, read when Prometheus asks for them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from consumer.domain.errors import SettingsError
+from consumer.processes.gpus import Gpu
+from consumer.processes.slot import Slot
+
+
+class WorkerProcessCollector(Collector):
+    """Metrics of the processes in these slots, and of the GPUs that `find_gpus` returns."""
+
+    def __init__(
+        self, engines: Sequence[Slot], renderers: Sequence[Slot], find_gpus: Callable[[], Sequence[Gpu]]
+    ) -> None:
+        self._engines = engines
+        self._slots = (*engines, *renderers)
+        self._find_gpus = find_gpus
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the state of every slot and GPU."""
+        yield GaugeMetricFamily("bucket_ocr_engines", "Engine processes there should be.", len(self._engines))
+        yield CounterMetricFamily(
+            "bucket_ocr_engine_busy_seconds",
+            "Seconds in which engines worked, all added up.",
+            sum(slot.busy.total_s for slot in self._engines),
+        )
+        replaced = CounterMetricFamily(
+            "bucket_ocr_child_replacements", "Child processes replaced, by reason.", labels=["kind", "reason"]
+        )
+        resident = GaugeMetricFamily(
+            "bucket_ocr_child_resident_bytes", "Memory of a child process.", labels=["kind", "child"]
+        )
+        replacements: Counter[tuple[str, str]] = Counter()
+        for number, slot in enumerate(self._slots):
+            kind = slot.spec.name
+            resident.add_metric([kind, str(number)], slot.process.resident_bytes if slot.process else 0)
+            replacements.update({(kind, reason): count for reason, count in slot.replacements.items()})
+        for labels, count in replacements.items():
+            replaced.add_metric(labels, count)
+        yield from (replaced, resident, *self._gpus())
+
+    def _gpus(self) -> Iterable[Metric]:
+        used = GaugeMetricFamily(
+            "bucket_ocr_gpu_memory_used_bytes", "Memory of a GPU in use by any process.", labels=["gpu"]
+        )
+        total = GaugeMetricFamily("bucket_ocr_gpu_memory_total_bytes", "Memory of a GPU.", labels=["gpu"])
+        # A GPU that has gone is reported by its engines.
+        with suppress(SettingsError):
+            for gpu in self._find_gpus():
+                used.add_metric([str(gpu.number)], gpu.total_bytes - gpu.free_bytes)
+                total.add_metric([str(gpu.number)], gpu.total_bytes)
+        yield from (used, total)

@@ -1,0 +1,82 @@
+"""The sources in a bucket, and the states of their results."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Final, Protocol
+
+from consumer.domain import formats, keys
+from consumer.domain.identity import ResultHead
+from consumer.domain.result import Status
+from consumer.ports import ObjectInfo
+
+#: HEAD requests at the same time; the store should have as many connections.
+PARALLEL_HEADS: Final = 16
+
+
+class State(StrEnum):
+    """State of a source's result. STALE: the source has changed since."""
+
+    PENDING = "pending"
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    STALE = "stale"
+
+
+_STATES: Final = {Status.SUCCESS: State.DONE, Status.PARTIAL: State.PARTIAL, Status.FAILURE: State.FAILED}
+
+
+class ListedObject(Protocol):
+    """An object in a listing."""
+
+    @property
+    def key(self) -> str:
+        """Key of the object."""
+
+    @property
+    def etag(self) -> str:
+        """ETag of the object, without quotes."""
+
+
+class Bucket(Protocol):
+    """An object store that can list; raises ServiceError."""
+
+    def list(self, bucket: str, prefix: str) -> AsyncIterator[ListedObject]:
+        """Yield the objects whose keys start with `prefix`, in the order of their keys."""
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Return the current state of an object; None if there is none."""
+
+
+async def result_head(store: Bucket, bucket: str, source_key: str) -> ResultHead | None:
+    """Return the metadata of a source's result; None if there is none."""
+    head = await store.head(bucket, keys.result_key(source_key))
+    return ResultHead.from_metadata(head.etag, head.metadata) if head else None
+
+
+async def states(store: Bucket, bucket: str, prefix: str) -> AsyncIterator[tuple[str, State]]:
+    """Yield each source whose key starts with `prefix` and ends like a document, in the order of their keys.
+
+    Only results that the listing has cost a request each.
+    """
+    sources: list[tuple[str, str]] = []
+    outputs: set[str] = set()
+    async for item in store.list(bucket, prefix):
+        if keys.is_own_output(item.key):
+            outputs.add(item.key)
+        elif formats.has_source_extension(item.key):
+            sources.append((item.key, item.etag))
+
+    async def state(key: str, etag: str) -> State:
+        has_result = keys.result_key(key) in outputs
+        result = await result_head(store, bucket, key) if has_result else None
+        if result is None:
+            return State.PENDING
+        return _STATES[result.status] if result.source_etag == etag else State.STALE
+
+    for start in range(0, len(sources), PARALLEL_HEADS):
+        batch = sources[start : start + PARALLEL_HEADS]
+        results = await asyncio.gather(*(state(key, etag) for key, etag in batch))
+        for (key, _), result in zip(batch, results, strict=True):
+            yield key, result

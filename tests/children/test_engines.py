@@ -1,0 +1,85 @@
+"""A new engine is an `EngineSpec` and one module of its child process, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from consumer import engines
+from consumer.clock import SystemClock, Watchdog
+from consumer.domain.errors import SettingsError
+from consumer.engines import ENGINES, EngineSpec
+from consumer.processes.layout import ProcessLayout
+from consumer.processes.recognizer import PageRecognizer
+from consumer.settings import EngineSettings, Settings
+from tests.children import toy
+from tests.fakes import page_image
+
+TOY = EngineSpec(
+    name="toy",
+    entry=toy.ENTRY,
+    package="consumer",
+    remedy="",
+    resident_bytes=10**8,
+    page_deadline_s=5.0,
+    options=lambda settings, share, _scratch: toy.ToyOptions(
+        greeting=f"hello at {settings.render_dpi:g} dpi", **share.model_dump()
+    ),
+)
+MISSING = EngineSpec(
+    "missing", "missing:build", "no_such_package", "buy it", 1, 1.0, own_settings=("device",)
+)
+
+
+async def test_a_toy_engine_reads_pages_with_a_spec_and_a_child_module_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", toy.PYTHONPATH)
+    options = Settings(queue_url="q", engine_workers=1, render_dpi=100, engine="TOY")
+    layout = ProcessLayout.of(options, tmp_path, ENGINES | {"toy": TOY})
+    recognizer = PageRecognizer(
+        layout.engines, layout.recycle_policy, layout.engine.page_deadline_s, Watchdog(SystemClock())
+    )
+    async with recognizer.running():
+        assert recognizer.engine.name == "toy"
+        (page,) = await recognizer.read([page_image(7, tmp_path / "7.bgr")])
+    assert [(line.page_number, line.text) for line in page.detections] == [(7, "hello at 100 dpi")]
+
+
+def chosen(specs: list[EngineSpec], **settings: str) -> str:
+    return engines.choose(EngineSettings.model_validate(settings), {spec.name: spec for spec in specs}).name
+
+
+def test_auto_is_the_most_capable_engine_that_is_installed() -> None:
+    assert list(ENGINES) == ["rapidocr", "pp-structurev3"]
+    assert chosen([TOY, MISSING]) == chosen([MISSING, TOY]) == "toy"
+
+
+def test_an_unknown_engine_is_refused_with_the_names_of_the_others() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^BUCKET_OCR_ENGINE='x': must be auto, rapidocr or pp-structurev3$"
+    ):
+        engines.choose(EngineSettings(engine="x"))
+
+
+@pytest.mark.parametrize("engine", ["auto", "missing"])
+def test_an_engine_that_is_not_installed_is_refused_with_its_remedy(engine: str) -> None:
+    refusal = f"^BUCKET_OCR_ENGINE={engine}: no_such_package is not installed: buy it$"
+    with pytest.raises(SettingsError, match=refusal):
+        chosen([MISSING], engine=engine)
+
+
+def test_remedies_are_no_names_on_a_package_index() -> None:
+    for engine in ENGINES.values():
+        assert "bucket-ocr[" not in engine.remedy
+
+
+def test_an_engine_for_the_cpu_refuses_a_gpu() -> None:
+    with pytest.raises(SettingsError, match=r"^BUCKET_OCR_DEVICE=gpu:0: toy runs on the CPU only"):
+        chosen([TOY], device="gpu:0")
+
+
+def test_settings_of_another_engine_are_without_effect() -> None:
+    made = Settings(queue_url="q", pipeline_config="fast")
+    assert engines.without_effect(made, ENGINES["rapidocr"]) == ["BUCKET_OCR_PIPELINE_CONFIG"]
+    assert engines.without_effect(made, ENGINES["pp-structurev3"]) == []
+    assert engines.without_effect(Settings(queue_url="q"), ENGINES["rapidocr"]) == []

@@ -1,0 +1,131 @@
+"""The service put together over the fakes, as `consumer.app` puts it together over AWS and processes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from consumer.clock import Watchdog
+from consumer.domain import keys
+from consumer.domain.errors import HostError
+from consumer.domain.events import Job
+from consumer.domain.outputs import OutputFormat
+from consumer.domain.result import ResultDocument
+from consumer.metrics import Metrics
+from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.disk_space import DiskSpace
+from consumer.service.documents import DocumentReader
+from consumer.service.jobs import JobRunner
+from consumer.service.message import MessageHandler
+from consumer.service.publisher import JobResult, Publisher
+from consumer.service.scheduler import PageScheduler
+from consumer.service.worker import Worker
+from tests.fakes import BUCKET, ENGINE
+from tests.fakes.network import Network
+from tests.fakes.ports import FakeLeases, FakeQueue, FakeStore, FakeTopic
+from tests.fakes.reading import FakeRecognizer, FakeRenderer
+
+SLOTS: Final = 2
+DRAIN_S: Final = 20.0
+
+
+def large_disk(_: Path) -> tuple[int, int, int]:
+    """Total, used and free bytes of a disk that is large enough."""
+    return 2**40, 0, 2**40
+
+
+class Host:
+    """The host as health checks find it; `problem`: why it is unhealthy."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+
+    async def check(self) -> None:
+        if self.problem is not None:
+            raise HostError(self.problem)
+
+
+class Service:
+    """All that handles messages; files of more than 1,000 bytes are too large for it.
+
+    `calls` and `faults` are those of its network. `busy`: the calls of `on_busy`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        folder: Path,
+        metrics: Metrics,
+        *,
+        outputs: Sequence[OutputFormat] = (),
+    ) -> None:
+        self._network = network
+        self.calls, self.faults = network.calls, network.faults
+        self.cloud, self.s3, self.sqs = network.cloud, network.cloud.s3, network.cloud.sqs
+        self.metrics = metrics
+        clock = self.clock = network.cloud.clock
+        disk_space = DiskSpace(folder, large_disk)
+        pages = Watchdog(clock)
+        store = FakeStore(network)
+        self.recognizer = FakeRecognizer(network, pages)
+        self.scheduler = PageScheduler(
+            self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=4
+        )
+        self.documents = DocumentReader(
+            store,
+            FakeRenderer(folder),
+            self.scheduler,
+            disk_space,
+            engine=ENGINE,
+            work_dir=folder,
+            max_file_bytes=1000,
+            outputs=outputs,
+        )
+        self.publisher = Publisher(store, clock, metrics)
+        self.host = Host()
+        self.breaker = CircuitBreaker([self.host.check], clock)
+        self.jobs = JobRunner(self.publisher, self.documents, self.breaker, FakeTopic(network))
+        self.busy: list[bool] = []
+
+    def worker(
+        self, slots: int = SLOTS, drain_s: float = DRAIN_S, idle_exit_s: float | None = None
+    ) -> Worker:
+        """Make the loop, and the queue that it consumes."""
+        watchdog = Watchdog(self.clock)
+        queue = self.queue = FakeQueue(self._network, slots)
+        handler = MessageHandler(
+            queue,
+            FakeLeases(self._network, queue),
+            self.jobs,
+            watchdog=watchdog,
+            clock=self.clock,
+            rng=self._network.rng("settle"),
+            metrics=self.metrics,
+        )
+        return Worker(
+            queue,
+            handler,
+            self.breaker,
+            max_in_flight=slots,
+            drain_s=drain_s,
+            idle_exit_s=idle_exit_s,
+            on_busy=self.busy.append,
+            watchdog=watchdog,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+
+    async def process(self, key: str, *, force: bool = False, bucket: str = BUCKET) -> JobResult:
+        """Make sure that a source has a current result, as a job does, and let errors through."""
+        return await self.publisher.ensure_result(
+            Job(bucket, key, force),
+            None,
+            Watchdog(self.clock),
+            accepts=lambda head, source: head.is_current(source, ENGINE.fingerprint),
+            make=self.documents.read,
+        )
+
+    def result(self, key: str) -> ResultDocument:
+        return ResultDocument.model_validate_json(self.s3.objects[keys.result_key(key)].body)
+
+    def texts(self, key: str) -> list[str]:
+        return [line.text for line in self.result(key).detections]
