@@ -37,7 +37,7 @@ _BODY_LIMIT_BYTES = 1024**3
 _HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 # Of a request, which is sent on whole.
 _FRAMING = _HOP_BY_HOP | {"content-length", "expect"}
-# Whoever closes a socket with this sends RST instead of FIN.
+# A socket closed with this sends RST instead of FIN.
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 _ON_BUCKETS = {"HEAD": "HeadBucket", "GET": "ListObjects", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}

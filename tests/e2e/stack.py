@@ -91,7 +91,7 @@ class Stack:
             yield cls(cloud, cloud.deploy(name, name, name), s3, sqs)
 
     def seen_at(self, endpoint_url: str) -> Self:
-        """Give the same stack to processes that shall reach it at another address."""
+        """Give the same stack to processes that reach it at another address."""
         seen = copy.copy(self)
         seen._endpoint_url = endpoint_url
         return seen

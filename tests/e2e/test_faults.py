@@ -51,8 +51,8 @@ CASES = {
     "500 of the download": Case("GetObject", answer(500, "InternalError"), times=2),
     "throttled download": Case("GetObject", answer(503, "Throttling"), times=2),
     "connection reset before the download": Case("GetObject", reset_before()),
-    "reset amid the download": Case("GetObject", reset_amid(PART_BYTES)),
-    "stall amid the download": Case("GetObject", stall_amid(PART_BYTES)),
+    "reset within the download": Case("GetObject", reset_amid(PART_BYTES)),
+    "stall within the download": Case("GetObject", stall_amid(PART_BYTES)),
     "truncated download": Case("GetObject", truncated(PART_BYTES)),
     "source changed says the download": Case("GetObject", answer(412, "PreconditionFailed")),
     "clock skew of the look": Case("HeadObject", answer(403, "RequestTimeTooSkewed"), receives=2),
@@ -146,7 +146,9 @@ def test_a_fault_costs_no_document_its_result(world: World, name: str) -> None:
     assert sum(call.key.startswith(survivor.key) for call in met if call.key) == case.times
 
 
-@pytest.mark.parametrize("name", ["reset amid the download", "stall amid the download", "truncated download"])
+@pytest.mark.parametrize(
+    "name", ["reset within the download", "stall within the download", "truncated download"]
+)
 def test_a_cut_transfer_goes_on_where_it_ended_and_with_the_same_object(world: World, name: str) -> None:
     survivor = world.survivors[name]
     world.last_line(survivor.message_id)

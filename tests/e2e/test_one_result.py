@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.e2e import documents
 from tests.e2e.conftest import Start
-from tests.e2e.stack import Consumer, Document, Stack
+from tests.e2e.stack import RESULT_S, Consumer, Document, Stack, until
 
 
 def _handled(stack: Stack, consumer: Consumer, message_id: str) -> Document:
@@ -64,7 +64,11 @@ def test_two_consumers_at_one_queue_leave_one_result_each(
     stack.wait_until_settled()
     for key in sources:
         assert documents.text(stack.result(key, silent=True)) == f"NUMBER {key[5]}"
-        assert "stored" in consumer.job_results(key) + other.job_results(key)
+    until(
+        lambda: all("stored" in consumer.job_results(key) + other.job_results(key) for key in sources),
+        RESULT_S,
+        "a line for each",
+    )
     assert stack.dead_letters() == set()
     # Not killed: its last long poll could take a message of the next test for a whole lease.
     assert other.stop() == 0

@@ -74,16 +74,20 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     gate = tmp_path / "gate"
     program = (*QUICK, *null_engine(gate, lines=1))
     consumer = start(stack, "consumer", program, HEALTH_PORT=free_port(), LEASE_S=6).wait_ready()
+    # What S3 sends when a notification is set up would be in flight as well.
+    stack.wait_until_settled()
     assert (consumer.asked("/healthz"), consumer.asked("/readyz")) == ((200, "ok\n"), (200, "ok\n"))
     before = consumer.metrics()
 
-    stack.put("bad.pdf", b"no document")
+    stack.put("bad.pdf", b"no document", silent=True)
+    stack.request("bad.pdf")
     consumer.line(event="message", key="bad.pdf")
     # Its result is in the way when it is to be stored, and its engine is killed once.
-    stack.put("slow.pdf", documents.blank_pdf(100))
+    stack.put("slow.pdf", documents.blank_pdf(100), silent=True)
+    stack.request("slow.pdf")
     consumer.wait_at_work()
     at_work = consumer.metrics()
-    stack.put("slow.pdf.ocr.json", b"somebody else's")
+    stack.put("slow.pdf.ocr.json", b"somebody else's", silent=True)
     (engine,) = [child for child in consumer.children() if "null_engine" in " ".join(child.cmdline())]
     engine.kill()
     renewals = "bucket_ocr_lease_renewals_total"

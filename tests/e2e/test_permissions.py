@@ -22,7 +22,7 @@ from tests.infra.permissions import consumer_policy, listed, may
 NAME = "permissions"
 ADAPTERS = Path(__file__).parents[2] / "consumer" / "aws"
 
-#: What only commands call, with the rights of whoever runs them.
+#: What only commands call, with the rights of those who run them.
 OF_COMMANDS = {"ListObjectsV2"}
 
 
@@ -99,8 +99,8 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
         until(lambda: proxy.count("ChangeMessageVisibility"), RESULT_S, "a renewal")
         gate.touch()
         consumer.line(event="message", key="in/first.pdf", job_result="stored")
-        there.put("in/first.pdf", documents.blank_pdf(200))
-        consumer.line(event="message", key="in/first.pdf", job_result="stored", receive_count=1)
+        etag = there.put("in/first.pdf", documents.blank_pdf(200))
+        consumer.line(event="message", key="in/first.pdf", etag=etag, job_result="stored")
         there.put("in/notes", b"no document")
         consumer.line(event="message", key="in/notes", job_result="not a document")
         there.send({"bucket-ocr": 1, "bucket": there.bucket, "key": "in/gone.pdf"})
