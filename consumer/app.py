@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -94,10 +95,11 @@ async def consume(
         loop.add_signal_handler(number, stop_now)
     try:
         async with AsyncExitStack() as stack:
-            metrics, watchdog = Metrics(), Watchdog(SystemClock())
+            clock, metrics = SystemClock(), Metrics()
+            watchdog = Watchdog(clock)
             # First: a probe of a consumer that takes minutes to start must see that it lives.
             health = await stack.enter_async_context(served(options.health_port, metrics.registry))
-            worker = await _worker(options, specs, pauses, metrics=metrics, watchdog=watchdog, stack=stack)
+            worker = await _Builder(options, specs, pauses, metrics, clock, watchdog, stack).worker()
             health.alive, health.ready = _alive(watchdog, options.stall_s), lambda: worker.problem
             ready.set()
             await worker.run(stop)
@@ -119,136 +121,121 @@ def _alive(watchdog: Watchdog, stall_s: float) -> Probe:
     return lambda: f"no progress for {s:.0f} s" if (s := watchdog.seconds_since_progress) > limit_s else None
 
 
-async def _worker(  # noqa: PLR0913 - the composition root
-    options: Settings,
-    specs: Mapping[str, EngineSpec],
-    pauses: Pauses,
-    *,
-    metrics: Metrics,
-    watchdog: Watchdog,
-    stack: AsyncExitStack,
-) -> Worker:
-    """Put the consumer together; what it opens is closed with the stack."""
-    clock = SystemClock()
-    try:
-        folder = stack.enter_context(work_folder(options.work_dir))
-    except OSError as error:
-        raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
-    layout = ProcessLayout.of(options, folder, specs)
-    for name in engines.without_effect(options, layout.engine, specs):
-        log.warning("settings.without_effect", name=name, engine=layout.engine.name)
-    queue = await stack.enter_async_context(_queue(options, clock, pauses.poll_s))
-    jobs, breaker = await _jobs(
-        options, layout, folder, pauses.breaker_s, metrics=metrics, watchdog=watchdog, stack=stack
-    )
-    handler = MessageHandler(
-        queue,
-        _leases(options, layout.capacity.slots, clock, metrics),
-        jobs,
-        watchdog=watchdog,
-        clock=clock,
-        rng=random.SystemRandom(),
-        metrics=metrics,
-        pauses=pauses,
-    )
-    return Worker(
-        queue,
-        handler,
-        breaker,
-        max_in_flight=layout.capacity.slots,
-        drain_s=options.drain_s,
-        idle_exit_s=options.idle_exit_s,
-        on_busy=await stack.enter_async_context(task_protection()),
-        watchdog=watchdog,
-        clock=clock,
-        metrics=metrics,
-        pauses=pauses,
-    )
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Puts the consumer together; everything that it opens is closed with the stack."""
 
+    options: Settings
+    specs: Mapping[str, EngineSpec]
+    pauses: Pauses
+    metrics: Metrics
+    clock: Clock
+    watchdog: Watchdog
+    stack: AsyncExitStack
 
-async def _jobs(  # noqa: PLR0913 - a function so that the one above stays readable
-    options: Settings,
-    layout: ProcessLayout,
-    folder: Path,
-    breaker_s: float,
-    *,
-    metrics: Metrics,
-    watchdog: Watchdog,
-    stack: AsyncExitStack,
-) -> tuple[JobRunner, CircuitBreaker]:
-    """Start everything that turns sources into results, and the circuit breaker that checks it."""
-    clock, capacity = SystemClock(), layout.capacity
-    disk_space, pages = DiskSpace(folder), Watchdog(clock, watchdog)
-    renderer = RenderPool(layout.renderers, folder, options.max_pages)
-    recognizer = PageRecognizer(layout.engines, layout.recycle_policy, layout.engine.page_deadline_s, pages)
-    scheduler = PageScheduler(
-        recognizer,
-        disk_space,
-        pages,
-        metrics,
-        batch_pages=capacity.batch_pages,
-        window_pages=capacity.window_pages,
-    )
-    store = await stack.enter_async_context(object_store(connections=capacity.slots))
-    for part in (renderer, recognizer, scheduler):
-        await stack.enter_async_context(part.running())
-    engine = _engine(recognizer.engine, options)
-    documents = DocumentReader(
-        store,
-        renderer,
-        scheduler,
-        disk_space,
-        engine=engine,
-        work_dir=folder,
-        max_file_bytes=options.max_file_bytes,
-    )
-    breaker = CircuitBreaker([disk_space.check, renderer.check, recognizer.check], clock, breaker_s)
-    announce = await stack.enter_async_context(announcer(options.completion_topic_arn, clock))
-    _report_ready(options, layout, engine, folder, metrics)
-    return JobRunner(Publisher(store, clock, metrics), documents, breaker, announce), breaker
+    async def worker(self) -> Worker:
+        """Start everything; the worker itself is not running yet."""
+        options = self.options
+        try:
+            folder = self.stack.enter_context(work_folder(options.work_dir))
+        except OSError as error:
+            raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
+        layout = ProcessLayout.of(options, folder, self.specs)
+        for name in engines.without_effect(options, layout.engine, self.specs):
+            log.warning("settings.without_effect", name=name, engine=layout.engine.name)
+        queue = await self._queue()
+        jobs, breaker = await self._jobs(layout, folder)
+        handler = MessageHandler(
+            queue,
+            self._leases(layout.capacity.slots),
+            jobs,
+            watchdog=self.watchdog,
+            clock=self.clock,
+            rng=random.SystemRandom(),
+            metrics=self.metrics,
+            pauses=self.pauses,
+        )
+        return Worker(
+            queue,
+            handler,
+            breaker,
+            max_in_flight=layout.capacity.slots,
+            drain_s=options.drain_s,
+            idle_exit_s=options.idle_exit_s,
+            on_busy=await self.stack.enter_async_context(task_protection()),
+            watchdog=self.watchdog,
+            clock=self.clock,
+            metrics=self.metrics,
+            pauses=self.pauses,
+        )
 
+    async def _jobs(self, layout: ProcessLayout, folder: Path) -> tuple[JobRunner, CircuitBreaker]:
+        """Start everything that turns sources into results, and the circuit breaker that checks it."""
+        options, capacity = self.options, layout.capacity
+        disk_space, pages = DiskSpace(folder), Watchdog(self.clock, self.watchdog)
+        renderer = RenderPool(layout.renderers, folder, options.max_pages)
+        page_deadline_s = layout.engine.page_deadline_s
+        recognizer = PageRecognizer(layout.engines, layout.recycle_policy, page_deadline_s, pages)
+        batch_pages, window_pages = capacity.batch_pages, capacity.window_pages
+        scheduler = PageScheduler(
+            recognizer, disk_space, pages, self.metrics, batch_pages=batch_pages, window_pages=window_pages
+        )
+        store = await self.stack.enter_async_context(object_store(connections=capacity.slots))
+        for part in (renderer, recognizer, scheduler):
+            await self.stack.enter_async_context(part.running())
+        engine = _engine(recognizer.engine, options)
+        documents = DocumentReader(
+            store,
+            renderer,
+            scheduler,
+            disk_space,
+            engine=engine,
+            work_dir=folder,
+            max_file_bytes=options.max_file_bytes,
+        )
+        checks = [disk_space.check, renderer.check, recognizer.check]
+        breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)
+        announce = await self.stack.enter_async_context(announcer(options.completion_topic_arn, self.clock))
+        self._report_ready(layout, engine, folder)
+        return JobRunner(Publisher(store, self.clock, self.metrics), documents, breaker, announce), breaker
 
-def _report_ready(
-    options: Settings, layout: ProcessLayout, engine: Engine, folder: Path, metrics: Metrics
-) -> None:
-    capacity = layout.capacity
-    metrics.set_engine(__version__, engine.name, engine.version, engine.device)
-    find_gpus = partial(gpus.chosen, "cpu" if capacity.devices == ["cpu"] else options.device)
-    metrics.registry.register(WorkerProcessCollector(layout.engines, layout.renderers, find_gpus))
-    log.info(
-        "ready",
-        version=__version__,
-        queue_url=options.queue_url,
-        engine=f"{engine.name} {engine.version}",
-        device=engine.device,
-        engine_workers=len(capacity.engines),
-        recycle_rss_bytes=capacity.engine_bytes,
-        max_in_flight=capacity.slots,
-        work_dir=str(folder),
-    )
+    def _report_ready(self, layout: ProcessLayout, engine: Engine, folder: Path) -> None:
+        capacity = layout.capacity
+        self.metrics.set_engine(__version__, engine.name, engine.version, engine.device)
+        find_gpus = partial(gpus.chosen, "cpu" if capacity.devices == ["cpu"] else self.options.device)
+        self.metrics.registry.register(WorkerProcessCollector(layout.engines, layout.renderers, find_gpus))
+        log.info(
+            "ready",
+            version=__version__,
+            queue_url=self.options.queue_url,
+            engine=f"{engine.name} {engine.version}",
+            device=engine.device,
+            engine_workers=len(capacity.engines),
+            recycle_rss_bytes=capacity.engine_bytes,
+            max_in_flight=capacity.slots,
+            work_dir=str(folder),
+        )
 
-
-@asynccontextmanager
-async def _queue(options: Settings, clock: Clock, poll_s: int) -> AsyncIterator[SqsQueue]:
-    # One long poll, and the few short calls that settle messages.
-    async with aws.client("sqs", connections=16, read_timeout_s=poll_s + 5) as client:
-        queue = SqsQueue(client, options.queue_url, options.lease_s, clock, poll_s)
+    async def _queue(self) -> SqsQueue:
+        # One long poll, and the few short calls that settle messages.
+        client = aws.client("sqs", connections=16, read_timeout_s=self.pauses.poll_s + 5)
+        sqs = await self.stack.enter_async_context(client)
+        queue = SqsQueue(sqs, self.options.queue_url, self.options.lease_s, self.clock, self.pauses.poll_s)
         await queue.check()
-        yield queue
+        return queue
 
-
-def _leases(options: Settings, max_in_flight: int, clock: Clock, metrics: Metrics) -> SqsLeases:
-    # Short, so that a renewal that hangs is over, or nearly so, when the next is due.
-    config = Config(
-        connect_timeout=min(2.0, options.lease_s / 30),
-        read_timeout=min(5.0, options.lease_s / 10),
-        retries={"mode": "standard", "total_max_attempts": 2},
-        max_pool_connections=max_in_flight,
-    )
-    client = boto3.client("sqs", region_name=aws.region(), config=config)
-    return SqsLeases(
-        client, options.queue_url, options.lease_s, options.stall_s, clock=clock, metrics=metrics
-    )
+    def _leases(self, max_in_flight: int) -> SqsLeases:
+        lease_s = self.options.lease_s
+        # Short, so that a renewal that hangs is over, or nearly so, when the next is due.
+        config = Config(
+            connect_timeout=min(2.0, lease_s / 30),
+            read_timeout=min(5.0, lease_s / 10),
+            retries={"mode": "standard", "total_max_attempts": 2},
+            max_pool_connections=max_in_flight,
+        )
+        client = boto3.client("sqs", region_name=aws.region(), config=config)
+        url, stall_s = self.options.queue_url, self.options.stall_s
+        return SqsLeases(client, url, lease_s, stall_s, clock=self.clock, metrics=self.metrics)
 
 
 def _engine(ready: protocol.EngineReady, options: Settings) -> Engine:
