@@ -10,11 +10,7 @@ from consumer.domain.result import Source, Status
 
 #: Amazon Textract's words, so that consumers of its announcements understand ours:
 #: https://docs.aws.amazon.com/textract/latest/dg/async-notification-payload.html
-_STATUSES: Final = {
-    Status.SUCCESS: "SUCCEEDED",
-    Status.PARTIAL: "PARTIAL_SUCCESS",
-    Status.FAILURE: "FAILED",
-}
+_STATUSES: Final = {Status.SUCCESS: "SUCCEEDED", Status.PARTIAL: "PARTIAL_SUCCESS", Status.FAILURE: "FAILED"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,6 @@ def _format(path: Path) -> formats.Format:
         match = formats.sniff(file.read(formats.SNIFF_BYTES))
     if match is None:
         raise DocumentError(
-            Code.UNSUPPORTED_TYPE,
-            "the file is no PDF, PNG, JPEG, TIFF, BMP or WebP, whatever its name says",
+            Code.UNSUPPORTED_TYPE, "the file is no PDF, PNG, JPEG, TIFF, BMP or WebP, whatever its name says"
         )
     return match

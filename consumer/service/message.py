@@ -22,11 +22,7 @@ from consumer.service.jobs import JobReport, JobRunner
 #: can do.
 _SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG)
 
-_LEVELS: Final = {
-    Outcome.DONE: logging.INFO,
-    Outcome.RELEASED: logging.INFO,
-    Outcome.BUG: logging.ERROR,
-}
+_LEVELS: Final = {Outcome.DONE: logging.INFO, Outcome.RELEASED: logging.INFO, Outcome.BUG: logging.ERROR}
 
 #: Longest time to release a message that nobody renews: below the shortest lease.
 _RELEASE_S: Final = 8.0
