@@ -1,7 +1,7 @@
 """What the service needs of the world, as Protocols: the other rooms fulfil them, tests pass fakes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,6 +115,9 @@ class ObjectStore(Protocol):
 
         Raises ConflictError if it is another by now.
         """
+
+    def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
+        """Yield key and ETag of the objects whose keys start with `prefix`, in the order of their keys."""
 
 
 class RenderedDocument(Protocol):

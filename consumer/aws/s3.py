@@ -1,10 +1,9 @@
 """The bucket on S3."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,8 +27,6 @@ from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from types_aiobotocore_s3 import S3Client
 
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -54,31 +51,21 @@ class _ConcurrentWriteError(UnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class ListedObject:
-    """One line of a listing."""
-
-    key: str
-    etag: str
-    size_bytes: int
-    last_modified: datetime
-
-
 class S3Store:
     """Objects of any bucket that the credentials open."""
 
-    def __init__(self, client: "S3Client") -> None:
-        self._client = client
+    client: "S3Client"
 
     async def check_bucket(self, bucket: str) -> None:
         """Raise ServiceError if the bucket does not exist or may not be used."""
         async with service_call(f"HEAD s3://{bucket}"):
-            await self._client.head_bucket(Bucket=bucket)
+            await self.client.head_bucket(Bucket=bucket)
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Describe an object as it is now; None if there is none."""
         async with service_call(f"HEAD s3://{bucket}/{key}"):
             try:
-                head = await self._client.head_object(Bucket=bucket, Key=key)
+                head = await self.client.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
                 if error_code(error) in _MISSING:
                     return None
@@ -107,7 +94,7 @@ class S3Store:
         with _translate_pinned(source):
             async with asyncio.timeout(_deadline_s(size_bytes)):
                 first = f"bytes=0-{size_bytes - 1}"
-                answer = await self._client.get_object(**_pinned_arguments(source), Range=first)
+                answer = await self.client.get_object(**_pinned_arguments(source), Range=first)
                 start = b""
                 async with answer["Body"] as body:
                     while chunk := await body.read(size_bytes - len(start)):
@@ -135,7 +122,7 @@ class S3Store:
             file.truncate()
         part: dict[str, Any] = {"Range": f"bytes={offset}-"} if offset else {}
         with _translate_pinned(source):
-            answer = await self._client.get_object(**_pinned_arguments(source), **part)
+            answer = await self.client.get_object(**_pinned_arguments(source), **part)
         async with answer["Body"] as body:
             if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
                 # Not the rest, but the whole, or some other part.
@@ -158,7 +145,7 @@ class S3Store:
     ) -> None:
         """Write an object, whatever is there."""
         async with service_call(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
-            await self._client.put_object(
+            await self.client.put_object(
                 Bucket=bucket, Key=key, Body=body, Metadata=dict(metadata), ContentType=content_type
             )
 
@@ -170,7 +157,7 @@ class S3Store:
         async with service_call(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
             async for attempt in _retried(_ConcurrentWriteError):
                 with attempt, _translate_refusal(f"s3://{bucket}/{key}"):
-                    await self._client.put_object(
+                    await self.client.put_object(
                         Bucket=bucket,
                         Key=key,
                         Body=body,
@@ -182,16 +169,14 @@ class S3Store:
     async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
         """Upload a file, as a client does; returns the object's ETag."""
         with translate_errors(f"PUT s3://{bucket}/{key}"), path.open("rb") as file:
-            answer = await self._client.put_object(
-                Bucket=bucket, Key=key, Body=file, ContentType=content_type
-            )
+            answer = await self.client.put_object(Bucket=bucket, Key=key, Body=file, ContentType=content_type)
         return answer["ETag"].strip('"')
 
     async def read(self, bucket: str, key: str) -> bytes | None:
         """Return a whole object, for objects known to be small; None if there is none."""
         async with service_call(f"GET s3://{bucket}/{key}"):
             try:
-                answer = await self._client.get_object(Bucket=bucket, Key=key)
+                answer = await self.client.get_object(Bucket=bucket, Key=key)
             except ClientError as error:
                 if error_code(error) in _MISSING:
                     return None
@@ -199,15 +184,13 @@ class S3Store:
             async with answer["Body"] as body:
                 return await body.read()
 
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[ListedObject]:
-        """All objects whose keys start with `prefix`, in the order of their keys."""
+    async def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
+        """Key and ETag of all objects whose keys start with `prefix`, in the order of their keys."""
         with translate_errors(f"LIST s3://{bucket}/{prefix}"):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             async for page in pages:
                 for item in page.get("Contents", []):
-                    yield ListedObject(
-                        item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"]
-                    )
+                    yield item["Key"], item["ETag"].strip('"')
 
 
 def _deadline_s(size_bytes: int) -> float:
@@ -238,7 +221,7 @@ def _transfer_cut(source: Source, how: str) -> _TransferCutError:
 
 
 @contextmanager
-def _translate_refusal(what: str) -> "Iterator[None]":
+def _translate_refusal(what: str) -> Iterator[None]:
     """Distinguish the ways in which a conditional put is refused."""
     try:
         yield
@@ -252,7 +235,7 @@ def _translate_refusal(what: str) -> "Iterator[None]":
 
 
 @contextmanager
-def _translate_disk_errors(size_bytes: int) -> "Iterator[None]":
+def _translate_disk_errors(size_bytes: int) -> Iterator[None]:
     """Say whose fault it is that a file of `size_bytes` cannot be written."""
     try:
         yield
@@ -279,7 +262,7 @@ def _pinned_arguments(source: Source) -> dict[str, Any]:
 
 
 @contextmanager
-def _translate_pinned(source: Source) -> "Iterator[None]":
+def _translate_pinned(source: Source) -> Iterator[None]:
     with translate_errors(f"GET s3://{source.bucket}/{source.key}"):
         try:
             yield

@@ -15,6 +15,7 @@ from consumer.cli.exits import ExitStatus
 from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
 from consumer.domain.result import Status
+from consumer.ports import ObjectStore
 from consumer.service import inventory
 
 #: Shortest pause between two requests for the same result.
@@ -83,7 +84,7 @@ async def _submit(
 
 
 async def _follow(
-    store: inventory.Bucket, uploads: list[_Upload], wait_s: float, bar: Progress, *, as_json: bool
+    store: ObjectStore, uploads: list[_Upload], wait_s: float, bar: Progress, *, as_json: bool
 ) -> ExitStatus:
     """Print each outcome as it comes, for at most `wait_s` seconds."""
     # With many documents each is asked for less often: about 100 requests a second in all.
@@ -108,7 +109,7 @@ async def _follow(
     return ExitStatus.FAILED if Status.FAILURE in statuses else ExitStatus.DONE
 
 
-async def _status(store: inventory.Bucket, upload: _Upload, pause_s: float) -> Status:
+async def _status(store: ObjectStore, upload: _Upload, pause_s: float) -> Status:
     """Wait until the result is one of the uploaded bytes."""
     while True:
         result = await inventory.result_head(store, upload.bucket, upload.key)

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from consumer.domain import formats, keys
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import Status
-from consumer.ports import ObjectInfo
+from consumer.ports import ObjectStore
 
 #: HEAD requests at the same time; the store should have as many connections.
 PARALLEL_HEADS: Final = 16
@@ -27,46 +27,24 @@ class State(StrEnum):
 _STATES: Final = {Status.SUCCESS: State.DONE, Status.PARTIAL: State.PARTIAL, Status.FAILURE: State.FAILED}
 
 
-class ListedObject(Protocol):
-    """An object in a listing."""
-
-    @property
-    def key(self) -> str:
-        """Key of the object."""
-
-    @property
-    def etag(self) -> str:
-        """ETag of the object, without quotes."""
-
-
-class Bucket(Protocol):
-    """An object store that can list; raises ServiceError."""
-
-    def list(self, bucket: str, prefix: str) -> AsyncIterator[ListedObject]:
-        """Yield the objects whose keys start with `prefix`, in the order of their keys."""
-
-    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
-        """Return the current state of an object; None if there is none."""
-
-
-async def result_head(store: Bucket, bucket: str, source_key: str) -> ResultHead | None:
+async def result_head(store: ObjectStore, bucket: str, source_key: str) -> ResultHead | None:
     """Return the metadata of a source's result; None if there is none."""
     head = await store.head(bucket, keys.result_key(source_key))
     return ResultHead.from_metadata(head.metadata) if head else None
 
 
-async def states(store: Bucket, bucket: str, prefix: str) -> AsyncIterator[tuple[str, State]]:
+async def states(store: ObjectStore, bucket: str, prefix: str) -> AsyncIterator[tuple[str, State]]:
     """Yield each source whose key starts with `prefix` and ends like a document, in the order of their keys.
 
     Only results that the listing has cost a request each.
     """
     sources: list[tuple[str, str]] = []
     outputs: set[str] = set()
-    async for item in store.list(bucket, prefix):
-        if keys.is_own_output(item.key):
-            outputs.add(item.key)
-        elif formats.has_source_extension(item.key):
-            sources.append((item.key, item.etag))
+    async for key, etag in store.list(bucket, prefix):
+        if keys.is_own_output(key):
+            outputs.add(key)
+        elif formats.has_source_extension(key):
+            sources.append((key, etag))
 
     async def state(key: str, etag: str) -> State:
         has_result = keys.result_key(key) in outputs

@@ -53,6 +53,12 @@ class FakeStore:
         head = partial(self._bucket.head, self._me, key)
         return await self._network.call("head", key, head if bucket == BUCKET else lambda: None)
 
+    async def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
+        objects = await self._network.call("list", prefix, lambda: dict(self._bucket.objects))
+        for key in sorted(objects):
+            if key.startswith(prefix):
+                yield key, objects[key].etag
+
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         return (await self._get("read_start", source))[:size_bytes]
 

@@ -1,53 +1,19 @@
 """The states of results, from a listing and the metadata of results."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import pytest
 
 from consumer.domain import identity
-from consumer.domain.result import SCHEMA_VERSION, Source, Status
-from consumer.ports import ObjectInfo
+from consumer.domain.result import SCHEMA_VERSION, Status
 from consumer.service import inventory
 from consumer.service.inventory import State
+from tests.fakes import BUCKET
+from tests.fakes.cloud import Cloud
+from tests.fakes.network import Faults, Network
+from tests.fakes.ports import FakeStore
+from tests.fakes.virtual_time import VirtualClock
 
 
-@dataclass
-class Listed:
-    key: str
-    etag: str = "e1"
-
-
-class Bucket:
-    """A bucket of these keys, with the metadata of their results; remembers requests."""
-
-    def __init__(self, keys: list[str], results: Mapping[str, Mapping[str, str]]) -> None:
-        self.keys = keys
-        self.results = results
-        self.heads: list[str] = []
-
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[Listed]:
-        for key in sorted(self.keys):
-            if key.startswith(prefix):
-                yield Listed(key)
-
-    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
-        self.heads.append(key)
-        if key not in self.results:
-            return None
-        modified = datetime(2026, 1, 1, tzinfo=UTC)
-        source = Source(
-            bucket=bucket,
-            key=key,
-            version_id=None,
-            etag="r1",
-            size_bytes=1,
-            content_type=None,
-            last_modified=modified,
-        )
-        return ObjectInfo(source, self.results[key])
-
-
-def metadata(status: Status, source_etag: str = "e1") -> dict[str, str]:
+def metadata(status: Status, source_etag: str) -> dict[str, str]:
     return {
         identity.STATUS: status.value,
         identity.SOURCE_ETAG: source_etag,
@@ -56,17 +22,27 @@ def metadata(status: Status, source_etag: str = "e1") -> dict[str, str]:
     }
 
 
-async def test_each_source_has_a_state_and_only_existing_results_cost_a_request() -> None:
+@pytest.fixture
+def network() -> Network:
+    return Network(Cloud(VirtualClock()), Faults())
+
+
+async def test_each_source_has_a_state_and_only_existing_results_cost_a_request(network: Network) -> None:
+    s3 = network.cloud.s3
+    etag = s3.upload("a/new.png", b"document").etag
     results = {
-        "a/done.pdf.ocr.json": metadata(Status.SUCCESS),
-        "a/failed.pdf.ocr.json": metadata(Status.FAILURE),
-        "a/foreign.pdf.ocr.json": {},
-        "a/partial.pdf.ocr.json": metadata(Status.PARTIAL),
-        "a/stale.pdf.ocr.json": metadata(Status.SUCCESS, "e0"),
+        "a/done.pdf": metadata(Status.SUCCESS, etag),
+        "a/failed.pdf": metadata(Status.FAILURE, etag),
+        "a/foreign.pdf": {},
+        "a/partial.pdf": metadata(Status.PARTIAL, etag),
+        "a/stale.pdf": metadata(Status.SUCCESS, "older"),
     }
-    sources = [key.removesuffix(".ocr.json") for key in results]
-    bucket = Bucket([*results, *sources, "a/new.png", "a/notes.txt", "b/other.pdf"], results)
-    assert [item async for item in inventory.states(bucket, "inbox", "a/")] == [
+    for key, result in results.items():
+        s3.upload(key, b"document")
+        s3.upload(f"{key}.ocr.json", b"{}", result)
+    s3.upload("a/notes.txt", b"document")
+    s3.upload("b/other.pdf", b"document")
+    assert [item async for item in inventory.states(FakeStore(network), BUCKET, "a/")] == [
         ("a/done.pdf", State.DONE),
         ("a/failed.pdf", State.FAILED),
         ("a/foreign.pdf", State.PENDING),
@@ -74,10 +50,12 @@ async def test_each_source_has_a_state_and_only_existing_results_cost_a_request(
         ("a/partial.pdf", State.PARTIAL),
         ("a/stale.pdf", State.STALE),
     ]
-    assert sorted(bucket.heads) == sorted(results)
+    heads = [key for operation, key in network.calls if operation == "head"]
+    assert sorted(heads) == [f"{key}.ocr.json" for key in results]
 
 
-async def test_more_sources_than_requests_at_once_keep_their_order() -> None:
+async def test_more_sources_than_requests_at_once_keep_their_order(network: Network) -> None:
     keys = [f"{number:03}.pdf" for number in range(3 * inventory.PARALLEL_HEADS + 1)]
-    states = [key async for key, _ in inventory.states(Bucket(keys, {}), "inbox", "")]
-    assert states == keys
+    for key in keys:
+        network.cloud.s3.upload(key, b"document")
+    assert [key async for key, _ in inventory.states(FakeStore(network), BUCKET, "")] == keys
