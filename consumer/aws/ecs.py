@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -44,16 +45,14 @@ async def task_protection(
             keeping.cancel()
 
 
+@dataclass(eq=False)
 class _Protection:
-    def __init__(
-        self, session: aiohttp.ClientSession, url: str, least_pause_s: float, renew_s: float
-    ) -> None:
-        self._session = session
-        self._url = url
-        self._least_pause_s = least_pause_s
-        self._renew_s = renew_s
-        self._wanted = False
-        self._changed = asyncio.Event()
+    session: aiohttp.ClientSession
+    url: str
+    least_pause_s: float
+    renew_s: float
+    _wanted: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def set_busy(self, busy: bool) -> None:
         self._wanted = busy
@@ -69,8 +68,8 @@ class _Protection:
             self._changed.clear()
             protected = self._wanted
             granted = await self._request_protection(protected=protected)
-            await asyncio.sleep(self._least_pause_s)
-            wait_s = (self._renew_s if granted else self._least_pause_s) if protected else None
+            await asyncio.sleep(self.least_pause_s)
+            wait_s = (self.renew_s if granted else self.least_pause_s) if protected else None
 
     async def _request_protection(self, *, protected: bool) -> bool:
         """Ask the agent; returns whether it agreed."""
@@ -78,7 +77,7 @@ class _Protection:
         if protected:
             state["ExpiresInMinutes"] = _EXPIRES_MIN
         try:
-            async with self._session.put(self._url, json=state) as answer:
+            async with self.session.put(self.url, json=state) as answer:
                 text = (await answer.content.read(_ANSWER_BYTES)).decode(errors="replace")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             log.warning("task_protection.failed", error=str(error) or type(error).__name__)

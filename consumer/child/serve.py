@@ -33,14 +33,8 @@ _UNEXPECTED: dict[type[protocol.Request], Code] = {
 
 #: Errors that no document can cause: a full disk, too many open files, a missing file of ours. Not ENOMEM:
 #: memory is limited per process, so a document can take all of it.
-_HOST_ERRNOS = DISK_FULL_ERRNOS | {
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.EROFS,
-    errno.EIO,
-    errno.EACCES,
-    errno.ENOENT,
-}
+_OUR_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOENT}
+_HOST_ERRNOS = DISK_FULL_ERRNOS | _OUR_ERRNOS
 
 
 class RequestHandler(Protocol):

@@ -71,16 +71,14 @@ def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
             raise _NoGpuError("nvidia-ml-py is not installed", is_absent=True) from error
     try:
         nvml.nvmlInit()
+        try:
+            gpus = [_gpu(nvml, number, name) for number, name in enumerate(_names(nvml, environment))]
+        finally:
+            nvml.nvmlShutdown()
     except nvml.NVMLError as error:
         # NVML raises these without a driver, and others with a driver that does not work.
         absent = (nvml.NVMLError_LibraryNotFound, nvml.NVMLError_DriverNotLoaded)
         raise _NoGpuError(str(error), is_absent=isinstance(error, absent)) from error
-    try:
-        gpus = [_gpu(nvml, number, name) for number, name in enumerate(_names(nvml, environment))]
-    except nvml.NVMLError as error:
-        raise _NoGpuError(str(error), is_absent=False) from error
-    finally:
-        nvml.nvmlShutdown()
     if not gpus:
         raise _NoGpuError("none is visible", is_absent=True)
     return tuple(gpus)
@@ -96,11 +94,9 @@ def _names(nvml: Any, environment: Mapping[str, str]) -> list[str]:
 
 
 def _gpu(nvml: Any, number: int, cuda_name: str) -> Gpu:
-    memory = nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, cuda_name))
+    if cuda_name.isdecimal():
+        handle = nvml.nvmlDeviceGetHandleByIndex(int(cuda_name))
+    else:
+        handle = nvml.nvmlDeviceGetHandleByUUID(cuda_name)
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     return Gpu(number, cuda_name, int(memory.free), int(memory.total))
-
-
-def _handle(nvml: Any, name: str) -> Any:
-    if name.isdecimal():
-        return nvml.nvmlDeviceGetHandleByIndex(int(name))
-    return nvml.nvmlDeviceGetHandleByUUID(name)
