@@ -110,9 +110,9 @@ def test_a_disk_that_fills_up_during_a_document_costs_one_receive(
     filler = fill(small_disk, left_bytes=2 * 1024**2)
     lone_stack.put("a.pdf", (samples / "letter.pdf").read_bytes())
     line = consumer.line(event="message", outcome="host_failure")
-    assert "no room for a page image" in line["error"]
+    assert "no space for a page image" in line["error"]
     unhealthy = consumer.line(event="host.unhealthy")
-    assert "no room" in unhealthy["error"]
+    assert "no space" in unhealthy["error"]
 
     filler.unlink()
 

@@ -55,7 +55,11 @@ def _in_the_code() -> set[str]:
     names = set()
     for module in ("s3", "sqs", "lease", "sns"):
         for node in ast.walk(ast.parse((ADAPTERS / f"{module}.py").read_text())):
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"client", "self._client"}:
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {
+                "client",
+                "self.client",
+                "self._client",
+            }:
                 names.add(node.attr)
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".get_paginator"):
                 names.add(ast.literal_eval(node.args[0]))
