@@ -1,4 +1,4 @@
-"""`bucket-ocr doctor`: find what keeps documents from being read, and say what to do."""
+"""`bucket-ocr doctor`: find the reasons why documents are not read, and their remedies."""
 
 import asyncio
 import dataclasses
@@ -22,7 +22,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON list.")] = False,
 ) -> None:
-    """Check settings, engine, models, queue and notifications; say what is wrong, and the remedy.
+    """Check settings, engine, models, queue and notifications; report each fault with its remedy.
 
     Nothing is received, written or changed. Exit status 1 if there is a fault; a warning is none.
     """

@@ -1,1 +1,1 @@
-"""The doctor: finds what keeps documents from being read."""
+"""The doctor: finds the reasons why documents are not read."""

@@ -40,7 +40,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of `check` for `subject`. `remedy` tells the operator what to do; empty if nothing is wrong."""
+    """Result of `check` for `subject`. `remedy`: the operator's next step; empty if nothing is wrong."""
 
     check: str
     level: Level

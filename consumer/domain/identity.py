@@ -23,7 +23,7 @@ _NOT_READ_CODES: Final = frozenset({Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS
 
 
 def fingerprint(engine: str, version: str, models: Mapping[str, str], options: Mapping[str, object]) -> str:
-    """Digest of all that decides what is read from the same bytes, as `sha256:<hex>`.
+    """Digest of everything that changes the result for the same bytes, as `sha256:<hex>`.
 
     `options` are the settings that change a result (resolution, say). The device is left out on
     purpose: moving from one machine to another must not read a million documents again.

@@ -118,7 +118,7 @@ def require(models: Sequence[Model]) -> None:
 
 
 def remedy(model: Model) -> str:
-    """Say what the operator can do about a model that cannot be used."""
+    """Return the operator's remedy for a model that cannot be used."""
     if model.is_custom:
         return f"correct {model.folder_key} in BUCKET_OCR_PIPELINE_CONFIG, or its files"
     if not model.is_published:

@@ -35,14 +35,14 @@ _say: Final = partial(print, flush=True)
 
 
 class PullError(BucketOcrError):
-    """A model was not fetched; the text says why, and what to do."""
+    """A model was not fetched; the text gives the reason and the remedy."""
 
 
 class UnreachableError(PullError):
     """No source of the model can be reached."""
 
 
-#: Files as their source lists them: size in bytes and SHA-256; None for what the source does not say.
+#: Files as their source lists them: size in bytes and SHA-256; None if the source does not say.
 _Listed = Mapping[str, tuple[int | None, str | None]]
 
 
