@@ -45,7 +45,7 @@ SOURCE = Source(
 )
 #: Far above what a good page takes on a busy machine, and waited for twice by each that hangs.
 PAGE_DEADLINE_S = 2.5
-TEST_DEADLINE_S = 120.0
+TEST_DEADLINE_S = 600.0
 ENGINE_BYTES = 400_000_000
 
 
@@ -105,7 +105,7 @@ async def world_with(
     batch_pages: int = 1,
     recycle_pages: int = 1000,
     render_deadline_s: float = PAGE_DEADLINE_S,
-    start_deadline_s: float = 10.0,
+    start_deadline_s: float = 120.0,
 ) -> AsyncIterator[World]:
     """All that reads documents, with engines and a renderer that behave as said; without, a painter."""
     policy = RecyclePolicy(pages=recycle_pages, resident_bytes=ENGINE_BYTES)

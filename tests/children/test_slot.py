@@ -41,8 +41,8 @@ RENDERER = ProcessSpec(
 )
 TOY = replace(RENDERER, name="toy", entry=toy.ENTRY, options=toy.ToyOptions(threads=1))
 ONE_PAGE = protocol.OpenDocument(path="/1.pdf", format=Format.PDF)
-DEADLINE_S = 60.0
-GONE_S = 10.0
+DEADLINE_S = 120.0
+GONE_S = 60.0
 # A parent that starts a process and waits for its end.
 PARENT = f"""
 import asyncio

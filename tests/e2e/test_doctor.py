@@ -49,7 +49,7 @@ class Doctor:
             self.stack.cloud.endpoint_url,
         ]
         done = subprocess.run(
-            words, env=self.stack.environment(), check=False, timeout=60, capture_output=True, text=True
+            words, env=self.stack.environment(), check=False, timeout=300, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
 

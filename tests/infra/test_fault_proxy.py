@@ -52,7 +52,7 @@ LARGE_BYTES = 5 * 1024 * 1024
 #: Time that a client waits for the next byte if its call stalls, and otherwise; and a test for an event.
 HASTY_S = 1.0
 PATIENT_S = 30.0
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 REVISION = "5" * 40
-_DEADLINE_S = 60
+_DEADLINE_S = 300
 _PIECE_BYTES = 2**16
 
 

@@ -22,7 +22,7 @@ from tests.structure.zoo import Box, Zoo
 LAYOUT = (Box("doc_title", 0.0, 0.0, 1.0, 0.09), Box("text", 0.0, 0.09, 1.0, 1.0))
 F1_APART = 0.02
 PAGES = 10
-DEADLINE_S = 240.0
+DEADLINE_S = 600.0
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import options, stored, texts, written
 from tests.structure.zoo import DETECTION, Box
 
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 ENGINE_BYTES = 8 * 1024**3
 
 

@@ -16,7 +16,7 @@ from consumer.models.manifest import MANIFEST_NAME, Manifest, require
 from tests.structure.hub import REVISION, Hub
 from tests.structure.zoo import DETECTION, LAYOUT, RECOGNITION, Box, Zoo
 
-DEADLINE_S = 60
+DEADLINE_S = 300
 #: No server listens there.
 NOWHERE = "http://127.0.0.1:9"
 

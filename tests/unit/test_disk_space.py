@@ -10,7 +10,7 @@ from consumer.domain.errors import DiskFullError, HostError, TransientError
 from consumer.service.disk_space import DiskSpace
 
 #: In virtual time.
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Disk:

@@ -22,7 +22,7 @@ def alive(stdout: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env={"PATH": "/usr/bin:/bin", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert "alive" in done.stderr

@@ -11,7 +11,7 @@ from consumer.processes.pool import EnginePool, RecyclePolicy
 from tests.children.fake_process import FakeProcess, FakeSlot
 
 LIMIT_BYTES = 1000
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture

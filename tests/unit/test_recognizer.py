@@ -90,7 +90,7 @@ async def test_a_failure_of_the_machine_is_no_fault_of_the_page() -> None:
 async def test_an_engine_is_free_again_whatever_happened() -> None:
     slot = FakeSlot({1: [BROKEN]})
     engines = recognizer(slot)
-    async with engines.running(), asyncio.timeout(5):
+    async with engines.running(), asyncio.timeout(60):
         with pytest.raises(HostError):
             await engines.read([page_image(1, PAGE)])
         assert codes(await engines.read([page_image(1, PAGE)])) == ["ok"]
