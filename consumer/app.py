@@ -221,7 +221,8 @@ class _Builder:
         client = aws.client("sqs", connections=16, read_timeout_s=self.pauses.poll_s + 5)
         sqs = await self.stack.enter_async_context(client)
         queue = SqsQueue(sqs, self.options.queue_url, self.options.lease_s, self.clock, self.pauses.poll_s)
-        await queue.check()
+        # Raises ServiceError if the queue does not exist or may not be used.
+        await queue.max_receive_count()
         return queue
 
     def _leases(self, max_in_flight: int) -> SqsLeases:

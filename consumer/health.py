@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -17,12 +18,12 @@ Probe = Callable[[], str | None]
 _SHUTDOWN_S: Final = 1.0
 
 
+@dataclass
 class Health:
     """The probes; a consumer that starts is alive and not ready."""
 
-    def __init__(self) -> None:
-        self.alive: Probe = lambda: None
-        self.ready: Probe = lambda: "starting"
+    alive: Probe = lambda: None
+    ready: Probe = lambda: "starting"
 
 
 @asynccontextmanager
@@ -45,11 +46,9 @@ async def served(port: int, registry: CollectorRegistry) -> AsyncIterator[Health
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    application = web.Application()
-    application.add_routes(
-        [web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)]
-    )
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S, handle_signals=False)
+    app = web.Application()
+    app.add_routes([web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S, handle_signals=False)
     await runner.setup()
     try:
         await _listen(runner, port)

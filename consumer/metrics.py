@@ -47,8 +47,8 @@ class Metrics:
         self._queue_wait_s = histogram("bucket_ocr_queue_wait_seconds", wait, buckets=_WAIT_S)
         renewals = "Renewals of leases: renewed, late (less than half of the lease was left), failed."
         self._renewals = counter("bucket_ocr_lease_renewals", renewals, ["outcome"])
-        self._leases_lost = counter("bucket_ocr_leases_lost", "Leases lost while a message was in flight.")
-        self._conflicts = counter("bucket_ocr_result_conflicts", "Refused conditional puts of results.")
+        self.leases_lost = counter("bucket_ocr_leases_lost", "Leases lost while a message was in flight.")
+        self.conflicts = counter("bucket_ocr_result_conflicts", "Refused conditional puts of results.")
         self.in_flight = gauge("bucket_ocr_messages_in_flight", "Messages in flight.")
         self.ready_pages = gauge("bucket_ocr_ready_pages", "Pages rendered, or being rendered, and not read.")
         self.ready_pages_limit = gauge("bucket_ocr_ready_pages_limit", "Most such pages at once.")
@@ -93,18 +93,7 @@ class Metrics:
         """Note how long a stage took."""
         self._stage_s.labels(stage).observe(seconds)
 
-    def count_renewal(self, left_part: float) -> None:
-        """Count a renewal of a lease of which this part (0 to 1) was left."""
-        self._renewals.labels("late" if left_part < _LATE_PART else "renewed").inc()
-
-    def count_failed_renewal(self) -> None:
-        """Count a renewal that was refused, or not answered."""
-        self._renewals.labels("failed").inc()
-
-    def count_lost_lease(self) -> None:
-        """Count a message that may be in other hands."""
-        self._leases_lost.inc()
-
-    def count_conflict(self) -> None:
-        """Count a refused put."""
-        self._conflicts.inc()
+    def count_renewal(self, left_part: float | None) -> None:
+        """Count a renewal of a lease of which this part (0 to 1) was left; None: of one that failed."""
+        is_late = left_part is not None and left_part < _LATE_PART
+        self._renewals.labels("failed" if left_part is None else "late" if is_late else "renewed").inc()

@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -74,7 +74,7 @@ class SqsLeases:
             # The renewal hangs, or the process was suspended for a while and did not see the end.
             lease.lost.set()
         if lease.lost.is_set():
-            self.metrics.count_lost_lease()
+            self.metrics.leases_lost.inc()
 
     def _keep(self, message: Message, lease: "SqsLease", watchdog: Watchdog) -> None:
         """Renew the lease until it is released, lost or overdue; runs in a thread."""
@@ -106,7 +106,7 @@ class SqsLeases:
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live to see the end
             if isinstance(error, ClientError) and (code := error_code(error)) in _LOST:
                 return Lost(code)
-            self.metrics.count_failed_renewal()
+            self.metrics.count_renewal(None)
             log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
         else:
             self.metrics.count_renewal((schedule.ends_at - asked_at) / self.lease_s)
@@ -114,23 +114,23 @@ class SqsLeases:
         return None
 
 
+@dataclass(eq=False)
 class SqsLease:
     """One held message; made in the loop whose events it sets."""
 
-    def __init__(self, schedule: LeaseSchedule, clock: Clock) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._clock = clock
-        self.schedule = schedule
-        self.released = threading.Event()
-        self._watcher: asyncio.TimerHandle | None = None
-        self.lost = asyncio.Event()
-        self.overdue = asyncio.Event()
-        self.reason = ""
-        self.ended = asyncio.Event()
+    schedule: LeaseSchedule
+    clock: Clock
+    reason: str = ""
+    released: threading.Event = field(default_factory=threading.Event)
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    overdue: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _watcher: asyncio.TimerHandle | None = None
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def watch_end(self) -> None:
         """Notice the end of the lease also while a renewal hangs."""
-        if (left_s := self.schedule.ends_at - self._clock.monotonic()) > 0:
+        if (left_s := self.schedule.ends_at - self.clock.monotonic()) > 0:
             self._watcher = self._loop.call_later(left_s, self.watch_end)
         else:
             self.lost.set()

@@ -35,10 +35,6 @@ class SqsQueue:
     def _note_asking(self, **_: Any) -> None:
         self._asked_at = self.clock.monotonic()
 
-    async def check(self) -> None:
-        """Raise ServiceError if the queue does not exist or may not be used."""
-        await self.max_receive_count()
-
     async def max_receive_count(self) -> int | None:
         """Return the queue's maxReceiveCount; None if it has no redrive policy."""
         async with service_call(f"queue {self.queue_url}"):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +19,6 @@ from consumer.service import inventory
 
 #: Shortest pause between two requests for the same result.
 _MIN_PAUSE_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class _Upload:
-    bucket: str
-    key: str
-    etag: str
 
 
 def submit(
@@ -72,50 +64,46 @@ async def _submit(
     bar = Progress(console=console, disable=is_hidden, transient=True, redirect_stdout=sys.stdout.isatty())
     async with object_store() as store:
         with bar:
-            uploads = []
+            etags = {}
             for path, key in bar.track(targets.items(), description="uploading"):
-                etag = await store.upload(path, bucket, key, _format(path) or "application/octet-stream")
-                uploads.append(_Upload(bucket, key, etag))
+                content_type = _format(path) or "application/octet-stream"
+                etags[key] = await store.upload(path, bucket, key, content_type)
             if wait_s is None:
-                for upload in uploads:
-                    _show(upload, "uploaded", as_json=as_json)
+                for key, etag in etags.items():
+                    _show(bucket, key, etag, "uploaded", as_json=as_json)
                 return ExitStatus.DONE
-            return await _follow(store, uploads, wait_s, bar, as_json=as_json)
+            return await _follow(store, bucket, etags, wait_s, bar, as_json=as_json)
 
 
-async def _follow(
-    store: ObjectStore, uploads: list[_Upload], wait_s: float, bar: Progress, *, as_json: bool
+async def _follow(  # noqa: PLR0913 - a function so that the one above stays readable
+    store: ObjectStore, bucket: str, etags: dict[str, str], wait_s: float, bar: Progress, *, as_json: bool
 ) -> ExitStatus:
-    """Print each outcome as it comes, for at most `wait_s` seconds."""
+    """Print each outcome as it comes, for at most `wait_s` seconds. `etags`: of the uploads, by key."""
     # With many documents each is asked for less often: about 100 requests a second in all.
-    pause_s = max(_MIN_PAUSE_S, len(uploads) / 100)
-    task = bar.add_task("reading", total=len(uploads))
+    pause_s = max(_MIN_PAUSE_S, len(etags) / 100)
+    task = bar.add_task("reading", total=len(etags))
     statuses: list[Status] = []
 
-    async def follow(upload: _Upload) -> None:
-        status = await _status(store, upload, pause_s)
-        statuses.append(status)
-        _show(upload, status.value, as_json=as_json)
+    async def follow(key: str, etag: str) -> None:
+        while True:
+            result = await inventory.result_head(store, bucket, key)
+            # Not one of older bytes.
+            if result is not None and result.source_etag == etag:
+                break
+            await asyncio.sleep(pause_s)
+        statuses.append(result.status)
+        _show(bucket, key, etag, result.status.value, as_json=as_json)
         bar.advance(task)
 
     try:
         async with asyncio.timeout(wait_s), asyncio.TaskGroup() as group:
-            for upload in uploads:
-                group.create_task(follow(upload), name=upload.key)
+            for key, etag in etags.items():
+                group.create_task(follow(key, etag), name=key)
     except TimeoutError:
-        missing = len(uploads) - len(statuses)
+        missing = len(etags) - len(statuses)
         typer.echo(f"bucket-ocr: no result of {missing} document(s) after {wait_s:g} s", err=True)
         return ExitStatus.TIMED_OUT
     return ExitStatus.FAILED if Status.FAILURE in statuses else ExitStatus.DONE
-
-
-async def _status(store: ObjectStore, upload: _Upload, pause_s: float) -> Status:
-    """Wait until the result is one of the uploaded bytes."""
-    while True:
-        result = await inventory.result_head(store, upload.bucket, upload.key)
-        if result is not None and result.source_etag == upload.etag:
-            return result.status
-        await asyncio.sleep(pause_s)
 
 
 def _format(path: Path) -> formats.Format | None:
@@ -123,9 +111,9 @@ def _format(path: Path) -> formats.Format | None:
         return formats.sniff(file.read(formats.SNIFF_BYTES))
 
 
-def _show(upload: _Upload, outcome: str, *, as_json: bool) -> None:
-    uri = f"s3://{upload.bucket}/{upload.key}"
-    facts = {"source": uri, "result": keys.result_key(uri), "etag": upload.etag, "status": outcome}
+def _show(bucket: str, key: str, etag: str, outcome: str, *, as_json: bool) -> None:
+    uri = f"s3://{bucket}/{key}"
+    facts = {"source": uri, "result": keys.result_key(uri), "etag": etag, "status": outcome}
     line = json.dumps(facts) if as_json else f"{outcome:<8} {shown(uri)}"
     # Without the file, typer would write past the bar.
     typer.echo(line, file=sys.stdout)

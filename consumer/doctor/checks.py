@@ -87,9 +87,8 @@ def dead_letter_arn(attributes: Attributes) -> str | None:
 def no_dead_letters(queue_url: str) -> Finding:
     """Describe the fault of a queue without a dead-letter queue."""
     message = "has no dead-letter queue: failing messages are retried for days, and then vanish"
-    return Finding(
-        "redrive", Level.FAULT, queue_url, message, _set_policy(queue_url, "ARN of a queue for them")
-    )
+    remedy = _set_policy(queue_url, "ARN of a queue for them")
+    return Finding("redrive", Level.FAULT, queue_url, message, remedy)
 
 
 def redrive(queue_url: str, attributes: Attributes, arn: str, dead_letters: Attributes) -> Iterator[Finding]:
@@ -181,9 +180,7 @@ def _sources(statement: Mapping[str, Any]) -> list[str]:
 
 def _listed(value: Any) -> list[Any]:
     """Return a list; policies allow a single value in its place."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,12 @@ def _fetch(model: Model, source: _Source) -> None:
         # The libraries' own records.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-    _put_in_place(folder, model.folder, unfinished)
+    # A folder with files cannot be replaced in one step; the damaged one is removed with the partial one.
+    if model.folder.exists():
+        shutil.rmtree(unfinished / "damaged", ignore_errors=True)
+        model.folder.rename(unfinished / "damaged")
+    folder.rename(model.folder)
+    shutil.rmtree(unfinished)
     size_bytes = sum(file.size_bytes for file in files.values())
     _say(f"{model.name}: done, {size_bytes / 1e6:.1f} MB")
 
@@ -178,15 +183,6 @@ def _checked(model: Model, folder: Path, listed: _Listed) -> dict[str, File]:
         if not files.keys() & set(names):
             raise PullError(f"there is no {' or '.join(names)} in {_OWNER}/{model.folder.name}")
     return files
-
-
-def _put_in_place(folder: Path, final: Path, unfinished: Path) -> None:
-    # A folder with files cannot be replaced in one step; the damaged one is removed with the partial one.
-    if final.exists():
-        shutil.rmtree(unfinished / "damaged", ignore_errors=True)
-        final.rename(unfinished / "damaged")
-    folder.rename(final)
-    shutil.rmtree(unfinished)
 
 
 def _sources() -> list[_Source]:

@@ -12,8 +12,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import structlog
@@ -62,6 +61,7 @@ class ProcessSpec:
     has_spare: bool = True
 
 
+@dataclass(eq=False)
 class WorkerProcess:
     """A running child process.
 
@@ -69,18 +69,16 @@ class WorkerProcess:
     replaced.
     """
 
-    ready: protocol.Reply
-    pages_read = 0
-    is_recycle_due = False
+    spec: ProcessSpec
+    process: Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    ready: protocol.Reply = field(init=False)
+    pages_read: int = field(default=0, init=False)
+    is_recycle_due: bool = field(default=False, init=False)
 
-    def __init__(
-        self, spec: ProcessSpec, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self._spec = spec
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._end = asyncio.create_task(self._reap(), name=f"end of {spec.name}")
+    def __post_init__(self) -> None:
+        self._end = asyncio.create_task(self._reap(), name=f"end of {self.spec.name}")
 
     @classmethod
     async def started(cls, spec: ProcessSpec) -> Self:
@@ -112,7 +110,7 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         """Number of the process and of its group."""
-        return self._process.pid
+        return self.process.pid
 
     @property
     def is_alive(self) -> bool:
@@ -131,15 +129,15 @@ class WorkerProcess:
         if it does not reply within `deadline_s`, ChildKilledError if it is killed from outside. After an
         error or a cancellation it must be killed: a late reply would be taken for the next one.
         """
-        exchange = asyncio.create_task(self._exchange(message), name=f"request to {self._spec.name}")
+        exchange = asyncio.create_task(self._exchange(message), name=f"request to {self.spec.name}")
         try:
             async with asyncio.timeout(deadline_s):
                 while not (await asyncio.wait([exchange], timeout=_CHECK_S))[0]:
                     if not self.is_alive:
                         # A process that it started holds its end of the socket.
                         raise await self._death()
-                    if (resident := self.resident_bytes) > self._spec.killed_bytes:
-                        limit_mib = self._spec.killed_bytes >> 20
+                    if (resident := self.resident_bytes) > self.spec.killed_bytes:
+                        limit_mib = self.spec.killed_bytes >> 20
                         raise ChildError(
                             f"the child process took {resident >> 20} MiB of memory; {limit_mib} are allowed"
                         )
@@ -147,14 +145,14 @@ class WorkerProcess:
                 return reply
             raise ChildError(f"the child process answered {message.kind} with another reply")
         except TimeoutError as error:
-            raise ChildTimeoutError(f"{self._spec.name}: no answer in {deadline_s:g} s") from error
+            raise ChildTimeoutError(f"{self.spec.name}: no answer in {deadline_s:g} s") from error
         finally:
             exchange.cancel()
             await asyncio.gather(exchange, return_exceptions=True)
 
     async def kill(self) -> None:
         """End the process and everything it started, and wait until it is gone."""
-        self._writer.close()
+        self.writer.close()
         if self.is_alive:
             _kill_group(self.pid)
         try:
@@ -165,15 +163,15 @@ class WorkerProcess:
 
     async def _reap(self) -> int:
         """Wait for the end of the process, and end the processes that it leaves behind."""
-        status = await self._process.wait()
+        status = await self.process.wait()
         # At once: later, another process may have the number.
         _kill_group(self.pid)
         return status
 
     async def _exchange(self, message: protocol.Request) -> protocol.Reply:
         try:
-            self._writer.write(protocol.encode(message))
-            await self._writer.drain()
+            self.writer.write(protocol.encode(message))
+            await self.writer.drain()
         except OSError as error:
             raise await self._death() from error
         return await self.reply()
@@ -181,7 +179,7 @@ class WorkerProcess:
     async def reply(self) -> protocol.Reply:
         """Wait for the next message of the process; raises ChildError."""
         try:
-            return protocol.parse_reply(await self._reader.readuntil())
+            return protocol.parse_reply(await self.reader.readuntil())
         except asyncio.LimitOverrunError as error:
             raise ChildError(f"the child process sent over {protocol.MAX_MESSAGE_BYTES} bytes") from error
         except (asyncio.IncompleteReadError, OSError) as error:
@@ -197,7 +195,7 @@ class WorkerProcess:
             case signal.SIGKILL:
                 return ChildKilledError("the child process was killed by SIGKILL")
             case signal.SIGXCPU:
-                return ChildTimeoutError(f"{self._spec.name}: used up its processor time")
+                return ChildTimeoutError(f"{self.spec.name}: used up its processor time")
             case number if number > 0:
                 return ChildError(f"the child process was killed by {_signal_name(number)}")
         reason = ": out of memory" if status == protocol.OUT_OF_MEMORY else ""
@@ -218,7 +216,8 @@ class WorkerProcess:
                     # Libraries print; our standard output is for log lines only.
                     stdout=_STANDARD_ERROR,
                     pass_fds=(theirs.fileno(),),
-                    env=_without_credentials(os.environ),
+                    # Children parse hostile files: they get no credentials of the bucket.
+                    env={name: os.environ[name] for name in os.environ if not name.startswith("AWS_")},
                     start_new_session=True,
                 )
             undo.callback(_kill_group, process.pid)
@@ -237,8 +236,3 @@ def _kill_group(pid: int) -> None:
 def _signal_name(number: int) -> str:
     # Real-time signals have no names, but kill like any other.
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-
-
-def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """Children parse hostile files: they get no credentials of the bucket."""
-    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}

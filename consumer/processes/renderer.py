@@ -58,13 +58,13 @@ class RenderPool:
         slot = min(self.slots, key=lambda slot: (not slot.is_running, self._documents[slot], slot.load))
         self._documents[slot] += 1
         try:
-            count = await self._open(slot, path, file_format)
+            count = await self._page_count(slot, path, file_format)
             source_bytes = path.stat().st_size  # noqa: ASYNC240 - a local file, just written
             yield Document(self, slot, path, file_format, count, source_bytes)
         finally:
             self._documents[slot] -= 1
 
-    async def _open(self, slot: Slot, path: Path, file_format: Format) -> int:
+    async def _page_count(self, slot: Slot, path: Path, file_format: Format) -> int:
         request = protocol.OpenDocument(path=str(path), format=file_format)
         try:
             opened = await self.request(slot, request, protocol.DocumentOpened)
@@ -96,10 +96,6 @@ class RenderPool:
             raise ChildError(f"a renderer answered with {reply.kind}")
         return reply
 
-    def new_image_path(self) -> Path:
-        """Name a file for the image of a page."""
-        return self.pages_dir / f"{uuid.uuid4().hex}.bgr"
-
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -114,7 +110,7 @@ class Document:
 
     async def render(self, page_number: int) -> PageImage:
         """Render a page (from 1) to a file of its own; raises PageError."""
-        image_path = self.pool.new_image_path()
+        image_path = self.pool.pages_dir / f"{uuid.uuid4().hex}.bgr"
         request = protocol.RenderPage(
             path=str(self.path), format=self.file_format, page_number=page_number, image_path=str(image_path)
         )

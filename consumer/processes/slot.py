@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -18,12 +19,40 @@ from consumer.processes.process import ChildKilledError, ChildTimeoutError, Proc
 #: Tries of a request whose process is killed from outside.
 _KILLED_TRIES: Final = 6
 
-#: Reason of a planned replacement.
+#: Reason of a planned replacement; and of others, by the error of a request.
 RECYCLED: Final = "recycled"
+_REASONS: Final[Mapping[type[BaseException], str]] = {
+    ChildTimeoutError: "timeout",
+    ChildKilledError: "killed",
+    ChildError: "crash",
+}
 
 log = structlog.get_logger(__name__)
 
 
+@dataclass
+class BusyTimer:
+    """Adds up the time in which work is done, one piece at a time."""
+
+    _counted_s: float = 0.0
+    _since_s: float | None = None
+
+    @property
+    def total_s(self) -> float:
+        """Seconds so far, including work in progress."""
+        return self._counted_s + (time.monotonic() - self._since_s if self._since_s is not None else 0.0)
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count the time until the context ends."""
+        self._since_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._counted_s, self._since_s = self.total_s, None
+
+
+@dataclass(eq=False)
 class Slot:
     """A place for one process, which takes one request at a time, first come first served.
 
@@ -31,18 +60,15 @@ class Slot:
     `replacements`: number of processes replaced, by reason. `running_slots` starts and closes it.
     """
 
-    def __init__(
-        self, spec: ProcessSpec, start: Callable[[ProcessSpec], Awaitable[WorkerProcess]] | None = None
-    ) -> None:
-        self.spec = spec
-        self.process: WorkerProcess | None = None
-        self.load = 0
-        self.busy = BusyTimer()
-        self.replacements: Counter[str] = Counter()
-        self._start = start or WorkerProcess.started
-        #: Number of the process that was stopped and not replaced yet, and the reason.
-        self._stopped: tuple[int, str] | None = None
-        self._turn = asyncio.Lock()
+    spec: ProcessSpec
+    new_process: Callable[[ProcessSpec], Awaitable[WorkerProcess]] = WorkerProcess.started
+    process: WorkerProcess | None = field(default=None, init=False)
+    load: int = field(default=0, init=False)
+    busy: BusyTimer = field(default_factory=BusyTimer, init=False)
+    replacements: Counter[str] = field(default_factory=Counter, init=False)
+    #: Number of the process that was stopped and not replaced yet, and the reason.
+    _stopped: tuple[int, str] | None = field(default=None, init=False)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property
     def is_running(self) -> bool:
@@ -64,7 +90,9 @@ class Slot:
         self.load += 1
         try:
             async with self._turn:
-                reply = await self._request_with_retries(message, deadline_s)
+                # Again if the process is killed from outside, for up to `deadline_s`.
+                again = _retry_if_killed(deadline_s)
+                reply: protocol.Reply = await again(self._request_once, message, deadline_s)
         finally:
             self.load -= 1
         if isinstance(reply, protocol.HostFailure):
@@ -114,17 +142,13 @@ class Slot:
             self.replacements[reason] += 1
             log.info("child.replaced", kind=self.spec.name, pid=pid, reason=reason)
 
-    async def _request_with_retries(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
-        """Send a request, again if the process is killed from outside, for up to `deadline_s`."""
-        return await _retry_if_killed(deadline_s)(self._request_once, message, deadline_s)
-
     async def _request_once(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
         process = await self._running()
         try:
             with self.busy.counted():
                 reply = await process.request(message, deadline_s)
         except BaseException as error:
-            await self.stop(_reason(error))
+            await self.stop(_REASONS.get(type(error), "cancelled"))
             raise
         if process.resident_bytes > self.spec.retired_bytes:
             await self.stop(RECYCLED)
@@ -141,7 +165,7 @@ class Slot:
     async def _started(self) -> WorkerProcess:
         """Start a process; raises HostError."""
         try:
-            return await _retry_if_killed(self.spec.start_deadline_s)(self._start, self.spec)
+            return await _retry_if_killed(self.spec.start_deadline_s)(self.new_process, self.spec)
         except ChildKilledError as error:
             raise HostError(
                 f"{self.spec.name}: was killed by SIGKILL while it started, again and again"
@@ -158,41 +182,6 @@ def _retry_if_killed(deadline_s: float) -> AsyncRetrying:
         stop=stop_after_attempt(_KILLED_TRIES) | stop_after_delay(deadline_s),
         reraise=True,
     )
-
-
-class BusyTimer:
-    """Adds up the time in which work is done, one piece at a time."""
-
-    def __init__(self) -> None:
-        self._counted_s = 0.0
-        self._since_s: float | None = None
-
-    @property
-    def total_s(self) -> float:
-        """Seconds so far, including work in progress."""
-        return self._counted_s + (time.monotonic() - self._since_s if self._since_s is not None else 0.0)
-
-    @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count the time until the context ends."""
-        self._since_s = time.monotonic()
-        try:
-            yield
-        finally:
-            self._counted_s, self._since_s = self.total_s, None
-
-
-def _reason(error: BaseException) -> str:
-    """Reason of a replacement, one word of a few, for logs and metrics."""
-    match error:
-        case ChildTimeoutError():
-            return "timeout"
-        case ChildKilledError():
-            return "killed"
-        case ChildError():
-            return "crash"
-        case _:
-            return "cancelled"
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ Health checks run before each receive, because every receive counts towards maxR
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 _Check = Callable[[], Awaitable[None]]
 
 
+@dataclass(eq=False)
 class CircuitBreaker:
     """Closed while the host is well. `checks` raise HostError while it is not.
 
@@ -28,25 +30,25 @@ class CircuitBreaker:
     messages are tried one at a time. `problem`: why no message is received, None if they are.
     """
 
-    def __init__(
-        self, checks: Sequence[_Check], clock: Clock, pause_s: float = DEFAULT_PAUSES.breaker_s
-    ) -> None:
-        self._checks = checks
-        self._clock = clock
-        self._first_pause_s = self._pause_s = pause_s
-        self._open_until_s = 0.0
-        self._storage_failures = 0
-        #: Looks at the storage that failed.
-        self._probe: _Check | None = None
-        self.problem: str | None = None
-        self.half_open = False
+    checks: Sequence[_Check]
+    clock: Clock
+    first_pause_s: float = DEFAULT_PAUSES.breaker_s
+    problem: str | None = field(default=None, init=False)
+    half_open: bool = field(default=False, init=False)
+    _open_until_s: float = field(default=0.0, init=False)
+    _storage_failures: int = field(default=0, init=False)
+    #: Looks at the storage that failed.
+    _probe: _Check | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._pause_s = self.first_pause_s
 
     async def allows_work(self) -> bool:
         """Run the checks; changes are logged."""
-        if self._clock.monotonic() < self._open_until_s:
+        if self.clock.monotonic() < self._open_until_s:
             return False
         try:
-            for check in self._checks:
+            for check in self.checks:
                 await check()
             await self._probe_storage()
         except (HostError, UnavailableError) as error:
@@ -90,12 +92,12 @@ class CircuitBreaker:
 
     def record_host_success(self) -> None:
         """Forget earlier failures: a document has been read."""
-        self._pause_s = self._first_pause_s
+        self._pause_s = self.first_pause_s
         self.half_open = False
 
     def _open(self, error: TransientError) -> None:
         self.half_open = True
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         # Messages in flight at the same time fail for the same reason, and count once.
         if now >= self._open_until_s:
             self._open_until_s = now + self._pause_s

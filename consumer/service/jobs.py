@@ -48,6 +48,7 @@ class JobRunner:
 
     async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
         """Make sure that the source has a current result, and announce it; no error leaves this."""
+        fingerprint = self.documents.engine.fingerprint
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
         outcome, reason = Outcome.DONE, ""
         try:
@@ -55,7 +56,7 @@ class JobRunner:
                 job,
                 queued_at,
                 watchdog,
-                accepts=self._is_current,
+                accepts=lambda head, source: head.is_current(source, fingerprint),
                 make=self.documents.read if job.pages is None else self._refuse_pages,
             )
             self.breaker.record_storage_success()
@@ -98,9 +99,6 @@ class JobRunner:
         except Exception as error:  # noqa: BLE001 - the dead letter still names the source
             return f"without a result: {error}"
         return await self._announcement_problem(result) or result.reason
-
-    def _is_current(self, head: ResultHead, source: Source) -> bool:
-        return head.is_current(source, self.documents.engine.fingerprint)
 
     async def _refuse_pages(self, source: Source, attempt: Attempt) -> EncodedResult:
         return self.documents.failure(source, attempt, Code.INVALID_OPTIONS, _NO_PARTS)

@@ -213,5 +213,3 @@ class MessageHandler:
                 await self.queue.delete(message)
             case settle.RetryAfter(delay_s=delay_s):
                 await self.queue.retry_after(message, delay_s)
-            case settle.NoAction():
-                pass

@@ -98,7 +98,7 @@ class Publisher:
                 with attempt.stage("publish"):
                     await self._put(result, existing)
             except ConflictError:
-                self.metrics.count_conflict()
+                self.metrics.conflicts.inc()
                 # A put that was sent again after its answer was lost looks the same.
                 existing = await self.store.head(source.bucket, keys.result_key(source.key))
                 if not (match := _accepted(existing, source, accepts)):

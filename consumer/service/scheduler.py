@@ -41,9 +41,6 @@ class RoundRobin(Generic[_Item]):
         # Owners with items only; the first is served next.
         self._items: dict[Hashable, deque[_Item]] = {}
 
-    def __len__(self) -> int:
-        return sum(map(len, self._items.values()))
-
     def add(self, owner: Hashable, item: _Item) -> None:
         """Queue an item; a new owner is served after all that wait already."""
         self._items.setdefault(owner, deque()).append(item)

@@ -89,7 +89,9 @@ class Worker:
             if self.problem is not None:
                 # A queue that cannot be asked has not been found empty.
                 self._busy_at = self.clock.monotonic()
-            if self._is_idle:
+            idle_s = 0.0 if self._in_flight else self.clock.monotonic() - self._busy_at
+            if self.idle_exit_s is not None and idle_s >= self.idle_exit_s:
+                # There is no work for long enough.
                 log.info("idle", seconds=self.idle_exit_s)
                 return
             message = await self._receive(stop)
@@ -110,13 +112,6 @@ class Worker:
         finally:
             self._count(-1)
             self._slots.release()
-
-    @property
-    def _is_idle(self) -> bool:
-        """Whether it is time to end because there is no work."""
-        if self.idle_exit_s is None or self._in_flight:
-            return False
-        return self.clock.monotonic() - self._busy_at >= self.idle_exit_s
 
     def _count(self, step: int) -> None:
         self._busy_at = self.clock.monotonic()

@@ -102,7 +102,7 @@ async def test_a_missing_queue_is_a_service_error_that_names_it(
 ) -> None:
     missing = SqsQueue(async_sqs, f"{queue_url}-missing", LEASE_S, CLOCK)
     with pytest.raises(ServiceError, match="-missing"):
-        await missing.check()
+        await missing.max_receive_count()
     with pytest.raises(ServiceError, match="-missing"):
         await missing.receive()
 

@@ -136,7 +136,7 @@ def test_a_missing_model_is_named_with_its_remedy(stack: Stack, tmp_path: Path) 
     refused = bucket_ocr(environment, tmp_path, "run")
     assert refused.returncode == 2
     problem = refused.stderr.splitlines()[-1]
-    assert "the model PP-DocLayout_plus-L (layout) is not there" in problem
+    assert "the model PP-DocLayout_plus-L (layout) is missing" in problem
     assert "run `bucket-ocr models pull`" in problem
     assert "Traceback" not in refused.stderr
 

@@ -28,7 +28,11 @@ def build(options_json: str) -> RequestHandler:
     options = protocol.PpStructureOptions.model_validate_json(options_json)
     pipeline = PipelineConfig.load(options.pipeline, options.runtime, options.device)
     manifest.require(pipeline.models)
-    prepare_environment(options.scratch)
+    # PaddleX, which is not imported yet, must load local models only.
+    os.environ.update(_ENVIRONMENT)
+    if not os.access(home(), os.W_OK):
+        # It needs a folder for its locks, even if all models are on a read-only file system.
+        os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="paddlex-", dir=options.scratch)
     if options.cpus:
         os.sched_setaffinity(0, options.cpus)
     if options.cuda_name is not None:
@@ -37,17 +41,6 @@ def build(options_json: str) -> RequestHandler:
     from consumer.child.ppstructure.engine import PpStructureEngine
 
     return PpStructureEngine(options, pipeline)
-
-
-def prepare_environment(scratch: str) -> None:
-    """Make PaddleX, which is not imported yet, load local models only.
-
-    `scratch`: a folder that it may write to.
-    """
-    os.environ.update(_ENVIRONMENT)
-    if not os.access(home(), os.W_OK):
-        # It needs a folder for its locks, even if all models are on a read-only file system.
-        os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="paddlex-", dir=scratch)
 
 
 def _require_gpu(pipeline: PipelineConfig) -> None:
