@@ -16,7 +16,7 @@ LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-inde
 
 BENCHES := fairness recycling memory backlog kills restarts steady
 
-.PHONY: help setup demo local test test/most test/structure soak mutants check bench bench/gpu lock $(BENCHES:%=bench/%)
+.PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/gpu lock $(BENCHES:%=bench/%)
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,18 +29,18 @@ demo: setup  ## Upload a PDF and an image to a local bucket, and print their tex
 local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
 	@$(BIN)/python localstack/local_cloud.py
 
+# Side by side, since most of them wait for most of their time; each shows its output when it has ended.
 test: setup $(STRUCTURE_STAMP)  ## Run all tests
-	@$(MAKE) --jobs 2 test/most test/structure
-	$(BIN)/pytest tests/e2e -m 'corpus and not soak'
+	@$(MAKE) --jobs 3 --output-sync=target test/most test/structure test/corpora
 
-# More workers than processors, since they wait for most of their time.
 test/most: setup
-	$(BIN)/pytest -m 'not corpus and not soak' -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m 'not corpus and not soak' -n 3 --dist loadfile --no-loadscope-reorder
 
-# In its own environment, beside the others, and with its output at the end.
 test/structure: $(STRUCTURE_STAMP)
-	@log=$(STRUCTURE)/test.log; \
-	$(STRUCTURE)/bin/pytest tests/structure -n 2 --dist loadfile >$$log 2>&1; status=$$?; cat $$log; exit $$status
+	$(STRUCTURE)/bin/pytest tests/structure -n 2 --dist loadfile
+
+test/corpora: setup
+	$(BIN)/pytest tests/e2e -m 'corpus and not soak'
 
 soak: setup  ## Run the tests that take minutes each
 	$(BIN)/pytest -m soak
