@@ -8,7 +8,7 @@ Pixels stay in files, rows of BGR bytes without padding; messages carry their pa
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
@@ -22,8 +22,8 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 OUT_OF_MEMORY: Final = 64 + 12
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+class _Message(BaseModel, frozen=True, allow_inf_nan=False):
+    """A message, or options; no numbers but finite ones."""
 
 
 class ProcessOptions(_Message):

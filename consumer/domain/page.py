@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from consumer.domain.errors import Code
 from consumer.domain.geometry import Quad
@@ -52,13 +52,11 @@ def _pixels(width: float, height: float, scale: float) -> int:
     return _side(width * scale) * _side(height * scale)
 
 
-class PageImage(BaseModel):
+class PageImage(BaseModel, frozen=True, allow_inf_nan=False):
     """A page as pixels: rows of BGR bytes without padding in a file, in the frame of `geometry`.
 
     `dpi` is null for a page that is an image by itself. The caller of the renderer deletes the file.
     """
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     kind: Literal["image"] = "image"
     page_number: int = Field(ge=1)

@@ -72,7 +72,7 @@ class JobRunner:
             outcome = Outcome.HOST_FAILURE
         except TransientError as error:
             if isinstance(error, UnavailableError):
-                probe = partial(self.publisher.check_bucket, job.bucket)
+                probe = partial(self.publisher.store.check_bucket, job.bucket)
                 self.breaker.record_storage_failure(error, probe)
             log_fields["error"] = reason = str(error)
             outcome = Outcome.TRANSIENT
@@ -98,7 +98,9 @@ class JobRunner:
             )
         except Exception as error:  # noqa: BLE001 - the dead letter still names the source
             return f"without a result: {error}"
-        return await self._announcement_problem(result) or result.reason
+        is_needless = result.completion is not None and result.result is None
+        reason = "not stored: the source has a result" if is_needless else result.reason
+        return await self._announcement_problem(result) or reason
 
     async def _refuse_pages(self, source: Source, attempt: Attempt) -> EncodedResult:
         return self.documents.failure(source, attempt, Code.INVALID_OPTIONS, _NO_PARTS)

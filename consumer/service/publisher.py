@@ -54,10 +54,6 @@ class Publisher:
     clock: Clock
     metrics: Metrics
 
-    async def check_bucket(self, bucket: str) -> None:
-        """Raise ServiceError if a bucket cannot be used."""
-        await self.store.check_bucket(bucket)
-
     async def ensure_result(
         self, job: Job, queued_at: datetime | None, watchdog: Watchdog, *, accepts: Accepts, make: Make
     ) -> JobResult:

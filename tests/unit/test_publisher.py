@@ -295,7 +295,7 @@ async def test_an_exhausted_result_replaces_no_result_of_the_same_source_by_any_
     result = service.s3.objects[RESULT]
     metadata = {**result.metadata, "ocr-fingerprint": "sha256:older engine"}
     older = service.s3.upload(RESULT, result.body, metadata)
-    assert await write_exhausted_result(service) == "already current"
+    assert await write_exhausted_result(service) == "not stored: the source has a result"
     assert service.s3.objects[RESULT] is older
 
 
