@@ -19,8 +19,13 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(ROOT / "tests").parts[0]))
+    for item in items:
+        # A worker takes a file as a whole; and one worker all tests of the consumer that they share.
+        shared = "consumer" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("shared consumer" if shared else str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)

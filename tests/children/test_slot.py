@@ -57,11 +57,6 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", toy.PYTHONPATH)
-
-
 @pytest.fixture
 async def slot(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Slot]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
