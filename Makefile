@@ -34,10 +34,10 @@ test: setup $(STRUCTURE_STAMP)  ## Run all tests
 	@$(MAKE) --jobs 3 --output-sync=target test/most test/structure test/corpora
 
 test/most: setup
-	$(BIN)/pytest -m 'not corpus and not soak' -n 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -m 'not corpus and not soak' -n 3 --dist loadscope --no-loadscope-reorder
 
 test/structure: $(STRUCTURE_STAMP)
-	$(STRUCTURE)/bin/pytest tests/structure -n 2 --dist loadfile
+	$(STRUCTURE)/bin/pytest tests/structure -n 2 --dist loadscope
 
 test/corpora: setup
 	$(BIN)/pytest tests/e2e -m 'corpus and not soak'

@@ -4,28 +4,42 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from local_cloud import LocalCloud
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
 #: The order of the folders: those with the longest tests first, so that none of these is the last to end.
 LONGEST_FIRST = ("e2e", "children", "model", "contract", "infra", "structure", "unit")
+#: Files whose tests use the consumer of `e2e/conftest.py`.
+SHARED_CONSUMER = {
+    f"tests/e2e/test_{name}.py"
+    for name in ("bad_documents", "command_line", "documents", "messages", "one_result", "source_keys")
+}
 
 # A busy machine is no reason for a property to fail.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
-@pytest.hookimpl(tryfirst=True)
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a worker whole files; and one worker all files whose tests share a consumer."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "shared consumer" if file in SHARED_CONSUMER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(ROOT / "tests").parts[0]))
-    for item in items:
-        # A worker takes a file as a whole; and one worker all tests of the consumer that they share.
-        shared = "consumer" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("shared consumer" if shared else str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)

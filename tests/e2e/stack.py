@@ -41,8 +41,8 @@ COMMAND_S = 300.0
 STOP_S = 120.0
 _ANSWER_S = 60.0
 # Looks at LocalStack cost it time, looks into a file hardly any.
-_POLL_S = 0.2
-_FILE_POLL_S = 0.1
+_POLL_S = 0.4
+_FILE_POLL_S = 0.2
 # Where there is such a tool, a killed test run leaves no consumer behind.
 _SETPRIV = shutil.which("setpriv")
 _MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []

@@ -21,7 +21,7 @@ from tests.structure.zoo import Box, Zoo
 #: A sheet: a title, and what stands under it.
 LAYOUT = (Box("doc_title", 0.0, 0.0, 1.0, 0.09), Box("text", 0.0, 0.09, 1.0, 1.0))
 F1_APART = 0.02
-PAGES = 10
+PAGES = 6
 DEADLINE_S = 600.0
 
 
@@ -141,7 +141,7 @@ def test_a_missing_model_is_named_with_its_remedy(stack: Stack, tmp_path: Path) 
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_both_engines_read_the_same_words_in_the_same_frame(
     stack: Stack,
     environment: pytest.MonkeyPatch,
