@@ -98,6 +98,8 @@ class Stack:
 
     def environment(self, **settings: object) -> dict[str, str]:
         """Variables for a process that works on this stack; `settings` without their prefix."""
+        # There is one port for all that run side by side, and few are asked.
+        settings = {"HEALTH_PORT": 0} | settings
         mine = {f"BUCKET_OCR_{name}": str(value) for name, value in settings.items()}
         cloud = self.cloud.environment() | {"AWS_ENDPOINT_URL": self._endpoint_url}
         return dict(os.environ) | cloud | {"BUCKET_OCR_QUEUE_URL": self.queue_url} | mine
