@@ -70,13 +70,13 @@ MUTANTS = (
     Mutant(
         "events are told apart by their sequencer alone",
         "consumer/domain/events.py",
-        "    parsed = _S3Record.model_validate(record)\n",
-        "    parsed = _S3Record.model_validate(record)\n"
-        '    sequencer = record["s3"]["object"].get("sequencer")\n'
-        '    seen = globals().setdefault("_SEEN", set())\n'
-        "    if sequencer in seen and sequencer is not None:\n"
-        '        return "duplicate"\n'
-        "    seen.add(sequencer)\n",
+        "            result = kind.model_validate(record).job()\n",
+        "            result = kind.model_validate(record).job()\n"
+        '            sequencer = record.get("s3", {}).get("object", {}).get("sequencer")\n'
+        '            seen = globals().setdefault("_SEEN", set())\n'
+        "            if sequencer in seen and sequencer is not None:\n"
+        '                result = "duplicate"\n'
+        "            seen.add(sequencer)\n",
     ),
     Mutant(
         "the source is not looked at again before the put",
@@ -95,8 +95,8 @@ MUTANTS = (
         "consumer/service/publisher.py",
         "                if not (match := _accepted(existing, source, accepts)):\n"
         "                    continue\n"
-        '                reason, completion = "stored meanwhile", Completion.found(source, match)\n',
-        '                reason, completion = "stored meanwhile", Completion.of(result.head)\n',
+        '                reason, completion = "stored meanwhile", Completion(source, match)\n',
+        '                reason, completion = "stored meanwhile", Completion(source, ResultHead.of(result.head))\n',
     ),
     Mutant(
         "the holder does not wait for a renewal in flight",
