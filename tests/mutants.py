@@ -96,7 +96,8 @@ MUTANTS = (
         "                if not (match := _accepted(existing, source, accepts)):\n"
         "                    continue\n"
         '                reason, completion = "stored meanwhile", Completion(source, match)\n',
-        '                reason, completion = "stored meanwhile", Completion(source, ResultHead.of(result.head))\n',
+        '                reason = "stored meanwhile"\n'
+        "                completion = Completion(source, ResultHead.of(result.head))\n",
     ),
     Mutant(
         "the holder does not wait for a renewal in flight",
