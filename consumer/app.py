@@ -147,7 +147,7 @@ class _Builder:
         jobs, breaker = await self._jobs(layout, folder)
         handler = MessageHandler(
             queue,
-            self._leases(layout.capacity.slots),
+            self._leases(layout.capacity.max_in_flight),
             jobs,
             watchdog=self.watchdog,
             clock=self.clock,
@@ -159,7 +159,7 @@ class _Builder:
             queue,
             handler,
             breaker,
-            max_in_flight=layout.capacity.slots,
+            max_in_flight=layout.capacity.max_in_flight,
             drain_s=options.drain_s,
             idle_exit_s=options.idle_exit_s,
             on_busy=await self.stack.enter_async_context(task_protection()),
@@ -180,7 +180,7 @@ class _Builder:
         scheduler = PageScheduler(
             recognizer, disk_space, pages, self.metrics, batch_pages=batch_pages, window_pages=window_pages
         )
-        store = await self.stack.enter_async_context(object_store(connections=capacity.slots))
+        store = await self.stack.enter_async_context(object_store(connections=capacity.max_in_flight))
         for part in (renderer, recognizer, scheduler):
             await self.stack.enter_async_context(part.running())
         engine = _engine(recognizer.engine, options)
@@ -212,7 +212,7 @@ class _Builder:
             device=engine.device,
             engine_workers=len(capacity.engines),
             recycle_rss_bytes=capacity.engine_bytes,
-            max_in_flight=capacity.slots,
+            max_in_flight=capacity.max_in_flight,
             work_dir=str(folder),
         )
 

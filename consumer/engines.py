@@ -16,7 +16,7 @@ from consumer.settings import PREFIX, EngineSettings, Settings
 
 _GIB: Final = 1024**3
 
-#: Options of one process, from the settings, its part of the machine, and a folder for files of libraries.
+#: Options of one process, from the settings, its part of the host, and a folder for files of libraries.
 NewOptions = Callable[[Settings, protocol.EngineOptions, Path], protocol.EngineOptions]
 
 

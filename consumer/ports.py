@@ -1,4 +1,4 @@
-"""What the service needs of the world, as Protocols: the other rooms fulfil them, tests pass fakes."""
+"""Ports of the service to the world, as Protocols: other packages implement them, tests pass fakes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -42,7 +42,7 @@ class RenderOptions(ProcessOptions):
 
 
 class EngineOptions(ProcessOptions):
-    """Options of any engine process: its part of the machine.
+    """Options of any engine process: its part of the host.
 
     `cpus`: the processors that it keeps to; none: any. `cuda_name`: CUDA's name of its GPU. `device_bytes`:
     GPU memory that it may hold before it asks to be replaced. Both are None on a CPU.
@@ -143,7 +143,7 @@ class RequestFailed(_Message):
 
 
 class HostFailure(_Message):
-    """From a child: the machine cannot fulfil the request, whatever the document.
+    """From a child: the host cannot fulfil the request, whatever the document.
 
     `needed_bytes`: size of the file for which the disk has no space; None for any other failure.
     """
@@ -157,7 +157,7 @@ Request = OpenDocument | RenderPage | ReadPages
 Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | RequestFailed | HostFailure
 
 
-def answers(request: Request, reply: Reply) -> bool:
+def is_reply_to(request: Request, reply: Reply) -> bool:
     """Whether this can be the reply to this request.
 
     A renderer that a hostile file has taken over must not choose the file that is read and deleted, nor an

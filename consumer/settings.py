@@ -43,7 +43,7 @@ def _topic(value: str | None) -> str | None:
 
 _Settings = TypeVar("_Settings", bound="EngineSettings")
 
-#: A number, or None for "auto": it is chosen for the machine.
+#: A number, or None for "auto": it is chosen for the host.
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
 
 

@@ -1,1 +1,1 @@
-"""What the consumer needs of AWS: S3, SQS, SNS and ECS."""
+"""The consumer's side of AWS: S3, SQS, SNS and ECS."""

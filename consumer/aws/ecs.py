@@ -77,13 +77,13 @@ class _Protection:
         if protected:
             state["ExpiresInMinutes"] = _EXPIRES_MIN
         try:
-            async with self.session.put(self.url, json=state) as answer:
-                text = (await answer.content.read(_ANSWER_BYTES)).decode(errors="replace")
+            async with self.session.put(self.url, json=state) as response:
+                text = (await response.content.read(_ANSWER_BYTES)).decode(errors="replace")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             log.warning("task_protection.failed", error=str(error) or type(error).__name__)
             return False
         # A refusal comes with status 200 as well: TASK_NOT_VALID of a task that belongs to no service, say.
-        if granted := answer.ok and '"failure"' not in text:
+        if granted := response.ok and '"failure"' not in text:
             return granted
-        log.warning("task_protection.refused", status=answer.status, answer=text)
+        log.warning("task_protection.refused", status=response.status, response=text)
         return False

@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 class SqsLeases:
     """Keeps leases of `lease_s` seconds, renewed every third of it while the work makes progress.
 
-    `stall_s`: the longest time without progress before the work is given up.
+    `stall_s`: the longest time without progress before the work is ended.
     """
 
     client: "SQSClient"

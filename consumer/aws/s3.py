@@ -38,7 +38,7 @@ _CONCURRENT_WRITE: Final = {"409", "ConditionalRequestConflict"}
 #: A stalled body is noticed by the socket's timeout; a trickling one by this for each chunk.
 _CHUNK_DEADLINE_S: Final = 60.0
 
-#: A whole transfer takes at most a minute, and longer as it is longer than what this many a second would do.
+#: Deadline of a transfer: a minute, plus its time at this rate.
 _SLOWEST_BYTES_PER_S: Final = 256 * 1024
 
 
@@ -94,9 +94,9 @@ class S3Store:
         with _translate_pinned(source):
             async with asyncio.timeout(_deadline_s(size_bytes)):
                 first = f"bytes=0-{size_bytes - 1}"
-                answer = await self.client.get_object(**_pinned_arguments(source), Range=first)
+                response = await self.client.get_object(**_pinned_arguments(source), Range=first)
                 start = b""
-                async with answer["Body"] as body:
+                async with response["Body"] as body:
                     while chunk := await body.read(size_bytes - len(start)):
                         start += chunk
                 return start
@@ -122,14 +122,14 @@ class S3Store:
             file.truncate()
         part: dict[str, Any] = {"Range": f"bytes={offset}-"} if offset else {}
         with _translate_pinned(source):
-            answer = await self.client.get_object(**_pinned_arguments(source), **part)
-        async with answer["Body"] as body:
-            if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
+            response = await self.client.get_object(**_pinned_arguments(source), **part)
+        async with response["Body"] as body:
+            if offset and not response.get("ContentRange", "").startswith(f"bytes {offset}-"):
                 # Not the rest, but the whole, or some other part.
                 offset = file.seek(0)
                 file.truncate()
-                if "ContentRange" in answer:
-                    raise _transfer_cut(source, f"asked for the rest, and got {answer['ContentRange']}")
+                if "ContentRange" in response:
+                    raise _transfer_cut(source, f"asked for the rest, and got {response['ContentRange']}")
             while chunk := await _next_chunk(source, body):
                 if file.tell() + len(chunk) > source.size_bytes:
                     raise _transfer_cut(source, f"goes on after {source.size_bytes} bytes")
@@ -169,19 +169,21 @@ class S3Store:
     async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
         """Upload a file, as a client does; returns the object's ETag."""
         with translate_errors(f"PUT s3://{bucket}/{key}"), path.open("rb") as file:
-            answer = await self.client.put_object(Bucket=bucket, Key=key, Body=file, ContentType=content_type)
-        return answer["ETag"].strip('"')
+            response = await self.client.put_object(
+                Bucket=bucket, Key=key, Body=file, ContentType=content_type
+            )
+        return response["ETag"].strip('"')
 
     async def read(self, bucket: str, key: str) -> bytes | None:
         """Return a whole object, for objects known to be small; None if there is none."""
         async with service_call(f"GET s3://{bucket}/{key}"):
             try:
-                answer = await self.client.get_object(Bucket=bucket, Key=key)
+                response = await self.client.get_object(Bucket=bucket, Key=key)
             except ClientError as error:
                 if error_code(error) in _MISSING:
                     return None
                 raise
-            async with answer["Body"] as body:
+            async with response["Body"] as body:
                 return await body.read()
 
     async def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from consumer.ports import Message
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-_RELEASE_S: Final = 4.0
+_SHORT_CALL_S: Final = 4.0
 
 
 @dataclass(eq=False)
@@ -38,10 +38,10 @@ class SqsQueue:
     async def max_receive_count(self) -> int | None:
         """Return the queue's maxReceiveCount; None if it has no redrive policy."""
         async with service_call(f"queue {self.queue_url}"):
-            answer = await self.client.get_queue_attributes(
+            response = await self.client.get_queue_attributes(
                 QueueUrl=self.queue_url, AttributeNames=["RedrivePolicy"]
             )
-        policy = answer.get("Attributes", {}).get("RedrivePolicy", "{}")
+        policy = response.get("Attributes", {}).get("RedrivePolicy", "{}")
         try:
             count = json.loads(policy).get("maxReceiveCount")
             return None if count is None else int(count)
@@ -51,14 +51,14 @@ class SqsQueue:
     async def receive(self) -> Message | None:
         """Wait up to `poll_s` seconds for one message; one call at a time, which must not be cancelled."""
         async with service_call(f"receive from {self.queue_url}", self.poll_s + 10):
-            answer = await self.client.receive_message(
+            response = await self.client.receive_message(
                 QueueUrl=self.queue_url,
                 MaxNumberOfMessages=1,
                 WaitTimeSeconds=self.poll_s,
                 VisibilityTimeout=self.lease_s,
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
-        for message in answer.get("Messages", []):
+        for message in response.get("Messages", []):
             attributes = message["Attributes"]
             return Message(
                 message_id=message["MessageId"],
@@ -78,7 +78,7 @@ class SqsQueue:
     async def retry_after(self, message: Message, delay_s: int) -> None:
         """Make the message visible again after `delay_s` seconds."""
         # With a short deadline: sent again later, it might shorten the lease of the next receiver.
-        async with service_call(f"release message {message.message_id}", _RELEASE_S):
+        async with service_call(f"release message {message.message_id}", _SHORT_CALL_S):
             await self.client.change_message_visibility(
                 QueueUrl=self.queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=delay_s
             )

@@ -105,7 +105,7 @@ def ignore_stops() -> None:
 def prepare_process() -> None:
     """Leave signals to the parent, and ask Linux to end this process with it, even during a request.
 
-    If the machine runs out of memory, the kernel ends this process first; it writes no core file, which
+    If the host runs out of memory, the kernel ends this process first; it writes no core file, which
     would hold a document. To be called before anything heavy is imported. If the parent died before that,
     the request stream ends.
     """

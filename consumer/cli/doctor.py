@@ -24,7 +24,7 @@ def doctor(
 ) -> None:
     """Check settings, engine, models, queue and notifications; report each fault with its remedy.
 
-    Nothing is received, written or changed. Exit status 1 if there is a fault; a warning is none.
+    Nothing is received, written or changed. Exit status 1 if there is a fault; warnings do not count.
     """
     bucket, prefix = location(source) if source is not None else (None, "")
     options = settings.load(settings.Settings)

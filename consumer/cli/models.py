@@ -39,8 +39,8 @@ def pull() -> None:
     """Fetch missing and damaged models into PADDLE_PDX_CACHE_HOME (~/.paddlex by default).
 
     From Hugging Face, or from ModelScope if that cannot be reached; PADDLE_PDX_MODEL_SOURCE=modelscope
-    reverses the order. PADDLE_PDX_HUGGING_FACE_ENDPOINT names a mirror. An interrupted transfer goes on from
-    its end.
+    reverses the order. PADDLE_PDX_HUGGING_FACE_ENDPOINT names a mirror. An interrupted transfer
+    resumes.
     """
     needed = _needed("paddlex")
     from consumer.models.pull import UnreachableError, pull
@@ -55,7 +55,7 @@ def pull() -> None:
 def verify() -> None:
     """Read every file, and say which one differs from its manifest. Needs no network.
 
-    A folder without a manifest is said to be unproved, which is no failure. Exit status 1 if a model is
+    A folder without a manifest is reported as unverified; that is not a failure. Exit status 1 if a model is
     missing or damaged.
     """
     needed = _needed()
@@ -64,7 +64,7 @@ def verify() -> None:
     status = ExitStatus.DONE
     for model in {model.folder: model for model in needed}.values():
         condition = check(model, hashed=True)
-        line = "ok" if condition.is_proved else f"unproved: no manifest in {model.folder}"
+        line = "ok" if condition.is_proved else f"unverified: no manifest in {model.folder}"
         if condition.state is not State.PRESENT:
             line, status = f"{condition}: {model.folder}: {remedy(model)}", ExitStatus.FAILED
         typer.echo(f"{model.name}: {line}")

@@ -72,7 +72,7 @@ def status(
     """Show the state of each source's result.
 
     States: pending, done, partial, failed, or stale (the source has changed since). Sources are the
-    objects whose keys start with the given key and end like a document. Exit status 1 if a document
+    objects whose keys start with the given key and have a document's extension. Exit status 1 if a document
     failed or none was found.
     """
     bucket, prefix = location(target)

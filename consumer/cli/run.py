@@ -15,8 +15,8 @@ def run() -> None:
     Each source gets a result document beside it.
 
     Settings come from BUCKET_OCR_* variables or a .env file (see .env.example); credentials, region and
-    endpoint from the AWS standard ones. On SIGTERM or Ctrl-C documents in flight are finished, or released
-    to the queue; then the exit status is 0.
+    endpoint from the standard AWS variables. On SIGTERM or Ctrl-C documents in flight are finished, or
+    released to the queue; then the exit status is 0.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)

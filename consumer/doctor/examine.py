@@ -49,7 +49,7 @@ Check = Callable[[Context], Awaitable[Iterable[Finding]]]
 
 async def check_settings(_: Context) -> Iterable[Finding]:
     """Look for misspelt names."""
-    ok = Finding("settings", Level.OK, "BUCKET_OCR_*", "can be understood")
+    ok = Finding("settings", Level.OK, "BUCKET_OCR_*", "are all known")
     message, remedy = "is no setting, and does nothing", "see .env.example"
     return [Finding("settings", Level.WARNING, name, message, remedy) for name in settings.unknown()] or [ok]
 
@@ -65,7 +65,7 @@ async def check_engine(context: Context) -> Iterable[Finding]:
     devices = ", ".join(capacity.devices)
     message = (
         f"{len(capacity.engines)} engine process(es) on {devices}, {capacity.renderers} for rendering, "
-        f"{capacity.slots} messages at once"
+        f"{capacity.max_in_flight} messages at once"
     )
     findings = [Finding("engine", Level.OK, layout.engine.name, message)]
     return findings + _models(context.options) if layout.engine.name == "pp-structurev3" else findings
@@ -165,7 +165,7 @@ async def check_topic(context: Context) -> Iterable[Finding]:
     arn = context.options.completion_topic_arn
     if arn is None:
         return []
-    remedy = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic no message is ever deleted"
+    remedy = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic, messages of finished documents stay"
     missing = _missing("topic", arn, remedy)
     operation = "get_topic_attributes"
     topic = await context.inspector.look_up(missing, "sns:GetTopicAttributes", operation, TopicArn=arn)

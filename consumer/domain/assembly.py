@@ -23,7 +23,7 @@ from consumer.domain.result import (
 class EncodedResult:
     """A result to be stored: `body` is the whole document, `head` all but its pages and detections.
 
-    `outputs` are stored before the result, so that a result implies them.
+    `outputs` are stored before the result.
     """
 
     head: ResultDocument

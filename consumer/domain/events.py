@@ -158,7 +158,7 @@ def _job(bucket: str, key: str, force: bool = False, pages: tuple[int, int] | No
         return "folder marker"
     if keys.is_too_long(key):
         raise MalformedMessageError(
-            f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no room for the key of "
+            f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no bytes for the key of "
             f"its result: rename the source that begins with {f's3://{bucket}/{key[:80]}'!r}"
         )
     return Job(bucket, key, force, pages)

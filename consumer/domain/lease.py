@@ -37,7 +37,7 @@ class LeaseSchedule:
     """The times of one lease: `lease_s` from when the message was asked for, and from every renewal.
 
     `received_at` is taken *before* the message was asked for, so the lease never ends later than the
-    service's. `stall_s`: longest time without progress of the work before it is given up.
+    service's. `stall_s`: longest time without progress before the work is ended.
     """
 
     def __init__(self, received_at: float, lease_s: int, stall_s: float) -> None:

@@ -1,7 +1,8 @@
 """Objects written beside the result of a document, in other formats.
 
-A new format is an `OutputFormat`; nothing else changes. Its writer gets every page as a value, in page order,
-and keeps only what it has made of it, so that memory does not grow with what the page held.
+A new format is an `OutputFormat`; ARCHITECTURE.md, "To add", lists what it needs besides. Its writer gets
+every page as a value, in page order, and keeps only what it has made of it, so that memory does not grow with
+what the page held.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ class OutputWriter(Protocol):
 
 
 class OutputFormat(Protocol):
-    """A kind of object written beside the source of every document that could be opened."""
+    """A kind of object written beside the source of every document that could be opened.
+
+    A FAILURE result leaves the outputs of an earlier version of the source as they are.
+    """
 
     @property
     def content_type(self) -> str:

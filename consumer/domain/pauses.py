@@ -1,4 +1,4 @@
-"""Seconds between two tries; the tests pass shorter ones."""
+"""Waiting times: the poll, and pauses between tries. Tests pass shorter ones."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -24,7 +24,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete the message: it is answered."""
+    """Delete the message: its work is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def decide(
     `exhausted`: the result of `is_exhausted`.
     """
     if exhausted and outcome is not Outcome.RELEASED:
-        # The next receive moves it to the dead letters, and its own delay is as good as any.
+        # The next receive moves it to the dead-letter queue.
         return NoAction()
     match outcome:
         case Outcome.DONE:

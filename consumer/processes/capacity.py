@@ -1,4 +1,4 @@
-"""Shares of the machine, unless the settings fix them.
+"""Shares of the host, unless the settings fix them.
 
 Half of the memory is for engines; the other half is for an engine that is being replaced, for renderers,
 for page images in a work folder that may be in memory, and for this process. One share of each GPU's memory
@@ -40,12 +40,12 @@ class Capacity:
     batch_pages: int
     renderers: int
     renderer_bytes: int
-    slots: int
+    max_in_flight: int
     window_pages: int
 
     @classmethod
     def of(cls, options: Settings, engine: EngineSpec, gpus: Sequence[Gpu] = ()) -> Self:
-        """Divide the machine that we run on; without `gpus`, engines run on its processors."""
+        """Divide the host that we run on; without `gpus`, engines run on its processors."""
         cpus, quota = host.processors(), host.cpu_quota()
         usable = min(len(cpus), quota or len(cpus))
         half_bytes = host.memory_bytes() // 2
@@ -70,7 +70,7 @@ class Capacity:
             batch_pages=batch_pages,
             renderers=renderers,
             renderer_bytes=max(_RENDERER_BYTES, min(wanted_bytes, half_bytes // renderers)),
-            slots=options.max_in_flight or max(4, 2 * engines * batch_pages),
+            max_in_flight=options.max_in_flight or max(4, 2 * engines * batch_pages),
             window_pages=2 * engines * batch_pages + 2,
         )
 

@@ -30,7 +30,7 @@ class Gpu(NamedTuple):
 
 
 def chosen(device: str, nvml: Any = None, environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
-    """The GPUs that the setting DEVICE selects: none for `cpu`, nor for `auto` on a machine without GPUs.
+    """The GPUs that the setting DEVICE selects: none for `cpu`, nor for `auto` on a host without GPUs.
 
     `nvml`: NVIDIA's management library; None for the one that is installed. Raises SettingsError if a
     selected GPU is missing, or if GPUs, or their driver, cannot be used.
@@ -56,7 +56,7 @@ def chosen(device: str, nvml: Any = None, environment: Mapping[str, str] = os.en
 
 
 class _NoGpuError(Exception):
-    """No GPU can be used. `is_absent`: the machine has none; otherwise something is broken."""
+    """No GPU can be used. `is_absent`: the host has none; otherwise something is broken."""
 
     def __init__(self, reason: str, *, is_absent: bool) -> None:
         super().__init__(reason)

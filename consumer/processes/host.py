@@ -1,4 +1,4 @@
-"""Processors and memory of this machine, or of the container or service that we run in."""
+"""Processors and memory of this host, or of the container or service that we run in."""
 
 import os
 from collections.abc import Iterator

@@ -32,7 +32,7 @@ class ProcessLayout:
 
     @classmethod
     def of(cls, options: Settings, scratch: Path, specs: Mapping[str, EngineSpec] = ENGINES) -> Self:
-        """Divide the machine; `scratch`: a folder for files that libraries of engines write.
+        """Divide the host; `scratch`: a folder for files that libraries of engines write.
 
         Raises SettingsError if that cannot be done as the settings ask.
         """
@@ -71,7 +71,7 @@ def _renderer(options: Settings, capacity: Capacity) -> ProcessSpec:
         scale=options.render_dpi / POINTS_PER_INCH,
         max_page_pixels=options.max_page_pixels,
         max_pages=options.max_pages,
-        open_documents=-(-capacity.slots // capacity.renderers),
+        open_documents=-(-capacity.max_in_flight // capacity.renderers),
         address_space_bytes=capacity.renderer_bytes,
         processor_s=int(renderer.DEADLINE_S),
     )

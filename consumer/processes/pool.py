@@ -89,7 +89,7 @@ class EnginePool:
     async def acquire(self) -> AsyncIterator[Slot]:
         """Wait for a slot and have it alone; raises HostError if no engine can be started."""
         while not self._free:
-            if self._start_error is not None and not self._any_works:
+            if self._start_error is not None and not self._any_running:
                 raise self._start_error
             self._changed.clear()
             await self._changed.wait()
@@ -111,11 +111,11 @@ class EnginePool:
         for slot in [slot for slot in self._free if not slot.is_running]:
             self._free.remove(slot)
             self._release(slot)
-        if not self._any_works:
+        if not self._any_running:
             raise self._start_error or HostError("no engine is running: one is being started")
 
     @property
-    def _any_works(self) -> bool:
+    def _any_running(self) -> bool:
         # An acquired engine may be starting; the request that acquired it gets the error if it fails.
         return bool(self._acquired) or any(slot.is_running for slot in self._slots)
 

@@ -1,7 +1,7 @@
 """A child process: started, sent requests over a socket, and killed with all that it started.
 
 It is a fresh interpreter (never a fork), leader of its own process group, without the parent's AWS
-variables. Its failures are a ChildError. That it cannot be started is the machine's fault and no
+variables. Its failures are a ChildError. That it cannot be started is the host's fault and no
 document's: a HostError.
 """
 
@@ -23,7 +23,7 @@ from consumer.processes import host
 
 _STANDARD_ERROR: Final = 2
 
-#: Importing an engine and loading its models, on a busy machine.
+#: Importing an engine and loading its models, on a busy host.
 START_DEADLINE_S: Final = 120.0
 
 #: A killed process is reaped at once; if not, the kernel is at fault and waiting longer would not help.
@@ -141,11 +141,11 @@ class WorkerProcess:
                         raise ChildError(
                             f"the child process took {resident >> 20} MiB of memory; {limit_mib} are allowed"
                         )
-            if protocol.answers(message, reply := exchange.result()):
+            if protocol.is_reply_to(message, reply := exchange.result()):
                 return reply
-            raise ChildError(f"the child process answered {message.kind} with another reply")
+            raise ChildError(f"the child process replied to {message.kind} with something else")
         except TimeoutError as error:
-            raise ChildTimeoutError(f"{self.spec.name}: no answer in {deadline_s:g} s") from error
+            raise ChildTimeoutError(f"{self.spec.name}: no reply in {deadline_s:g} s") from error
         finally:
             exchange.cancel()
             await asyncio.gather(exchange, return_exceptions=True)

@@ -112,7 +112,7 @@ class PageRecognizer:
             case protocol.RequestFailed(message=message):
                 raise _EngineError(message)
             case _:
-                raise ChildError(f"an engine answered with {reply.kind}")
+                raise ChildError(f"an engine sent {reply.kind}")
 
 
 class _EngineError(Exception):

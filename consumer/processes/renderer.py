@@ -93,7 +93,7 @@ class RenderPool:
         if isinstance(reply, protocol.RequestFailed):
             raise PageError(reply.code, reply.message)
         if not isinstance(reply, expected):
-            raise ChildError(f"a renderer answered with {reply.kind}")
+            raise ChildError(f"a renderer sent {reply.kind}")
         return reply
 
 

@@ -85,7 +85,7 @@ class Slot:
 
         Raises ChildError if the process dies or sends nonsense, ChildTimeoutError if it does not reply
         within `deadline_s`, HostError if none can be started or the process reports a failure of the
-        machine. A process whose request failed or was cancelled is killed.
+        host. A process whose request failed or was cancelled is killed.
         """
         self.load += 1
         try:

@@ -82,7 +82,7 @@ class DiskSpace:
                 if self._releases == releases and self._holders == 1:
                     # All others wait. One of them may have been in the way with a file that it began.
                     if alone:
-                        raise self._give_up(error) from error
+                        raise self._no_space_error(error) from error
                     alone = True
                     continue
                 alone = False
@@ -97,10 +97,10 @@ class DiskSpace:
         finally:
             self._holders += 1
 
-    def _give_up(self, error: DiskFullError) -> TransientError:
+    def _no_space_error(self, error: DiskFullError) -> TransientError:
         if (free := self._disk()[1]) >= _ORDINARY_BYTES:
             return TransientError(
-                f"{error}: {_FOLDER} has {free} bytes left: make more room for this document"
+                f"{error}: {_FOLDER} has {free} bytes left: free some space for this document"
             )
         self._needed_bytes = max(self._needed_bytes, error.needed_bytes)
         return error
@@ -113,7 +113,7 @@ class DiskSpace:
         _, free = self._disk()
         if free < self._needed_bytes:
             raise DiskFullError(
-                f"{_FOLDER} has {free} bytes left and {self._needed_bytes} are needed: make room",
+                f"{_FOLDER} has {free} bytes left and {self._needed_bytes} are needed: free some space",
                 self._needed_bytes,
             )
         await asyncio.to_thread(self._write_probe)

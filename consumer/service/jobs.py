@@ -60,7 +60,7 @@ class JobRunner:
                 make=self.documents.read if job.pages is None else self._refuse_pages,
             )
             self.breaker.record_storage_success()
-            if result.result is not None:
+            if result.result is not None and result.result.head.page_count:
                 self.breaker.record_host_success()
             log_fields |= _log_fields(result)
             if problem := await self._announcement_problem(result):

@@ -24,10 +24,10 @@ _SEVERITY: Final = (Outcome.DONE, Outcome.MALFORMED, Outcome.TRANSIENT, Outcome.
 
 _LEVELS: Final = {Outcome.DONE: logging.INFO, Outcome.RELEASED: logging.INFO, Outcome.BUG: logging.ERROR}
 
-#: Longest time to release a message that nobody renews: below the shortest lease.
-_RELEASE_S: Final = 8.0
+#: Longest time to release a message whose lease is not renewed: below the shortest lease.
+_RELEASE_DEADLINE_S: Final = 8.0
 
-#: Of a document whose turn has not come, or not ended.
+#: Reason for jobs that were not begun, or were cancelled.
 _NOT_READ: Final = "the consumer was stopped, or had to stop, before it was read"
 
 log = structlog.get_logger(__name__)
@@ -89,7 +89,7 @@ class MessageHandler:
         """Settle a message on which no work will be begun; no error of it ends the consumer."""
         try:
             # Nobody renews its lease.
-            async with asyncio.timeout(_RELEASE_S):
+            async with asyncio.timeout(_RELEASE_DEADLINE_S):
                 context = self._context(message)
                 context.complete_reports(Outcome.RELEASED, _NOT_READ)
                 exhausted = await self._write_exhausted_results(context, Outcome.RELEASED)

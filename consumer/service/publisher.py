@@ -1,7 +1,7 @@
 """Keeps the result of a source current: looks at what exists, and stores what is made.
 
-The conditional put of the result is the fence on which correctness rests: the existing result is looked at,
-then the source, then the result is put, in this order.
+The conditional put of the result is the fence on which correctness rests: the existing result is described,
+then the source, then the result is put, in this order. The other outputs have no fence of their own yet.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from consumer.metrics import Metrics
 from consumer.ports import ObjectInfo, ObjectStore
 from consumer.service.attempt import Attempt
 
-#: How often a source that is overwritten while it is read, or a result that others write, is tried at once.
+#: Tries at once if the source or its result changes in the meantime.
 _TRIES: Final = 5
 
 #: Whether an existing result of the source makes work on it needless.
@@ -36,8 +36,8 @@ Make = Callable[[Source, Attempt], Awaitable[EncodedResult]]
 class JobResult:
     """What became of a job.
 
-    `result` is what was stored, None if nothing was; `stage_seconds`, how long that took. `completion`
-    describes the result that exists now, None if none does.
+    `result` was made, None if none was; another writer may have stored one of its own. `stage_seconds`: how
+    long the stages took. `completion` describes the result that exists now, None if none does.
     """
 
     reason: str

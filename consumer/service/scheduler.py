@@ -69,7 +69,10 @@ class _ReadyPage:
 
 @dataclass(eq=False)
 class _Run:
-    """The pages of one document that were begun and not yet handed on; `hung` pages in a row came last."""
+    """The pages of one document that were begun and not yet handed on.
+
+    `hung`: codes of the latest consecutive pages that timed out.
+    """
 
     add: Callable[[PageResult], None]
     pending: deque[asyncio.Future[PageResult]] = field(default_factory=deque)
@@ -151,9 +154,9 @@ class PageScheduler:
             await asyncio.wait([run.pending[0]])
             run.hand_on()
         if run.is_hopeless:
-            await self._give_up(run, document.page_count)
+            await self._skip_rest(run, document.page_count)
 
-    async def _give_up(self, run: _Run, page_count: int) -> None:
+    async def _skip_rest(self, run: _Run, page_count: int) -> None:
         """Hand on what an engine has already begun to read, and mark all other pages as not tried."""
         self._drop_ready(run)
         message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
@@ -178,7 +181,7 @@ class PageScheduler:
             try:
                 return await document.render(page_number)
             except BaseException:
-                self._free_window_slot()
+                self._leave_window()
                 raise
             finally:
                 self.watchdog.mark()
@@ -221,15 +224,15 @@ class PageScheduler:
             self._delete(page)
 
     def _delete(self, page: _ReadyPage) -> None:
-        """Delete the image, which makes room for another page."""
+        """Delete the image, which frees space for another page."""
         try:
             Path(page.image.path).unlink(missing_ok=True)
         except OSError as error:
             log.warning("page.not_deleted", path=page.image.path, error=str(error))
         self.disk_space.release()
-        self._free_window_slot()
+        self._leave_window()
 
-    def _free_window_slot(self) -> None:
+    def _leave_window(self) -> None:
         """Let another page be rendered."""
         self.metrics.ready_pages.dec()
         self._window.release()

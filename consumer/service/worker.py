@@ -20,10 +20,10 @@ from consumer.service.message import MessageHandler
 _BREAKER_PAUSE_S: Final = 1.0
 
 #: Releasing messages takes a moment, which comes off the time to drain.
-_RELEASE_S: Final = 2.0
+_RELEASE_MARGIN_S: Final = 2.0
 
 #: Left to release messages, however long the last poll takes.
-_LEAST_RELEASE_S: Final = 1.0
+_MIN_RELEASE_S: Final = 1.0
 
 #: A receive under way is waited for even if DRAIN_S is shorter: a message may be on its way to us.
 LEAST_DRAIN_S: Final = 8.0
@@ -58,7 +58,7 @@ class Worker:
     _stopping: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.max_in_flight)
+        self._permits = asyncio.Semaphore(self.max_in_flight)
         self._busy_at = self.clock.monotonic()
         self.metrics.healthy.set_function(lambda: self.problem is None)
 
@@ -83,7 +83,7 @@ class Worker:
 
     async def _consume(self, stop: asyncio.Event, messages: asyncio.TaskGroup) -> None:
         while True:
-            await self._slots.acquire()
+            await self._permits.acquire()
             if stop.is_set():
                 return
             if self.problem is not None:
@@ -97,11 +97,11 @@ class Worker:
             message = await self._receive(stop)
             self.watchdog.mark()
             if message is None:
-                self._slots.release()
+                self._permits.release()
             elif stop.is_set() or self.breaker.problem is not None:
                 # It came with a poll that had begun before.
                 await self.handler.release(message)
-                self._slots.release()
+                self._permits.release()
             else:
                 self._count(1)
                 messages.create_task(self._handle(message), name=f"message {message.message_id}")
@@ -111,7 +111,7 @@ class Worker:
             await self.handler.handle(message)
         finally:
             self._count(-1)
-            self._slots.release()
+            self._permits.release()
 
     def _count(self, step: int) -> None:
         self._busy_at = self.clock.monotonic()
@@ -158,14 +158,14 @@ class Worker:
         await stop.wait()
         self._stopping = True
         # The loop may be waiting for a slot.
-        self._slots.release()
+        self._permits.release()
         log.info("drain.started", in_flight=self._in_flight)
         ends_at = asyncio.get_running_loop().time() + max(self.drain_s, LEAST_DRAIN_S)
         limit.reschedule(ends_at)
-        await asyncio.sleep(self.drain_s - min(_RELEASE_S, self.drain_s / 5))
+        await asyncio.sleep(self.drain_s - min(_RELEASE_MARGIN_S, self.drain_s / 5))
         # A message that is released during our own last poll would come to us again.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(ends_at - _LEAST_RELEASE_S):
+            async with asyncio.timeout_at(ends_at - _MIN_RELEASE_S):
                 await consumed.wait()
         self.handler.cancel_all()
 

@@ -187,7 +187,7 @@ def test_damage_is_found_named_and_repaired(machine: Machine, zoo: Zoo, hub: Hub
     assert lines[DETECTION] == f"{DETECTION}: ok"
     assert "damaged: inference.onnx" in lines[RECOGNITION]
     assert "run `bucket-ocr models pull`" in lines[RECOGNITION]
-    assert lines[LAYOUT] == f"{LAYOUT}: unproved: no manifest in {machine.file(LAYOUT).parent}"
+    assert lines[LAYOUT] == f"{LAYOUT}: unverified: no manifest in {machine.file(LAYOUT).parent}"
 
     os.truncate(machine.file(DETECTION), 1000)
     with pytest.raises(SettingsError, match=rf"{DETECTION}.*inference\.onnx \(1000 bytes instead of .*pull"):

@@ -121,20 +121,20 @@ def test_a_renderer_cannot_choose_which_file_is_read_and_deleted() -> None:
     asked = protocol.RenderPage(path="a.pdf", format=Format.PDF, page_number=2, image_path="/w/2.bgr")
     right = page_image(2, Path("/w/2.bgr"))
 
-    assert protocol.answers(asked, right)
-    assert not protocol.answers(asked, right.model_copy(update={"path": "/etc/passwd"}))
-    assert not protocol.answers(asked, right.model_copy(update={"page_number": 3}))
+    assert protocol.is_reply_to(asked, right)
+    assert not protocol.is_reply_to(asked, right.model_copy(update={"path": "/etc/passwd"}))
+    assert not protocol.is_reply_to(asked, right.model_copy(update={"page_number": 3}))
 
 
 def test_only_the_pages_of_the_request_are_its_reply_or_a_failure() -> None:
     asked = protocol.ReadPages(images=(page_image(1, Path("a")),))
     page = asked.images[0].result([])
 
-    assert protocol.answers(asked, protocol.PagesRead(pages=(page,)))
-    assert protocol.answers(asked, protocol.RequestFailed(code=Code.ENGINE_ERROR, message=""))
-    assert protocol.answers(asked, protocol.HostFailure(message=""))
-    assert not protocol.answers(asked, protocol.PagesRead(pages=(page, page)))
-    assert not protocol.answers(asked, protocol.DocumentOpened(page_count=1))
+    assert protocol.is_reply_to(asked, protocol.PagesRead(pages=(page,)))
+    assert protocol.is_reply_to(asked, protocol.RequestFailed(code=Code.ENGINE_ERROR, message=""))
+    assert protocol.is_reply_to(asked, protocol.HostFailure(message=""))
+    assert not protocol.is_reply_to(asked, protocol.PagesRead(pages=(page, page)))
+    assert not protocol.is_reply_to(asked, protocol.DocumentOpened(page_count=1))
 
 
 @pytest.mark.parametrize("part", ["page", "detections", "warnings"])
@@ -143,11 +143,11 @@ def test_an_engine_cannot_write_into_another_page(part: str) -> None:
     page = IMAGE.result([(BOX, "x", 0.25)])
     other = IMAGE.model_copy(update={"page_number": 4}).result([(BOX, "x", 0.25)])
 
-    assert protocol.answers(asked, protocol.PagesRead(pages=(page,)))
+    assert protocol.is_reply_to(asked, protocol.PagesRead(pages=(page,)))
     forged = page.model_copy(update={part: getattr(other, part)})
-    assert not protocol.answers(asked, protocol.PagesRead(pages=(forged,)))
+    assert not protocol.is_reply_to(asked, protocol.PagesRead(pages=(forged,)))
 
 
 def test_an_engine_cannot_fail_a_page_without_a_reason() -> None:
     failed = failed_page(3, Code.ENGINE_ERROR, "").model_copy(update={"warnings": ()})
-    assert not protocol.answers(protocol.ReadPages(images=(IMAGE,)), protocol.PagesRead(pages=(failed,)))
+    assert not protocol.is_reply_to(protocol.ReadPages(images=(IMAGE,)), protocol.PagesRead(pages=(failed,)))

@@ -23,7 +23,7 @@ from tests.fakes import page_image
 PAGE = Path("page.bgr")
 POLICY = RecyclePolicy(pages=1000, resident_bytes=2**30)
 CRASH = ChildError("the child process was killed by SIGSEGV")
-HANG = ChildTimeoutError("no answer in 60 s")
+HANG = ChildTimeoutError("no reply in 60 s")
 RAISED = protocol.RequestFailed(code=Code.ENGINE_ERROR, message="cv2.error")
 BROKEN = protocol.HostFailure(message="Input/output error")
 

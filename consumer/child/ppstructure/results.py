@@ -41,7 +41,7 @@ def page_result(image: PageImage, result: Result, transform: PageTransform, **co
 
     `content`: as in `PageImage.result`.
     """
-    _give_back_contents(result)
+    _restore_block_contents(result)
     blocks = [_rect(block.bbox) for block in result["parsing_res_list"]]
     lines = [*_lines_without_seals(result), *_seal_lines(result)]
     lines = [lines[n] for n in _order([quad for quad, _, _ in lines], blocks)]
@@ -82,7 +82,7 @@ def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[tup
 
 
 def _upside_down(ocr: Result) -> set[tuple[float, ...]]:
-    """Boxes of the lines that were turned half round; angles are listed by box, not by text."""
+    """Boxes of the lines that were turned by 180°; angles are listed by box, not by text."""
     angles = ocr.get("textline_orientation_angles", ())
     return {_key(box) for box, turned in zip(ocr["dt_polys"], angles, strict=False) if turned == 1}
 
@@ -128,7 +128,7 @@ def _detected(result: Result, label: str) -> list[Mapping[str, Any]]:
     return [box for box in result["layout_det_res"]["boxes"] if box["label"].lower() == label]
 
 
-def _give_back_contents(result: Result) -> None:
+def _restore_block_contents(result: Result) -> None:
     """Give blocks the table or seal at their place, in the result itself, because its markdown is made of it.
 
     PaddleX drops blocks that overlap others, but not their tables and seals: every later block has the

@@ -104,19 +104,19 @@ class RapidOcrEngine:
         ]
 
     def _upside_down(self, crops: list[Image], vertical: list[bool]) -> list[bool]:
-        """For each line, whether it must be turned half round before it is read: all that run along, or none.
+        """Whether each line is upside down; lines of the same direction get the same value.
 
         The classifier is right about a page, but on single lines it is wrong with any certainty: it
         makes 886 of an upright 988. So the lines vote, each by its length.
         """
-        _, oriented = self._ocr.cls_and_rotate([_line_high(crop) for crop in crops])
+        _, oriented = self._ocr.cls_and_rotate([_at_classifier_height(crop) for crop in crops])
         votes = {True: 0.0, False: 0.0}
         for crop, side, (label, certainty) in zip(crops, vertical, oriented.cls_res, strict=True):
             votes[side] += crop.shape[1] * (certainty - 0.5) * (1 if label == "180" else -1)
         return [votes[side] > 0 for side in vertical]
 
 
-def _line_high(crop: Image) -> Image:
+def _at_classifier_height(crop: Image) -> Image:
     """The crop, averaged to the height of the classifier's input: the classifier itself drops strokes."""
     height, width = crop.shape[:2]
     if height <= _CLASSIFIED_HEIGHT_PX:

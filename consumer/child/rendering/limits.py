@@ -20,7 +20,7 @@ def silence_libraries() -> None:
 
 
 def limit_address_space(size_bytes: int) -> None:
-    """Let a decompression bomb end this process, and not the machine."""
+    """Let a decompression bomb end this process, and not the host."""
     resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))
 
 

@@ -20,7 +20,7 @@ from consumer.domain.page import POINTS_PER_INCH, PageImage
 
 
 def build(options_json: str) -> "LimitedRenderer":
-    """Build the handler of a render process, and limit the harm that the process can do to the machine."""
+    """Build the handler of a render process, and limit the harm that the process can do to the host."""
     options = protocol.RenderOptions.model_validate_json(options_json)
     limits.silence_libraries()
     limits.limit_address_space(options.address_space_bytes)
