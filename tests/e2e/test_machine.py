@@ -164,7 +164,7 @@ def test_a_file_that_does_not_fit_into_the_space_left_delays_no_other_document(
     consumer = start(lone_stack, "consumer", ENGINE, WORK_DIR=folder).wait_ready()
     lone_stack.put("large.pdf", b"%PDF-1.7" + bytes(40 * 1024**2))
     line = consumer.line(event="message", key="large.pdf")
-    assert (line["outcome"], "make more room for this document" in line["error"]) == ("transient", True)
+    assert (line["outcome"], "free some space for this document" in line["error"]) == ("transient", True)
 
     lone_stack.put("small.pdf", (samples / "letter.pdf").read_bytes())
 

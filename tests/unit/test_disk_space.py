@@ -120,7 +120,7 @@ async def test_a_file_that_does_not_fit_while_others_would_fails_its_document_al
     usage.free = 40 * 2**20
     error = await failed_attempt(disk_space, 50 * 2**20)
     assert not isinstance(error, DiskFullError)
-    assert "make more room for this document" in str(error)
+    assert "free some space for this document" in str(error)
     await disk_space.check()
 
 
