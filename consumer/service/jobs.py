@@ -66,16 +66,14 @@ class JobRunner:
             if problem := await self._announcement_problem(result):
                 log_fields["error"] = reason = problem
                 outcome = Outcome.TRANSIENT
-        except HostError as error:
-            self.breaker.record_host_failure(error)
-            log_fields["error"] = reason = str(error)
-            outcome = Outcome.HOST_FAILURE
         except TransientError as error:
-            if isinstance(error, UnavailableError):
+            log_fields["error"] = reason = str(error)
+            outcome = Outcome.HOST_FAILURE if isinstance(error, HostError) else Outcome.TRANSIENT
+            if isinstance(error, HostError):
+                self.breaker.record_host_failure(error)
+            elif isinstance(error, UnavailableError):
                 probe = partial(self.publisher.store.check_bucket, job.bucket)
                 self.breaker.record_storage_failure(error, probe)
-            log_fields["error"] = reason = str(error)
-            outcome = Outcome.TRANSIENT
         except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
             log_fields["traceback"] = traceback.format_exc()
             outcome, reason = Outcome.BUG, f"an internal error ({type(error).__name__})"
