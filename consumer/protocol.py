@@ -16,7 +16,8 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status
 
 #: Far above any page (10,000 lines are 2 MB); a child that sends more in a message is broken.
-MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+#: A parent holds up to twice as much of each child.
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 
 #: Exit status of a child that ran out of memory: 12 is ENOMEM, above what interpreters and shells use.
 OUT_OF_MEMORY: Final = 64 + 12

@@ -162,8 +162,7 @@ async def _notification(context: Context, bucket: str, queue_arn: str) -> Iterab
 
 async def check_topic(context: Context) -> Iterable[Finding]:
     """Look for the topic of completions, if there is one in the settings."""
-    arn = context.options.completion_topic_arn
-    if arn is None:
+    if (arn := context.options.completion_topic_arn) is None:
         return []
     remedy = "see BUCKET_OCR_COMPLETION_TOPIC_ARN: without the topic, messages of finished documents stay"
     missing = _missing("topic", arn, remedy)

@@ -86,8 +86,7 @@ def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
 
 def _names(nvml: Any, environment: Mapping[str, str]) -> list[str]:
     """Numbers, or their names in CUDA_VISIBLE_DEVICES."""
-    allowed = environment.get("CUDA_VISIBLE_DEVICES")
-    if allowed is None:
+    if (allowed := environment.get("CUDA_VISIBLE_DEVICES")) is None:
         return [str(number) for number in range(nvml.nvmlDeviceGetCount())]
     # CUDA ignores all names after an invalid one.
     return list(takewhile(lambda name: name not in {"", "-1"}, map(str.strip, allowed.split(","))))

@@ -48,17 +48,17 @@ class JobRunner:
 
     async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
         """Make sure that the source has a current result, and announce it; no error leaves this."""
-        fingerprint = self.documents.engine.fingerprint
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
         outcome, reason = Outcome.DONE, ""
         try:
-            result = await self.publisher.ensure_result(
-                job,
-                queued_at,
-                watchdog,
-                accepts=lambda head, source: head.is_current(source, fingerprint),
-                make=self.documents.read if job.pages is None else self._refuse_pages,
-            )
+            if job.pages is None:
+                result = await self.publisher.ensure_result(
+                    job, queued_at, watchdog, accepts=self._is_current, make=self.documents.read
+                )
+            else:
+                result = await self._ensure_any_result(
+                    job, queued_at, watchdog, Code.INVALID_OPTIONS, _NO_PARTS
+                )
             self.breaker.record_storage_success()
             if result.result is not None and result.result.head.page_count:
                 self.breaker.record_host_success()
@@ -86,22 +86,28 @@ class JobRunner:
 
         Returns what was done, for the log; no error leaves this.
         """
-
-        async def make(source: Source, attempt: Attempt) -> EncodedResult:
-            return self.documents.failure(source, attempt, Code.RETRIES_EXHAUSTED, reason)
-
         try:
-            result = await self.publisher.ensure_result(
-                replace(job, force=False), queued_at, watchdog, accepts=ResultHead.is_of, make=make
-            )
+            result = await self._ensure_any_result(job, queued_at, watchdog, Code.RETRIES_EXHAUSTED, reason)
         except Exception as error:  # noqa: BLE001 - the dead letter still names the source
             return f"without a result: {error}"
         is_needless = result.completion is not None and result.result is None
         reason = "not stored: the source has a result" if is_needless else result.reason
         return await self._announcement_problem(result) or reason
 
-    async def _refuse_pages(self, source: Source, attempt: Attempt) -> EncodedResult:
-        return self.documents.failure(source, attempt, Code.INVALID_OPTIONS, _NO_PARTS)
+    def _is_current(self, head: ResultHead, source: Source) -> bool:
+        return head.is_current(source, self.documents.engine.fingerprint)
+
+    async def _ensure_any_result(
+        self, job: Job, queued_at: datetime, watchdog: Watchdog, code: Code, reason: str
+    ) -> JobResult:
+        """Store a FAILED result, unless the source has a result: a failure replaces none, by any engine."""
+
+        async def make(source: Source, attempt: Attempt) -> EncodedResult:
+            return self.documents.failure(source, attempt, code, reason)
+
+        return await self.publisher.ensure_result(
+            replace(job, force=False), queued_at, watchdog, accepts=ResultHead.is_of, make=make
+        )
 
     async def _announcement_problem(self, result: JobResult) -> str | None:
         """Announce the result that exists; returns why that failed, None if it did not.

@@ -29,6 +29,9 @@ _Item = TypeVar("_Item")
 #: at a minute or two each, a long one would hold up others for days.
 _HUNG_PAGES: Final = 3
 
+#: Most pages of a document that wait, read or not, for a slow one before them: each is a value in memory.
+_PENDING_PAGES: Final = 256
+
 _TIMEOUTS: Final = frozenset({Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT})
 
 log = structlog.get_logger(__name__)
@@ -144,14 +147,13 @@ class PageScheduler:
                     result.exception()
 
     async def _read_all(self, run: _Run, document: RenderedDocument) -> None:
-        begun = 0
-        while begun < document.page_count and not run.is_hopeless:
-            begun += 1
-            run.pending.append(await self._render(run, document, begun))
-            self.watchdog.mark()
-            run.hand_on()
-        while run.pending and not run.is_hopeless:
-            await asyncio.wait([run.pending[0]])
+        while run.added < document.page_count and not run.is_hopeless:
+            begun = run.added + len(run.pending)
+            if begun < document.page_count and len(run.pending) < _PENDING_PAGES:
+                run.pending.append(await self._render(run, document, begun + 1))
+                self.watchdog.mark()
+            else:
+                await asyncio.wait([run.pending[0]])
             run.hand_on()
         if run.is_hopeless:
             await self._skip_rest(run, document.page_count)

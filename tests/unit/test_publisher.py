@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -372,7 +373,20 @@ async def test_a_refused_request_neither_hides_nor_replaces_the_document(service
     await service.process("a.pdf")
     assert service.texts("a.pdf") == ["one"]
 
+    for force in (False, True):
+        await service.jobs.run(replace(job, force=force), service.clock.now(), Watchdog(service.clock))
+        assert service.texts("a.pdf") == ["one"]
+
+
+async def test_a_refused_request_keeps_the_result_of_an_older_engine(service: Service) -> None:
+    service.s3.upload("a.pdf", b"%PDF-one")
+    await service.process("a.pdf")
+    result = service.s3.objects[RESULT]
+    service.s3.objects[RESULT] = replace(result, metadata={**result.metadata, "ocr-fingerprint": "sha256:0"})
+
+    job = Job(BUCKET, "a.pdf", pages=(1, 1))
     await service.jobs.run(job, service.clock.now(), Watchdog(service.clock))
+
     assert service.texts("a.pdf") == ["one"]
 
 

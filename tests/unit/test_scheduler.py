@@ -274,6 +274,16 @@ async def test_more_documents_without_disk_space_than_the_window_holds_all_end(t
     assert {type(error) for error in ended} == {DiskFullError}
 
 
+async def test_few_pages_of_a_long_document_wait_for_a_slow_one_before_them(tmp_path: Path) -> None:
+    long = document(tmp_path, "slow 1000", *pages_of("quick", 999))
+    async with scheduling(concurrency=2, batch_pages=1) as (scheduler, _):
+        work = asyncio.create_task(read(scheduler, long))
+        await asyncio.sleep(500)
+        assert 100 < len(long.rendered) <= 256
+        pages = await work
+    assert numbers(pages) == list(range(1, 1001))
+
+
 async def test_a_document_that_cannot_be_read_now_is_not_rendered_to_its_end(tmp_path: Path) -> None:
     bad = document(tmp_path, *pages_of("bad", 500))
     async with scheduling(window_pages=4) as (scheduler, _):
