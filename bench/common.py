@@ -1,4 +1,4 @@
-"""What the measurements share: a stack of their own, documents made of the sample letter, their reports."""
+"""Shared by the measurements: a stack of their own, documents made of the sample letter, their reports."""
 
 import argparse
 import contextlib
@@ -69,10 +69,13 @@ def stored(consumer: Consumer) -> list[Document]:
 
 
 def queued(stack: Stack) -> tuple[int, int]:
-    """How many messages wait in the queue, and how many are in work."""
+    """How many messages wait in the queue, and how many are in flight."""
     answer = stack.sqs.get_queue_attributes(
         QueueUrl=stack.queue_url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
     )["Attributes"]
-    waiting, in_work = answer["ApproximateNumberOfMessages"], answer["ApproximateNumberOfMessagesNotVisible"]
-    return int(waiting), int(in_work)
+    waiting, in_flight = (
+        answer["ApproximateNumberOfMessages"],
+        answer["ApproximateNumberOfMessagesNotVisible"],
+    )
+    return int(waiting), int(in_flight)

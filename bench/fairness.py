@@ -2,9 +2,9 @@
 
     make bench/fairness
 
-The real engine with all defaults. From the upload to the result, in seconds. It exits with 1 where a
+The real engine with all defaults. From the upload to the result, in seconds. It exits with 1 if a
 letter behind the report takes longer than three times what it takes alone and the time of one batch,
-which is a page on a CPU, or where the report was over before the letters.
+which is a page on a CPU, or if the report was over before the letters.
 """
 
 import sys
@@ -30,20 +30,20 @@ def main() -> int:
             lambda: len(list(consumer.work_dir.rglob("*.bgr"))) > workers, 60, "pages that wait for engines"
         )
         behind = [_read(stack, f"behind/{number}.pdf") for number in range(_LETTERS)]
-        in_work = not consumer.job_results(_REPORT)
+        in_flight = not consumer.job_results(_REPORT)
     alone_s = median(seconds for seconds, _ in alone)
     page_s = median(engine_s for _, engine_s in alone)
     longest_s = max(seconds for seconds, _ in behind)
     figures = {
         "pages": pages,
-        "report_still_in_work": in_work,
+        "report_still_in_flight": in_flight,
         "alone_s": [round(seconds, 2) for seconds, _ in alone],
         "behind_s": [round(seconds, 2) for seconds, _ in behind],
         "page_s": {"alone": page_s, "behind": median(engine_s for _, engine_s in behind)},
         "longest_to_alone": round(longest_s / alone_s, 2),
         "allowed_to_alone": round(3 + page_s / alone_s, 2),
     }
-    return report(figures, kept=in_work and longest_s <= 3 * alone_s + page_s)
+    return report(figures, kept=in_flight and longest_s <= 3 * alone_s + page_s)
 
 
 def _read(stack: Stack, key: str) -> tuple[float, float]:

@@ -54,7 +54,7 @@ def main() -> int:
     )
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 8], help="default: 1 2 4 8")
     parser.add_argument("--batches", type=int, default=12, help="for each process; default: %(default)s")
-    parser.add_argument("--zoo", action="store_true", help="small text models, where there are no others")
+    parser.add_argument("--zoo", action="store_true", help="small text models, if there are no others")
     arguments = parser.parse_args()
     logs.configure("json", "error")
     with tempfile.TemporaryDirectory(prefix="bucket-ocr-bench-") as folder:

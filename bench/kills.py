@@ -4,7 +4,7 @@
 
 The real engine; any of its processes or the renderer's may be hit, at work, idle or while it starts. It
 exits with 1 unless every letter has a result with the text that one has which nobody disturbed, no message
-was given up, and the consumer is still the process that was started.
+is in the dead-letter queue, and the consumer is still the process that was started.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _kill_until_there(consumer: Consumer, stack: Stack, outputs: set[str]) -> Counter[str]:
-    """Kill a child now and then until all of the objects are there; returns how many of which role."""
+    """Kill a child now and then until all of the objects are there; returns how many of which kind."""
     chance = random.Random(0)
     killed: Counter[str] = Counter()
     end_s = time.monotonic() + DEADLINE_S

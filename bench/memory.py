@@ -4,7 +4,7 @@
 
 A PDF of 10 pages, and one of a thousand with a fresh consumer. The engine reads nothing, in a time that
 lets rendered pages wait for it, and answers 50 lines a page. `work_dir_mib` counts the downloaded source,
-`without_source` does not. It exits with 1 where the long one takes over 50 MB more of either.
+`without_source` does not. It exits with 1 if the long one takes over 50 MB more of either.
 """
 
 import sys

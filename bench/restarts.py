@@ -4,8 +4,8 @@
 
 The real engine. The consumer is killed (SIGKILL) at a random moment after it has become ready, with its
 children, and started anew, 20 times. It exits with 1 unless every letter has the text that one has which
-nobody disturbed, no message was given up, and no source was fetched more than once and once for every kill
-that its message was in work at.
+nobody disturbed, no message is in the dead-letter queue, and no source was fetched more than once and once
+for every kill that its message was in flight at.
 """
 
 import random
@@ -66,7 +66,7 @@ def _consumer(stack: Stack, folder: Path) -> Consumer:
 
 
 def _kill(stack: Stack, folder: Path) -> Counter[str]:
-    """Start and kill consumers; returns how many kills each source's message was in work at."""
+    """Start and kill consumers; returns how many kills each source's message was in flight at."""
     chance = random.Random(0)
     hits: Counter[str] = Counter()
     counted: dict[str, int] = {}

@@ -4,8 +4,8 @@
 
 Two small documents a second for half an hour, an engine that reads nothing, and a proxy between the
 consumer and LocalStack that spoils 5 % of all requests in every way it knows. It exits with 1 unless every
-document has its one right result, no message was given up, and the consumer's resident memory and file
-descriptors are in the last third what they were in the first (of the time after a warm-up).
+document has its one right result, no message is in the dead-letter queue, and the consumer's resident
+memory and file descriptors are in the last third what they were in the first (of the time after a warm-up).
 """
 
 import os
@@ -19,7 +19,7 @@ import psutil
 import pymupdf
 
 from bench.common import DEADLINE_S, asked_for, deployed, report
-from tests.e2e.proxy import FaultProxy, answer, delay, lost_response, reset_amid, reset_before, truncated
+from tests.e2e.proxy import FaultProxy, answer, delay, lost_response, reset_before, reset_midway, truncated
 from tests.e2e.stack import SCRIPTED, Consumer, Stack, null_engine, until
 
 _SHARE = 0.05
@@ -29,7 +29,7 @@ _SAMPLE_S = 30.0
 _WARM_UP_S = 180.0
 _PAGE_S = 0.05
 
-#: Longer than the consumer waits for an answer: what it has given up is carried out all the same.
+#: Longer than the consumer waits for an answer: a call that has timed out is carried out all the same.
 _ZOMBIE_S = 25.0
 
 _FAULTS = (
@@ -39,8 +39,8 @@ _FAULTS = (
     answer(403, "RequestTimeTooSkewed"),
     answer(400, "ExpiredToken"),
     reset_before(),
-    reset_amid(400),
-    reset_amid(400, rst=True),
+    reset_midway(400),
+    reset_midway(400, rst=True),
     truncated(400),
     lost_response(),
     lost_response(),
@@ -93,7 +93,7 @@ def main() -> int:
         "spoiled_by": spoiled,
         "receive_counts": Counter(line["receive_count"] for line in messages if "key" in line),
         "outcomes": Counter(line["outcome"] for line in messages),
-        "answers": Counter(line["answer"] for line in messages if "answer" in line),
+        "job_results": Counter(line["job_result"] for line in messages if "job_result" in line),
         "rss_mb": [first_mb, last_mb],
         "descriptors": [first_fds, last_fds],
         "curve": [(s.second, s.rss_mb, s.descriptors, s.uploaded, s.results) for s in samples[::2]],

@@ -1,6 +1,6 @@
 """`make demo`: a local cloud, a consumer, two uploads with the plain AWS client, and what was read.
 
-Leaves `build/demo/`: the results, a picture of each first page with the boxes of its lines, and the logs.
+Leaves `build/demo/`: the results, an image of each first page with the boxes of its lines, and the logs.
 """
 
 import json
@@ -32,7 +32,7 @@ console = Console(highlight=False)
 
 
 def main() -> None:
-    """Run the demonstration; raises SystemExit with a message where a step fails."""
+    """Run the demonstration; raises SystemExit with a message if a step fails."""
     # Stopped like by Ctrl-C: everything that was started is stopped first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _OUT.mkdir(parents=True, exist_ok=True)
@@ -52,12 +52,19 @@ def main() -> None:
         console.print("[bold]2.[/] the consumer: bucket-ocr run")
         with _consumer(environment):
             for sample in _SAMPLES:
+                is_first = sample == _SAMPLES[0]
                 command = ["aws", "s3", "cp", str(sample.relative_to(_PROJECT)), f"s3://{stack.bucket}/"]
-                console.print(f"[bold]3.[/] {shlex.join(command)}")
+                console.print(f"{_number(3, is_first=is_first)} {shlex.join(command)}", soft_wrap=True)
                 command[0] = str(_BIN / "aws")
                 subprocess.run([*command, "--quiet"], env=environment, cwd=_PROJECT, check=True)
             for sample in _SAMPLES:
-                _show(sample, _result(cloud, stack.bucket, sample.name))
+                is_first = sample == _SAMPLES[0]
+                _show(sample, _result(cloud, stack.bucket, sample.name), is_first=is_first)
+
+
+def _number(step: int, *, is_first: bool) -> str:
+    """The step's number, before the first of its files only."""
+    return f"[bold]{step}.[/]" if is_first else "  "
 
 
 @contextmanager
@@ -92,22 +99,26 @@ def _result(cloud: LocalCloud, bucket: str, name: str) -> dict[str, Any]:
     sys.exit(f"no result of {name} after {_DEADLINE_S:.0f} s: see {_OUT / 'consumer.log'}")
 
 
-def _show(sample: Path, result: dict[str, Any]) -> None:
-    console.print(f"[bold]4.[/] {sample.name}: {result['status']}; confidence, box in pixels, text:")
+def _show(sample: Path, result: dict[str, Any], *, is_first: bool) -> None:
+    number = _number(4, is_first=is_first)
+    console.print(
+        f"{number} {sample.name}: {result['status']}; confidence, box in pixels, text:", soft_wrap=True
+    )
     for line in result["detections"]:
         corners = " ".join(f"{x},{y}" for x, y in line["box"])
         console.print(f"{line['confidence']:.3f}  {corners:<39}  {escape(line['text'])}", soft_wrap=True)
-    picture = _OUT / f"{sample.name}.boxes.png"
-    _overlay(sample, result).save(picture)
+    image = _OUT / f"{sample.name}.boxes.png"
+    _overlay(sample, result).save(image)
     timing = result["timing"]
     console.print(
         f"{len(result['detections'])} lines in {timing['engine_s']:.1f} s of engine time; "
-        f"the boxes over the page: {picture.relative_to(_PROJECT)}\n"
+        f"the boxes over the page: {image.relative_to(_PROJECT)}\n",
+        soft_wrap=True,
     )
 
 
 def _overlay(sample: Path, result: dict[str, Any]) -> Image.Image:
-    """The first page as it was rendered, with the boxes of its lines; a dot where each line starts."""
+    """The first page as it was rendered, with the boxes of its lines; a dot at the start of each line."""
     page = result["pages"][0]
     if sample.suffix == ".pdf":
         with pymupdf.open(sample) as document:

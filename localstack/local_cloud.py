@@ -2,7 +2,7 @@
 
     with LocalCloud() as cloud:
         stack = cloud.deploy()
-        cloud.client("s3").upload_file("1page.pdf", stack.bucket, "1page.pdf")
+        cloud.client("s3").upload_file("tests/samples/letter.pdf", stack.bucket, "letter.pdf")
         cloud.messages(stack.queue_url)
 
 LocalStack runs in `localstack/.venv`, because its pins clash with the project's, and writes to a directory
@@ -50,7 +50,7 @@ _START_DEADLINE_S = 300.0
 _STOP_DEADLINE_S = 60.0
 _POLL_S = 0.1
 _ANSWER_DEADLINE_S = 60.0
-# Whatever proxy the user has, LocalStack is on this machine.
+# Without the user's proxies: LocalStack is on this machine.
 _HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -60,7 +60,7 @@ class LocalCloudError(RuntimeError):
 
 @dataclass(frozen=True)
 class StackOutputs:
-    """What the consumer and its tests need of a deployed stack."""
+    """All that the consumer and its tests need of a deployed stack."""
 
     bucket: str
     queue_url: str
@@ -254,7 +254,7 @@ class LocalCloud:
             if time.monotonic() > deadline_s:
                 raise LocalCloudError(f"no LocalStack after {_START_DEADLINE_S:.0f} s:\n{self._log_tail()}")
             time.sleep(_POLL_S)
-        # Where another program was faster to the port, LocalStack says so in its log only, and lives on.
+        # If another program was faster to the port, LocalStack says so in its log only, and lives on.
         with _HTTP.open(f"{self.endpoint_url}/_localstack/init", timeout=_ANSWER_DEADLINE_S) as answer:
             scripts = json.load(answer)["scripts"]
         if self._name not in {script["name"] for script in scripts}:
@@ -346,8 +346,8 @@ def main() -> None:
             variables = cloud.environment() | {"BUCKET_OCR_QUEUE_URL": stack.queue_url}
             for name, value in variables.items():
                 print(f"export {name}={shlex.quote(value)}")
-            print("ready", flush=True)
             print(f"Bucket {stack.bucket}. Stop with Ctrl-C.", file=sys.stderr)
+            print("ready", flush=True)
             cloud.wait()
     except (LocalCloudError, DeploymentError) as error:
         sys.exit(f"local cloud: {error}")

@@ -1,4 +1,4 @@
-"""What `local_cloud.py` runs with the interpreter of `localstack/.venv`: LocalStack, tied to its starter.
+"""Run by `local_cloud.py` with the interpreter of `localstack/.venv`: LocalStack, tied to its starter.
 
 Arguments: the process id of the starter, and the directory for the objects of S3.
 """

@@ -1,4 +1,4 @@
-"""What all tests share: an environment without the developer's accounts, a LocalStack, the corpus."""
+"""Shared by all tests: an environment without the developer's accounts, a LocalStack, the corpus."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def nothing_of_the_developers() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cloud(nothing_of_the_developers: None) -> Iterator[LocalCloud]:
-    """Start one LocalStack for all tests; where it is not installed, its error says `run make setup`."""
+    """Start one LocalStack for all tests; if it is not installed, its error says `run make setup`."""
     with LocalCloud() as cloud:
         yield cloud
 

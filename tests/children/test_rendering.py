@@ -100,14 +100,14 @@ def test_every_kind_of_pixels_becomes_dark_on_white(
     drawn = Image.new("L", (side, side), 255)
     drawn.paste(0, (0, 0, side // 2, side))
     if mode == "I;16":
-        picture = drawn.point(lambda value: value * 257, "I").convert("I;16")
+        image = drawn.point(lambda value: value * 257, "I").convert("I;16")
     elif mode in ("LA", "RGBA"):
         # Black ink on nothing.
-        picture = Image.merge("LA", (Image.new("L", drawn.size, 0), drawn.point(lambda v: 255 - v)))
-        picture = picture.convert(mode)
+        image = Image.merge("LA", (Image.new("L", drawn.size, 0), drawn.point(lambda v: 255 - v)))
+        image = image.convert(mode)
     else:
-        picture = drawn.convert(mode)
-    picture.save(tmp_path / "page.tif")
+        image = drawn.convert(mode)
+    image.save(tmp_path / "page.tif")
 
     page, pixels = render(tmp_path / "page.tif").page()
 
@@ -121,9 +121,9 @@ def test_every_kind_of_pixels_becomes_dark_on_white(
 def test_values_beyond_eight_bits_keep_black_and_white_apart(
     tmp_path: Path, render: Render, mode: str, black: float, white: float
 ) -> None:
-    picture = Image.new(mode, (50, 50), white)
-    picture.paste(black, (0, 0, 25, 50))
-    picture.save(tmp_path / "page.tif")
+    image = Image.new(mode, (50, 50), white)
+    image.paste(black, (0, 0, 25, 50))
+    image.save(tmp_path / "page.tif")
 
     page, pixels = render(tmp_path / "page.tif").page()
 
@@ -132,9 +132,9 @@ def test_values_beyond_eight_bits_keep_black_and_white_apart(
 
 
 def test_an_image_of_infinite_pixels_is_unreadable_and_not_black(tmp_path: Path, render: Render) -> None:
-    picture = Image.new("F", (50, 50), 1.0)
-    picture.putpixel((7, 7), math.inf)
-    picture.save(tmp_path / "page.tif")
+    image = Image.new("F", (50, 50), 1.0)
+    image.putpixel((7, 7), math.inf)
+    image.save(tmp_path / "page.tif")
 
     with pytest.raises(PageError, match="no numbers"):
         render(tmp_path / "page.tif").page()

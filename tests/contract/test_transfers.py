@@ -16,7 +16,7 @@ from consumer.aws.s3 import S3Store
 from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import ServiceError, SourceChangedError, UnavailableError
 from consumer.domain.result import Source
-from tests.e2e.proxy import FaultProxy, answer, reset_amid, rewritten, stall_amid
+from tests.e2e.proxy import FaultProxy, answer, reset_midway, rewritten, stall_midway
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -92,7 +92,7 @@ def _flipped(_: CIMultiDict[str], body: bytes) -> tuple[int, bytes]:
 async def test_a_stall_is_noticed_and_the_rest_is_requested(
     impatient: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    proxy.fail("GetObject", stall_amid(CUT_BYTES))
+    proxy.fail("GetObject", stall_midway(CUT_BYTES))
     assert await downloaded(impatient, source, tmp_path) == BODY
     assert proxy.count("GetObject") >= 2
 
@@ -101,7 +101,7 @@ async def test_a_stall_is_noticed_and_the_rest_is_requested(
 async def test_an_answer_that_is_not_the_rest_is_not_taken_for_it(
     store: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path, change: object
 ) -> None:
-    proxy.fail("GetObject", reset_amid(CUT_BYTES))
+    proxy.fail("GetObject", reset_midway(CUT_BYTES))
     proxy.fail("GetObject", rewritten(change), after=1)  # type: ignore[arg-type]
     assert await downloaded(store, source, tmp_path) == BODY
 
@@ -117,7 +117,7 @@ async def test_a_body_that_is_longer_or_has_another_checksum_is_fetched_again(
 async def test_an_object_overwritten_between_two_parts_is_another_one(
     impatient: S3Store, s3: "S3Client", source: Source, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    held = stall_amid(CUT_BYTES)
+    held = stall_midway(CUT_BYTES)
     proxy.fail("GetObject", held)
     download = asyncio.create_task(downloaded(impatient, source, tmp_path))
     assert await asyncio.to_thread(held.reached.wait, 60)
@@ -129,7 +129,7 @@ async def test_an_object_overwritten_between_two_parts_is_another_one(
 async def test_a_transfer_that_is_cut_again_and_again_ends_as_an_outage(
     store: S3Store, source: Source, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    proxy.fail("GetObject", reset_amid(CUT_BYTES), times=None)
+    proxy.fail("GetObject", reset_midway(CUT_BYTES), times=None)
     with pytest.raises(UnavailableError, match=KEY):
         await downloaded(store, source, tmp_path)
 

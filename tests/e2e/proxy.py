@@ -1,11 +1,11 @@
 """A proxy between the consumer and LocalStack that knows the calls of S3 and SQS and spoils chosen ones.
 
     with FaultProxy(cloud.endpoint_url) as proxy:
-        proxy.fail("GetObject", stall_amid(1000), key="a.pdf", after=1)
+        proxy.fail("GetObject", stall_midway(1000), key="a.pdf", after=1)
         ...  # a process whose AWS_ENDPOINT_URL is proxy.url
         assert proxy.count("GetObject", key="a.pdf") == 3
 
-What a client sends is carried out even if it has gone meanwhile, as with a real service.
+A call is carried out even if its client has gone meanwhile, as with a real service.
 """
 
 import asyncio
@@ -179,7 +179,7 @@ def _without(names: set[str], headers: Mapping[str, str]) -> CIMultiDict[str]:
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """What is done to a call instead of passing it on."""
+    """Done to a call instead of passing it on."""
 
     name: str
     play: Callable[[Exchange], Awaitable[web.StreamResponse]]
@@ -232,10 +232,10 @@ def lost_response() -> Fault:
     return Fault("lost_response", play)
 
 
-def reset_amid(after_bytes: int, *, rst: bool = False) -> Fault:
+def reset_midway(after_bytes: int, *, rst: bool = False) -> Fault:
     """Close the connection within the body, after so many bytes and before the last one.
 
-    `rst`: reset it; what is still on the way may be lost then. Where there is no body, no answer is given.
+    `rst`: reset it; what is still on the way may be lost then. Without a body, no answer is given.
     """
 
     async def play(exchange: Exchange) -> web.StreamResponse:
@@ -245,7 +245,7 @@ def reset_amid(after_bytes: int, *, rst: bool = False) -> Fault:
                 await exchange.send(answered, size_bytes)
         return _drop(exchange.request, rst=rst)
 
-    return Fault(f"reset_amid({after_bytes})", play)
+    return Fault(f"reset_midway({after_bytes})", play)
 
 
 def truncated(after_bytes: int) -> Fault:
@@ -272,7 +272,7 @@ def rewritten(change: Callable[[CIMultiDict[str], bytes], tuple[int, bytes]]) ->
     return Fault("rewritten", play)
 
 
-def stall_amid(after_bytes: int) -> Hold:
+def stall_midway(after_bytes: int) -> Hold:
     """Send so much of the body, never all, then nothing until it is released."""
 
     async def play(exchange: Exchange) -> web.StreamResponse:
@@ -283,7 +283,7 @@ def stall_amid(after_bytes: int) -> Hold:
             await gate.wait()
             return await exchange.send(answered)
 
-    gate = Hold(f"stall_amid({after_bytes})", play)
+    gate = Hold(f"stall_midway({after_bytes})", play)
     return gate
 
 
@@ -311,7 +311,7 @@ def stall() -> Hold:
 
 
 def delay(seconds: float) -> Fault:
-    """Pass it on so much later, even if its client has given up."""
+    """Pass it on so much later, even if its client's call has timed out."""
 
     async def play(exchange: Exchange) -> web.StreamResponse:
         await asyncio.sleep(seconds)
@@ -337,7 +337,7 @@ class _Rule:
 class FaultProxy:
     """The proxy, in a thread of its own; a context manager that drops every connection when it is left.
 
-    `upstream_url`: the address it stands for. What is still held or delayed then is never passed on.
+    `upstream_url`: the address it stands for. Calls that are still held or delayed then are never passed on.
     """
 
     def __init__(self, upstream_url: str) -> None:

@@ -43,7 +43,7 @@ _ANSWER_S = 60.0
 # Looks at LocalStack cost it time, looks into a file hardly any.
 _POLL_S = 0.4
 _FILE_POLL_S = 0.2
-# Where there is such a tool, a killed test run leaves no consumer behind.
+# If there is such a tool, a killed test run leaves no consumer behind.
 _SETPRIV = shutil.which("setpriv")
 _MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []
 
@@ -131,7 +131,7 @@ class Stack:
         return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
     def object(self, key: str, *, silent: bool = False) -> Mapping[str, Any] | None:
-        """Answer of a HEAD; None where there is nothing."""
+        """Answer of a HEAD; None if there is nothing."""
         try:
             return self.s3.head_object(Bucket=self.silent_bucket if silent else self.bucket, Key=key)
         except self.s3.exceptions.ClientError as error:
@@ -160,7 +160,7 @@ class Stack:
         until(lambda: not self.cloud.messages(self.queue_url), deadline_s, "an empty queue")
 
     def dead_letters(self) -> set[str]:
-        """Ids of the messages that were given up."""
+        """Ids of the messages in the dead-letter queue."""
         return {message.message_id for message in self.cloud.messages(self.dead_letter_queue_url)}
 
 
@@ -232,14 +232,16 @@ class Consumer:
 
     def wait_at_work(self, deadline_s: float = RESULT_S) -> None:
         """Wait until a page of some document has been rendered and is not read yet."""
-        until(lambda: list(self.work_dir.rglob("*.bgr")), deadline_s, "a page in work", every_s=_FILE_POLL_S)
+        until(
+            lambda: list(self.work_dir.rglob("*.bgr")), deadline_s, "a page in flight", every_s=_FILE_POLL_S
+        )
 
     def job_results(self, key: str) -> list[str]:
         """Results of the jobs for this key, in order."""
         return [line["job_result"] for line in self.lines if line.get("key") == key and "job_result" in line]
 
     def asked(self, path: str) -> tuple[int, str]:
-        """What it answers over HTTP: status and text; 0 where nobody listens."""
+        """Its answer over HTTP: status and text; 0 if nobody listens."""
         connection = http.client.HTTPConnection("127.0.0.1", int(str(self._health_port)), timeout=_ANSWER_S)
         with contextlib.closing(connection):
             try:
@@ -277,7 +279,7 @@ def gone(family: list[psutil.Process], deadline_s: float) -> list[psutil.Process
 def bucket_ocr(
     environment: Mapping[str, str], folder: Path, *arguments: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of `bucket-ocr` to its end, where no `.env` is."""
+    """Run a command of `bucket-ocr` to its end, in a folder without a `.env`."""
     return subprocess.run(
         [sys.executable, "-m", "consumer", *map(str, arguments)],
         cwd=folder,

@@ -19,7 +19,7 @@ PAGES = 3
 class Point:
     """When to kill: while this call is held, before it is passed on or when it is carried out.
 
-    `of`: the object, by what follows the key of the source; None where the call names none.
+    `of`: the object, by what follows the key of the source; None if the call names none.
     """
 
     operation: str
@@ -78,7 +78,7 @@ class Sweep:
 def sweep(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
     with Stack.deployed(cloud, "e2e-crashes") as stack, FaultProxy(cloud.endpoint_url) as proxy:
         sweep = Sweep(stack, proxy, tmp_path_factory.mktemp("crashes"))
-        # What S3 sends when a notification is set up would be the first to be deleted.
+        # The message that S3 sends when a notification is set up would be the first to be deleted.
         stack.sqs.purge_queue(QueueUrl=stack.queue_url)
         for width_pt, (name, point) in enumerate(POINTS.items(), start=100):
             sweep.kill_at(name, point, width_pt)
@@ -102,6 +102,6 @@ def test_a_consumer_killed_at_a_step_costs_no_document_its_result(sweep: Sweep, 
     assert reads <= (1 if name in STORED else 2)
 
 
-def test_of_all_these_kills_no_message_is_left_and_none_was_given_up(sweep: Sweep) -> None:
+def test_of_all_these_kills_no_message_is_left_nor_is_any_in_the_dead_letter_queue(sweep: Sweep) -> None:
     assert not sweep.stack.cloud.messages(sweep.stack.queue_url)
     assert sweep.stack.dead_letters() == set()

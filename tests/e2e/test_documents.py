@@ -28,7 +28,7 @@ def truth(samples: Path) -> dict[str, list[list[str]]]:
 
 
 class Check:
-    """What is true of every result, whatever the source was."""
+    """All that is true of every result, of any source."""
 
     def __init__(self, stack: Stack, schema: Any) -> None:
         self.stack = stack

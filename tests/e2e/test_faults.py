@@ -1,4 +1,4 @@
-"""Whatever S3 and SQS answer, or fail to answer: every document gets its one right result."""
+"""S3 and SQS answer with faults, or not at all: every document gets its one right result."""
 
 import json
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from tests.e2e.proxy import (
     answer,
     delay,
     lost_response,
-    reset_amid,
     reset_before,
-    stall_amid,
+    reset_midway,
+    stall_midway,
     truncated,
 )
 from tests.e2e.stack import QUICK, RESULT_S, Consumer, Document, Stack, null_engine, until
@@ -31,7 +31,7 @@ PART_BYTES = 300
 class Case:
     """One fault of the call that is made for a document, and what becomes of its message.
 
-    `times`: how often it is met, where 4 are one more than the SDK tries again; `after`: so many sound calls.
+    `times`: how often it is met; 4 are one more than the SDK tries again; `after`: so many sound calls.
     `receives`: how often the message is received then. `job_result`: the last one in the log.
     """
 
@@ -51,8 +51,8 @@ CASES = {
     "500 of the download": Case("GetObject", answer(500, "InternalError"), times=2),
     "throttled download": Case("GetObject", answer(503, "Throttling"), times=2),
     "connection reset before the download": Case("GetObject", reset_before()),
-    "reset within the download": Case("GetObject", reset_amid(PART_BYTES)),
-    "stall within the download": Case("GetObject", stall_amid(PART_BYTES)),
+    "reset within the download": Case("GetObject", reset_midway(PART_BYTES)),
+    "stall within the download": Case("GetObject", stall_midway(PART_BYTES)),
     "truncated download": Case("GetObject", truncated(PART_BYTES)),
     "source changed says the download": Case("GetObject", answer(412, "PreconditionFailed")),
     "clock skew of the look": Case("HeadObject", answer(403, "RequestTimeTooSkewed"), receives=2),
@@ -72,7 +72,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Survivor:
-    """What became of a case's document. `width_pt` is its own."""
+    """The end of a case's document. `width_pt` is its own."""
 
     case: Case
     key: str
@@ -178,7 +178,7 @@ def test_the_event_of_an_own_output_costs_no_call_to_s3(world: World) -> None:
 
 
 def test_of_a_message_that_partly_fails_the_part_that_was_done_is_not_done_again(world: World) -> None:
-    names = ("done.pdf", "undone.pdf")
+    names = ("done.pdf", "pending.pdf")
     for width_pt, key in enumerate(names, start=80):
         world.stack.put(key, documents.blank_pdf(width_pt), silent=True)
     world.proxy.fail("GetObject", answer(403, "AccessDenied"), key=names[1])

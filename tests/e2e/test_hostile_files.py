@@ -48,7 +48,7 @@ EXPECTED: dict[str, Callable[[ResultDocument], bool]] = {
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of a file. `result` is None where none was stored; `peaks` is the memory of children."""
+    """The end of a file. `result` is None if none was stored; `peaks` is the memory of children."""
 
     file: str
     expected: str

@@ -39,7 +39,7 @@ def test_a_source_overwritten_while_it_is_read_gets_the_result_of_its_new_bytes(
     consumer.wait_at_work()
     etag = stack.put("hasty.pdf", documents.pdf("SECOND THOUGHTS"))
     stack.result("hasty.pdf")
-    # The message about the old bytes is in work for longer; what it ends with must not be older.
+    # The message about the old bytes is in flight for longer; its result must not be older.
     stack.wait_until_settled()
     result = stack.result("hasty.pdf")
     assert (result["source"]["etag"], documents.text(result)) == (etag, "SECOND THOUGHTS")

@@ -1,4 +1,4 @@
-"""What operators and programs see of a consumer at work: metrics, probes, announcements, the log."""
+"""A consumer at work, as operators and programs see it: metrics, probes, announcements, the log."""
 
 import json
 import re
@@ -34,7 +34,7 @@ class Announcements:
         sns.subscribe(TopicArn=self.topic_arn, Protocol="sqs", Endpoint=queue_arn)
 
     def all(self) -> list[dict[str, Any]]:
-        """What was published, the envelope with it."""
+        """All that was published, each in its envelope."""
         return [json.loads(message.body) for message in self._stack.cloud.messages(self._queue_url)]
 
 
@@ -55,17 +55,17 @@ def test_every_finished_document_is_announced_after_its_result_is_there(
     until(lambda: len(announcements.all()) >= 2, RESULT_S, "two announcements")
     stack.wait_until_settled()
 
-    told = {
+    announced = {
         json.loads(each["Message"])["DocumentLocation"]["S3ObjectName"]: each for each in announcements.all()
     }
 
-    assert set(told) == {"a b/good.pdf", "bad.pdf"}
-    good = json.loads(told["a b/good.pdf"]["Message"])
+    assert set(announced) == {"a b/good.pdf", "bad.pdf"}
+    good = json.loads(announced["a b/good.pdf"]["Message"])
     assert good["ResultLocation"] == {"S3Bucket": stack.bucket, "S3ObjectName": "a b/good.pdf.ocr.json"}
     assert (good["Status"], good["Code"], good["DocumentMetadata"]) == ("SUCCEEDED", None, {"Pages": 1})
     assert good["DocumentETag"] == stack.result("a b/good.pdf")["source"]["etag"]
-    assert told["bad.pdf"]["MessageAttributes"]["Status"]["Value"] == "FAILED"
-    assert json.loads(told["bad.pdf"]["Message"])["Code"] == "UNSUPPORTED_TYPE"
+    assert announced["bad.pdf"]["MessageAttributes"]["Status"]["Value"] == "FAILED"
+    assert json.loads(announced["bad.pdf"]["Message"])["Code"] == "UNSUPPORTED_TYPE"
 
 
 def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: Start, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     gate = tmp_path / "gate"
     program = (*QUICK, *null_engine(gate, lines=1))
     consumer = start(stack, "consumer", program, HEALTH_PORT=free_port(), LEASE_S=6).wait_ready()
-    # What S3 sends when a notification is set up would be in flight as well.
+    # The message that S3 sends when a notification is set up would be in flight as well.
     stack.wait_until_settled()
     assert (consumer.asked("/healthz"), consumer.asked("/readyz")) == ((200, "ok\n"), (200, "ok\n"))
     before = consumer.metrics()
@@ -154,9 +154,9 @@ def test_a_consumer_that_is_told_to_ends_when_there_is_no_more_work(lone_stack: 
     assert consumer.process.wait(RESULT_S) == 0
     assert consumer.job_results("a.pdf") == ["stored"]
     assert consumer.lines[-1]["event"] == "stopped"
-    # What is another engine's affair is not dropped without a word.
-    (told,) = (line for line in consumer.lines if line["event"] == "settings.without_effect")
-    assert (told["name"], told["engine"]) == ("BUCKET_OCR_PIPELINE_CONFIG", "scripted")
+    # A setting of another engine is not dropped without a word.
+    (line,) = (each for each in consumer.lines if each["event"] == "settings.without_effect")
+    assert (line["name"], line["engine"]) == ("BUCKET_OCR_PIPELINE_CONFIG", "scripted")
 
 
 def test_a_port_that_is_taken_stops_the_start_with_the_name_of_the_setting(

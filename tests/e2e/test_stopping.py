@@ -65,7 +65,7 @@ def _left(consumer: Consumer) -> list[Path]:
     return list(consumer.work_dir.iterdir())
 
 
-def test_sigterm_finishes_the_document_in_work(
+def test_sigterm_finishes_the_document_in_flight(
     work: Work, start: Start, waiting: Sequence[str], gate: Path
 ) -> None:
     consumer = start(work.stack, "consumer", waiting).wait_ready()
@@ -140,7 +140,7 @@ def _eight_documents(stack: Stack, proxy: FaultProxy, start: Start) -> None:
     until(
         lambda: [message.visible for message in stack.cloud.messages(stack.queue_url)].count(False) == 8,
         RESULT_S,
-        "eight messages in work",
+        "eight messages in flight",
     )
     unstarted = {m.message_id for m in stack.cloud.messages(stack.queue_url) if m.visible}
     consumer.process.send_signal(signal.SIGTERM)

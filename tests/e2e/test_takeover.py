@@ -64,7 +64,7 @@ def test_an_older_version_that_is_finished_last_does_not_replace_a_newer_result(
 
 
 @pytest.mark.parametrize("step", ["GetObject", "page"])
-def test_a_source_deleted_in_work_needs_no_result(
+def test_a_source_deleted_in_flight_needs_no_result(
     lone_stack: Stack, proxy: FaultProxy, start: Start, tmp_path: Path, step: str
 ) -> None:
     stack, key = lone_stack, "deleted.pdf"

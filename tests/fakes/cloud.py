@@ -86,7 +86,7 @@ class Stored:
         return self.metadata.get(identity.SOURCE_ETAG), self.metadata.get(identity.SOURCE_VERSION_ID)
 
     @property
-    def is_given_up(self) -> bool:
+    def is_not_read(self) -> bool:
         return self.metadata.get(identity.FINGERPRINT) == identity.NOT_READ
 
     @property
@@ -179,7 +179,7 @@ class FakeS3:
         self._check_result(writer, key, body, metadata, there)
         self.upload(key, body, metadata)
         source_key = key.removesuffix(keys.RESULT_SUFFIX)
-        if not self.objects[key].is_given_up:
+        if not self.objects[key].is_not_read:
             until = self._until.get((source_key, self.objects[key].of), 0)
             self._answered[source_key] = max(self._answered.get(source_key, 0), until)
         self._judge(source_key)
@@ -190,7 +190,7 @@ class FakeS3:
         if source is None or not source.is_document:
             return True
         result = self.objects.get(keys.result_key(key))
-        return result is not None and result.of == source.identity and not result.is_given_up
+        return result is not None and result.of == source.identity and not result.is_not_read
 
     def was_answered_since(self, key: str, moment: int) -> bool:
         """Whether the key, at some moment since then, needed nothing or got its result.
@@ -232,7 +232,7 @@ class FakeS3:
         if there is None or identity.SOURCE_ETAG not in there.metadata:
             return
         if there.of == new.of:
-            self._journal.demand(there.is_given_up, "I4", f"{writer} replaces {key} of the same source")
+            self._journal.demand(there.is_not_read, "I4", f"{writer} replaces {key} of the same source")
         else:
             looked = self._looks.get((writer, source_key), 0)
             ages = [self._age(source_key, of, looked) for of in (there.of, new.of)]

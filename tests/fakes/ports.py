@@ -40,7 +40,7 @@ class FakeStore:
 
     @property
     def _me(self) -> str:
-        """Who asks: a consumer, and which of its works."""
+        """The name of the one that asks: a consumer, and which of its works."""
         task = asyncio.current_task()
         assert task is not None
         return self._readers.setdefault(task, f"{self._network.process.name}/{next(self._numbers)}")

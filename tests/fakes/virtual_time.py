@@ -170,7 +170,7 @@ class VirtualProcess(Process):
         self.alive = False
         self._loop.stop()
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Cancel the tasks of a process that is dead, or has ended, and close its loop."""
         self.alive = False
         self._loop.set_exception_handler(_ignore)
@@ -189,7 +189,7 @@ def _ignore(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None
 
 
 class VirtualTime:
-    """Runs processes. `ended` is told of each that died or whose `main` has returned; it is buried then."""
+    """Runs processes. `ended` is told of each that died or whose `main` has returned; it is reaped then."""
 
     def __init__(self, ended: Callable[[VirtualProcess], None]) -> None:
         self.clock = VirtualClock()
@@ -213,9 +213,9 @@ class VirtualTime:
         self.clock.seconds = end
 
     def reap(self) -> None:
-        """Bury the dead."""
+        """Reap the dead."""
         for process in [*self._processes]:
             if not process.alive or (process.main is not None and process.main.done()):
                 self._processes.remove(process)
-                process.bury()
+                process.reap()
                 self._ended(process)

@@ -11,7 +11,7 @@ Object = dict[str, Any]
 
 
 def render(folder: Path, objects: list[Object] | None = None) -> list[Object]:
-    """What `kubectl kustomize` prints; a component gets the `objects` so far, and changes them."""
+    """The output of `kubectl kustomize`; a component gets the `objects` so far, and changes them."""
     objects = [] if objects is None else objects
     (steps,) = _documents(folder / "kustomization.yaml")
     for name in steps.pop("resources", []):

@@ -31,10 +31,10 @@ from tests.e2e.proxy import (
     delay,
     hold,
     lost_response,
-    reset_amid,
     reset_before,
+    reset_midway,
     stall,
-    stall_amid,
+    stall_midway,
     truncated,
 )
 from tests.e2e.stack import free_port, until
@@ -281,8 +281,8 @@ async def test_aiohttp_sends_again_without_being_asked(
 async def test_a_body_that_is_cut(
     world: World, proxy: FaultProxy, s3: "S3Client", async_s3: "AsyncS3Client", rst: bool
 ) -> None:
-    proxy.fail("GetObject", reset_amid(100, rst=rst), times=2)
-    proxy.fail("GetObject", reset_amid(len(BODY)), after=2)
+    proxy.fail("GetObject", reset_midway(100, rst=rst), times=2)
+    proxy.fail("GetObject", reset_midway(len(BODY)), after=2)
     for size_bytes in (100, len(BODY) - 1):
         body = s3.get_object(Bucket=world.bucket, Key="source")["Body"]
         assert body.read(size_bytes) == BODY[:size_bytes]
@@ -296,7 +296,7 @@ async def test_a_body_that_is_cut(
 
 
 def test_an_answer_without_a_body_is_cut_before_it(world: World, proxy: FaultProxy, s3: "S3Client") -> None:
-    proxy.fail("s3", reset_amid(0), times=2)
+    proxy.fail("s3", reset_midway(0), times=2)
     proxy.fail("HeadObject", truncated(0), after=1)
     with pytest.raises(ConnectionClosedError):
         s3.put_object(Bucket=world.bucket, Key="cut", Body=BODY)
@@ -318,7 +318,7 @@ async def test_a_truncated_body_is_a_sound_answer(
 
 
 def test_a_body_that_stalls_goes_on_when_released(world: World, proxy: FaultProxy, s3: "S3Client") -> None:
-    proxy.fail("GetObject", gate := stall_amid(100), times=2)
+    proxy.fail("GetObject", gate := stall_midway(100), times=2)
     with _behind(proxy, "s3", HASTY_S) as hasty_s3:
         body = hasty_s3.get_object(Bucket=world.bucket, Key="source")["Body"]
         assert body.read(100) == BODY[:100]
@@ -352,7 +352,7 @@ def test_an_answer_is_held(world: World, proxy: FaultProxy, s3: "S3Client", late
     assert put.result(DEADLINE_S)["ETag"]
 
 
-def test_a_call_is_carried_out_after_its_client_has_given_up(world: World, proxy: FaultProxy) -> None:
+def test_a_call_is_carried_out_after_its_client_has_timed_out(world: World, proxy: FaultProxy) -> None:
     proxy.fail("PutObject", delay(HASTY_S + 0.3), key="late")
     with _behind(proxy, "s3", HASTY_S) as hasty_s3, pytest.raises(ReadTimeoutError):
         hasty_s3.put_object(Bucket=world.bucket, Key="late", Body=BODY)
@@ -361,7 +361,7 @@ def test_a_call_is_carried_out_after_its_client_has_given_up(world: World, proxy
 
 def test_leaving_does_not_wait_for_stalls_and_carries_nothing_out(world: World, late: Late) -> None:
     stalled = stall()
-    faults: dict[str, Fault] = {"stalled": stalled, "amid": stall_amid(0), "delayed": delay(60)}
+    faults: dict[str, Fault] = {"stalled": stalled, "midway": stall_midway(0), "delayed": delay(60)}
     with FaultProxy(world.cloud.endpoint_url) as proxy, _behind(proxy, "s3") as s3:
         for key, fault in faults.items():
             proxy.fail("*", fault, key=key)

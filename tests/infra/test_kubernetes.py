@@ -211,7 +211,7 @@ def test_keda_watches_the_queue_that_is_consumed_and_scales_from_zero(variant: s
     (trigger,) = spec["triggers"]
     watched = (trigger["metadata"]["queueURL"], trigger["metadata"]["awsRegion"])
     assert watched == (settings["BUCKET_OCR_QUEUE_URL"], settings["AWS_REGION"])
-    # Otherwise the last pod is stopped during its last document, or a document in work starts a second job.
+    # Otherwise the last pod is stopped during its last document, or a document in flight starts a second job.
     assert trigger["metadata"]["scaleOnInFlight"] == "true"
     assert trigger["authenticationRef"]["name"] == objects["TriggerAuthentication"]["metadata"]["name"]
 
@@ -239,7 +239,7 @@ def test_jobs_end_by_themselves_and_nothing_ends_them_before() -> None:
     assert "activeDeadlineSeconds" not in job
     # KEDA starts another job for the rest of a failed one; a changed manifest leaves those at work alone.
     assert (job["backoffLimit"], spec["rollout"]["strategy"]) == (0, "gradual")
-    # For counts that include messages in work; "accurate" is for others.
+    # For counts that include messages in flight; "accurate" is for others.
     assert spec["scalingStrategy"]["strategy"] == "default"
     # A budget cannot count the pods of jobs.
     assert not {"Deployment", "PodDisruptionBudget"} & objects.keys()

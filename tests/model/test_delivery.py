@@ -244,9 +244,9 @@ class Delivery(RuleBasedStateMachine):
             self.resume(number)
         self._until_quiet()
         for key in self._unanswered():
-            told = any(message.dead and key in message.names for message in self._queue.there())
+            announced = any(message.dead and key in message.names for message in self._queue.there())
             self._journal.demand(
-                told, "I2", f"{key} has no result in the end, and no dead letter tells of it"
+                announced, "I2", f"{key} has no result in the end, and no dead letter tells of it"
             )
         self._journal.note("redrive")
         self._queue.redrive()
@@ -280,8 +280,8 @@ class Delivery(RuleBasedStateMachine):
                 metadata = self._bucket.objects[keys.result_key(key)].metadata
                 same = metadata[identity.SOURCE_ETAG], metadata.get(identity.SOURCE_VERSION_ID)
                 self._journal.demand(same == source.identity, "I2", f"{key} has the result of another")
-                told = self._cloud.was_announced(source)
-                self._journal.demand(told, "announce", f"nobody was told that {key} has its result")
+                announced = self._cloud.was_announced(source)
+                self._journal.demand(announced, "announce", f"the result of {key} was not announced")
                 current = metadata[identity.FINGERPRINT] == ENGINE.fingerprint
                 self._journal.demand(current, "I2", f"{key} was read by another engine")
 

@@ -64,7 +64,7 @@ def _fill(models: Path) -> None:
         """Finds BLOCK on every page."""
 
         def forward(self, im_shape: Any, image: Any, scale_factor: Any) -> Any:
-            # How much the page was shrunk tells how large it was. Inputs that nothing needs would be dropped.
+            # How much the page was downscaled tells its size. Inputs that nothing needs would be dropped.
             height_width = _SIDE_PX / scale_factor + self.zero * (im_shape + image.mean())
             sides = paddle.concat([height_width[:, 1:], height_width[:, :1]] * 2, axis=1)
             kind = paddle.ones_like(sides[:, :2]) * paddle.to_tensor(BLOCK[:2])

@@ -14,7 +14,7 @@ from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import Page, texts, written
 from tests.structure.zoo import Box
 
-# PaddleX divides by zero where columns have no width.
+# PaddleX divides by zero if columns have no width.
 pytestmark = pytest.mark.filterwarnings("default:divide by zero:RuntimeWarning")
 
 _ROWS = (("Name", "Price"), ("Apple", "17"), ("Pear", "23"))
