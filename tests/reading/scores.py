@@ -59,8 +59,8 @@ class Score:
         return self.recall < LEAST_SILENT_RECALL and not self.warnings
 
     def __str__(self) -> str:
-        said = f" ({', '.join(self.warnings)})" if self.warnings else ""
-        return f"{self.recall:.3f} {self.sheet.name}{said}: {' '.join(self.lost[:12])}"
+        said = ", ".join(self.warnings) or "no warning"
+        return f"{self.recall:.3f} {self.sheet.name} ({said}): {' '.join(self.lost[:12])}"
 
 
 def _words(lines: Iterable[str]) -> Counter[str]:
