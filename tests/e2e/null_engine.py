@@ -7,6 +7,7 @@ other, with the page's size.
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from consumer import protocol
@@ -31,7 +32,7 @@ class NullEngine:
         """Give it a name."""
         return protocol.EngineReady(name="null", version="1", models={}, device="cpu")
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         """Answer with made-up pages."""
         assert isinstance(request, protocol.ReadPages)
         return protocol.PagesRead(pages=tuple(map(self._read, request.images)))

@@ -1,6 +1,7 @@
 """Reading with RapidOCR on OpenVINO: PP-OCRv6 small, weights from its wheel. The embedded CPU engine."""
 
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
@@ -21,6 +22,9 @@ _MIN_CONFIDENCE: Final = 0.5
 
 #: RapidOCR's names of its models, by their role in results.
 _STAGES: Final = {"detection": "Det", "orientation": "Cls", "recognition": "Rec"}
+
+#: Lines that are recognised before progress is told: some batches of RapidOCR (its `rec_batch_num` is 6).
+_LINES_PER_STEP: Final = 24
 
 #: Height of the classifier's input (its `cls_image_shape`).
 _CLASSIFIED_HEIGHT_PX: Final = 48
@@ -51,7 +55,7 @@ class RapidOcrEngine:
         """Load and run the models once, on a page with a word on it."""
         page = np.full((736, 736, 3), 255, np.uint8)
         cv2.putText(page, "ready", (200, 400), cv2.FONT_HERSHEY_SIMPLEX, 4.0, (0, 0, 0), 8)
-        self._read(page)
+        self._read(page, lambda: None)
         return protocol.EngineReady(
             name="rapidocr",
             version=f"{version('rapidocr')}+openvino.{version('openvino')}",
@@ -59,25 +63,25 @@ class RapidOcrEngine:
             device="cpu",
         )
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         """Read the pages of a `ReadPages`."""
         if not isinstance(request, protocol.ReadPages):
             raise TypeError(f"an engine cannot {request.kind}")
-        return protocol.PagesRead(pages=tuple(map(self._read_page, request.images)))
+        return protocol.PagesRead(pages=tuple(self._read_page(image, progress) for image in request.images))
 
     def _model(self, stage: str) -> str:
         config = self._ocr.cfg[stage]
         return f"{config.ocr_version.value}_{config.model_type.value}"
 
-    def _read_page(self, image: PageImage) -> PageResult:
+    def _read_page(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
         lines = [
             (clip_quad(quad, image.width_px, image.height_px), text, confidence)
-            for quad, text, confidence in self._read(load_pixels(image))
+            for quad, text, confidence in self._read(load_pixels(image), progress)
         ]
         lines = [lines[n] for n in reading_order([quad for quad, _, _ in lines])]
         return image.result(lines, markdown="\n".join(text for _, text, _ in lines))
 
-    def _read(self, page: Image) -> list[tuple[Quad, str, float]]:
+    def _read(self, page: Image, progress: Callable[[], None]) -> list[tuple[Quad, str, float]]:
         """Boxes in pixels of the page, texts and confidences, in no particular order."""
         model_input, downscale = padded(page, self._ocr.max_side_len)
         image, record = self._ocr.preprocess_img(model_input)
@@ -86,22 +90,33 @@ class RapidOcrEngine:
         except RapidOCRError:
             # The library raises this for a page without text.
             return []
+        progress()
         vertical = [is_vertical(box) for box in detected.boxes]
         upside_down = self._upside_down(crops, vertical)
         crops = [
             cv2.rotate(crop, cv2.ROTATE_180) if turned else crop
             for crop, turned in zip(crops, upside_down, strict=True)
         ]
-        recognized = self._ocr.recognize_txt(crops)
+        recognized = self._recognized(crops, progress)
         height, width = model_input.shape[:2]
         boxes = map_boxes_to_original(detected.boxes.astype(np.float64), record, height, width) / downscale
         return [
-            (corners_from_text_start(box, is_vertical=side, turned=turned), text.strip(), float(score))
-            for box, side, turned, text, score in zip(
-                boxes, vertical, upside_down, recognized.txts, recognized.scores, strict=True
-            )
+            (corners_from_text_start(box, is_vertical=side, turned=turned), text.strip(), score)
+            for box, side, turned, (text, score) in zip(boxes, vertical, upside_down, recognized, strict=True)
             if text.strip() and score >= _MIN_CONFIDENCE
         ]
+
+    def _recognized(self, crops: list[Image], progress: Callable[[], None]) -> list[tuple[str, float]]:
+        """Text and confidence of each crop; the crops go into the same batches as all of them together."""
+        by_shape = np.argsort([crop.shape[1] / crop.shape[0] for crop in crops])
+        lines = [("", 0.0)] * len(crops)
+        for first in range(0, len(crops), _LINES_PER_STEP):
+            step = by_shape[first : first + _LINES_PER_STEP]
+            recognized = self._ocr.recognize_txt([crops[n] for n in step])
+            for n, text, score in zip(step, recognized.txts, recognized.scores, strict=True):
+                lines[n] = (text, float(score))
+            progress()
+        return lines
 
     def _upside_down(self, crops: list[Image], vertical: list[bool]) -> list[bool]:
         """Whether each line is upside down; lines of the same direction get the same value.
