@@ -57,6 +57,18 @@ async def test_a_page_that_makes_its_batch_fail_costs_itself_alone(new_zoo: NewZ
     assert engine.replacements["error"] == 1
 
 
+def test_every_run_of_a_network_is_progress_and_so_is_every_page(
+    new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    """A batch of dense pages takes minutes, and its pages are all but read before the first result."""
+    steps: list[int] = []
+    engine = new_engine(new_zoo().pipeline(), batch_pages=2)
+    pages = engine.read(written("One", "Two"), written("Three"), progress=lambda: steps.append(1))
+    assert [texts(page) for page in pages] == [["one", "two"], ["three"]]
+    # Layout, detection, every line alone on a processor, and both pages.
+    assert len(steps) >= 1 + 1 + 3 + 2
+
+
 @pytest.fixture
 def paddle_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path / "paddle"))
