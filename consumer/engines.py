@@ -25,9 +25,10 @@ class EngineSpec:
     """An engine. `name`: in settings and metrics; `entry`: the `module:function` of its child process.
 
     `package` must be importable, and `remedy` says what to do if it is not. `resident_bytes`: memory of a
-    process of few threads. `page_deadline_s`: longest time to read a page. `gpu_bytes`: memory of a GPU
-    for one process; None if the engine runs on the CPU only. `gpu_batch_pages`: pages in one request on a
-    GPU. `own_settings`: settings that no other engine heeds. `options`: builds the options of a process.
+    process of few threads. `progress_deadline_s`: longest time between two steps that it tells of.
+    `gpu_bytes`: memory of a GPU for one process; None if the engine runs on the CPU only. `gpu_batch_pages`:
+    pages in one request on a GPU. `own_settings`: settings that no other engine heeds. `options`: builds
+    the options of a process.
     """
 
     name: str
@@ -35,7 +36,7 @@ class EngineSpec:
     package: str
     remedy: str
     resident_bytes: int
-    page_deadline_s: float
+    progress_deadline_s: float
     gpu_bytes: int | None = None
     gpu_batch_pages: int = 1
     own_settings: tuple[str, ...] = ()
@@ -68,7 +69,9 @@ _RAPIDOCR: Final = EngineSpec(
     # Models, a page, and what is compiled for each size of page (measured: 1.75 GiB after a corpus of mixed
     # sizes, 1.91 at most). With much less it would be replaced all the time.
     resident_bytes=2 * _GIB,
-    page_deadline_s=60.0,
+    # Its longest step is the detection (measured: 0.7 s with a processor of its own), which sixteen times
+    # slower is 12 s. A process that hangs is ended and its successor is ready within a minute.
+    progress_deadline_s=45.0,
 )
 
 _PPSTRUCTURE: Final = EngineSpec(
@@ -78,9 +81,9 @@ _PPSTRUCTURE: Final = EngineSpec(
     remedy="use the GPU image, or pip install '.[pp-structurev3]' and paddlepaddle-gpu in the source tree",
     # Estimated: its weights are 1 GB.
     resident_bytes=6 * _GIB,
-    # A dense page took more than a minute on a busy processor, and thirty formulas may take as long on a GPU
-    # (published: 1.7 s each for the large model, on a T4).
-    page_deadline_s=180.0,
+    # Its longest step is one run of a network: of the large one for formulas, 8 of which take 14 s on a GPU
+    # (published: 1.7 s each, on a T4), and several times as long on a processor.
+    progress_deadline_s=180.0,
     # Published: up to 22 GB with the large text models; four processes on an A100 of 80 GB read 2.4 times as
     # much as one.
     gpu_bytes=20 * 10**9,

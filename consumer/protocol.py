@@ -154,6 +154,12 @@ class HostFailure(_Message):
     needed_bytes: int | None = Field(default=None, ge=0)
 
 
+class Progress(_Message):
+    """From a child, any number of times before its reply: a step of the request is done."""
+
+    kind: Literal["progress"] = "progress"
+
+
 Request = OpenDocument | RenderPage | ReadPages
 Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | RequestFailed | HostFailure
 
@@ -184,16 +190,18 @@ def _is_of(result: PageResult, image: PageImage) -> bool:
 
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
-_REPLIES: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
+_REPLIES: TypeAdapter[Reply | Progress] = TypeAdapter(
+    Annotated[Reply | Progress, Field(discriminator="kind")]
+)
 
 
-def encode(message: Request | Reply) -> bytes:
+def encode(message: Request | Reply | Progress) -> bytes:
     """Write a message as one line; JSON has no line breaks of its own."""
     return message.model_dump_json().encode() + b"\n"
 
 
-def parse_reply(line: bytes) -> Reply:
-    """Read a message from a child; raises ChildError if it is no reply."""
+def parse_reply(line: bytes) -> Reply | Progress:
+    """Read a message from a child; raises ChildError if it is neither a reply nor progress."""
     try:
         return _REPLIES.validate_json(line)
     except ValidationError as error:

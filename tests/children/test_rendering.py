@@ -35,7 +35,9 @@ class Rendering:
         assert file_format is not None
         self._path, self._format, self._image_path = str(path), file_format, image_path
         self._renderer = PageRenderer(OPTIONS)
-        opened = self._renderer.handle(protocol.OpenDocument(path=self._path, format=self._format))
+        opened = self._renderer.handle(
+            protocol.OpenDocument(path=self._path, format=self._format), lambda: None
+        )
         assert isinstance(opened, protocol.DocumentOpened)
         self.page_count = opened.page_count
 
@@ -44,7 +46,7 @@ class Rendering:
         request = protocol.RenderPage(
             path=self._path, format=self._format, page_number=number, image_path=str(self._image_path)
         )
-        page = self._renderer.handle(request)
+        page = self._renderer.handle(request, lambda: None)
         assert isinstance(page, PageImage)
         size = (page.width_px, page.height_px)
         return page, Image.frombytes("RGB", size, self._image_path.read_bytes(), "raw", "BGR")

@@ -7,6 +7,7 @@ other, with the page's size.
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from consumer import protocol
@@ -31,18 +32,19 @@ class NullEngine:
         """Give it a name."""
         return protocol.EngineReady(name="null", version="1", models={}, device="cpu")
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         """Answer with made-up pages."""
         assert isinstance(request, protocol.ReadPages)
-        return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
+        return protocol.PagesRead(pages=tuple(self._read(image, progress) for image in request.images))
 
-    def _read(self, image: PageImage) -> PageResult:
+    def _read(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
         started_s = time.monotonic()
         # Filled, since untouched memory costs nothing.
         self._leaked.append(bytearray(b"x") * self._leak_bytes)
         lines = [self._line(image, number) for number in range(self._lines)]
         page = image.result(lines, markdown="\n".join(text for _, text, _ in lines))
         self._wait(started_s)
+        progress()
         return page
 
     def _wait(self, started_s: float) -> None:

@@ -1,6 +1,7 @@
 """The engine's request handler, called as the loop of its process calls it, with pages as arrays."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,10 @@ class Engine:
         assert isinstance(ready, protocol.EngineReady)
         self.is_ready = ready
 
-    def read(self, *pages: Page) -> tuple[PageResult, ...]:
+    def read(self, *pages: Page, progress: Callable[[], None] = lambda: None) -> tuple[PageResult, ...]:
         """Read pages in one request."""
         images = tuple(stored(page, self._folder, n) for n, page in enumerate(pages, 1))
-        reply = self._handler.handle(protocol.ReadPages(images=images))
+        reply = self._handler.handle(protocol.ReadPages(images=images), progress)
         assert isinstance(reply, protocol.PagesRead)
         return reply.pages
 

@@ -42,17 +42,21 @@ REPLIES: list[protocol.Reply] = [
 ]
 
 
-def body(message: protocol.Request | protocol.Reply) -> bytes:
+def body(message: protocol.Request | protocol.Reply | protocol.Progress) -> bytes:
     return protocol.encode(message).removesuffix(b"\n")
 
 
-@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply.kind)
-def test_a_reply_arrives_as_it_was_sent(reply: protocol.Reply) -> None:
+@pytest.mark.parametrize("reply", [*REPLIES, protocol.Progress()], ids=lambda reply: reply.kind)
+def test_a_reply_arrives_as_it_was_sent(reply: protocol.Reply | protocol.Progress) -> None:
     assert protocol.parse_reply(body(reply)) == reply
 
 
-@pytest.mark.parametrize("message", [*REQUESTS, *REPLIES], ids=lambda message: message.kind)
-def test_a_message_is_one_line_of_json(message: protocol.Request | protocol.Reply) -> None:
+@pytest.mark.parametrize(
+    "message", [*REQUESTS, *REPLIES, protocol.Progress()], ids=lambda message: message.kind
+)
+def test_a_message_is_one_line_of_json(
+    message: protocol.Request | protocol.Reply | protocol.Progress,
+) -> None:
     assert json.loads(protocol.encode(message))["kind"] == message.kind
     assert protocol.encode(message).splitlines() == [body(message)]
 

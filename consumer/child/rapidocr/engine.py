@@ -48,7 +48,7 @@ class RapidOcrEngine:
             device="cpu",
         )
 
-    def handle(self, request: protocol.Request, progress: Callable[[], None] = lambda: None) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         """Read the pages of a `ReadPages`."""
         if not isinstance(request, protocol.ReadPages):
             raise TypeError(f"an engine cannot {request.kind}")
