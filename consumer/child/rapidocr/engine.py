@@ -1,6 +1,10 @@
-"""Reading with RapidOCR on OpenVINO: PP-OCRv6 small, weights from its wheel. The embedded CPU engine."""
+"""Reading with RapidOCR on OpenVINO. The embedded CPU engine.
+
+Its networks are PP-OCRv6 small, from its wheel, but for the one that reads other languages.
+"""
 
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -15,6 +19,9 @@ from consumer.child.text_lines import Image, corners_from_text_start, is_vertica
 from consumer.domain.geometry import Quad, clip_quad, reading_order
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
+from consumer.models import manifest
+from consumer.models import rapidocr as published
+from consumer.models.model import Model
 
 #: Lines of lower confidence are noise more often than text (RapidOCR's own default).
 _MIN_CONFIDENCE: Final = 0.5
@@ -27,14 +34,23 @@ _CLASSIFIED_HEIGHT_PX: Final = 48
 
 
 def build(options: str) -> "RapidOcrEngine":
-    """Build the handler of an engine process from the JSON of its `EngineOptions`."""
-    return RapidOcrEngine(protocol.EngineOptions.model_validate_json(options))
+    """Build the handler of an engine process from the JSON of its `RapidOcrOptions`.
+
+    Raises SettingsError, with a remedy, if a model is missing: RapidOCR itself would download it.
+    """
+    parsed = protocol.RapidOcrOptions.model_validate_json(options)
+    fetched = published.recognition(parsed.languages)
+    manifest.require(fetched)
+    return RapidOcrEngine(parsed, fetched)
 
 
 class RapidOcrEngine:
-    """Reads pages, one after the other."""
+    """Reads pages, one after the other.
 
-    def __init__(self, options: protocol.EngineOptions) -> None:
+    `fetched`: models that replace those of the wheel.
+    """
+
+    def __init__(self, options: protocol.RapidOcrOptions, fetched: Sequence[Model] = ()) -> None:
         if options.cpus:
             # OpenVINO pins its threads to the first processors it may use. Without an affinity of its
             # own, every engine process would sit on the same one.
@@ -45,6 +61,11 @@ class RapidOcrEngine:
         }
         params["EngineConfig.openvino.inference_num_threads"] = options.threads
         params["Global.log_level"] = "error"
+        for model in fetched:
+            params["Rec.model_path"] = str(model.folder / published.FILE)
+            # It puts lines in Arabic letters into their logical order.
+            params["Rec.lang_type"] = options.languages
+        self._fetched = {model.role: model.name for model in fetched}
         self._ocr = RapidOCR(params=params)
 
     def ready(self) -> protocol.Reply:
@@ -55,7 +76,7 @@ class RapidOcrEngine:
         return protocol.EngineReady(
             name="rapidocr",
             version=f"{version('rapidocr')}+openvino.{version('openvino')}",
-            models={role: self._model(stage) for role, stage in _STAGES.items()},
+            models={role: self._model(stage) for role, stage in _STAGES.items()} | self._fetched,
             device="cpu",
         )
 
