@@ -9,15 +9,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from consumer import protocol
+from consumer import models, protocol
 from consumer.domain.errors import SettingsError
 from consumer.domain.page import POINTS_PER_INCH
+from consumer.models import rapidocr
+from consumer.models.model import Model
 from consumer.settings import PREFIX, EngineSettings, Settings
 
 _GIB: Final = 1024**3
 
 #: Options of one process, from the settings, its part of the host, and a folder for files of libraries.
 NewOptions = Callable[[Settings, protocol.EngineOptions, Path], protocol.EngineOptions]
+
+#: Models that must be fetched for an engine, by the settings; raises SettingsError.
+NeededModels = Callable[[EngineSettings], tuple[Model, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,8 @@ class EngineSpec:
     `package` must be importable, and `remedy` says what to do if it is not. `resident_bytes`: memory of a
     process of few threads. `progress_deadline_s`: longest time between two steps that it tells of.
     `gpu_bytes`: memory of a GPU for one process; None if the engine runs on the CPU only. `gpu_batch_pages`:
-    pages in one request on a GPU. `own_settings`: settings that no other engine heeds. `options`: builds
-    the options of a process.
+    pages in one request on a GPU. `own_settings`: settings that not every engine heeds. `options`: builds
+    the options of a process. `models`: gives the models that do not come with the package.
     """
 
     name: str
@@ -41,6 +46,7 @@ class EngineSpec:
     gpu_batch_pages: int = 1
     own_settings: tuple[str, ...] = ()
     options: NewOptions = lambda _settings, share, _scratch: share
+    models: NeededModels = lambda _settings: ()
 
     @property
     def is_installed(self) -> bool:
@@ -58,7 +64,14 @@ def _ppstructure_options(
         runtime=None if settings.engine_runtime == "auto" else settings.engine_runtime,
         scale=settings.render_dpi / POINTS_PER_INCH,
         max_page_pixels=settings.max_page_pixels,
+        languages=settings.languages,
     )
+
+
+def _rapidocr_options(
+    settings: Settings, share: protocol.EngineOptions, _scratch: Path
+) -> protocol.RapidOcrOptions:
+    return protocol.RapidOcrOptions(**share.model_dump(), languages=settings.languages)
 
 
 _RAPIDOCR: Final = EngineSpec(
@@ -72,6 +85,9 @@ _RAPIDOCR: Final = EngineSpec(
     # Its longest step is the detection (measured: 0.7 s with a processor of its own), which sixteen times
     # slower is 12 s. A process that hangs is ended and its successor is ready within a minute.
     progress_deadline_s=45.0,
+    own_settings=("languages",),
+    options=_rapidocr_options,
+    models=lambda settings: rapidocr.recognition(settings.languages),
 )
 
 _PPSTRUCTURE: Final = EngineSpec(
@@ -89,8 +105,11 @@ _PPSTRUCTURE: Final = EngineSpec(
     gpu_bytes=20 * 10**9,
     # Fewer leave a GPU idle. On a CPU a batch gains nothing.
     gpu_batch_pages=8,
-    own_settings=("engine_runtime", "pipeline_config"),
+    own_settings=("engine_runtime", "languages", "pipeline_config"),
     options=_ppstructure_options,
+    models=lambda settings: models.of_ppstructure(
+        settings.pipeline_config, settings.engine_runtime, settings.device, settings.languages
+    ),
 )
 
 #: From the simplest to the most capable: `auto` is the last one that is installed.
@@ -122,7 +141,7 @@ def choose(settings: EngineSettings, engines: Mapping[str, EngineSpec] = ENGINES
 def without_effect(
     settings: Settings, engine: EngineSpec, engines: Mapping[str, EngineSpec] = ENGINES
 ) -> list[str]:
-    """Names of the settings that are made and do nothing, because they are another engine's."""
+    """Names of the settings that are made and do nothing, because they are other engines'."""
     others = {name for each in engines.values() for name in each.own_settings} - set(engine.own_settings)
     fields = Settings.model_fields
     made = (name for name in sorted(others) if getattr(settings, name) != fields[name].default)

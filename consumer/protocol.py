@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationEr
 
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
+from consumer.domain.languages import SHIPPED
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status
 
@@ -57,8 +58,14 @@ class EngineOptions(ProcessOptions):
     batch_pages: int = Field(default=1, ge=1)
 
 
+class RapidOcrOptions(EngineOptions):
+    """Options of RapidOCR; `languages`: name of the group that its network for text recognition reads."""
+
+    languages: str = SHIPPED.name
+
+
 class PpStructureOptions(EngineOptions):
-    """Options of PP-StructureV3; `pipeline` and `runtime` as in the settings.
+    """Options of PP-StructureV3; `pipeline`, `runtime` and `languages` as in the settings.
 
     `scratch`: a folder for files that its libraries write.
     """
@@ -68,6 +75,7 @@ class PpStructureOptions(EngineOptions):
     runtime: Literal["paddle", "paddle_fp16", "onnxruntime"] | None
     scale: float = Field(gt=0, description="pixels per point of the pages to come, and of the warm-up's")
     max_page_pixels: int = Field(ge=1)
+    languages: str = SHIPPED.name
 
 
 class OpenDocument(_Message):

@@ -82,3 +82,6 @@ def test_settings_of_another_engine_are_without_effect() -> None:
     assert engines.without_effect(made, ENGINES["rapidocr"]) == ["BUCKET_OCR_PIPELINE_CONFIG"]
     assert engines.without_effect(made, ENGINES["pp-structurev3"]) == []
     assert engines.without_effect(Settings(queue_url="q"), ENGINES["rapidocr"]) == []
+    chosen = Settings(queue_url="q", languages="ko")
+    assert engines.without_effect(chosen, TOY) == ["BUCKET_OCR_LANGUAGES"]
+    assert [engines.without_effect(chosen, engine) for engine in ENGINES.values()] == [[], []]

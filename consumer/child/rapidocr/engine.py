@@ -1,7 +1,10 @@
-"""Reading with the networks of PP-OCRv6 small on OpenVINO: weights from rapidocr's wheel. The embedded CPU engine."""
+"""Reading with the networks of PP-OCR on OpenVINO. The embedded CPU engine.
+
+They are PP-OCRv6 small, from rapidocr's wheel, but for the one that reads other languages.
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -15,26 +18,37 @@ from consumer.child.text_lines import load_pixels
 from consumer.domain.geometry import PageTransform, Point, Quad, reading_order
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
+from consumer.models import manifest
+from consumer.models import rapidocr as published
+from consumer.models.model import Model
 
 #: Lines of lower confidence are noise more often than text (RapidOCR's own default).
 _MIN_CONFIDENCE: Final = 0.6
 
 
 def build(options: str) -> "RapidOcrEngine":
-    """Build the handler of an engine process from the JSON of its `EngineOptions`."""
-    return RapidOcrEngine(protocol.EngineOptions.model_validate_json(options))
+    """Build the handler of an engine process from the JSON of its `RapidOcrOptions`.
+
+    Raises SettingsError, with a remedy, if a model is missing.
+    """
+    parsed = protocol.RapidOcrOptions.model_validate_json(options)
+    fetched = published.recognition(parsed.languages)
+    manifest.require(fetched)
+    return RapidOcrEngine(parsed, fetched)
 
 
 class RapidOcrEngine:
-    """Reads pages, one after the other."""
+    """Reads pages, one after the other. `fetched`: models that replace those of the wheel."""
 
-    def __init__(self, options: protocol.EngineOptions) -> None:
+    def __init__(self, options: protocol.RapidOcrOptions, fetched: Sequence[Model] = ()) -> None:
         if options.cpus:
             # OpenVINO pins its threads to the first processors it may use. Without an affinity of its
             # own, every engine process would sit on the same one.
             os.sched_setaffinity(0, options.cpus)
         cv2.setNumThreads(options.threads)
-        self._networks = Networks(options.threads)
+        recognition = {model.name: model.folder / published.FILE for model in fetched}
+        self._recognition, file = next(iter(recognition.items()), (RECOGNITION.stem, RECOGNITION))
+        self._networks = Networks(options.threads, file)
 
     def ready(self) -> protocol.Reply:
         """Run the networks once, on a page with a word on it."""
@@ -44,7 +58,11 @@ class RapidOcrEngine:
         return protocol.EngineReady(
             name="rapidocr",
             version=f"{version('rapidocr')}+openvino.{version('openvino')}",
-            models={"detection": DETECTION.stem, "orientation": DIRECTION.stem, "recognition": RECOGNITION.stem},
+            models={
+                "detection": DETECTION.stem,
+                "orientation": DIRECTION.stem,
+                "recognition": self._recognition,
+            },
             device="cpu",
         )
 
