@@ -211,7 +211,7 @@ def assert_shows(pixels: Image.Image, *, parts: int = 1) -> None:
 
 
 @pytest.mark.parametrize("ink", ["black", "white", "lightgrey", "grey", "yellow", "red"])
-@pytest.mark.parametrize("side", [100, 400])
+@pytest.mark.parametrize("side", [100, 390])
 @pytest.mark.parametrize("name", ["page.png", "page.webp", "page.tif"])
 def test_ink_of_any_colour_shows_on_a_transparent_ground(
     tmp_path: Path, render: Render, name: str, side: int, ink: str
@@ -222,7 +222,7 @@ def test_ink_of_any_colour_shows_on_a_transparent_ground(
 
 
 @pytest.mark.parametrize("ink", [0, 255])
-@pytest.mark.parametrize("side", [100, 400])
+@pytest.mark.parametrize("side", [100, 390])
 @pytest.mark.parametrize("kind", ["LA", "P", "colour of P", "colour of 1", "colour of L", "colour of RGB"])
 def test_ink_shows_in_every_kind_of_transparency(
     tmp_path: Path, render: Render, kind: str, side: int, ink: int
@@ -237,10 +237,25 @@ def test_ink_shows_in_every_kind_of_transparency(
         image = mask.point(lambda value: ink if value else ground).convert(mode)
         image.save(tmp_path / "page.png", transparency=(ground,) * 3 if mode == "RGB" else ground)
 
-    assert_shows(render(tmp_path / "page.png").page()[1])
+    pixels = render(tmp_path / "page.png").page()[1]
+
+    assert pixels.getpixel((1, 1)) == (255 - ink,) * 3
+    assert_shows(pixels)
 
 
-@pytest.mark.parametrize("side", [100, 400])
+def test_a_transparent_colour_does_not_shine_through_where_an_image_is_made_smaller(
+    tmp_path: Path, render: Render
+) -> None:
+    image = Image.new("RGB", (390, 390), GREEN)
+    image.paste((0, 0, 0), mask=strokes(390))
+    image.save(tmp_path / "page.png", transparency=GREEN)
+
+    red, green, _ = render(tmp_path / "page.png").page()[1].split()
+
+    assert ImageChops.difference(red, green).getextrema() == (0, 0)
+
+
+@pytest.mark.parametrize("side", [100, 390])
 def test_a_transparent_colour_of_sixteen_bits_is_transparent(
     tmp_path: Path, render: Render, side: int
 ) -> None:
@@ -254,7 +269,7 @@ def test_a_transparent_colour_of_sixteen_bits_is_transparent(
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-@pytest.mark.parametrize("side", [100, 400])
+@pytest.mark.parametrize("side", [100, 390])
 def test_ink_shows_also_if_it_is_stored_multiplied_with_its_alpha(
     tmp_path: Path, render: Render, mode: str, side: int
 ) -> None:
@@ -298,13 +313,24 @@ def test_dark_ink_beside_a_pale_label_shows(tmp_path: Path, render: Render) -> N
     assert_shows(render(tmp_path / "page.png").page()[1], parts=2)
 
 
-def test_the_ground_of_dark_ink_stays_white(tmp_path: Path, render: Render) -> None:
-    written(strokes(100), (60, 60, 60)).save(tmp_path / "page.png")
+def test_little_pale_ink_beside_a_large_dark_picture_shows(tmp_path: Path, render: Render) -> None:
+    image = Image.new("RGBA", (200, 200), (0, 0, 0, 0))
+    image.paste((0, 0, 0), (5, 5, 195, 150))
+    image.paste(WHITE, (50, 170, 75, 173))
+    image.save(tmp_path / "page.png")
+
+    pixels = render(tmp_path / "page.png").page()[1]
+
+    assert_shows(pixels.crop((0, 155, 200, 200)))
+
+
+def test_the_ground_is_white_if_ink_shows_on_it(tmp_path: Path, render: Render) -> None:
+    written(strokes(100), (128, 128, 128)).save(tmp_path / "page.png")
 
     assert render(tmp_path / "page.png").page()[1].getpixel((1, 1)) == WHITE
 
 
-@pytest.mark.parametrize("side", [100, 400])
+@pytest.mark.parametrize("side", [100, 390])
 def test_a_picture_in_which_nothing_is_visible_is_read_by_its_colours(
     tmp_path: Path, render: Render, side: int
 ) -> None:
