@@ -457,17 +457,27 @@ def test_a_page_over_the_limit_is_rendered_smaller(tmp_path: Path, render: Rende
     assert page.scale == pytest.approx(page.width_px / 1000, rel=0.01)
 
 
-def pdf_page(path: Path, keys: str, inherited: str = "/MediaBox[0 0 100 60]") -> None:
-    """A PDF of one page; the lower left quarter of (0, 0) to (100, 60) is red."""
-    content = b"1 0 0 rg 0 0 50 30 re f"
+def pdf_page(
+    path: Path,
+    keys: str = "",
+    inherited: str = "/MediaBox[0 0 100 60]",
+    content: bytes = b"1 0 0 rg 0 0 50 30 re f",
+    picture: bytes = b"",
+) -> None:
+    """A PDF of one page; unless told otherwise, the lower left quarter of (0, 0) to (100, 60) is red.
+
+    `picture` is the data of a JPEG with the name /Picture.
+    """
+    image = b"/Subtype/Image/Width 8/Height 8/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/DCTDecode"
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
-        f"<</Type/Pages/Kids[3 0 R]/Count 1{inherited}>>".encode(),
+        f"<</Type/Pages/Kids[3 0 R]/Count 1{inherited}/Resources<</XObject<</Picture 5 0 R>>>>>>".encode(),
         f"<</Type/Page/Parent 2 0 R/Contents 4 0 R{keys}>>".encode(),
         b"<</Length %d>>stream\n%b\nendstream" % (len(content), content),
+        b"<<%b/Length %d>>stream\n%b\nendstream" % (image, len(picture), picture),
     ]
     body = b"".join(b"%d 0 obj%bendobj\n" % (number, text) for number, text in enumerate(objects, start=1))
-    path.write_bytes(b"%PDF-1.7\n" + body + b"trailer<</Root 1 0 R/Size 5>>\n%%EOF\n")
+    path.write_bytes(b"%PDF-1.7\n" + body + b"trailer<</Root 1 0 R/Size 6>>\n%%EOF\n")
 
 
 @pytest.mark.parametrize(
@@ -538,3 +548,27 @@ def test_a_turn_or_unit_that_means_nothing_is_left_out(tmp_path: Path, render: R
 
     assert pixels.size == (200, 120)
     assert pixels.getpixel((10, 110)) == RED
+
+
+DRAW_PICTURE = b"q 100 0 0 60 0 0 cm /Picture Do Q"
+
+
+@pytest.mark.parametrize("content", [DRAW_PICTURE, b"/Missing Do"], ids=["damaged", "missing"])
+def test_a_page_of_which_nothing_can_be_rendered_does_not_pass_for_a_blank_one(
+    tmp_path: Path, render: Render, content: bytes
+) -> None:
+    pdf_page(tmp_path / "page.pdf", content=content, picture=b"no JPEG")
+
+    with pytest.raises(PageError, match="nothing on the page") as caught:
+        render(tmp_path / "page.pdf").page()
+    assert caught.value.code is Code.PAGE_UNREADABLE
+
+
+def test_a_page_that_is_damaged_in_part_is_rendered_and_so_is_a_blank_one_after_it(
+    tmp_path: Path, render: Render
+) -> None:
+    pdf_page(tmp_path / "damaged.pdf", content=b"1 0 0 rg 0 0 50 30 re f /Missing Do")
+    pdf_page(tmp_path / "blank.pdf", content=b"q Q")
+
+    assert render(tmp_path / "damaged.pdf").page()[1].getpixel((10, 110)) == RED
+    assert render(tmp_path / "blank.pdf").page()[1].getextrema() == ((255, 255),) * 3

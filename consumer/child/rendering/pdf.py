@@ -84,10 +84,16 @@ class PdfDocument:
                 page.rect.width, page.rect.height, self._options.scale, self._options.max_page_pixels
             )
             matrix = pymupdf.Matrix(plan.scale, plan.scale)
+            pymupdf.TOOLS.reset_mupdf_warnings()
             pixels = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
         # PyMuPDF keeps rows without padding, so the samples are an image as they are.
         size = (pixels.width, pixels.height)
-        return Image.frombuffer("RGB", size, pixels.samples_mv, "raw", "RGB", 0, 1), plan
+        image = Image.frombuffer("RGB", size, pixels.samples_mv, "raw", "RGB", 0, 1)
+        # MuPDF leaves out what it cannot decode. A scan that is damaged must not pass for a blank page.
+        problem = pymupdf.TOOLS.mupdf_warnings().partition("\n")[0]
+        if problem and image.getcolors(maxcolors=1):
+            raise unreadable(f"nothing on the page can be rendered: {problem}")
+        return image, plan
 
     def close(self) -> None:
         """Close the file."""
