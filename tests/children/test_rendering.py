@@ -197,7 +197,7 @@ def written(mask: Image.Image, *inks: tuple[int, int, int]) -> Image.Image:
 def assert_shows(pixels: Image.Image, *, parts: int = 1) -> None:
     """Each part has ink that is far from the ground, and no ground lies in the middle of the scale.
 
-    A recogniser takes that for zero, and then hardly sees ink of any colour.
+    A recogniser takes that for zero, and then runs words together.
     """
     ground = pixels.convert("L").getpixel((1, 1))
     assert isinstance(ground, int)
