@@ -33,8 +33,16 @@ class Found:
     @property
     def heights_px(self) -> npt.NDArray[np.float32]:
         """The shorter side of each box."""
-        sides = np.linalg.norm(self.boxes - np.roll(self.boxes, 1, axis=1), axis=2)
-        return np.asarray(sides.min(axis=1, initial=np.inf), np.float32)
+        return np.asarray(self._sides_px.min(axis=1, initial=np.inf), np.float32)
+
+    @property
+    def aspects(self) -> npt.NDArray[np.float32]:
+        """The longer side of each box against the shorter one."""
+        return np.asarray(self._sides_px.max(axis=1, initial=0) / np.maximum(self.heights_px, 1), np.float32)
+
+    @property
+    def _sides_px(self) -> npt.NDArray[np.float32]:
+        return np.asarray(np.linalg.norm(self.boxes - np.roll(self.boxes, 1, axis=1), axis=2), np.float32)
 
     def only(self, which: npt.NDArray[np.bool_]) -> Self:
         """Some of the lines."""
@@ -42,19 +50,24 @@ class Found:
 
     def with_others(self, others: Self) -> Self:
         """All these lines, and those of `others` that lie elsewhere."""
-        new = np.array([not self._covers(box) for box in others.boxes], np.bool_)
-        added = others.only(new)
+        added = others.only(np.array([not _holds(self.boxes, box).any() for box in others.boxes], np.bool_))
         return type(self)(
             np.concatenate([self.boxes, added.boxes]), np.concatenate([self.scores, added.scores])
         )
 
-    def _covers(self, box: _Box) -> bool:
-        """Whether the middle of a box lies in one of the lines."""
-        x, y = box.mean(axis=0)
-        edges = np.roll(self.boxes, -1, axis=1) - self.boxes
-        to_point = np.array([x, y], np.float32) - self.boxes
-        sides = edges[..., 0] * to_point[..., 1] - edges[..., 1] * to_point[..., 0]
-        return bool((sides >= 0).all(axis=1).any())
+    def inside(self, boxes: Boxes) -> npt.NDArray[np.int64]:
+        """Return the number of these lines whose middle lies in each of `boxes`."""
+        counts = np.zeros(len(boxes), np.int64)
+        for box in self.boxes:
+            counts += _holds(boxes, box)
+        return counts
+
+
+def _holds(boxes: Boxes, box: _Box) -> npt.NDArray[np.bool_]:
+    """Whether the middle of a box lies in each of `boxes`: on the inner side of all its edges."""
+    edges = np.roll(boxes, -1, axis=1) - boxes
+    middle = box.mean(axis=0) - boxes
+    return np.asarray((edges[..., 0] * middle[..., 1] >= edges[..., 1] * middle[..., 0]).all(axis=1))
 
 
 def clockwise(box: npt.NDArray[Any]) -> _Box:

@@ -43,11 +43,18 @@ _LEAST_SCORE: Final = 0.3
 _GROWTH: Final = 1.6
 _LEAST_KERNEL_PX: Final = 3
 
-#: Lines of less than this height on a page that was reduced are looked for again at its full size, in tiles
-#: with this many marks of the size of small characters.
-_SMALL_LINE_PX: Final = 10.0
-_SMALL_MARKS: Final = 12
-_MARK_PX: Final = (3, 24)
+#: On a page that was reduced to less than this, print whose lines are less than `_SMALL_LINE_PX` high as seen is looked for again at
+#: full size, in tiles with `_SMALL_MARKS` marks as high as its characters. Smaller marks than `_LEAST_MARK_PX` are
+#: dots, and no characters that can be read.
+_REDUCED: Final = 0.7
+_SMALL_LINE_PX: Final = 11.0
+_SMALL_MARKS: Final = 24
+_LEAST_MARK_PX: Final = 6
+_MOST_MARK_PX: Final = 8.0
+
+#: A box that is less long against its height may be several small lines that were seen as one.
+_LINE_ASPECT: Final = 3.0
+_SEVERAL: Final = 2
 
 
 class _Tile(NamedTuple):
@@ -111,42 +118,43 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
         _fill(whole, tile, look.pixels(tile), networks)
         progress()
     found = _found(whole, scale, page)
-    return found if scale >= 1.0 else _with_small_print(page, found, scale, networks, progress)
+    return found if scale > _REDUCED else _with_small_print(page, found, scale, networks, progress)
 
 
 def _with_small_print(
     page: Image, found: Found, scale: float, networks: Networks, progress: Callable[[], None]
 ) -> Found:
     """Look at the full size if there are marks in no line, or lines, that were too small to be seen well."""
-    is_small = found.heights_px * scale < _SMALL_LINE_PX
-    large = found.boxes[~is_small]
     look = _Look(page, 1.0)
     whole = np.zeros(look.shape, np.uint8)
-    looked = np.zeros(look.shape, np.bool_)
+    is_small = found.heights_px * scale < _SMALL_LINE_PX
+    lines = found.boxes[~is_small & (found.aspects >= _LINE_ASPECT)]
+    is_looked = False
     for tile in look.tiles():
         pixels = look.pixels(tile)
-        if _has_small_marks(pixels, large + _BORDER_PX - np.array([tile.left, tile.top], np.float32)):
+        corner = np.array([tile.left, tile.top], np.float32) - _BORDER_PX
+        if _small_marks(pixels, lines - corner, _MOST_MARK_PX / scale) >= _SMALL_MARKS:
             _fill(whole, tile, pixels, networks)
-            looked[tile.inner] = True
+            is_looked = True
         progress()
-    if not looked.any():
+    if not is_looked:
         return found
     again = _found(whole, 1.0, page)
-    x, y = (found.boxes.mean(axis=1) + _BORDER_PX).astype(int).T
-    kept = found.only(~(is_small & looked[y, x]))
-    return kept.with_others(again)
+    again = again.only(again.heights_px * scale < 1.5 * _SMALL_LINE_PX)
+    inside = again.inside(found.boxes)
+    # Print that was seen both times counts as it was seen at full size.
+    return found.only((inside == 0) | (~is_small & (inside < _SEVERAL))).with_others(again)
 
 
-def _has_small_marks(pixels: Image, lines: Boxes) -> bool:
-    """Whether there are enough marks of the size of small characters outside these lines."""
+def _small_marks(pixels: Image, lines: Boxes, most_px: float) -> int:
+    """Count the marks of the size of small characters outside these lines."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     marks = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 31, 40)
     cv2.fillPoly(marks, list(lines.astype(np.int32)), 0)
     _, _, stats, _ = cv2.connectedComponentsWithStats(marks)
     widths, heights = stats[1:, cv2.CC_STAT_WIDTH], stats[1:, cv2.CC_STAT_HEIGHT]
-    least, most = _MARK_PX
-    is_mark = (heights > least) & (heights <= most) & (widths > least - 2) & (widths <= 2 * most)
-    return int(is_mark.sum()) >= _SMALL_MARKS
+    is_mark = (heights >= _LEAST_MARK_PX) & (heights <= most_px) & (widths <= 2 * most_px)
+    return int(is_mark.sum())
 
 
 def _fill(whole: Image, tile: _Tile, pixels: Image, networks: Networks) -> None:
@@ -173,7 +181,7 @@ def _ground(page: Image) -> npt.NDArray[np.uint8]:
     """The commonest colour of a page, roughly: the median of some of its pixels."""
     height, width = page.shape[:2]
     some = page[:: max(1, height // 64), :: max(1, width // 64)].reshape(-1, 3)
-    return np.median(some, axis=0).astype(np.uint8)
+    return np.asarray(np.median(some, axis=0), np.uint8)
 
 
 def _found(whole: Image, scale: float, page: Image) -> Found:
