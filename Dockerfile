@@ -3,6 +3,8 @@
 #   docker build --target cpu -t bucket-ocr:cpu .
 #   docker build --target gpu --build-arg MODELS=balanced -t bucket-ocr:gpu .
 #
+# With `--build-arg LANGUAGES=ru` and the like they read these languages: the network for them becomes part of the image.
+#
 # Both run as user 10001 on a read-only root file system, and write only to /work (documents and pages in flight)
 # and /tmp.
 
@@ -61,6 +63,7 @@ RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/local/lib/
 ENV PATH=/opt/bucket-ocr/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
+    PADDLE_PDX_CACHE_HOME=/models \
     BUCKET_OCR_WORK_DIR=/work \
     BUCKET_OCR_HEALTH_PORT=8080
 EXPOSE 8080
@@ -71,8 +74,21 @@ ENTRYPOINT ["bucket-ocr"]
 CMD ["run"]
 
 
-FROM runtime AS cpu
+FROM runtime AS cpu-runtime
 COPY --from=build-cpu /opt/bucket-ocr /opt/bucket-ocr
+
+
+FROM cpu-runtime AS cpu-models
+# If empty, nothing is fetched.
+ARG LANGUAGES=
+RUN BUCKET_OCR_LANGUAGES="$LANGUAGES" bucket-ocr models pull
+
+
+FROM cpu-runtime AS cpu
+ARG LANGUAGES=
+# A setting of the container overrides it.
+ENV BUCKET_OCR_LANGUAGES=$LANGUAGES
+COPY --from=cpu-models /models /models
 USER 10001:10001
 
 
@@ -82,20 +98,24 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build-gpu /opt/bucket-ocr /opt/bucket-ocr
-ENV PADDLE_PDX_CACHE_HOME=/models \
-    NVIDIA_VISIBLE_DEVICES=all \
+ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 
-FROM gpu-runtime AS models
+FROM gpu-runtime AS gpu-models
 # A preset (fast, balanced, full), whose models become part of the image. If empty, they are mounted at /models.
 ARG MODELS=
-RUN if [ -n "$MODELS" ]; then BUCKET_OCR_PIPELINE_CONFIG="$MODELS" bucket-ocr models pull; fi
+ARG LANGUAGES=
+RUN if [ -n "$MODELS" ]; then \
+      BUCKET_OCR_PIPELINE_CONFIG="$MODELS" BUCKET_OCR_LANGUAGES="$LANGUAGES" bucket-ocr models pull; \
+    fi
 
 
 FROM gpu-runtime AS gpu
 ARG MODELS=
-# The preset of the models; a setting of the container overrides it.
-ENV BUCKET_OCR_PIPELINE_CONFIG=$MODELS
-COPY --from=models /models /models
+ARG LANGUAGES=
+# Those of the models; settings of the container override them.
+ENV BUCKET_OCR_PIPELINE_CONFIG=$MODELS \
+    BUCKET_OCR_LANGUAGES=$LANGUAGES
+COPY --from=gpu-models /models /models
 USER 10001:10001

@@ -128,7 +128,7 @@ async def _read(
         for share in shares
     ]
     batch = [images[n % len(images)] for n in range(options.batch_pages)]
-    pool = PageRecognizer(slots, _POLICY, _ENGINE.page_deadline_s, Watchdog(SystemClock()))
+    pool = PageRecognizer(slots, _POLICY, _ENGINE.progress_deadline_s, Watchdog(SystemClock()))
     began = time.monotonic()
     async with pool.running(), asyncio.TaskGroup() as group:
         start_s, began = time.monotonic() - began, time.monotonic()

@@ -174,8 +174,8 @@ class _Builder:
         options, capacity = self.options, layout.capacity
         disk_space, pages = DiskSpace(folder), Watchdog(self.clock, self.watchdog)
         renderer = RenderPool(layout.renderers, folder, options.max_pages)
-        page_deadline_s = layout.engine.page_deadline_s
-        recognizer = PageRecognizer(layout.engines, layout.recycle_policy, page_deadline_s, pages)
+        deadline_s = layout.engine.progress_deadline_s
+        recognizer = PageRecognizer(layout.engines, layout.recycle_policy, deadline_s, pages)
         batch_pages, window_pages = capacity.batch_pages, capacity.window_pages
         scheduler = PageScheduler(
             recognizer, disk_space, pages, self.metrics, batch_pages=batch_pages, window_pages=window_pages

@@ -9,9 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from consumer import protocol
+from consumer import models, protocol
 from consumer.domain.errors import SettingsError
 from consumer.domain.page import POINTS_PER_INCH
+from consumer.models import rapidocr
+from consumer.models.model import Model
 from consumer.settings import PREFIX, EngineSettings, Settings
 
 _GIB: Final = 1024**3
@@ -19,15 +21,19 @@ _GIB: Final = 1024**3
 #: Options of one process, from the settings, its part of the host, and a folder for files of libraries.
 NewOptions = Callable[[Settings, protocol.EngineOptions, Path], protocol.EngineOptions]
 
+#: Models that must be fetched for an engine, by the settings; raises SettingsError.
+NeededModels = Callable[[EngineSettings], tuple[Model, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """An engine. `name`: in settings and metrics; `entry`: the `module:function` of its child process.
 
     `package` must be importable, and `remedy` says what to do if it is not. `resident_bytes`: memory of a
-    process of few threads. `page_deadline_s`: longest time to read a page. `gpu_bytes`: memory of a GPU
-    for one process; None if the engine runs on the CPU only. `gpu_batch_pages`: pages in one request on a
-    GPU. `own_settings`: settings that no other engine heeds. `options`: builds the options of a process.
+    process of few threads. `progress_deadline_s`: longest time between two steps that it tells of.
+    `gpu_bytes`: memory of a GPU for one process; None if the engine runs on the CPU only. `gpu_batch_pages`:
+    pages in one request on a GPU. `own_settings`: settings that not every engine heeds. `options`: builds
+    the options of a process. `models`: gives the models that do not come with the package.
     """
 
     name: str
@@ -35,11 +41,12 @@ class EngineSpec:
     package: str
     remedy: str
     resident_bytes: int
-    page_deadline_s: float
+    progress_deadline_s: float
     gpu_bytes: int | None = None
     gpu_batch_pages: int = 1
     own_settings: tuple[str, ...] = ()
     options: NewOptions = lambda _settings, share, _scratch: share
+    models: NeededModels = lambda _settings: ()
 
     @property
     def is_installed(self) -> bool:
@@ -57,7 +64,14 @@ def _ppstructure_options(
         runtime=None if settings.engine_runtime == "auto" else settings.engine_runtime,
         scale=settings.render_dpi / POINTS_PER_INCH,
         max_page_pixels=settings.max_page_pixels,
+        languages=settings.languages,
     )
+
+
+def _rapidocr_options(
+    settings: Settings, share: protocol.EngineOptions, _scratch: Path
+) -> protocol.RapidOcrOptions:
+    return protocol.RapidOcrOptions(**share.model_dump(), languages=settings.languages)
 
 
 _RAPIDOCR: Final = EngineSpec(
@@ -68,7 +82,12 @@ _RAPIDOCR: Final = EngineSpec(
     # Models, a page, and what is compiled for each size of page (measured: 1.75 GiB after a corpus of mixed
     # sizes, 1.91 at most). With much less it would be replaced all the time.
     resident_bytes=2 * _GIB,
-    page_deadline_s=60.0,
+    # Its longest step is the detection (measured: 0.7 s with a processor of its own), which sixteen times
+    # slower is 12 s. A process that hangs is ended and its successor is ready within a minute.
+    progress_deadline_s=45.0,
+    own_settings=("languages",),
+    options=_rapidocr_options,
+    models=lambda settings: rapidocr.recognition(settings.languages),
 )
 
 _PPSTRUCTURE: Final = EngineSpec(
@@ -78,16 +97,19 @@ _PPSTRUCTURE: Final = EngineSpec(
     remedy="use the GPU image, or pip install '.[pp-structurev3]' and paddlepaddle-gpu in the source tree",
     # Estimated: its weights are 1 GB.
     resident_bytes=6 * _GIB,
-    # A dense page took more than a minute on a busy processor, and thirty formulas may take as long on a GPU
-    # (published: 1.7 s each for the large model, on a T4).
-    page_deadline_s=180.0,
+    # Its longest step is one run of a network: of the large one for formulas, 8 of which take 14 s on a GPU
+    # (published: 1.7 s each, on a T4), and several times as long on a processor.
+    progress_deadline_s=180.0,
     # Published: up to 22 GB with the large text models; four processes on an A100 of 80 GB read 2.4 times as
     # much as one.
     gpu_bytes=20 * 10**9,
     # Fewer leave a GPU idle. On a CPU a batch gains nothing.
     gpu_batch_pages=8,
-    own_settings=("engine_runtime", "pipeline_config"),
+    own_settings=("engine_runtime", "languages", "pipeline_config"),
     options=_ppstructure_options,
+    models=lambda settings: models.of_ppstructure(
+        settings.pipeline_config, settings.engine_runtime, settings.device, settings.languages
+    ),
 )
 
 #: From the simplest to the most capable: `auto` is the last one that is installed.
@@ -119,7 +141,7 @@ def choose(settings: EngineSettings, engines: Mapping[str, EngineSpec] = ENGINES
 def without_effect(
     settings: Settings, engine: EngineSpec, engines: Mapping[str, EngineSpec] = ENGINES
 ) -> list[str]:
-    """Names of the settings that are made and do nothing, because they are another engine's."""
+    """Names of the settings that are made and do nothing, because they are other engines'."""
     others = {name for each in engines.values() for name in each.own_settings} - set(engine.own_settings)
     fields = Settings.model_fields
     made = (name for name in sorted(others) if getattr(settings, name) != fields[name].default)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationEr
 
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
+from consumer.domain.languages import SHIPPED
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status
 
@@ -57,8 +58,14 @@ class EngineOptions(ProcessOptions):
     batch_pages: int = Field(default=1, ge=1)
 
 
+class RapidOcrOptions(EngineOptions):
+    """Options of RapidOCR; `languages`: name of the group that its network for text recognition reads."""
+
+    languages: str = SHIPPED.name
+
+
 class PpStructureOptions(EngineOptions):
-    """Options of PP-StructureV3; `pipeline` and `runtime` as in the settings.
+    """Options of PP-StructureV3; `pipeline`, `runtime` and `languages` as in the settings.
 
     `scratch`: a folder for files that its libraries write.
     """
@@ -68,6 +75,7 @@ class PpStructureOptions(EngineOptions):
     runtime: Literal["paddle", "paddle_fp16", "onnxruntime"] | None
     scale: float = Field(gt=0, description="pixels per point of the pages to come, and of the warm-up's")
     max_page_pixels: int = Field(ge=1)
+    languages: str = SHIPPED.name
 
 
 class OpenDocument(_Message):
@@ -154,6 +162,12 @@ class HostFailure(_Message):
     needed_bytes: int | None = Field(default=None, ge=0)
 
 
+class Progress(_Message):
+    """From a child, any number of times before its reply: a step of the request is done."""
+
+    kind: Literal["progress"] = "progress"
+
+
 Request = OpenDocument | RenderPage | ReadPages
 Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | RequestFailed | HostFailure
 
@@ -184,16 +198,18 @@ def _is_of(result: PageResult, image: PageImage) -> bool:
 
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
-_REPLIES: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
+_REPLIES: TypeAdapter[Reply | Progress] = TypeAdapter(
+    Annotated[Reply | Progress, Field(discriminator="kind")]
+)
 
 
-def encode(message: Request | Reply) -> bytes:
+def encode(message: Request | Reply | Progress) -> bytes:
     """Write a message as one line; JSON has no line breaks of its own."""
     return message.model_dump_json().encode() + b"\n"
 
 
-def parse_reply(line: bytes) -> Reply:
-    """Read a message from a child; raises ChildError if it is no reply."""
+def parse_reply(line: bytes) -> Reply | Progress:
+    """Read a message from a child; raises ChildError if it is neither a reply nor progress."""
     try:
         return _REPLIES.validate_json(line)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.domain.errors import SettingsError
+from consumer.domain.languages import SHIPPED, group_for
 
 PREFIX: Final = "BUCKET_OCR_"
 
@@ -33,6 +34,10 @@ def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", value):
         raise ValueError("must be auto, cpu, gpu, or gpu:0 and the like, several separated by commas")
     return value
+
+
+def _language_group(value: str) -> str:
+    return group_for(value).name
 
 
 def _topic(value: str | None) -> str | None:
@@ -62,6 +67,8 @@ class EngineSettings(BaseSettings):
     engine_runtime: Annotated[Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], _LOWER] = "auto"
     #: Preset or YAML file, merged over the packaged PP-StructureV3.yaml.
     pipeline_config: str | None = None
+    #: Name of the group (`domain.languages`) that reads all languages of a comma list.
+    languages: Annotated[str, _LOWER, AfterValidator(_language_group)] = SHIPPED.name
 
 
 class Settings(EngineSettings):

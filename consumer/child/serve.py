@@ -37,6 +37,9 @@ _OUR_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO, errno.EACCES,
 _HOST_ERRNOS = DISK_FULL_ERRNOS | _OUR_ERRNOS
 
 
+_PROGRESS = protocol.encode(protocol.Progress())
+
+
 class RequestHandler(Protocol):
     """The work of one kind of process."""
 
@@ -44,8 +47,12 @@ class RequestHandler(Protocol):
         """Warm up; the reply says that requests may come."""
         ...
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
-        """Fulfil one request; raises DocumentError or PageError if the document is at fault."""
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
+        """Fulfil one request; raises DocumentError or PageError if the document is at fault.
+
+        `progress` may be called after each step of the work, from this thread: an engine that does not
+        call it for a while is taken for hanging. Renderers have one deadline for the whole request.
+        """
         ...
 
 
@@ -67,13 +74,19 @@ def serve(descriptor: int, build: Callable[[], RequestHandler]) -> None:
             connection.sendall(protocol.encode(protocol.HostFailure(message=str(error))))
             return
         connection.sendall(protocol.encode(first))
+
+        def progress() -> None:
+            connection.sendall(_PROGRESS)
+
         for request in protocol.requests(stream):
-            connection.sendall(protocol.encode(_reply(handler, request)))
+            connection.sendall(protocol.encode(_reply(handler, request, progress)))
 
 
-def _reply(handler: RequestHandler, request: protocol.Request) -> protocol.Reply:
+def _reply(
+    handler: RequestHandler, request: protocol.Request, progress: Callable[[], None]
+) -> protocol.Reply:
     try:
-        return handler.handle(request)
+        return handler.handle(request, progress)
     except (DocumentError, PageError) as error:
         cause = error.__cause__
         if isinstance(cause, Exception) and _is_host_failure(cause):

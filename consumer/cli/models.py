@@ -1,18 +1,18 @@
-"""`bucket-ocr models`: the model files of PP-StructureV3."""
+"""`bucket-ocr models`: the model files of the engine."""
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from consumer import models, settings
+from consumer import engines, settings
 from consumer.cli.exits import ExitStatus
+from consumer.models import manifest
+from consumer.models.manifest import State
+from consumer.models.model import Model
 
-if TYPE_CHECKING:
-    from consumer.models.config import Model
-
-app = typer.Typer(help="The model files that PP-StructureV3 needs as configured.", no_args_is_help=True)
+app = typer.Typer(help="The model files that the engine needs as configured.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -21,10 +21,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="As one JSO
 
     States: present, missing, damaged. Files are not read: see `verify`.
     """
-    needed = _needed()
-    from consumer.models.manifest import describe
-
-    rows = [describe(model) for model in needed]
+    rows = [manifest.describe(model) for model in _needed(quiet=as_json)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -39,10 +36,12 @@ def pull() -> None:
     """Fetch missing and damaged models into PADDLE_PDX_CACHE_HOME (~/.paddlex by default).
 
     From Hugging Face, or from ModelScope if that cannot be reached; PADDLE_PDX_MODEL_SOURCE=modelscope
-    reverses the order. PADDLE_PDX_HUGGING_FACE_ENDPOINT names a mirror. An interrupted transfer
-    resumes.
+    reverses the order. Those of rapidocr from ModelScope only. PADDLE_PDX_HUGGING_FACE_ENDPOINT and
+    MODELSCOPE_ENDPOINT name mirrors. An interrupted transfer resumes.
     """
-    needed = _needed("paddlex")
+    if not (needed := _needed()):
+        return
+    # Its library comes with the engines.
     from consumer.models.pull import UnreachableError, pull
 
     errors = pull(needed)
@@ -58,19 +57,21 @@ def verify() -> None:
     A folder without a manifest is reported as unverified; that is not a failure. Exit status 1 if a model is
     missing or damaged.
     """
-    needed = _needed()
-    from consumer.models.manifest import State, check, remedy
-
     status = ExitStatus.DONE
-    for model in {model.folder: model for model in needed}.values():
-        condition = check(model, hashed=True)
+    for model in {model.folder: model for model in _needed()}.values():
+        condition = manifest.check(model, hashed=True)
         line = "ok" if condition.is_proved else f"unverified: no manifest in {model.folder}"
         if condition.state is not State.PRESENT:
-            line, status = f"{condition}: {model.folder}: {remedy(model)}", ExitStatus.FAILED
+            line, status = f"{condition}: {model.folder}: {manifest.remedy(model)}", ExitStatus.FAILED
         typer.echo(f"{model.name}: {line}")
     sys.exit(status)
 
 
-def _needed(package: str = "yaml") -> "tuple[Model, ...]":
+def _needed(*, quiet: bool = False) -> tuple[Model, ...]:
+    """Return the models that must be fetched; says so if there are none, unless `quiet`."""
     options = settings.load(settings.EngineSettings)
-    return models.configured(options.pipeline_config, options.engine_runtime, options.device, package)
+    engine = engines.choose(options)
+    needed = engine.models(options)
+    if not needed and not quiet:
+        typer.echo(f"{engine.name}: its models come with it; nothing needs to be fetched")
+    return needed

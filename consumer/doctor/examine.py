@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from consumer import models, settings
+from consumer import settings
 from consumer.aws import client as aws
 from consumer.doctor import checks
 from consumer.doctor.checks import Attributes, Finding, Level
 from consumer.doctor.inspect import AwsInspector
 from consumer.domain.errors import SettingsError
+from consumer.domain.languages import SHIPPED, group_of
+from consumer.engines import EngineSpec
+from consumer.models import manifest
+from consumer.models.model import Model
 from consumer.processes.layout import ProcessLayout
 from consumer.settings import Settings
 
@@ -68,26 +72,40 @@ async def check_engine(context: Context) -> Iterable[Finding]:
         f"{capacity.max_in_flight} messages at once"
     )
     findings = [Finding("engine", Level.OK, layout.engine.name, message)]
-    return findings + _models(context.options) if layout.engine.name == "pp-structurev3" else findings
+    return findings + _models(layout.engine, context.options)
 
 
-def _models(options: Settings) -> list[Finding]:
-    """Look for the model files of PP-StructureV3, without reading them."""
+def _models(engine: EngineSpec, options: Settings) -> list[Finding]:
+    """Look for the model files that the engine needs, without reading them."""
     try:
-        needed = models.configured(options.pipeline_config, options.engine_runtime, options.device)
+        needed = engine.models(options)
     except SettingsError as error:
         return [Finding("models", Level.FAULT, "configuration", str(error))]
-    # Imports PyYAML, which comes with that engine only.
-    from consumer.models import manifest  # noqa: PLC0415
-
     faults = [
         Finding(
             "models", Level.FAULT, str(model.folder), f"{model.name} is {condition}", manifest.remedy(model)
         )
         for model, condition in manifest.unusable(needed)
     ]
+    if faults:
+        return faults
     message = "are there; `bucket-ocr models verify` reads them"
-    return faults or [Finding("models", Level.OK, f"{len(needed)} models", message)]
+    present = [Finding("models", Level.OK, f"{len(needed)} models", message)] if needed else []
+    return [*present, _languages(engine, needed)]
+
+
+def _languages(engine: EngineSpec, needed: Sequence[Model]) -> Finding:
+    """Describe the languages that the engine reads."""
+    roles = {model.role: model.name for model in needed}
+    name = roles.get("text_recognition") or roles.get("recognition")
+    group = SHIPPED if name is None else group_of(name)
+    subject = name or f"the network of {engine.name} for text"
+    reads = (
+        "reads languages that are not known here"
+        if group is None
+        else f"reads {group.title} ({' '.join(group.codes)})"
+    )
+    return Finding("languages", Level.OK, subject, f"{reads}; BUCKET_OCR_LANGUAGES chooses others")
 
 
 async def check_work_dir(context: Context) -> Iterable[Finding]:

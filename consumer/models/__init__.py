@@ -1,30 +1,26 @@
-"""The model files of PP-StructureV3: configured, fetched and present ones.
+"""The model files of the engines: needed, fetched and present ones.
 
 This package itself imports nothing heavy, so that commands and the doctor may ask it.
 """
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from consumer.domain.errors import SettingsError
+from consumer.models.model import Model
 
 if TYPE_CHECKING:
-    from consumer.models.config import Model, Runtime
+    from consumer.models.config import Runtime
 
 
-def configured(
-    pipeline: str | None, runtime: "Runtime | Literal['auto']", device: str, package: str = "yaml"
-) -> "tuple[Model, ...]":
-    """Return the models that the settings `pipeline_config`, `engine_runtime` and `device` ask for.
+def of_ppstructure(
+    pipeline: str | None, runtime: "Runtime | Literal['auto']", device: str, languages: str
+) -> tuple[Model, ...]:
+    """Return the models that PP-StructureV3 loads, by the settings of these names.
 
-    `package`: the one that the caller needs of those that come with the engine.
-    Raises SettingsError if that is not installed, or a setting is wrong.
+    Raises SettingsError if one of them is wrong.
     """
-    if find_spec(package) is None:
-        remedy = "use the image for GPUs, or pip install '.[pp-structurev3]' in the source tree"
-        raise SettingsError(f"PP-StructureV3 is not installed: {remedy}")
+    # It imports PyYAML.
     from consumer.models.config import PipelineConfig
 
     # Without a choice the files are the same on a GPU.
     device = "cpu" if device == "auto" else device
-    return PipelineConfig.load(pipeline, None if runtime == "auto" else runtime, device).models
+    return PipelineConfig.load(pipeline, None if runtime == "auto" else runtime, device, languages).models

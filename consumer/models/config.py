@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import os
 import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from consumer.domain.errors import SettingsError
+from consumer.domain.languages import SHIPPED
 from consumer.models import pipeline_file
+from consumer.models.model import Model, Publisher, home
 from consumer.models.pipeline_file import SETTING
 
 _PACKAGED: Final = Path(__file__).parents[1] / "pipelines"
@@ -31,6 +32,7 @@ _IRRELEVANT: Final = frozenset({"batch_size", "engine", "model_dir"})
 
 _PREPROCESSOR: Final = "SubPipelines.DocPreprocessor.SubModules"
 _TEXT: Final = "SubPipelines.GeneralOCR.SubModules"
+_RECOGNITION: Final = f"{_TEXT}.TextRecognition"
 _TABLE: Final = "SubPipelines.TableRecognition.SubModules"
 _SEAL: Final = "SubPipelines.SealRecognition.SubPipelines.SealOCR.SubModules"
 _TABLE_SWITCH: Final = "use_table_recognition"
@@ -44,7 +46,7 @@ _ROLES: Final[Mapping[str, tuple[str | None, str]]] = {
     "unwarping": ("use_doc_unwarping", f"{_PREPROCESSOR}.DocUnwarping"),
     "text_detection": (None, f"{_TEXT}.TextDetection"),
     "line_orientation": ("SubPipelines.GeneralOCR.use_textline_orientation", f"{_TEXT}.TextLineOrientation"),
-    "text_recognition": (None, f"{_TEXT}.TextRecognition"),
+    "text_recognition": (None, _RECOGNITION),
     "table_class": (_TABLE_SWITCH, f"{_TABLE}.TableClassification"),
     "wired_table": (_TABLE_SWITCH, f"{_TABLE}.WiredTableStructureRecognition"),
     "wireless_table": (_TABLE_SWITCH, f"{_TABLE}.WirelessTableStructureRecognition"),
@@ -54,6 +56,14 @@ _ROLES: Final[Mapping[str, tuple[str | None, str]]] = {
     "seal_recognition": ("use_seal_recognition", f"{_SEAL}.TextRecognition"),
     "formula": ("use_formula_recognition", "SubPipelines.FormulaRecognition.SubModules.FormulaRecognition"),
 }
+
+#: Files of a model; each tuple lists alternatives.
+_PADDLE_FILES: Final = (
+    ("inference.yml",),
+    ("inference.json", "inference.pdmodel", "model.safetensors", "model_state.pdparams"),
+    ("inference.pdiparams", "model.safetensors", "model_state.pdparams"),
+)
+_ONNX_FILES: Final = (("inference.yml",), ("inference.onnx",))
 
 #: Roles whose models have no ONNX package.
 _PADDLE_ONLY: Final = frozenset({"formula", "seal_detection", "chart"})
@@ -66,41 +76,6 @@ GPU_HINT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A model that the pipeline loads.
-
-    `folder`: the place of its files, which may not exist yet. `is_custom`: the configuration names it.
-    """
-
-    role: str
-    name: str
-    folder: Path
-    is_onnx: bool
-    is_custom: bool
-
-    @property
-    def is_published(self) -> bool:
-        """Whether there is such a package to fetch."""
-        return not (self.is_onnx and self.role in _PADDLE_ONLY)
-
-    @property
-    def folder_key(self) -> str:
-        """The key of the pipeline's file that names its folder."""
-        return f"{_ROLES[self.role][1]}.model_dir"
-
-    @property
-    def files(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the files in its folder; each tuple lists alternatives, one of which is needed."""
-        if self.is_onnx:
-            return (("inference.yml",), ("inference.onnx",))
-        return (
-            ("inference.yml",),
-            ("inference.json", "inference.pdmodel", "model.safetensors", "model_state.pdparams"),
-            ("inference.pdiparams", "model.safetensors", "model_state.pdparams"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class PipelineConfig:
     """A checked configuration. `config` is PaddleX's, but without folders of models and sizes of batches."""
 
@@ -109,10 +84,13 @@ class PipelineConfig:
     models: tuple[Model, ...]
 
     @classmethod
-    def load(cls, pipeline: str | None, runtime: Runtime | None, device: str) -> Self:
+    def load(
+        cls, pipeline: str | None, runtime: Runtime | None, device: str, languages: str = SHIPPED.name
+    ) -> Self:
         """Merge the packaged file with `pipeline`: the name of a preset, or the path of a YAML file.
 
-        `runtime`: None for the one that is installed, Paddle first. Raises SettingsError.
+        `runtime`: None for the one that is installed, Paddle first. `languages`: name of the group whose
+        network reads the text. Raises SettingsError.
         """
         config = pipeline_file.read(_PACKAGED / "PP-StructureV3.yaml")
         if pipeline is not None and pipeline != _NO_PRESET:
@@ -124,6 +102,10 @@ class PipelineConfig:
                 text = f"{SETTING} is neither a preset ({presets}) nor a file: {error}"
                 raise SettingsError(text) from error
             config = pipeline_file.merge(config, changes, path)
+            if languages != SHIPPED.name and pipeline not in PRESETS:
+                _refuse_second_choice(changes, languages)
+        if languages != SHIPPED.name:
+            _at(config, _RECOGNITION)["model_name"] = f"{languages}_PP-OCRv5_mobile_rec"
         runtime = runtime or _installed_runtime(device)
         # PaddleX has five switches in two places for this, and takes absent ones for on.
         switches = {
@@ -169,11 +151,6 @@ class PipelineConfig:
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def home() -> Path:
-    """Folder in which PaddleX keeps models."""
-    return Path(os.environ.get("PADDLE_PDX_CACHE_HOME") or Path.home() / ".paddlex")
-
-
 def _installed_runtime(device: str) -> Runtime:
     if find_spec("paddle"):
         return "paddle"
@@ -194,7 +171,27 @@ def _models(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Model]:
         if not re.fullmatch(r"\w[\w.+-]*", name):
             raise SettingsError(f"{SETTING}: {name!r} at {place}.model_name is no model's name")
         official = home() / "official_models" / (f"{name}_onnx" if is_onnx else name)
-        yield Model(role, name, Path(custom).expanduser() if custom else official, is_onnx, bool(custom))
+        yield Model(
+            role=role,
+            name=name,
+            folder=Path(custom).expanduser() if custom else official,
+            files=_ONNX_FILES if is_onnx else _PADDLE_FILES,
+            publisher=Publisher.PADDLE,
+            is_onnx=is_onnx,
+            place=place,
+            is_custom=bool(custom),
+            is_published=not (is_onnx and role in _PADDLE_ONLY),
+        )
+
+
+def _refuse_second_choice(changes: Mapping[str, Any], languages: str) -> None:
+    """Raise SettingsError if a file of the operator's names another network for text recognition."""
+    module: Mapping[str, Any] = reduce(lambda part, key: part.get(key, {}), _RECOGNITION.split("."), changes)
+    if keys := sorted({"model_name", "model_dir"} & module.keys()):
+        raise SettingsError(
+            f"BUCKET_OCR_LANGUAGES={languages} and {_RECOGNITION}.{keys[0]} in {SETTING} both choose the "
+            "network for text recognition: remove one of them"
+        )
 
 
 def _at(config: Mapping[str, Any], place: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ValidationError
 
 from consumer.domain.errors import SettingsError
-from consumer.models.config import Model
+from consumer.models.model import Model
 
 #: Name of the manifest, which `bucket-ocr models pull` writes into every folder.
 MANIFEST_NAME: Final = "bucket-ocr.manifest.json"
@@ -120,11 +120,11 @@ def require(models: Sequence[Model]) -> None:
 def remedy(model: Model) -> str:
     """Return the operator's remedy for a model that cannot be used."""
     if model.is_custom:
-        return f"correct {model.folder_key} in BUCKET_OCR_PIPELINE_CONFIG, or its files"
+        return f"correct {model.place}.model_dir in BUCKET_OCR_PIPELINE_CONFIG, or its files"
     if not model.is_published:
         return (
             "there is no ONNX package of it: in BUCKET_OCR_PIPELINE_CONFIG, switch it off or set engine: "
-            f"paddle for {model.folder_key.removesuffix('.model_dir')}"
+            f"paddle for {model.place}"
         )
     return "run `bucket-ocr models pull`"
 

@@ -7,8 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -16,14 +15,13 @@ from typing import Final
 import requests
 
 from consumer.domain.errors import DISK_FULL_ERRNOS, BucketOcrError, SettingsError
-from consumer.models.config import Model
+from consumer.models import rapidocr
 from consumer.models.manifest import MANIFEST_NAME, File, Manifest, State, check, partial_folder, remedy
+from consumer.models.model import Model
+from consumer.models.sources import Files, Listing, Source, sources_of
 
 #: Errors of the folder, not of the network.
 _DISK_ERRNOS: Final = DISK_FULL_ERRNOS | {errno.EROFS, errno.EACCES, errno.EPERM}
-
-#: Owner of all models at every source.
-_OWNER: Final = "PaddlePaddle"
 
 _PROBE_S: Final = 10.0
 
@@ -42,22 +40,6 @@ class UnreachableError(PullError):
     """No source of the model can be reached."""
 
 
-#: Files as their source lists them: size in bytes and SHA-256; None if the source does not say.
-_Listed = Mapping[str, tuple[int | None, str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A site that has the models.
-
-    `fetch(repository, folder)` fills the folder, and returns the revision, if there is one, and the files.
-    """
-
-    name: str
-    endpoint: str
-    fetch: Callable[[str, Path], tuple[str | None, _Listed]]
-
-
 def _is_reachable(endpoint: str) -> bool:
     """Whether the endpoint answers anything at all."""
     try:
@@ -71,14 +53,14 @@ def _is_reachable(endpoint: str) -> bool:
 _was_reachable: Final = cache(_is_reachable)
 
 
-def pull(models: Sequence[Model]) -> list[PullError]:
+def pull(models: Sequence[Model], listing: Listing = rapidocr.listed) -> list[PullError]:
     """Fetch missing and damaged models, one after the other; returns an error for each that failed.
 
-    Prints a line about each. Raises SettingsError if the configured source is unknown or the folder cannot be
-    written to.
+    Prints a line about each. `listing`: gives the address and hash of a network of RapidOCR. Raises
+    SettingsError if the configured source is unknown or the folder cannot be written to.
     """
     errors: list[PullError] = []
-    sources = _sources()
+    sources = {model.folder: sources_of(model, listing) for model in models}
     if not sys.stderr.isatty():
         # The libraries' progress bars; they read this when they are imported.
         os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
@@ -93,7 +75,7 @@ def pull(models: Sequence[Model]) -> list[PullError]:
                 _say(f"{model.name}: already there")
             else:
                 with _locked(model.folder.parent):
-                    _ensure(model, sources)
+                    _ensure(model, sources[model.folder])
         except PullError as error:
             print(f"bucket-ocr: {error}", file=sys.stderr)
             errors.append(error)
@@ -102,7 +84,7 @@ def pull(models: Sequence[Model]) -> list[PullError]:
     return errors
 
 
-def _ensure(model: Model, sources: Sequence[_Source]) -> None:
+def _ensure(model: Model, sources: Sequence[Source]) -> None:
     if model.folder.is_dir():
         condition = check(model, hashed=True)
         if condition.is_proved:
@@ -130,13 +112,12 @@ def _ensure(model: Model, sources: Sequence[_Source]) -> None:
             return
     text = f"{model.name}: not fetched: {'; '.join(reasons)}"
     if is_reached:
-        raise PullError(f"{text}: try again, which goes on from here, or give the module a model_dir")
-    raise UnreachableError(
-        f"{text}: check the network and proxy, or set PADDLE_PDX_HUGGING_FACE_ENDPOINT to a mirror"
-    )
+        own = f", or set {model.place}.model_dir in BUCKET_OCR_PIPELINE_CONFIG" if model.place else ""
+        raise PullError(f"{text}: try again, which goes on from here{own}")
+    raise UnreachableError(f"{text}: check the network and proxy, or set {sources[0].setting} to a mirror")
 
 
-def _fetch(model: Model, source: _Source) -> None:
+def _fetch(model: Model, source: Source) -> None:
     """Fetch all files, check them, and only then move them to the final folder."""
     unfinished = partial_folder(model)
     folder = unfinished / source.name
@@ -145,7 +126,7 @@ def _fetch(model: Model, source: _Source) -> None:
         if _LEFT_BEHIND.search(path.name):
             path.unlink()
     _say(f"{model.name}: fetching from {source.name}")
-    revision, listed = source.fetch(f"{_OWNER}/{model.folder.name}", folder)
+    revision, listed = source.fetch(folder)
     files = _checked(model, folder, listed)
     manifest = Manifest(name=model.name, source=source.name, revision=revision, files=files)
     for path in folder.glob(".*"):
@@ -162,7 +143,7 @@ def _fetch(model: Model, source: _Source) -> None:
     _say(f"{model.name}: done, {size_bytes / 1e6:.1f} MB")
 
 
-def _checked(model: Model, folder: Path, listed: _Listed) -> dict[str, File]:
+def _checked(model: Model, folder: Path, listed: Files) -> dict[str, File]:
     """Hash the fetched files; raises PullError if one differs from the source's list, or is missing."""
     files = {
         str(path.relative_to(folder)): File.of(path)
@@ -181,41 +162,8 @@ def _checked(model: Model, folder: Path, listed: _Listed) -> dict[str, File]:
             raise PullError(f"{name} is not what is listed there")
     for names in model.files:
         if not files.keys() & set(names):
-            raise PullError(f"there is no {' or '.join(names)} in {_OWNER}/{model.folder.name}")
+            raise PullError(f"there is no {' or '.join(names)} among the files of {model.name}")
     return files
-
-
-def _sources() -> list[_Source]:
-    """Return the sources of models, the configured one first; raises SettingsError."""
-    hugging_face = os.environ.get("PADDLE_PDX_HUGGING_FACE_ENDPOINT") or "https://huggingface.co"
-    # The default of its library.
-    model_scope = os.environ.get("MODELSCOPE_ENDPOINT") or "https://www.modelscope.cn"
-    known = {
-        "huggingface": _Source("huggingface", hugging_face, partial(_from_hugging_face, hugging_face)),
-        "modelscope": _Source("modelscope", model_scope, _from_model_scope),
-    }
-    first = (os.environ.get("PADDLE_PDX_MODEL_SOURCE") or "huggingface").lower()
-    if first not in known:
-        raise SettingsError(f"PADDLE_PDX_MODEL_SOURCE={first!r}: models come from {' or '.join(known)}")
-    return [known.pop(first), *known.values()]
-
-
-def _from_hugging_face(endpoint: str, repository: str, folder: Path) -> tuple[str, _Listed]:
-    from huggingface_hub import HfApi, snapshot_download
-
-    # Without a revision, and if the hub fails, the library takes the files in the folder for all there are.
-    info = HfApi(endpoint=endpoint).model_info(repository, files_metadata=True)
-    snapshot_download(repository, revision=info.sha, local_dir=folder, endpoint=endpoint)
-    files = info.siblings or ()
-    return info.sha, {file.rfilename: (file.size, file.lfs and file.lfs.sha256) for file in files}
-
-
-def _from_model_scope(repository: str, folder: Path) -> tuple[None, _Listed]:
-    from modelscope import snapshot_download
-
-    snapshot_download(repo_id=repository, local_dir=str(folder))
-    # The library itself compares each file with the hash that the site lists.
-    return None, {}
 
 
 @contextlib.contextmanager

@@ -38,11 +38,11 @@ class ProcessLayout:
         """
         engine = engines.choose(options, specs)
         capacity = Capacity.of(options, engine, gpus.chosen(options.device) if engine.gpu_bytes else ())
-        longest_s = longest_step_s(engine.page_deadline_s, capacity.batch_pages)
+        longest_s = longest_step_s(engine.progress_deadline_s)
         if options.stall_s < longest_s:
             raise SettingsError(
                 f"{settings.PREFIX}STALL_S ({options.stall_s:g}) must be at least {longest_s:g}: an engine "
-                f"may take that long to start and to read {capacity.batch_pages} page(s)"
+                "may take that long to start and to make progress with its first page"
             )
         policy = RecyclePolicy(options.recycle_pages, capacity.engine_bytes)
         return cls(

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -20,6 +21,7 @@ import structlog
 from consumer import protocol
 from consumer.domain.errors import ChildError, HostError, StartupError
 from consumer.processes import host
+from consumer.processes.deadline import Deadline
 
 _STANDARD_ERROR: Final = 2
 
@@ -36,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class ChildTimeoutError(ChildError):
-    """The process did not reply in time."""
+    """The process made no progress or did not reply in time."""
 
 
 class ChildKilledError(ChildError):
@@ -91,12 +93,13 @@ class WorkerProcess:
             async with asyncio.timeout(spec.start_deadline_s), contextlib.AsyncExitStack() as undo:
                 process = await cls._spawned(spec)
                 undo.push_async_callback(process.kill)
-                process.ready = await process.reply()
-                if isinstance(process.ready, protocol.HostFailure):
+                ready = await process.reply()
+                if isinstance(ready, protocol.HostFailure):
                     # No other start will end better.
-                    raise StartupError(f"{spec.name}: {process.ready.message}")  # noqa: TRY301
-                if not isinstance(process.ready, protocol.EngineReady | protocol.RendererReady):
-                    raise ChildError(f"it sent {process.ready.kind} instead of being ready")  # noqa: TRY301
+                    raise StartupError(f"{spec.name}: {ready.message}")  # noqa: TRY301
+                if not isinstance(ready, protocol.EngineReady | protocol.RendererReady):
+                    raise ChildError(f"it sent {ready.kind} instead of being ready")  # noqa: TRY301
+                process.ready = ready
                 undo.pop_all()
                 return process
         except TimeoutError as error:
@@ -122,30 +125,24 @@ class WorkerProcess:
         """Memory that the process holds; 0 once it has ended."""
         return host.resident_bytes(self.pid) if self.is_alive else 0
 
-    async def request(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
-        """Send a request and wait for the reply.
+    async def request(
+        self, message: protocol.Request, deadline_s: float, on_progress: Callable[[], None] | None = None
+    ) -> protocol.Reply:
+        """Send a request and wait for the reply, until `deadline_s` is over.
 
-        Raises ChildError if the process dies, takes too much memory or sends nonsense; ChildTimeoutError
-        if it does not reply within `deadline_s`, ChildKilledError if it is killed from outside. After an
-        error or a cancellation it must be killed: a late reply would be taken for the next one.
+        With `on_progress`, every step that the process tells of restarts that and calls `on_progress`; see
+        `deadline` for its end. Raises ChildError if the process dies, takes too much memory or sends
+        nonsense; ChildTimeoutError if its time is over, ChildKilledError if it is killed from outside. After
+        an error or a cancellation it must be killed: a late reply would be taken for the next one.
         """
-        exchange = asyncio.create_task(self._exchange(message), name=f"request to {self.spec.name}")
+        deadline = Deadline(deadline_s, on_progress)
+        exchange = asyncio.create_task(self._exchange(message, deadline), name=f"request to {self.spec.name}")
         try:
-            async with asyncio.timeout(deadline_s):
-                while not (await asyncio.wait([exchange], timeout=_CHECK_S))[0]:
-                    if not self.is_alive:
-                        # A process that it started holds its end of the socket.
-                        raise await self._death()
-                    if (resident := self.resident_bytes) > self.spec.killed_bytes:
-                        limit_mib = self.spec.killed_bytes >> 20
-                        raise ChildError(
-                            f"the child process took {resident >> 20} MiB of memory; {limit_mib} are allowed"
-                        )
+            while not (await asyncio.wait([exchange], timeout=min(_CHECK_S, deadline.left_s)))[0]:
+                await self._check(deadline)
             if protocol.is_reply_to(message, reply := exchange.result()):
                 return reply
             raise ChildError(f"the child process replied to {message.kind} with something else")
-        except TimeoutError as error:
-            raise ChildTimeoutError(f"{self.spec.name}: no reply in {deadline_s:g} s") from error
         finally:
             exchange.cancel()
             await asyncio.gather(exchange, return_exceptions=True)
@@ -168,15 +165,32 @@ class WorkerProcess:
         _kill_group(self.pid)
         return status
 
-    async def _exchange(self, message: protocol.Request) -> protocol.Reply:
+    async def _check(self, deadline: Deadline) -> None:
+        """Raise ChildError if the request in progress has to end."""
+        if not self.is_alive:
+            # A process that it started holds its end of the socket.
+            raise await self._death()
+        if (resident := self.resident_bytes) > self.spec.killed_bytes:
+            limit_mib = self.spec.killed_bytes >> 20
+            raise ChildError(
+                f"the child process took {resident >> 20} MiB of memory; {limit_mib} are allowed"
+            )
+        if not deadline.left_s:
+            raise ChildTimeoutError(f"{self.spec.name}: {deadline.problem}")
+
+    async def _exchange(self, message: protocol.Request, deadline: Deadline) -> protocol.Reply:
         try:
             self.writer.write(protocol.encode(message))
             await self.writer.drain()
         except OSError as error:
             raise await self._death() from error
-        return await self.reply()
+        while isinstance(reply := await self.reply(), protocol.Progress):
+            deadline.note_progress()
+            # Messages may come faster than they are taken; everything else gets its turn between them.
+            await asyncio.sleep(0)
+        return reply
 
-    async def reply(self) -> protocol.Reply:
+    async def reply(self) -> protocol.Reply | protocol.Progress:
         """Wait for the next message of the process; raises ChildError."""
         try:
             return protocol.parse_reply(await self.reader.readuntil())

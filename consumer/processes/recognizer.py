@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final
 
 from consumer import protocol
 from consumer.clock import Watchdog
@@ -14,33 +13,25 @@ from consumer.processes.pool import EnginePool, RecyclePolicy
 from consumer.processes.process import START_DEADLINE_S, ChildTimeoutError
 from consumer.processes.slot import Slot
 
-#: A batch of up to this many pages gets the deadline of one page. If that is too short, each page is read
-#: alone, with a deadline of its own.
-_PAGES_LIKE_ONE: Final = 8
 
-
-def longest_step_s(page_deadline_s: float, batch_pages: int) -> float:
-    """Longest time without progress: a process is started, then it reads a full batch.
+def longest_step_s(progress_deadline_s: float) -> float:
+    """Longest time without progress: a process is started, then it does its first step.
 
     Processes killed from outside add to it.
     """
-    return START_DEADLINE_S + _deadline_s(page_deadline_s, batch_pages)
-
-
-def _deadline_s(page_deadline_s: float, pages: int) -> float:
-    return page_deadline_s * max(1.0, pages / _PAGES_LIKE_ONE)
+    return START_DEADLINE_S + progress_deadline_s
 
 
 @dataclass(eq=False)
 class PageRecognizer:
-    """Engine processes, each reading one batch at a time; `watchdog` is marked at each step.
+    """Engine processes, each reading one batch at a time; `watchdog` is marked at each step of each of them.
 
-    `page_deadline_s`: longest time for one page.
+    `progress_deadline_s`: longest time between two steps, however many pages the batch has.
     """
 
     slots: Sequence[Slot]
     policy: RecyclePolicy
-    page_deadline_s: float
+    progress_deadline_s: float
     watchdog: Watchdog
 
     def __post_init__(self) -> None:
@@ -99,9 +90,9 @@ class PageRecognizer:
         return failed_page(image.page_number, code, message)
 
     async def _read(self, slot: Slot, images: Sequence[PageImage]) -> Sequence[PageResult]:
-        deadline_s = _deadline_s(self.page_deadline_s, len(images))
         before_s = slot.busy.total_s
-        reply = await slot.request(protocol.ReadPages(images=tuple(images)), deadline_s)
+        request = protocol.ReadPages(images=tuple(images))
+        reply = await slot.request(request, self.progress_deadline_s, self.watchdog.mark)
         match reply:
             case protocol.PagesRead(pages=pages, recycle_due=recycle_due):
                 if slot.process is not None:

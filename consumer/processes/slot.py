@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from consumer import protocol
 from consumer.domain.errors import ChildError, DiskFullError, HostError, SettingsError, StartupError
+from consumer.processes.deadline import longest_request_s
 from consumer.processes.process import ChildKilledError, ChildTimeoutError, ProcessSpec, WorkerProcess
 
 #: Tries of a request whose process is killed from outside.
@@ -80,19 +81,21 @@ class Slot:
         async with self._turn:
             await self._running()
 
-    async def request(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
-        """Send a request to the process and wait for its reply.
+    async def request(
+        self, message: protocol.Request, deadline_s: float, on_progress: Callable[[], None] | None = None
+    ) -> protocol.Reply:
+        """Send a request to the process and wait for its reply, as `WorkerProcess.request` does.
 
-        Raises ChildError if the process dies or sends nonsense, ChildTimeoutError if it does not reply
-        within `deadline_s`, HostError if none can be started or the process reports a failure of the
-        host. A process whose request failed or was cancelled is killed.
+        Raises ChildError if the process dies or sends nonsense, ChildTimeoutError if its time is over,
+        HostError if none can be started or the process reports a failure of the host. A process whose
+        request failed or was cancelled is killed.
         """
         self.load += 1
         try:
             async with self._turn:
-                # Again if the process is killed from outside, for up to `deadline_s`.
-                again = _retry_if_killed(deadline_s)
-                reply: protocol.Reply = await again(self._request_once, message, deadline_s)
+                # Again if the process is killed from outside, for as long as one request may take.
+                again = _retry_if_killed(longest_request_s(deadline_s, in_steps=on_progress is not None))
+                reply: protocol.Reply = await again(self._request_once, message, deadline_s, on_progress)
         finally:
             self.load -= 1
         if isinstance(reply, protocol.HostFailure):
@@ -142,11 +145,13 @@ class Slot:
             self.replacements[reason] += 1
             log.info("child.replaced", kind=self.spec.name, pid=pid, reason=reason)
 
-    async def _request_once(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
+    async def _request_once(
+        self, message: protocol.Request, deadline_s: float, on_progress: Callable[[], None] | None
+    ) -> protocol.Reply:
         process = await self._running()
         try:
             with self.busy.counted():
-                reply = await process.request(message, deadline_s)
+                reply = await process.request(message, deadline_s, on_progress)
         except BaseException as error:
             await self.stop(_REASONS.get(type(error), "cancelled"))
             raise

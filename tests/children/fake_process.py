@@ -1,7 +1,7 @@
 """Slots whose processes follow a script instead of running: for the decisions round them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from consumer import protocol
@@ -39,7 +39,9 @@ class FakeProcess(WorkerProcess):
     def resident_bytes(self) -> int:
         return self.held_bytes
 
-    async def request(self, message: protocol.Request, deadline_s: float) -> protocol.Reply:
+    async def request(
+        self, message: protocol.Request, deadline_s: float, on_progress: Callable[[], None] | None = None
+    ) -> protocol.Reply:
         return self._slot.answer(message)
 
     async def kill(self) -> None:

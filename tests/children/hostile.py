@@ -19,6 +19,7 @@ from pathlib import Path
 from consumer import protocol
 from consumer.child.serve import RequestHandler
 from consumer.domain.geometry import Point
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 
@@ -27,6 +28,7 @@ HOSTILE = "#ff0000"
 HOSTILE_WORD = b"hostile"
 LEAK_BYTES = 20_000_000
 PAINTED_PX = 20
+PROGRESS = protocol.encode(protocol.Progress())
 
 _leaked: list[bytes] = []
 
@@ -104,6 +106,22 @@ def forge_another_page() -> None:
     send(protocol.encode(protocol.PagesRead(pages=(image.result([]),))))
 
 
+def hang_after_a_step() -> None:
+    send(PROGRESS)
+    hang_politely()
+
+
+def make_progress_for_ever() -> None:
+    while True:
+        time.sleep(0.01)
+        send(PROGRESS)
+
+
+def send_progress_without_end() -> None:
+    while True:
+        send(PROGRESS * 1000)
+
+
 def die_of_a_signal_without_a_name() -> None:
     os.kill(os.getpid(), signal.SIGRTMIN + 1)
 
@@ -142,6 +160,9 @@ WAYS: dict[str, Callable[[], None]] = {
         send_what_is_no_reply,
         answer_for_nobody,
         forge_another_page,
+        hang_after_a_step,
+        make_progress_for_ever,
+        send_progress_without_end,
         die_of_a_signal_without_a_name,
         leave_a_process_behind,
         raise_an_error,
@@ -159,7 +180,7 @@ class ColourReader:
     def ready(self) -> protocol.Reply:
         return protocol.EngineReady(name="colours", version="1", models={}, device="cpu")
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         assert isinstance(request, protocol.ReadPages)
         return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
 
@@ -175,7 +196,7 @@ class ColourReader:
             self._misbehave()
         right, bottom = image.width_px, image.height_px
         box = (Point(0, 0), Point(right, 0), Point(right, bottom), Point(0, bottom))
-        return image.result([(box, colour, 1.0)], markdown=colour)
+        return image.result([TextLine(box, colour, 1.0)], markdown=colour)
 
 
 class Painter:
@@ -184,7 +205,7 @@ class Painter:
     def ready(self) -> protocol.Reply:
         return protocol.RendererReady()
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         assert isinstance(request, protocol.OpenDocument | protocol.RenderPage)
         colours = json.loads(Path(request.path).read_bytes().splitlines()[-1].removeprefix(b"%"))
         if isinstance(request, protocol.OpenDocument):
@@ -210,11 +231,13 @@ def hostile_renderer(options_json: str, misbehave: Callable[[], None]) -> Reques
 
     render = renderer.PageRenderer.handle
 
-    def handle(self: renderer.PageRenderer, request: protocol.Request) -> protocol.Reply:
+    def handle(
+        self: renderer.PageRenderer, request: protocol.Request, progress: Callable[[], None]
+    ) -> protocol.Reply:
         match request:
             case protocol.RenderPage(path=path, page_number=2) if HOSTILE_WORD in Path(path).read_bytes():
                 misbehave()
-        return render(self, request)
+        return render(self, request, progress)
 
     renderer.PageRenderer.handle = handle  # type: ignore[method-assign]
     return renderer.build(options_json)
@@ -226,6 +249,8 @@ def build(options_json: str) -> RequestHandler:
         sys.exit(f"{way} is missing")
     if way == "never_get_ready":
         hang_politely()
+    if way == "make_progress_before_it_is_ready":
+        make_progress_for_ever()
     misbehave = WAYS.get(way, behave)
     if kind == "painter":
         return Painter()

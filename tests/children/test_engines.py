@@ -20,7 +20,7 @@ TOY = EngineSpec(
     package="consumer",
     remedy="",
     resident_bytes=10**8,
-    page_deadline_s=5.0,
+    progress_deadline_s=5.0,
     options=lambda settings, share, _scratch: toy.ToyOptions(
         greeting=f"hello at {settings.render_dpi:g} dpi", **share.model_dump()
     ),
@@ -36,9 +36,8 @@ async def test_a_toy_engine_reads_pages_with_a_spec_and_a_child_module_of_its_ow
     monkeypatch.setenv("PYTHONPATH", toy.PYTHONPATH)
     options = Settings(queue_url="q", engine_workers=1, render_dpi=100, engine="TOY")
     layout = ProcessLayout.of(options, tmp_path, ENGINES | {"toy": TOY})
-    recognizer = PageRecognizer(
-        layout.engines, layout.recycle_policy, layout.engine.page_deadline_s, Watchdog(SystemClock())
-    )
+    deadline_s = layout.engine.progress_deadline_s
+    recognizer = PageRecognizer(layout.engines, layout.recycle_policy, deadline_s, Watchdog(SystemClock()))
     async with recognizer.running():
         assert recognizer.engine.name == "toy"
         (page,) = await recognizer.read([page_image(7, tmp_path / "7.bgr")])
@@ -83,3 +82,6 @@ def test_settings_of_another_engine_are_without_effect() -> None:
     assert engines.without_effect(made, ENGINES["rapidocr"]) == ["BUCKET_OCR_PIPELINE_CONFIG"]
     assert engines.without_effect(made, ENGINES["pp-structurev3"]) == []
     assert engines.without_effect(Settings(queue_url="q"), ENGINES["rapidocr"]) == []
+    chosen = Settings(queue_url="q", languages="ko")
+    assert engines.without_effect(chosen, TOY) == ["BUCKET_OCR_LANGUAGES"]
+    assert [engines.without_effect(chosen, engine) for engine in ENGINES.values()] == [[], []]

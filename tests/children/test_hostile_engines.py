@@ -38,6 +38,8 @@ COSTS = {
     "send_what_is_no_reply": "ENGINE_CRASH",
     "answer_for_nobody": "ENGINE_CRASH",
     "forge_another_page": "ENGINE_CRASH",
+    "hang_after_a_step": "ENGINE_TIMEOUT",
+    "send_progress_without_end": "ENGINE_CRASH",
     "die_of_a_signal_without_a_name": "ENGINE_CRASH",
     "leave_a_process_behind": "ENGINE_CRASH",
     "raise_an_error": "ENGINE_ERROR",

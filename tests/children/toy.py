@@ -5,11 +5,14 @@
 
 import json
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from consumer import protocol
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import Point
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 
@@ -20,33 +23,40 @@ PYTHONPATH = os.pathsep.join((str(_FOLDER), str(_FOLDER.parents[1])))
 
 
 class ToyOptions(protocol.EngineOptions):
-    """`greeting`: the text of every page."""
+    """`greeting`: the text of every page. `steps`: a page has so many, each of `step_s` seconds."""
 
     greeting: str = "hello"
+    steps: int = 0
+    step_s: float = 0.0
     may_start: str | None = None
 
 
 class Toy:
     """Reads a greeting on every page; a document at `/N.pdf` has N pages."""
 
-    def __init__(self, greeting: str) -> None:
+    def __init__(self, greeting: str, steps: int, step_s: float) -> None:
         self._greeting = greeting
+        self._steps = steps
+        self._step_s = step_s
 
     def ready(self) -> protocol.Reply:
         return protocol.EngineReady(name="toy", version="1", models={}, device="cpu")
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         match request:
             case protocol.OpenDocument(path=path):
                 return protocol.DocumentOpened(page_count=int(Path(path).stem))
             case protocol.ReadPages(images=images):
-                return protocol.PagesRead(pages=tuple(map(self._read, images)))
+                return protocol.PagesRead(pages=tuple(self._read(image, progress) for image in images))
         raise TypeError(request.kind)
 
-    def _read(self, image: PageImage) -> PageResult:
+    def _read(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
+        for _ in range(self._steps):
+            time.sleep(self._step_s)
+            progress()
         right, bottom = image.width_px, image.height_px
         box = (Point(0, 0), Point(right, 0), Point(right, bottom), Point(0, bottom))
-        return image.result([(box, self._greeting, 1.0)])
+        return image.result([TextLine(box, self._greeting, 1.0)])
 
 
 def build(options_json: str) -> Toy:
@@ -54,4 +64,4 @@ def build(options_json: str) -> Toy:
     may_start = options.get("may_start")
     if may_start is not None and not Path(may_start).exists():
         raise SettingsError("the model is missing: pull it")
-    return Toy(options.get("greeting", "hello"))
+    return Toy(options.get("greeting", "hello"), options.get("steps", 0), options.get("step_s", 0.0))

@@ -36,6 +36,17 @@ def blank_pdf(width_pt: int, pages: int = 1) -> bytes:
     return data
 
 
+def dense_pdf(columns: int, rows: int) -> bytes:
+    """Make a PDF of one page with a line of text in each row of each column."""
+    with pymupdf.open() as document:
+        page = document.new_page(width=180 * columns, height=12 * rows + 60)
+        for number in range(columns * rows):
+            column, row = divmod(number, rows)
+            page.insert_text((20 + 180 * column, 40 + 12 * row), f"Line {number} of a dense page", fontsize=9)
+        data: bytes = document.tobytes()
+    return data
+
+
 def long_pdf(path: Path, copies: int) -> bytes:
     """Repeat a document, so that it takes time to read."""
     with pymupdf.open(path) as source, pymupdf.open() as document:

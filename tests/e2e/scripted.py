@@ -33,7 +33,7 @@ def engine(path: Path, arguments: tuple[str, ...]) -> EngineSpec:
         package="consumer",
         remedy="",
         resident_bytes=2 * 1024**3,
-        page_deadline_s=60.0,
+        progress_deadline_s=60.0,
         options=lambda _settings, share, _scratch: ScriptedOptions(arguments=arguments, **share.model_dump()),
     )
 

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.corpus, pytest.mark.timeout(1800)]
 DEADLINE_S = 300.0
 # It takes longer than all others together, and is read by `make soak`.
 LONGEST, LONGEST_PAGES, LONGEST_DEADLINE_S = "pdf_500_pages.pdf", 500, 1500.0
-# A page has a minute to be rendered and another to be read; to open a file takes no longer than a page.
+# A page has a minute to be rendered, and none takes another to be read; to open a file takes no longer.
 PAGE_S = 2 * 60
 # Random bytes under a name that promises no document are left alone; under one that does they are refused.
 NO_DOCUMENT = "garbage_random.bin"

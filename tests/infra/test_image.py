@@ -88,16 +88,24 @@ def test_an_image_holds_nothing_that_builds_or_installs(
     assert copied <= {"/opt/bucket-ocr", "/models"}
 
 
-def test_the_consumer_looks_for_models_at_their_place_in_the_image(dockerfile: Dockerfile) -> None:
-    environment = dockerfile.environment("gpu")
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_consumer_looks_for_models_at_their_place_in_the_image(
+    dockerfile: Dockerfile, image: str
+) -> None:
+    environment = dockerfile.environment(image)
     assert environment["PADDLE_PDX_CACHE_HOME"] == "/models"
-    assert "--from=models /models /models" in {each.text for each in dockerfile.all("COPY", "gpu")}
-    # It reads with the preset that was pulled; there is none by default, since models are a gigabyte.
-    assert environment["BUCKET_OCR_PIPELINE_CONFIG"] == "$MODELS"
-    assert {each.text for each in dockerfile.all("ARG") if each.text.startswith("MODELS")} == {"MODELS="}
-    base, models = dockerfile.stages["models"]
-    assert base == dockerfile.stages["gpu"][0]
-    assert 'BUCKET_OCR_PIPELINE_CONFIG="$MODELS" bucket-ocr models pull' in models[-1].text
+    assert f"--from={image}-models /models /models" in {each.text for each in dockerfile.all("COPY", image)}
+    # It reads with what was pulled; there is none by default, since models are large.
+    arguments = {each.text for each in dockerfile.all("ARG", image)}
+    assert environment["BUCKET_OCR_LANGUAGES"] == "$LANGUAGES"
+    assert "LANGUAGES=" in arguments
+    base, models = dockerfile.stages[f"{image}-models"]
+    assert base == dockerfile.stages[image][0]
+    assert 'BUCKET_OCR_LANGUAGES="$LANGUAGES" bucket-ocr models pull' in models[-1].text
+    if image == "gpu":
+        assert environment["BUCKET_OCR_PIPELINE_CONFIG"] == "$MODELS"
+        assert "MODELS=" in arguments
+        assert 'BUCKET_OCR_PIPELINE_CONFIG="$MODELS"' in models[-1].text
 
 
 def test_the_build_sees_its_sources_and_those_of_the_wheel(

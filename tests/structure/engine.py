@@ -1,6 +1,7 @@
 """The engine's request handler, called as the loop of its process calls it, with pages as arrays."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,20 @@ def stored(page: Page, folder: Path, number: int = 1) -> PageImage:
 class Engine:
     """An engine that is ready."""
 
-    def __init__(self, pipeline: Path, runtime: str, batch_pages: int, folder: Path) -> None:
-        self._handler = environment.build(options(pipeline, runtime, batch_pages).model_dump_json())
+    def __init__(
+        self, pipeline: Path, runtime: str, batch_pages: int, folder: Path, languages: str = "auto"
+    ) -> None:
+        settings = options(pipeline, runtime, batch_pages, languages=languages)
+        self._handler = environment.build(settings.model_dump_json())
         self._folder = folder
         ready = self._handler.ready()
         assert isinstance(ready, protocol.EngineReady)
         self.is_ready = ready
 
-    def read(self, *pages: Page) -> tuple[PageResult, ...]:
+    def read(self, *pages: Page, progress: Callable[[], None] = lambda: None) -> tuple[PageResult, ...]:
         """Read pages in one request."""
         images = tuple(stored(page, self._folder, n) for n, page in enumerate(pages, 1))
-        reply = self._handler.handle(protocol.ReadPages(images=images))
+        reply = self._handler.handle(protocol.ReadPages(images=images), progress)
         assert isinstance(reply, protocol.PagesRead)
         return reply.pages
 

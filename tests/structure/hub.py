@@ -1,4 +1,4 @@
-"""Speaks as much of Hugging Face's hub and ModelScope as a snapshot needs, and cuts or holds transfers."""
+"""Speaks as much of Hugging Face's hub and ModelScope as pulls need, and cuts or holds transfers."""
 
 import hashlib
 import json
@@ -19,13 +19,16 @@ _PIECE_BYTES = 2**16
 class Hub:
     """Serves the folders in `models` as repositories of PaddlePaddle; `sent` counts bytes by their file.
 
-    The first transfer of `cut` ends after three quarters; one of `held` stops there until `released` is set.
+    The folder RapidOCR holds the files of RapidAI's repository. `resumes`: transfers begin where they are
+    asked to. The first transfer of `cut` ends after three quarters; one of `held` stops there until
+    `released` is set.
     """
 
     def __init__(self, models: Path) -> None:
         self.models = models
         self.sent: Counter[str] = Counter()
         self.resumed_at: dict[str, int] = {}
+        self.resumes = True
         self.cut = ""
         self.held = ""
         self.is_holding = threading.Event()
@@ -73,6 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(self.hub.models / match[1] / parse_qs(urlsplit(self.path).query)["FilePath"][0])
         elif match := re.fullmatch(r"/PaddlePaddle/([^/]+)/resolve/[^/]+/(.+)", path):
             self._file(self.hub.models / match[1] / match[2])
+        elif match := re.fullmatch(r"/models/RapidAI/RapidOCR/resolve/[^/]+/.*/([^/]+)", path):
+            self._file(self.hub.models / "RapidOCR" / match[1])
         else:
             self._json({"error": "no such page"}, 404)
 
@@ -124,6 +129,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         content = path.read_bytes()
         start = int(self.headers.get("Range", "bytes=0-")[len("bytes=") :].split("-")[0])
+        if not self.hub.resumes:
+            start = 0
+        if start >= len(content):
+            self._json({"error": "no such range"}, 416)
+            return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - start))
         self.send_header("Accept-Ranges", "bytes")

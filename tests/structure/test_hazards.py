@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,18 @@ async def test_a_page_that_makes_its_batch_fail_costs_itself_alone(new_zoo: NewZ
     assert bad.page.status is Status.FAILURE
     assert bad.warnings[0].code is Code.ENGINE_ERROR
     assert engine.replacements["error"] == 1
+
+
+def test_every_run_of_a_network_is_progress_and_so_is_every_page(
+    new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    """A batch of dense pages takes minutes, and its pages are all but read before the first result."""
+    steps: list[int] = []
+    engine = new_engine(new_zoo().pipeline(), batch_pages=2)
+    pages = engine.read(written("One", "Two"), written("Three"), progress=lambda: steps.append(1))
+    assert [texts(page) for page in pages] == [["one", "two"], ["three"]]
+    # Layout, detection, every line alone on a processor, and both pages.
+    assert len(steps) >= 1 + 1 + 3 + 2
 
 
 @pytest.fixture
@@ -141,7 +153,7 @@ def test_an_image_that_is_no_page_is_an_error_of_that_page(new_zoo: NewZoo, tmp_
     image = stored(np.zeros((10, 10), np.uint8), tmp_path)
     engine = fake(config, lambda pages: iter(()))
     with pytest.raises(ValueError, match="reshape"):
-        engine.handle(protocol.ReadPages(images=(image,)))
+        engine.handle(protocol.ReadPages(images=(image,)), lambda: None)
 
 
 class FakeStructure:
@@ -170,14 +182,14 @@ def test_results_that_end_early_are_an_error_and_no_empty_page(new_zoo: NewZoo, 
     engine = fake(new_zoo().pipeline(), lambda pages: iter(()))
     image = stored(written("Lost"), tmp_path)
     with pytest.raises(RuntimeError, match="0 results for 1 pages"):
-        engine.handle(protocol.ReadPages(images=(image,)))
+        engine.handle(protocol.ReadPages(images=(image,)), lambda: None)
 
 
 def test_an_error_in_the_place_of_a_result_is_raised(new_zoo: NewZoo, tmp_path: Path) -> None:
     engine = fake(new_zoo().pipeline(), lambda pages: iter([{"error": "not initialized"}]))
     image = stored(written("Lost"), tmp_path)
     with pytest.raises(RuntimeError, match="not initialized"):
-        engine.handle(protocol.ReadPages(images=(image,)))
+        engine.handle(protocol.ReadPages(images=(image,)), lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +208,7 @@ def test_a_gpu_that_is_full_or_lost_ends_the_process(
 
     engine = fake(new_zoo().pipeline(), fails)
     with pytest.raises(end):
-        engine.handle(protocol.ReadPages(images=(stored(written("Big"), tmp_path),)))
+        engine.handle(protocol.ReadPages(images=(stored(written("Big"), tmp_path),)), lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -234,8 +246,8 @@ async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_p
         def ready(self) -> protocol.Reply:
             return protocol.EngineReady(name="fake", version="1", models={}, device="cpu")
 
-        def handle(self, request: protocol.Request) -> protocol.Reply:
-            reply: protocol.Reply = self._engine.handle(request)
+        def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
+            reply: protocol.Reply = self._engine.handle(request, progress)
             return reply
 
     ours, theirs = socket.socketpair()

@@ -2,17 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consumer.domain.errors import SettingsError
-from consumer.models.config import Model, PipelineConfig
+from consumer.models.config import PipelineConfig
 from consumer.models.manifest import MANIFEST_NAME, Manifest, require
+from consumer.models.model import Model
+from tests.structure.engine import Engine, texts, written
 from tests.structure.hub import REVISION, Hub
 from tests.structure.zoo import DETECTION, LAYOUT, RECOGNITION, Box, Zoo
 
@@ -220,7 +224,7 @@ def test_a_model_that_no_source_has_fails_alone_and_a_custom_folder_is_not_fetch
     assert f"modelscope cannot be reached ({NOWHERE})" in line
 
     layout = machine.needed()[0]
-    gone = Model(layout.role, layout.name, machine.home / "gone", layout.is_onnx, is_custom=True)
+    gone = replace(layout, folder=machine.home / "gone")
     with pytest.raises(SettingsError, match=r"gone: correct SubModules\.LayoutDetection\.model_dir"):
         require([gone])
 
@@ -253,6 +257,25 @@ def test_a_wrong_setting_is_named_with_status_2(machine: Machine, name: str, val
     (line,) = errors.splitlines()
     assert name in line
     assert value in line
+
+
+def test_the_network_of_other_languages_is_fetched_and_reads(
+    machine: Machine, zoo: Zoo, hub: Hub, signals: None, tmp_path: Path
+) -> None:
+    name = "korean_PP-OCRv5_mobile_rec"
+    shutil.copytree(zoo.folder(RECOGNITION), zoo.folder(name))
+    description = zoo.folder(name) / "inference.yml"
+    description.write_text(description.read_text("utf-8").replace(RECOGNITION, name), "utf-8")
+    machine.pipeline.write_text(
+        PIPELINE.replace(f"TextRecognition: {{model_name: {RECOGNITION}}}", ""), encoding="utf-8"
+    )
+    status, output, errors = machine.pull(hub, BUCKET_OCR_LANGUAGES="ko")
+    assert (status, f"{name}: done" in output) == (0, True), errors
+    assert machine.run("verify", BUCKET_OCR_LANGUAGES="ko,en")[0] == 0
+
+    engine = Engine(machine.pipeline, "onnxruntime", 1, tmp_path, languages="korean")
+    assert engine.is_ready.models["text_recognition"] == name
+    assert texts(engine.read_one(written("order 58213"))) == ["order58213"]
 
 
 def test_a_folder_is_fetched_again_without_a_manifest_or_with_a_wrong_one(machine: Machine, hub: Hub) -> None:

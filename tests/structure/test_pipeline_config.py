@@ -6,14 +6,18 @@ from typing import Any
 import pytest
 import yaml
 from paddlex.inference import load_pipeline_config
+from paddlex.inference.utils.official_models import OCR_MODELS, ONNX_SUPPORTED_MODELS
 
 from consumer.domain.errors import SettingsError
+from consumer.domain.languages import GROUPS, SHIPPED, group_of
 from consumer.models import config
 from consumer.models.config import PRESETS, PipelineConfig
 
 
-def load(pipeline: str | None = None, runtime: Any = "paddle") -> PipelineConfig:
-    return PipelineConfig.load(pipeline, runtime, "cpu")
+def load(
+    pipeline: str | None = None, runtime: Any = "paddle", languages: str = SHIPPED.name
+) -> PipelineConfig:
+    return PipelineConfig.load(pipeline, runtime, "cpu", languages)
 
 
 def names(config: PipelineConfig) -> dict[str, str]:
@@ -193,3 +197,27 @@ def test_engine_settings_of_a_module_are_added_to_ours(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have_is_refused() -> None:
     with pytest.raises(SettingsError, match="neither a preset"):
         load("a\0b")
+
+
+@pytest.mark.parametrize("languages", GROUPS.keys() - {SHIPPED.name})
+def test_languages_choose_an_official_network_for_text(languages: str) -> None:
+    name = f"{languages}_PP-OCRv5_mobile_rec"
+    assert names(load(languages=languages)) == names(load()) | {"text_recognition": name}
+    assert load(languages=languages).digest != load().digest
+    assert name in OCR_MODELS
+    assert name in ONNX_SUPPORTED_MODELS
+    assert group_of(name) == GROUPS[languages]
+
+
+def test_languages_go_with_presets_and_with_files_that_name_no_network_for_text(tmp_path: Path) -> None:
+    own = written(tmp_path, {"use_formula_recognition": False, "SubPipelines": {"GeneralOCR": {}}})
+    for pipeline in (*PRESETS, own):
+        assert names(load(pipeline, languages="th"))["text_recognition"] == "th_PP-OCRv5_mobile_rec"
+
+
+@pytest.mark.parametrize("key", ["model_name", "model_dir"])
+def test_languages_and_a_network_for_text_of_the_operators_own_are_refused(tmp_path: Path, key: str) -> None:
+    own = {"SubPipelines": {"GeneralOCR": {"SubModules": {"TextRecognition": {key: "mine"}}}}}
+    refusal = rf"BUCKET_OCR_LANGUAGES=th and SubPipelines\S*TextRecognition\.{key} .* remove one of them"
+    with pytest.raises(SettingsError, match=refusal):
+        load(written(tmp_path, own), languages="th")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.engines import ENGINES
+from consumer.engines import ENGINES, EngineSpec
 from consumer.processes import host
 from consumer.processes.capacity import Capacity, share_processors
 from consumer.processes.gpus import Gpu
@@ -54,12 +54,14 @@ def test_batches_are_for_gpus() -> None:
     assert capacity_of(STRUCTURE, gpu(0, GIB), batch_pages=3).batch_pages == 3
 
 
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
+def test_no_step_takes_longer_than_the_default_of_stall_s(engine: EngineSpec) -> None:
+    assert longest_step_s(engine.progress_deadline_s) <= Settings(queue_url="q").stall_s
+
+
 @pytest.mark.parametrize(("engine", "gpus"), [("rapidocr", ()), (STRUCTURE, ()), (STRUCTURE, (gpu(0, GIB),))])
-def test_no_step_takes_longer_than_the_default_of_stall_s(engine: str, gpus: tuple[Gpu, ...]) -> None:
-    capacity = capacity_of(engine, *gpus)
-    longest_s = longest_step_s(ENGINES[engine].page_deadline_s, capacity.batch_pages)
-    assert longest_s <= Settings(queue_url="q").stall_s
-    assert capacity.devices == (["gpu:0"] if gpus else ["cpu"])
+def test_engines_are_on_the_gpus_if_there_are_any(engine: str, gpus: tuple[Gpu, ...]) -> None:
+    assert capacity_of(engine, *gpus).devices == (["gpu:0"] if gpus else ["cpu"])
 
 
 @given(

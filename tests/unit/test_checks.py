@@ -2,13 +2,14 @@
 
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from consumer.doctor import checks
 from consumer.doctor.checks import Finding, Level
-from consumer.doctor.examine import Context, check_queue, check_region, examine
+from consumer.doctor.examine import Context, check_engine, check_queue, check_region, examine
 from consumer.doctor.inspect import AwsInspector
 from consumer.settings import Settings
 
@@ -180,6 +181,34 @@ def test_rules_with_suffixes_leave_documents_out() -> None:
     assert (ok.level, missed.level) == (Level.OK, Level.WARNING)
     assert "only keys that end in .pdf, jpeg" in missed.message
     assert missed.remedy == "add rules for bmp, dib, jfif, jpe, jpg, png, tif, tiff, webp"
+
+
+async def engine_findings(languages: str = "auto") -> dict[str, Finding]:
+    options = Settings(queue_url=URL, engine="rapidocr", languages=languages)
+    findings = [finding async for finding in examine(options, None, "", [check_engine])]
+    return {finding.check: finding for finding in findings}
+
+
+async def test_the_languages_that_are_read_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shipped = (await engine_findings())["languages"]
+    assert (shipped.level, shipped.subject) == (Level.OK, "the network of rapidocr for text")
+    assert "reads Chinese, Japanese and English (zh ja en)" in shipped.message
+
+    monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path))
+    name = "eslav_PP-OCRv5_rec_mobile"
+    missing = await engine_findings("ru,en")
+    assert missing.keys() == {"engine", "models"}
+    assert missing["models"].level is Level.FAULT
+    assert missing["models"].message == f"{name} is missing: no such folder"
+    assert missing["models"].remedy == "run `bucket-ocr models pull`"
+
+    folder = tmp_path / "rapidocr" / name
+    folder.mkdir(parents=True)
+    (folder / "inference.onnx").write_bytes(b"x")
+    present = await engine_findings("ru,en")
+    assert {finding.level for finding in present.values()} == {Level.OK}
+    assert present["languages"].subject == name
+    assert "reads Russian, Belarusian and Ukrainian (ru be uk en)" in present["languages"].message
 
 
 async def test_a_check_is_added_by_one_entry_in_the_list() -> None:

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
@@ -14,7 +14,9 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from paddleocr import PPStructureV3
+from paddlex.inference.models.predictors.runner_predictor import RunnerPredictor
 from paddlex.inference.models.runners.onnxruntime_runner import ONNXRuntimeRunner
+from paddlex.inference.pipelines.base import BasePipeline
 
 from consumer import protocol
 from consumer.child import serve
@@ -76,6 +78,9 @@ class PpStructureEngine:
             )
         except Exception as error:  # each library has its own errors for bad files and values
             raise _startup_error(error, options) from error
+        self._progress: Callable[[], None] = lambda: None
+        for predictor in _predictors(self._structure):
+            predictor.runner = self._telling(predictor.runner)
         if options.device != "cpu" and any(model.is_onnx for model in pipeline.models):
             _require_gpu_sessions()
 
@@ -107,10 +112,11 @@ class PpStructureEngine:
             configuration=self._pipeline.digest,
         )
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         """Read the pages of a `ReadPages`."""
         if not isinstance(request, protocol.ReadPages):
             raise TypeError(f"an engine cannot {request.kind}")
+        self._progress = progress
         try:
             # The network for formulas paints on its input, so every request has arrays of its own.
             pages = self._read(request.images, [load_pixels(image) for image in request.images])
@@ -137,9 +143,20 @@ class PpStructureEngine:
             if "error" in result:
                 raise RuntimeError(str(result["error"]))
             pages.append(self._page_result(image, transform, result))
+            self._progress()
         if len(pages) != len(images):
             raise RuntimeError(f"PP-StructureV3 gave {len(pages)} results for {len(images)} pages")
         return pages
+
+    def _telling(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        """Run a network, and tell of it: the pages of a batch are all but read before the first is there."""
+
+        def run_and_tell(*inputs: Any, **named: Any) -> Any:
+            outputs = run(*inputs, **named)
+            self._progress()
+            return outputs
+
+        return run_and_tell
 
     def _page_result(self, image: PageImage, transform: PageTransform, result: results.Result) -> PageResult:
         if not self._dewarps:
@@ -158,6 +175,15 @@ class PpStructureEngine:
         """GPU memory that Paddle has reserved; 0 for ONNX Runtime, which does not say."""
         paddle = sys.modules.get("paddle")
         return 0 if paddle is None else int(paddle.device.cuda.memory_reserved())
+
+
+def _predictors(part: object) -> Iterator[RunnerPredictor]:
+    """The networks of a pipeline, and of the pipelines in it."""
+    for each in vars(part).values():
+        if isinstance(each, RunnerPredictor):
+            yield each
+        elif isinstance(each, BasePipeline):
+            yield from _predictors(each)
 
 
 def _engine_config(

@@ -8,7 +8,8 @@ from consumer import protocol
 from consumer.child.serve import RequestHandler
 from consumer.domain.errors import SettingsError
 from consumer.models import manifest
-from consumer.models.config import GPU_HINT, PipelineConfig, home
+from consumer.models.config import GPU_HINT, PipelineConfig
+from consumer.models.model import home
 
 _ENVIRONMENT: Final = {
     # A missing GPU is an error.
@@ -26,7 +27,7 @@ _ENVIRONMENT: Final = {
 def build(options_json: str) -> RequestHandler:
     """Build the handler of an engine process; raises SettingsError, with a remedy."""
     options = protocol.PpStructureOptions.model_validate_json(options_json)
-    pipeline = PipelineConfig.load(options.pipeline, options.runtime, options.device)
+    pipeline = PipelineConfig.load(options.pipeline, options.runtime, options.device, options.languages)
     manifest.require(pipeline.models)
     # PaddleX, which is not imported yet, must load local models only.
     os.environ.update(_ENVIRONMENT)

