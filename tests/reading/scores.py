@@ -75,7 +75,7 @@ async def read_all(sheets: Iterable[Sheet], folder: Path) -> list[Score]:
     """Read pages in as many engine processes as the consumer would start; `folder` is for their images."""
     layout = ProcessLayout.of(Settings(queue_url="none", engine="rapidocr"), folder)
     recognizer = PageRecognizer(
-        layout.engines, layout.recycle_policy, layout.engine.page_deadline_s, Watchdog(SystemClock())
+        layout.engines, layout.recycle_policy, layout.engine.progress_deadline_s, Watchdog(SystemClock())
     )
     # A page is drawn while others are read, but no more than that: all of them take gigabytes.
     places = asyncio.Semaphore(2 * recognizer.concurrency)

@@ -77,7 +77,7 @@ def stamped() -> list[Sheet]:
         turn, place = _STAMPS[number % len(_STAMPS)]
         rng = random.Random(number)
         state, family = rng.choice(get_args(State)), rng.choice(get_args(Family))
-        size_pt, lines = rng.choice(_SIZES_PT), rng.randint(8, 40)
+        size_pt, lines = rng.choice(_SIZES_PT), rng.randint(8, 45)
         sheet = Sheet(
             name=f"{number:03}-stamp{turn}-{place}-{state}-{family}-{size_pt:g}pt-{lines}",
             layout=rng.choice(("full", "ragged")),
@@ -101,7 +101,7 @@ def sweep() -> list[Sheet]:
 
 def sample() -> list[Sheet]:
     """40 pages, of all kinds: steps without a common factor with the numbers of variants."""
-    return upright()[5::17][:25] + turned()[7::31][:9] + stamped()[::7][:6]
+    return upright()[1::17][:25] + turned()[14::31][:9] + stamped()[::7][:6]
 
 
 def main() -> None:

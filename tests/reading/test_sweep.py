@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from consumer.domain.errors import Code
-from consumer.domain.geometry import Point
-from consumer.domain.result import PageResult, Warning  # noqa: A004 - its name in the schema
-from tests.fakes import page_image
+from consumer.domain.result import Detection, Page, PageResult, Status, Warning  # noqa: A004 - its name in the schema
 from tests.reading.scores import Score, read_all, table
 from tests.reading.sheets import Family, Layout, Sheet, State, draw, typeset
 from tests.reading.sweep import sample, stamped, sweep, turned, upright
@@ -88,10 +86,14 @@ def test_a_turned_page_is_the_upright_one_turned(sheet: Sheet) -> None:
 
 def read_as(*lines: str, warnings: tuple[Code, ...] = ()) -> PageResult:
     """The result of a page on which these lines were read."""
-    box = (Point(0, 0), Point(9, 0), Point(9, 9), Point(0, 9))
-    result = page_image(1, Path("1.bgr")).result([(box, line, 1.0) for line in lines])
-    made = (Warning(code=code, message="", page_number=1) for code in warnings)
-    return result.model_copy(update={"warnings": tuple(made)})
+    return PageResult(
+        page=Page(page_number=1, status=Status.SUCCESS, width_px=9, height_px=9, scale=1.0),
+        detections=tuple(
+            Detection(text=line, box=((0, 0), (9, 0), (9, 9), (0, 9)), confidence=1.0, page_number=1)
+            for line in lines
+        ),
+        warnings=tuple(Warning(code=code, message="", page_number=1) for code in warnings),
+    )
 
 
 def score(sheet: Sheet, result: PageResult, lines: str, stamp: str = "") -> Score:
