@@ -12,12 +12,21 @@ Boxes = npt.NDArray[np.float32]
 
 _Box = npt.NDArray[np.float32]
 
+#: The detector's score of most lines (PP-OCR's threshold).
+LIKELY: Final = 0.5
+
+#: Lines that make up less of the length of another are pieces of it.
+_WHOLE: Final = 0.85
+
 #: Boxes of one line overlap along it by this part of its height: they have grown by about a third of it at each
 #: end, so the gap between them was less than a space.
 _TOUCHING: Final = 0.1
 
 #: Part of the greater height that two pieces of a line have in common.
 _LEVEL: Final = 0.75
+
+#: A box is taken for a line that runs down if it is so high against its width.
+_UPRIGHT_ASPECT: Final = 1.5
 
 #: A mark, such as a minus, is at most this high against its line, and lies within it.
 _MARK: Final = 0.5
@@ -50,24 +59,35 @@ class Found:
 
     def with_others(self, others: Self) -> Self:
         """All these lines, and those of `others` that lie elsewhere."""
-        added = others.only(np.array([not _holds(self.boxes, box).any() for box in others.boxes], np.bool_))
+        taken = np.zeros(len(others.boxes), np.bool_)
+        for box in self.boxes:
+            taken |= _within(box, others.boxes)
+        added = others.only(~taken)
         return type(self)(
             np.concatenate([self.boxes, added.boxes]), np.concatenate([self.scores, added.scores])
         )
 
+    def or_better(self, others: Self) -> Self:
+        """All these lines, but likely ones of `others` in place of unlikely ones and of mere pieces of them."""
+        lengths_px = self._sides_px.max(axis=1, initial=0)
+        kept = np.ones(len(self.boxes), np.bool_)
+        likely = others.only(others.scores >= LIKELY)
+        for box, length_px in zip(likely.boxes, likely._sides_px.max(axis=1, initial=0), strict=True):
+            inside = _within(box, self.boxes)
+            is_whole = lengths_px[inside].sum() >= _WHOLE * length_px
+            kept[inside] &= is_whole & (self.scores[inside] >= LIKELY)
+        return self.only(kept).with_others(others)
+
     def inside(self, boxes: Boxes) -> npt.NDArray[np.int64]:
         """Return the number of these lines whose middle lies in each of `boxes`."""
-        counts = np.zeros(len(boxes), np.int64)
-        for box in self.boxes:
-            counts += _holds(boxes, box)
-        return counts
+        return np.array([int(_within(box, self.boxes).sum()) for box in boxes], np.int64)
 
 
-def _holds(boxes: Boxes, box: _Box) -> npt.NDArray[np.bool_]:
-    """Whether the middle of a box lies in each of `boxes`: on the inner side of all its edges."""
-    edges = np.roll(boxes, -1, axis=1) - boxes
-    middle = box.mean(axis=0) - boxes
-    return np.asarray((edges[..., 0] * middle[..., 1] >= edges[..., 1] * middle[..., 0]).all(axis=1))
+def _within(box: _Box, others: Boxes) -> npt.NDArray[np.bool_]:
+    """Whether the middle of each of `others` lies in a box: on the inner side of all its edges."""
+    edges = np.roll(box, -1, axis=0) - box
+    middles = others.mean(axis=1)[:, np.newaxis] - box
+    return np.asarray((edges[:, 0] * middles[..., 1] >= edges[:, 1] * middles[..., 0]).all(axis=1))
 
 
 def clockwise(box: npt.NDArray[Any]) -> _Box:
@@ -82,6 +102,16 @@ def clockwise(box: npt.NDArray[Any]) -> _Box:
 
 def joined(found: Found) -> Found:
     """Put pieces of a line together that touch: words that were cut, and marks such as a minus."""
+    across = _joined_across(found)
+    # The same for lines that run down or up, on the page mirrored at its diagonal.
+    mirrored = np.array([clockwise(box) for box in across.boxes[..., ::-1]], np.float32)
+    down = _joined_across(Found(mirrored.reshape(-1, 4, 2), across.scores), _UPRIGHT_ASPECT)
+    boxes = np.array([clockwise(box) for box in down.boxes[..., ::-1]], np.float32)
+    return Found(boxes.reshape(-1, 4, 2), down.scores)
+
+
+def _joined_across(found: Found, least_aspect: float = 0.5) -> Found:
+    """Put pieces of lines together that are at least this wide against their height."""
     middles = found.boxes[:, :, 1].mean(axis=1)
     order = np.argsort(middles, kind="stable")
     boxes, scores, middles = found.boxes[order], found.scores[order], middles[order]
@@ -90,9 +120,11 @@ def joined(found: Found) -> Found:
     heights = boxes[:, 2:, 1].mean(axis=1) - boxes[:, :2, 1].mean(axis=1)
     # The longest first: a piece belongs to its line, and not to another piece.
     for i in np.argsort(-widths, kind="stable"):
+        if not alive[i] or widths[i] < least_aspect * heights[i]:
+            continue
         reach = max(heights[i], 0.1 * widths[i])
         first, last = np.searchsorted(middles, (middles[i] - reach, middles[i] + reach))
-        while alive[i]:
+        while True:
             pieces = [j for j in range(first, last) if j != i and alive[j] and _belongs(boxes[i], boxes[j])]
             if not pieces:
                 break
@@ -119,6 +151,4 @@ def _belongs(line: _Box, other: _Box) -> bool:
     common = min(bottom, other_bottom) - max(top, other_top)
     is_mark = other_height < _MARK * height and common > 0.9 * other_height and np.ptp(other_xs) < height
     is_level = common > _LEVEL * max(height, other_height) and overlap > _TOUCHING * height
-    # A box that is hardly wider than high has no direction along which it could go on.
-    is_line = np.ptp(xs) > 0.5 * height
-    return bool(is_line and overlap >= 0 and (is_mark or is_level))
+    return bool(overlap >= 0 and (is_mark or is_level))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.rapidocr.boxes import Boxes, Found, clockwise, joined
+from consumer.child.rapidocr.boxes import LIKELY, Boxes, Found, clockwise, joined
 from consumer.child.rapidocr.networks import STEP_PX, Networks
 from consumer.child.text_lines import Image
 
@@ -43,14 +43,19 @@ _LEAST_SCORE: Final = 0.3
 _GROWTH: Final = 1.6
 _LEAST_KERNEL_PX: Final = 3
 
-#: On a page that was reduced to less than this, print whose lines are less than `_SMALL_LINE_PX` high as seen is looked for again at
-#: full size, in tiles with `_SMALL_MARKS` marks as high as its characters. Smaller marks than `_LEAST_MARK_PX` are
-#: dots, and no characters that can be read.
+#: Text that was missed shows as marks in no line. A page that was reduced to less than `_REDUCED` is looked at
+#: again at full size, in tiles with `_SMALL_MARKS` marks as high as characters that were too small to be seen;
+#: another one reduced: the detector finds single lines on empty pages, and print on speckled ones, at small sizes.
 _REDUCED: Final = 0.7
+_AGAIN: Final = 0.55
 _SMALL_LINE_PX: Final = 11.0
 _SMALL_MARKS: Final = 24
+_MARKS: Final = 8
+
+#: Heights of marks: smaller ones are dots, and no characters that can be read.
 _LEAST_MARK_PX: Final = 6
-_MOST_MARK_PX: Final = 8.0
+_SMALL_MARK_PX: Final = 8.0
+_MOST_MARK_PX: Final = 64.0
 
 #: A box that is less long against its height may be several small lines that were seen as one.
 _LINE_ASPECT: Final = 3.0
@@ -65,6 +70,11 @@ class _Tile(NamedTuple):
     right: int
     bottom: int
     inner: tuple[slice, slice]
+
+    @property
+    def corner(self) -> npt.NDArray[np.float32]:
+        """Its top left corner in the scaled page without border."""
+        return np.array([self.left - _BORDER_PX, self.top - _BORDER_PX], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +122,23 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
     """Find the lines of a page; `progress` is called after each tile."""
     short, long = sorted(page.shape[:2])
     scale = min(max(_LEAST_SCALE, _LOOK_PX / long), max(1.0, _SHORT_SIDE_PX / short), _MOST_SCALE)
+    found = _seen(page, scale, networks, progress)
+    if scale <= _REDUCED:
+        return _with_small_print(page, found, scale, networks, progress)
+    look = _Look(page, 1.0)
+    lines = found.boxes[found.scores >= LIKELY]
+    missed = sum(_marks(look.pixels(tile), lines - tile.corner, _MOST_MARK_PX) for tile in look.tiles())
+    return found.or_better(_seen(page, scale * _AGAIN, networks, progress)) if missed >= _MARKS else found
+
+
+def _seen(page: Image, scale: float, networks: Networks, progress: Callable[[], None]) -> Found:
+    """Look at the whole page at one scale."""
     look = _Look(page, scale)
     whole = np.zeros(look.shape, np.uint8)
     for tile in look.tiles():
         _fill(whole, tile, look.pixels(tile), networks)
         progress()
-    found = _found(whole, scale, page)
-    return found if scale > _REDUCED else _with_small_print(page, found, scale, networks, progress)
+    return _found(whole, scale, page)
 
 
 def _with_small_print(
@@ -132,8 +152,7 @@ def _with_small_print(
     is_looked = False
     for tile in look.tiles():
         pixels = look.pixels(tile)
-        corner = np.array([tile.left, tile.top], np.float32) - _BORDER_PX
-        if _small_marks(pixels, lines - corner, _MOST_MARK_PX / scale) >= _SMALL_MARKS:
+        if _marks(pixels, lines - tile.corner, _SMALL_MARK_PX / scale) >= _SMALL_MARKS:
             _fill(whole, tile, pixels, networks)
             is_looked = True
         progress()
@@ -146,8 +165,8 @@ def _with_small_print(
     return found.only((inside == 0) | (~is_small & (inside < _SEVERAL))).with_others(again)
 
 
-def _small_marks(pixels: Image, lines: Boxes, most_px: float) -> int:
-    """Count the marks of the size of small characters outside these lines."""
+def _marks(pixels: Image, lines: Boxes, most_px: float) -> int:
+    """Count the marks outside these lines that are as large as characters of up to `most_px`."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     marks = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 31, 40)
     cv2.fillPoly(marks, list(lines.astype(np.int32)), 0)

@@ -11,11 +11,11 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.rapidocr.boxes import Boxes
+from consumer.child.rapidocr.boxes import LIKELY, Boxes
 from consumer.child.rapidocr.detection import find_lines
 from consumer.child.rapidocr.networks import Networks
 from consumer.child.rapidocr.recognition import Reading, cut, read
-from consumer.child.text_lines import Image
+from consumer.child.text_lines import Image, without_specks
 
 #: The direction network is believed from this certainty on (measured: right for 219 of 220 pages, and wrong
 #: with 0.62).
@@ -35,8 +35,7 @@ _POOR: Final = 0.75
 #: Lines of lower confidence are noise more often than text.
 _LEAST: Final = 0.65
 
-#: The detector's score of most lines (PP-OCR's threshold); others must be read this well to count.
-_LIKELY: Final = 0.5
+#: A line that the detector doubts must be read this well to count.
 _GOOD: Final = 0.9
 
 #: Noise and pictures are found as boxes that are hardly longer than high.
@@ -71,26 +70,44 @@ class Line:
     @property
     def is_read(self) -> bool:
         """Whether it counts as text: a box that the detector doubts must be read well."""
-        least = _LEAST if self.score >= _LIKELY else _GOOD
+        least = _LEAST if self.score >= LIKELY else _GOOD
         return bool(self.reading.text.strip()) and self.reading.confidence >= least
 
     @property
     def is_unread(self) -> bool:
         """Whether it is text most likely, and could not be read."""
         height_px = float(np.linalg.norm(self.box[0] - self.box[3]))
-        return not self.is_read and self.score >= _LIKELY and self.length_px > _UNREAD_ASPECT * height_px
+        return not self.is_read and self.score >= LIKELY and self.length_px > _UNREAD_ASPECT * height_px
 
 
 @dataclass(frozen=True, slots=True)
 class PageReading:
     """What was found on a page after it was turned clockwise by `angle` degrees; boxes are of the turned page.
 
-    `turn`: that of most of its text; 0 if the page was turned upright.
+    `turns`: that of each line.
     """
 
     angle: Literal[0, 90, 180, 270]
     lines: tuple[Line, ...]
-    turn: Turn
+    turns: tuple[Turn, ...]
+
+    @property
+    def turn(self) -> Turn:
+        """That of most of the text; 0 if the page was turned upright."""
+        weights: dict[Turn, float] = {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0}
+        for line, turn in zip(self.lines, self.turns, strict=True):
+            weights[turn] += line.length_px * line.reading.confidence
+        return max(weights, key=weights.__getitem__)
+
+    @property
+    def evidence(self) -> float:
+        """Number of characters that were read upright, each counted by its confidence."""
+        upright = [
+            line.reading
+            for line, turn in zip(self.lines, self.turns, strict=True)
+            if line.is_read and not turn
+        ]
+        return sum(len(reading.text) * reading.confidence for reading in upright)
 
     @property
     def confidence(self) -> float:
@@ -102,16 +119,17 @@ class PageReading:
 
 def read_page(page: Image, networks: Networks, progress: Callable[[], None]) -> PageReading:
     """Read a page; `progress` is called after each step."""
+    page = without_specks(page)
     turned, certainty = networks.page_direction(page)
     angle = -turned if certainty >= _CERTAIN else 0
     first = _read_turned(page, angle, networks, progress)
     if not first.turn and (first.confidence >= _POOR or not first.lines):
         return first
-    # Either most lines say that another side is up, or they say hardly anything.
+    # Either most lines say that another side is up, or they say little.
     second = _read_turned(page, angle - 90 * first.turn if first.turn else angle + 90, networks, progress)
     if second.turn:
         second = _read_turned(page, second.angle - 90 * second.turn, networks, progress)
-    return max(first, second, key=lambda reading: (not reading.turn, reading.confidence))
+    return max(first, second, key=lambda reading: reading.evidence)
 
 
 def _read_turned(page: Image, angle: int, networks: Networks, progress: Callable[[], None]) -> PageReading:
@@ -124,11 +142,8 @@ def _read_turned(page: Image, angle: int, networks: Networks, progress: Callable
         Line(np.roll(box, -turn, axis=0), boxes.readings[n][turn], float(score))
         for n, (box, score, turn) in enumerate(zip(found.boxes, found.scores, turns, strict=True))
     )
-    weights = [0.0, 0.0, 0.0, 0.0]
-    for line, turn in zip(lines, turns, strict=True):
-        weights[turn] += line.length_px * line.reading.confidence
     degrees: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
-    return PageReading(degrees[quarters], lines, max((0, 1, 2, 3), key=weights.__getitem__))
+    return PageReading(degrees[quarters], lines, tuple(turns))
 
 
 class _Boxes:
