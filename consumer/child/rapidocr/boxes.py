@@ -68,7 +68,7 @@ class Found:
         )
 
     def or_better(self, others: Self) -> Self:
-        """All these lines, but likely ones of `others` in place of unlikely ones and of mere pieces of them."""
+        """All these lines, and likely ones of `others`: elsewhere, or in place of unlikely ones and mere pieces."""
         lengths_px = self._sides_px.max(axis=1, initial=0)
         kept = np.ones(len(self.boxes), np.bool_)
         likely = others.only(others.scores >= LIKELY)
@@ -76,7 +76,7 @@ class Found:
             inside = _within(box, self.boxes)
             is_whole = lengths_px[inside].sum() >= _WHOLE * length_px
             kept[inside] &= is_whole & (self.scores[inside] >= LIKELY)
-        return self.only(kept).with_others(others)
+        return self.only(kept).with_others(likely)
 
     def inside(self, boxes: Boxes) -> npt.NDArray[np.int64]:
         """Return the number of these lines whose middle lies in each of `boxes`."""

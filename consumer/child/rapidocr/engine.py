@@ -72,8 +72,7 @@ class RapidOcrEngine:
     def _read_page(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
         reading = read_page(load_pixels(image), self._networks, progress)
         size = (image.width_px, image.height_px)
-        turned = size[::-1] if reading.angle in (90, 270) else size
-        transform = PageTransform(*size, *turned, angle=reading.angle)
+        transform = PageTransform(*size, *size, angle=reading.angle)
         lines = [
             TextLine(_quad(line), line.reading.text.strip(), line.reading.confidence)
             for line in reading.lines
