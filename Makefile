@@ -40,7 +40,7 @@ test/structure: $(STRUCTURE_STAMP)
 	$(STRUCTURE)/bin/pytest tests/structure -n 2 --dist loadscope
 
 test/corpora: setup
-	$(BIN)/pytest tests/e2e -m 'corpus and not soak'
+	$(BIN)/pytest tests/e2e tests/reading -m 'corpus and not soak'
 
 soak: setup  ## Run the tests that take minutes each
 	$(BIN)/pytest -m soak

@@ -1,7 +1,7 @@
 """A page: the size it is rendered at, its image, and the result of reading that image."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from consumer.domain.errors import Code
 from consumer.domain.geometry import Quad
+from consumer.domain.legibility import TextLine, low_confidence, mean_confidence
 from consumer.domain.result import Detection, Page, PageResult, Status, Warning  # noqa: A004 - its name in the schema
 
 POINTS_PER_INCH: Final = 72.0
@@ -68,28 +69,33 @@ class PageImage(BaseModel, frozen=True, allow_inf_nan=False):
     downscaled: bool = Field(description="smaller than wanted, to keep within the page limit")
     render_s: float = Field(ge=0)
 
-    def result(self, lines: Iterable[tuple[Quad, str, float]], **content: Any) -> PageResult:
+    def result(self, lines: Sequence[TextLine], unread: Sequence[Quad] = (), **content: Any) -> PageResult:
         """Build the result of reading this image, without `engine_s`.
 
-        `lines`: box, text and confidence of each line, in reading order. `content`: further fields of
-        `result.Page`; a dewarped page has a `width_px` and `height_px` of its own.
+        `lines`: in reading order. `unread`: the corners of lines that were found and could not be read.
+        `content`: further fields of `result.Page`; a dewarped page has a `width_px` and `height_px` of its own.
         """
         number = self.page_number
         fields = self.model_dump(include={"page_number", "width_px", "height_px", "scale", "dpi"})
-        message = (
-            "the page is larger than BUCKET_OCR_MAX_PAGE_PIXELS allows; "
-            f"it was read at scale {self.scale:.3g}"
-        )
-        warning = Warning(code=Code.PAGE_DOWNSCALED, message=message, page_number=number)
+        fields["confidence"] = mean_confidence(lines)
         return PageResult(
             page=Page(status=Status.SUCCESS, **fields | content),
             detections=tuple(
                 Detection(text=text, box=_corners(quad), confidence=confidence, page_number=number)
                 for quad, text, confidence in lines
             ),
-            warnings=(warning,) if self.downscaled else (),
+            warnings=tuple(filter(None, (self._downscaled(), low_confidence(lines, unread, number)))),
             render_s=self.render_s,
         )
+
+    def _downscaled(self) -> Warning | None:
+        if not self.downscaled:
+            return None
+        message = (
+            "the page is larger than BUCKET_OCR_MAX_PAGE_PIXELS allows; "
+            f"it was read at scale {self.scale:.3g}"
+        )
+        return Warning(code=Code.PAGE_DOWNSCALED, message=message, page_number=self.page_number)
 
 
 def _corners(quad: Quad) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]:

@@ -117,6 +117,10 @@ class Page(_Value):
     angle: Literal[0, 90, 180, 270] = Field(
         default=0, description="degrees clockwise by which the engine turned the page before reading it"
     )
+    confidence: Confidence | None = Field(
+        default=None,
+        description="mean of the page's lines, each counted by its characters; null without lines",
+    )
     blocks: tuple[Block, ...] = ()
     tables: tuple[Table, ...] = ()
     formulas: tuple[Formula, ...] = ()

@@ -19,6 +19,7 @@ from pathlib import Path
 from consumer import protocol
 from consumer.child.serve import RequestHandler
 from consumer.domain.geometry import Point
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 
@@ -195,7 +196,7 @@ class ColourReader:
             self._misbehave()
         right, bottom = image.width_px, image.height_px
         box = (Point(0, 0), Point(right, 0), Point(right, bottom), Point(0, bottom))
-        return image.result([(box, colour, 1.0)], markdown=colour)
+        return image.result([TextLine(box, colour, 1.0)], markdown=colour)
 
 
 class Painter:

@@ -105,7 +105,7 @@ def recognizer(folder: Path, languages: str = "ko") -> PageRecognizer:
     options = Settings(queue_url="q", engine="rapidocr", engine_workers=1, languages=languages)
     layout = ProcessLayout.of(options, folder)
     watchdog = Watchdog(SystemClock())
-    return PageRecognizer(layout.engines, layout.recycle_policy, layout.engine.page_deadline_s, watchdog)
+    return PageRecognizer(layout.engines, layout.recycle_policy, layout.engine.progress_deadline_s, watchdog)
 
 
 async def test_an_engine_reads_with_the_network_that_was_fetched_and_names_it(

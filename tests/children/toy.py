@@ -12,6 +12,7 @@ from pathlib import Path
 from consumer import protocol
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import Point
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 
@@ -55,7 +56,7 @@ class Toy:
             progress()
         right, bottom = image.width_px, image.height_px
         box = (Point(0, 0), Point(right, 0), Point(right, bottom), Point(0, bottom))
-        return image.result([(box, self._greeting, 1.0)])
+        return image.result([TextLine(box, self._greeting, 1.0)])
 
 
 def build(options_json: str) -> Toy:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from consumer import protocol
 from consumer.domain.geometry import Point, Quad
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 
@@ -42,7 +43,7 @@ class NullEngine:
         # Filled, since untouched memory costs nothing.
         self._leaked.append(bytearray(b"x") * self._leak_bytes)
         lines = [self._line(image, number) for number in range(self._lines)]
-        page = image.result(lines, markdown="\n".join(text for _, text, _ in lines))
+        page = image.result(lines, markdown="\n".join(line.text for line in lines))
         self._wait(started_s)
         progress()
         return page
@@ -54,13 +55,13 @@ class NullEngine:
         while not self._page.exists():
             time.sleep(_POLL_S)
 
-    def _line(self, image: PageImage, number: int) -> tuple[Quad, str, float]:
+    def _line(self, image: PageImage, number: int) -> TextLine:
         right = image.width_px
         top, bottom = (image.height_px * n // self._lines for n in (number, number + 1))
         box = (Point(0, top), Point(right, top), Point(right, bottom), Point(0, bottom))
         size = f"{image.width_px} x {image.height_px}"
         text = f"Page {image.page_number}, {size}, line {number}: not read ".ljust(_CHARACTERS, ".")
-        return box, text, 1.0
+        return TextLine(box, text, 1.0)
 
 
 def build(options_json: str) -> NullEngine:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.domain.geometry import Point
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage, plan_page
 from consumer.domain.result import Block, Formula, Table
 
@@ -77,7 +78,7 @@ IMAGE = PageImage(
 def test_the_result_of_an_image_has_its_frame_its_lines_and_a_warning_if_it_was_downscaled() -> None:
     box = (Point(0.0, 0.0), Point(9.0, 0.0), Point(9.0, 8.0), Point(0.0, 8.0))
     page = IMAGE.result(
-        [(box, "Größe", 0.1 + 0.2)],
+        [TextLine(box, "Größe", 0.1 + 0.2)],
         width_px=70,
         height_px=60,
         angle=90,
@@ -89,12 +90,15 @@ def test_the_result_of_an_image_has_its_frame_its_lines_and_a_warning_if_it_was_
     )
     assert page.model_copy(update={"engine_s": 0.125}).model_dump_json() == (
         '{"page":{"page_number":3,"status":"SUCCESS","width_px":70,"height_px":60,"scale":1.2345678,'
-        '"dpi":88.888,"angle":90,"blocks":[{"label":"text","box":[0,0,9,8],"order":1,"content":"x",'
-        '"confidence":0.5}],"tables":[{"box":[0,0,9,8],"html":"<t>","cells":[[0,0,1,1]]}],'
+        '"dpi":88.888,"angle":90,"confidence":0.30000000000000004,"blocks":[{"label":"text",'
+        '"box":[0,0,9,8],"order":1,"content":"x","confidence":0.5}],"tables":[{"box":[0,0,9,8],"html":"<t>","cells":[[0,0,1,1]]}],'
         '"formulas":[{"box":[0,0,1,1],"latex":"x"}],"markdown":"# x","flattened_image":"data:x"},'
         '"detections":[{"text":"Größe","box":[[0,0],[9,0],[9,8],[0,8]],"confidence":0.30000000000000004,'
         '"page_number":3}],"warnings":[{"code":"PAGE_DOWNSCALED","message":"the page is larger than '
-        'BUCKET_OCR_MAX_PAGE_PIXELS allows; it was read at scale 1.23","page_number":3}],'
+        'BUCKET_OCR_MAX_PAGE_PIXELS allows; it was read at scale 1.23","page_number":3},'
+        '{"code":"LOW_CONFIDENCE","message":"1 of 1 lines could not be read with confidence, 0 of them not at '
+        "all: a script that this recogniser does not know (see BUCKET_OCR_LANGUAGES), handwriting, or a bad "
+        'scan","page_number":3}],'
         '"render_s":0.51234,"engine_s":0.125}'
     )
 
@@ -103,6 +107,6 @@ def test_an_empty_page_is_its_frame() -> None:
     image = IMAGE.model_copy(update={"downscaled": False, "dpi": None})
     assert image.result([]).model_dump_json() == (
         '{"page":{"page_number":3,"status":"SUCCESS","width_px":90,"height_px":80,"scale":1.2345678,'
-        '"dpi":null,"angle":0,"blocks":[],"tables":[],"formulas":[],"markdown":"","flattened_image":null},'
+        '"dpi":null,"angle":0,"confidence":null,"blocks":[],"tables":[],"formulas":[],"markdown":"","flattened_image":null},'
         '"detections":[],"warnings":[],"render_s":0.51234,"engine_s":0.0}'
     )

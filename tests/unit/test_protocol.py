@@ -12,6 +12,7 @@ from consumer import protocol
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
 from consumer.domain.geometry import Point
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import failed_page
 from tests.fakes import page_image
@@ -37,7 +38,9 @@ REPLIES: list[protocol.Reply] = [
     protocol.RendererReady(),
     protocol.DocumentOpened(page_count=5000),
     IMAGE,
-    protocol.PagesRead(pages=(IMAGE.result([(BOX, "x", 0.25)], angle=90, markdown="x"), IMAGE.result([]))),
+    protocol.PagesRead(
+        pages=(IMAGE.result([TextLine(BOX, "x", 0.25)], angle=90, markdown="x"), IMAGE.result([]))
+    ),
     protocol.RequestFailed(code=Code.ENCRYPTED, message="a\nb"),
 ]
 
@@ -71,7 +74,7 @@ def test_requests_arrive_one_by_one_until_the_parent_has_gone() -> None:
 @given(st.lists(st.text(min_size=1)), st.floats(0, 1))
 @settings(deadline=None)
 def test_any_text_and_confidence_cross(texts: list[str], confidence: float) -> None:
-    reply = protocol.PagesRead(pages=(IMAGE.result((BOX, text, confidence) for text in texts),))
+    reply = protocol.PagesRead(pages=(IMAGE.result([TextLine(BOX, text, confidence) for text in texts]),))
     assert protocol.parse_reply(body(reply)) == reply
 
 
@@ -144,8 +147,8 @@ def test_only_the_pages_of_the_request_are_its_reply_or_a_failure() -> None:
 @pytest.mark.parametrize("part", ["page", "detections", "warnings"])
 def test_an_engine_cannot_write_into_another_page(part: str) -> None:
     asked = protocol.ReadPages(images=(IMAGE,))
-    page = IMAGE.result([(BOX, "x", 0.25)])
-    other = IMAGE.model_copy(update={"page_number": 4}).result([(BOX, "x", 0.25)])
+    page = IMAGE.result([TextLine(BOX, "x", 0.25)])
+    other = IMAGE.model_copy(update={"page_number": 4}).result([TextLine(BOX, "x", 0.25)])
 
     assert protocol.is_reply_to(asked, protocol.PagesRead(pages=(page,)))
     forged = page.model_copy(update={part: getattr(other, part)})

@@ -6,7 +6,6 @@ They are PP-OCRv6 small, from rapidocr's wheel, but for the one that reads other
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Final
 
 import cv2
 import numpy as np
@@ -16,14 +15,12 @@ from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, 
 from consumer.child.rapidocr.page import Line, read_page
 from consumer.child.text_lines import load_pixels
 from consumer.domain.geometry import PageTransform, Point, Quad, reading_order
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 from consumer.models import manifest
 from consumer.models import rapidocr as published
 from consumer.models.model import Model
-
-#: Lines of lower confidence are noise more often than text (RapidOCR's own default).
-_MIN_CONFIDENCE: Final = 0.6
 
 
 def build(options: str) -> "RapidOcrEngine":
@@ -74,14 +71,21 @@ class RapidOcrEngine:
 
     def _read_page(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
         reading = read_page(load_pixels(image), self._networks, progress)
-        sideways = reading.angle in (90, 270)
         size = (image.width_px, image.height_px)
-        transform = PageTransform(*size, *(reversed(size) if sideways else size), angle=reading.angle)
-        lines = [line for line in reading.lines if line.reading.text.strip() and line.reading.confidence >= _MIN_CONFIDENCE and (line.score >= 0.5 or line.reading.confidence >= 0.9)]
-        quads = [_quad(line) for line in lines]
-        order = reading_order(quads)
-        text = [(transform.quad(quads[n]), lines[n].reading.text.strip(), lines[n].reading.confidence) for n in order]
-        return image.result(text, angle=reading.angle, markdown="\n".join(each for _, each, _ in text))
+        transform = PageTransform(*size, *size, angle=reading.angle)
+        lines = [
+            TextLine(_quad(line), line.reading.text.strip(), line.reading.confidence)
+            for line in reading.lines
+            if line.is_read
+        ]
+        order = reading_order([line.quad for line in lines])
+        ordered = [lines[n]._replace(quad=transform.quad(lines[n].quad)) for n in order]
+        return image.result(
+            ordered,
+            unread=[transform.quad(_quad(line)) for line in reading.lines if line.is_unread],
+            angle=reading.angle,
+            markdown="\n".join(line.text for line in ordered),
+        )
 
 
 def _quad(line: Line) -> Quad:

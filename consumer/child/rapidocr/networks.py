@@ -67,15 +67,16 @@ class Networks:
         small = cv2.resize(page, size, interpolation=cv2.INTER_LINEAR)
         top, left = (size[1] - _SEEN_PX) // 2, (size[0] - _SEEN_PX) // 2
         seen = small[top : top + _SEEN_PX, left : left + _SEEN_PX, ::-1].astype(np.float32) / 255
-        likely = _run(self._direction, ((seen - _MEAN) / _DEVIATION).transpose(2, 0, 1)[np.newaxis])[0]
+        values = ((seen - _MEAN) / _DEVIATION).astype(np.float32).transpose(2, 0, 1)
+        likely = _run(self._direction, values[np.newaxis])[0]
         return (0, 90, 180, 270)[int(likely.argmax())], float(likely.max())
 
 
 def _centred(image: Image) -> Floats:
     """BGR rows as the channels of a network, -1 to 1."""
-    return cv2.dnn.blobFromImage(image, 2 / 255, mean=(127.5, 127.5, 127.5))[0]
+    return np.asarray(cv2.dnn.blobFromImage(image, 2 / 255, mean=(127.5, 127.5, 127.5))[0], np.float32)
 
 
 def _run(request: Any, values: Floats) -> Floats:
     request.infer([values])
-    return request.get_output_tensor().data  # type: ignore[no-any-return]
+    return np.asarray(request.get_output_tensor().data, np.float32)

@@ -2,12 +2,14 @@
 
 import math
 import struct
+from pathlib import Path
 from typing import Any, Final
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from consumer import protocol
 from consumer.child.rendering.document import check_page_count, corrupt, unreadable
+from consumer.child.rendering.transparency import opaque
 from consumer.domain.formats import Format
 from consumer.domain.page import PagePlan, plan_page
 
@@ -27,6 +29,18 @@ _IMAGE_ERRORS: Final = (
 )
 
 
+#: The turn that makes an image upright, by its EXIF orientation.
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
 class ImageDocument:
     """An image file, by Pillow; its frames are pages."""
 
@@ -34,17 +48,23 @@ class ImageDocument:
         self._path = path
         self._format = file_format
         self._options = options
+        # Pillow maps the pixels of a file that it opens by name into memory, and takes those of a TIFF that
+        # is turned by a quarter for rows of the upright page.
+        self._file = Path(path).open("rb")  # noqa: SIM115 - `close` closes it
         try:
-            self._image = Image.open(path, formats=[file_format.name])
-        except UnidentifiedImageError as error:
-            raise corrupt(f"the {file_format.name} cannot be opened") from error
-        except _IMAGE_ERRORS as error:
-            raise corrupt(f"the image cannot be opened: {error}") from error
-        try:
+            self._image = self._opened()
             self.page_count = self._count_frames()
         except BaseException:
             self.close()
             raise
+
+    def _opened(self) -> Image.Image:
+        try:
+            return Image.open(self._file, formats=[self._format.name])
+        except UnidentifiedImageError as error:
+            raise corrupt(f"the {self._format.name} cannot be opened") from error
+        except _IMAGE_ERRORS as error:
+            raise corrupt(f"the image cannot be opened: {error}") from error
 
     def _count_frames(self) -> int:
         # Further pictures in a JPEG (MPO) are depth maps and previews of the first.
@@ -78,42 +98,52 @@ class ImageDocument:
                 raise unreadable(
                     f"the image has {width} x {height} pixels; at most {limit} are decoded: upload it smaller"
                 )
-            plan = plan_page(width, height, 1.0, self._options.max_page_pixels)
-            if not plan.downscaled:
-                return _rgb(ImageOps.exif_transpose(self._image)), plan
-            return self._smaller((plan.width_px, plan.height_px)), plan
+            if self._format is not Format.JPEG:
+                # A TIFF is turned upright while it is decoded, so its size is known only then.
+                self._image.load()
+            plan = plan_page(*self._image.size, 1.0, self._options.max_page_pixels)
+            size = (plan.width_px, plan.height_px)
+            if plan.downscaled and self._format is Format.JPEG:
+                return self._drafted(size), plan
+            return _page(self._image, size), plan
         except _IMAGE_ERRORS as error:
             raise unreadable(f"the image cannot be decoded: {error}") from error
 
-    def _smaller(self, size: tuple[int, int]) -> Image.Image:
-        if self._format is not Format.JPEG:
-            return _upright(self._image, size)
+    def _drafted(self, size: tuple[int, int]) -> Image.Image:
         # A JPEG can be decoded at a fraction of its size, others only whole. It then keeps that size, so
         # this is another image.
         with Image.open(self._path, formats=[self._format.name]) as image:
             image.draft(None, size)
-            return _upright(image, size)
+            return _page(image, size)
 
     def close(self) -> None:
         """Close the file."""
-        self._image.close()
+        self._file.close()
 
 
-def _upright(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The image made smaller, then turned as its orientation says."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation)
-    smaller = _resized(image, size)
-    smaller.getexif()[ExifTags.Base.Orientation] = orientation or 1
-    return _rgb(ImageOps.exif_transpose(smaller))
+def _page(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image at this size (before it is turned), upright, in 8-bit RGB."""
+    turn = _turn(image)
+    # It is turned after it was made smaller, because that takes a copy.
+    sized = image if image.size == size else _resized(image, size)
+    return _rgb(sized if turn is None else sized.transpose(turn))
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How to turn the image upright by its EXIF; None if it is upright, or if its EXIF is broken."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _IMAGE_ERRORS:
+        return None
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The image made smaller by averaging, before its colours are converted, which takes copies."""
-    if image.mode == "1":
-        image = image.convert("L")
-    elif image.mode not in ("L", "RGB", "RGBA", "CMYK", "YCbCr"):
-        # Palettes, for example, cannot be averaged.
+    if image.has_transparency_data or image.mode not in ("1", "L", "RGB", "CMYK", "YCbCr"):
+        # Palettes, for example, cannot be averaged; nor can a colour that stands for transparency.
         image = _rgb(image)
+    elif image.mode == "1":
+        image = image.convert("L")
     return image.resize(size, Image.Resampling.BOX)
 
 
@@ -130,14 +160,12 @@ def _range(image: Image.Image) -> tuple[float, float]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """The image in 8-bit RGB, transparency over white."""
+    """The image in 8-bit RGB."""
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow clips such pixels to 8 bits instead of scaling them: bring the range down first.
         low, high = _range(image)
         scale, offset = 255 / (high - low), -low * 255 / (high - low)
         image = image.convert("F").point(lambda value: value * scale + offset).convert("L")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        if "transparency" in image.info:
+            image.info["transparency"] = round(image.info["transparency"] * scale + offset)
+    return opaque(image) if image.has_transparency_data else image.convert("RGB")

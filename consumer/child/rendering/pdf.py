@@ -17,6 +17,9 @@ from consumer.domain.page import PagePlan, plan_page
 #: An indirect reference in the text of a PDF object.
 _REFERENCE: Final = re.compile(r"(\d+) \d+ R")
 
+#: MuPDF takes a narrower page for a broken one.
+_MIN_SIDE_PT: Final = 1
+
 #: Errors of PyMuPDF on broken files.
 _PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, IndexError)
 
@@ -76,18 +79,47 @@ class PdfDocument:
         """Render a page (from 1) to 8-bit RGB; raises PageError."""
         with _translated(lambda reason: unreadable(f"the page cannot be rendered: {reason}")):
             page = self._document[page_number - 1]
+            _mend(page)
             plan = plan_page(
                 page.rect.width, page.rect.height, self._options.scale, self._options.max_page_pixels
             )
             matrix = pymupdf.Matrix(plan.scale, plan.scale)
+            pymupdf.TOOLS.reset_mupdf_warnings()
             pixels = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
         # PyMuPDF keeps rows without padding, so the samples are an image as they are.
         size = (pixels.width, pixels.height)
-        return Image.frombuffer("RGB", size, pixels.samples_mv, "raw", "RGB", 0, 1), plan
+        image = Image.frombuffer("RGB", size, pixels.samples_mv, "raw", "RGB", 0, 1)
+        # MuPDF leaves out what it cannot decode. A scan that is damaged must not pass for a blank page.
+        problem = pymupdf.TOOLS.mupdf_warnings().partition("\n")[0]
+        if problem and image.getcolors(maxcolors=1):
+            raise unreadable(f"nothing on the page can be rendered: {problem}")
+        return image, plan
 
     def close(self) -> None:
         """Close the file."""
         self._document.close()
+
+
+def _mend(page: pymupdf.Page) -> None:
+    """Correct values with which MuPDF would show a blank or turned page, and viewers do not.
+
+    The part of the CropBox within the MediaBox is shown (PDF 32000-1, 14.11.2), or else the MediaBox.
+    A page is turned by a multiple of 90 degrees, or not at all. Its UserUnit is a positive number, or 1.
+    """
+    mupdf = pymupdf.mupdf
+    dictionary = mupdf.pdf_page_from_fz_page(page.this).obj()
+    crop_box = mupdf.pdf_dict_get_inheritable(dictionary, _name("CropBox"))
+    shown = pymupdf.Rect(mupdf.pdf_to_rect(crop_box)) & page.mediabox
+    if crop_box.m_internal and min(shown.width, shown.height) < _MIN_SIDE_PT:
+        mupdf.pdf_dict_put_rect(dictionary, _name("CropBox"), mupdf.FzRect(*page.mediabox))
+    if mupdf.pdf_to_int(mupdf.pdf_dict_get_inheritable(dictionary, _name("Rotate"))) % 90:
+        mupdf.pdf_dict_put_int(dictionary, _name("Rotate"), 0)
+    if mupdf.pdf_dict_get_real_default(dictionary, _name("UserUnit"), 1.0) <= 0:
+        mupdf.pdf_dict_del(dictionary, _name("UserUnit"))
+
+
+def _name(text: str) -> pymupdf.mupdf.PdfObj:
+    return pymupdf.mupdf.pdf_new_name(text)
 
 
 @contextmanager

@@ -1,0 +1,257 @@
+"""Kinds of pages whose text was lost in silence, or turned, each with a test named after what holds now."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import pymupdf
+import pytest
+
+from consumer import protocol
+from consumer.child.rapidocr.engine import RapidOcrEngine
+from consumer.child.text_lines import Image
+from consumer.domain.errors import Code
+from consumer.domain.page import PageImage
+from consumer.domain.result import PageResult
+from tests.reading.sheets import RENDERED_DPI
+
+SCALE: Final = RENDERED_DPI / 72
+WORDS: Final = "garden window letter copper basket engine planet silver thunder market candle orchard".split()
+
+
+class Reader:
+    """Reads images with the engine in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._engine = RapidOcrEngine(protocol.RapidOcrOptions(threads=1))
+        self._path = folder / "page.bgr"
+        self.steps = 0
+
+    def read(self, pixels: Image) -> PageResult:
+        np.ascontiguousarray(pixels).tofile(self._path)
+        frame = {"width_px": pixels.shape[1], "height_px": pixels.shape[0], "scale": 1.0, "dpi": None}
+        rest = {"page_number": 1, "path": str(self._path), "downscaled": False, "render_s": 0.0}
+        image = PageImage.model_validate(frame | rest)
+        reply = self._engine.handle(protocol.ReadPages(images=(image,)), self._count_step)
+        assert isinstance(reply, protocol.PagesRead)
+        return reply.pages[0]
+
+    def _count_step(self) -> None:
+        self.steps += 1
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return Reader(tmp_path_factory.mktemp("pages"))
+
+
+def sheet(
+    texts: Sequence[tuple[float, float, str, float]],
+    width: float = 595,
+    height: float = 842,
+    font: str = "helv",
+) -> Image:
+    """A page of width x height points, as it is rendered, with texts at x, y (base line) of a size in points."""
+    document = pymupdf.open()
+    page = document.new_page(width=width, height=height)
+    for x, y, text, size in texts:
+        page.insert_text((x, y), text, fontsize=size, fontname=font)
+    pixels = page.get_pixmap(matrix=pymupdf.Matrix(SCALE, SCALE), alpha=False)
+    rgb = np.frombuffer(pixels.samples, np.uint8).reshape(pixels.height, pixels.width, 3)
+    return np.ascontiguousarray(rgb[:, :, ::-1])
+
+
+def lines(count: int, words: int = 6) -> list[str]:
+    return [
+        " ".join(WORDS[(7 * n + 5 * k) % 12] for k in range(words)) + f" {100 + 37 * n}" for n in range(count)
+    ]
+
+
+def column(
+    texts: Sequence[str], size: float = 11.0, x: float = 60, y: float = 80
+) -> list[tuple[float, float, str, float]]:
+    return [(x, y + 1.6 * size * n, text, size) for n, text in enumerate(texts)]
+
+
+def recall(result: PageResult, texts: Sequence[str]) -> float:
+    wanted = Counter(" ".join(texts).split())
+    read = Counter(" ".join(line.text for line in result.detections).split())
+    return (wanted & read).total() / wanted.total()
+
+
+def runs_right(box: Sequence[tuple[int, int]]) -> bool:
+    (x1, y1), (x2, y2) = box[0], box[1]
+    return x2 - x1 > abs(y2 - y1)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_page_is_read_and_says_its_angle(reader: Reader, turns: int) -> None:
+    texts = lines(12)
+    page = sheet(column(texts))
+
+    result = reader.read(np.rot90(page, -turns))
+
+    assert recall(result, texts) == 1.0
+    # Turned clockwise once more, it is upright.
+    assert result.page.angle == 360 - 90 * turns
+    height, width = page.shape[:2]
+    upright = {line.text: line.box for line in reader.read(page).detections}
+    for line in result.detections:
+        for (x, y), (upright_x, upright_y) in zip(line.box, upright[line.text], strict=True):
+            expected = {
+                1: (height - upright_y, upright_x),
+                2: (width - upright_x, height - upright_y),
+                3: (upright_y, width - upright_x),
+            }[turns]
+            assert (x, y) == pytest.approx(expected, abs=8)
+
+
+def test_two_receipts_scanned_head_to_foot_are_both_read(reader: Reader) -> None:
+    above = [f"{word} {n}.{n + 11}" for n, word in enumerate(WORDS, 61)] + ["1961", "808"]
+    below = [f"{word} {n}.{n + 23}" for n, word in enumerate(reversed(WORDS), 31)] + ["8118", "609"]
+    page = sheet(column(above))
+    page[page.shape[0] // 2 :] = np.rot90(sheet(column(below)), 2)[page.shape[0] // 2 :]
+
+    result = reader.read(page)
+
+    assert recall(result, [*above, *below]) == 1.0
+    assert {
+        line.text: runs_right(line.box) for line in result.detections if line.text in ("1961", "8118")
+    } == {
+        "1961": True,
+        "8118": False,
+    }
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_stamp_against_the_direction_of_the_page_is_read(reader: Reader, turns: int) -> None:
+    texts = lines(20, words=5)
+    page = sheet(column(texts, y=200))
+    stamp = np.rot90(sheet([(10, 24, "RECEIVED 14 MARCH 2026", 14)], 200, 34), -turns)
+    top, left = (40, 300) if turns == 2 else (500, page.shape[1] - 120)
+    page[top : top + stamp.shape[0], left : left + stamp.shape[1]] = stamp
+
+    result = reader.read(page)
+
+    assert recall(result, [*texts, "RECEIVED 14 MARCH 2026"]) == 1.0
+    assert result.page.angle == 0
+
+
+def test_a_long_screenshot_keeps_its_text(reader: Reader) -> None:
+    texts = lines(60, words=4)
+    # 20 pixels per line would be 1 pixel if the page were reduced to what the detector sees at once.
+    page = sheet([(30, 60 + 70.0 * n, text, 10) for n, text in enumerate(texts)], 300, 4300)
+
+    assert recall(reader.read(page), texts) == 1.0
+
+
+def test_a_wide_plan_keeps_its_text_and_its_lines_across_tiles(reader: Reader) -> None:
+    texts = [f"{text} {n}" for n, text in enumerate(lines(6, words=30))]
+    page = sheet([(20, 30 + 40.0 * n, text, 20) for n, text in enumerate(texts)], 2400, 300)
+
+    result = reader.read(page)
+
+    assert [line.text for line in result.detections] == texts
+
+
+@pytest.mark.parametrize("size", [5, 7])
+def test_small_print_of_a_drawing_is_read(reader: Reader, size: float) -> None:
+    texts = lines(30, words=3)
+    page = sheet([(100 + 70 * n, 150 + 45.0 * n, text, size) for n, text in enumerate(texts)], 2384, 1684)
+
+    assert recall(reader.read(page), texts) >= 0.95
+
+
+def test_a_page_may_have_more_than_a_thousand_lines(reader: Reader) -> None:
+    texts = [str(1000 + 7 * n) for n in range(1500)]
+    page = sheet(
+        [(30 + 38 * (n % 25), 30 + 14.0 * (n // 25), text, 8) for n, text in enumerate(texts)], 1000, 880
+    )
+
+    assert recall(reader.read(page), texts) >= 0.99
+
+
+def test_single_characters_have_the_direction_of_their_page(reader: Reader) -> None:
+    texts = [str((3 * n + n // 7) % 9 + 1) for n in range(96)]
+    page = sheet([(60 + 60 * (n % 8), 80 + 50.0 * (n // 8), text, 12) for n, text in enumerate(texts)])
+
+    result = reader.read(page)
+
+    assert all(runs_right(line.box) for line in result.detections)
+    assert recall(result, texts) >= 0.97
+
+
+@pytest.mark.parametrize(("width", "height"), [(120, 24), (150, 22)])
+def test_a_field_that_is_filled_by_its_text_is_read(reader: Reader, width: int, height: int) -> None:
+    page = np.full((height, width, 3), 255, np.uint8)
+    cv2.putText(page, "4471-882", (4, height - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
+
+    assert [line.text for line in reader.read(page).detections] == ["4471-882"]
+
+
+@pytest.mark.parametrize("size", [4, 6])
+def test_small_print_of_a_label_is_read(reader: Reader, size: float) -> None:
+    texts = ["Net weight 250 g", "Made in Norway", "Batch 4471"]
+    page = sheet(column(texts, size, 5, 12), 120, 86)
+
+    assert recall(reader.read(page), texts) == 1.0
+
+
+def test_a_single_line_on_an_empty_page_is_read(reader: Reader) -> None:
+    assert [line.text for line in reader.read(sheet([(60, 300, "March 8, 1999", 12)])).detections] == [
+        "March 8, 1999"
+    ]
+
+
+def test_a_minus_in_front_of_a_large_number_is_read(reader: Reader) -> None:
+    page = sheet([(60, 120, "-70%", 48), (300, 120, "-3.5", 48)])
+    page[np.all(page > 128, axis=2)] = (180, 120, 10)
+
+    assert sorted(line.text for line in reader.read(page).detections) == ["-3.5", "-70%"]
+
+
+@pytest.mark.parametrize("ground", [110, 127, 140])
+def test_words_on_a_grey_ground_keep_their_spaces(reader: Reader, ground: int) -> None:
+    texts = lines(8)
+    page = sheet(column(texts))
+
+    assert recall(reader.read(np.minimum(page, ground).astype(np.uint8)), texts) == 1.0
+
+
+def test_a_speckled_page_is_read(reader: Reader) -> None:
+    texts = lines(25)
+    page = sheet(column(texts, 12))
+    page[np.random.default_rng(7).random(page.shape[:2]) < 0.02] = 0
+
+    assert recall(reader.read(page), texts) >= 0.97
+
+
+def test_a_page_says_how_certain_it_is(reader: Reader) -> None:
+    result = reader.read(sheet(column(lines(5))))
+
+    assert result.page.confidence is not None
+    assert result.page.confidence > 0.95
+    assert result.warnings == ()
+    assert reader.read(np.full((500, 400, 3), 255, np.uint8)).page.confidence is None
+
+
+def test_a_script_that_is_not_known_has_a_warning(reader: Reader) -> None:
+    # "Hello. This is a Korean document. Today the weather is good."
+    korean = ["안녕하세요. 한국어 문서입니다.", "오늘은 날씨가 좋습니다.", "감사합니다."]
+
+    result = reader.read(sheet(column(korean, 14), font="korea"))
+
+    assert [warning.code for warning in result.warnings] == [Code.LOW_CONFIDENCE]
+    assert "could not be read" in result.warnings[0].message
+    assert "BUCKET_OCR_LANGUAGES" in result.warnings[0].message
+
+
+def test_the_engine_tells_of_its_progress_within_a_page(reader: Reader) -> None:
+    before = reader.steps
+    reader.read(sheet(column(lines(40), 10)))
+
+    # A look, and batches of four lines.
+    assert reader.steps - before > 10
