@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pymupdf
 
 from consumer import protocol
 from consumer.child.ppstructure import environment
@@ -82,6 +83,19 @@ def written(*lines: str, width: int = 640, height: int = 480) -> Page:
     for n, line in enumerate(lines):
         cv2.putText(page, line, (40, 80 + 80 * n), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (0, 0, 0), 3)
     return page
+
+
+def typeset(*lines: tuple[float, str, str], scale: float = 2.0) -> Page:
+    """Set lines of an A4 page, one below the other: size in points, font of PyMuPDF, text."""
+    with pymupdf.open() as document:
+        sheet = document.new_page(width=595, height=842)
+        bottom = 40.0
+        for size, font, text in lines:
+            bottom += 2 * size
+            sheet.insert_text((60, bottom), text, fontsize=size, fontname=font)
+        pixels = sheet.get_pixmap(matrix=pymupdf.Matrix(scale, scale))
+    rows = np.frombuffer(pixels.samples, np.uint8).reshape(pixels.height, pixels.width, 3)
+    return np.ascontiguousarray(rows[:, :, ::-1])
 
 
 def texts(page: PageResult) -> list[str]:

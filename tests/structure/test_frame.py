@@ -94,6 +94,23 @@ def test_lines_come_in_the_order_of_their_blocks_and_those_in_none_stay(
     assert all(block.confidence == pytest.approx(0.9) for block in read.page.blocks)
 
 
+@pytest.mark.parametrize("missed", [1, 2])
+def test_columns_stay_columns_where_layout_misses_a_paragraph(
+    missed: int, new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    """Two columns of two paragraphs under a headline; the lower left or upper right one is in no block."""
+    page = written(width=1400, height=800)
+    cv2.putText(page, "Headline over all of it", (100, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (0, 0, 0), 3)
+    for n in range(16):
+        place = (60 + 650 * (n // 8), 150 + 45 * (n % 8) + (60 if n % 8 > 3 else 0))
+        cv2.putText(page, f"Column line number {n:02}", place, cv2.FONT_HERSHEY_SIMPLEX, 1.1, (0, 0, 0), 2)
+    halves = [Box("text", x, y, x + 0.44, y + 0.25) for x in (0.03, 0.5) for y in (0.13, 0.43)]
+    del halves[missed]
+    zoo = new_zoo(Box("doc_title", 0.05, 0.02, 0.95, 0.11), *halves)
+    read = new_engine(zoo.pipeline()).read_one(page)
+    assert texts(read) == ["headlineoverallofit", *(f"columnlinenumber{n:02}" for n in range(16))]
+
+
 def test_the_same_page_is_the_same_twice(new_zoo: NewZoo, new_engine: NewEngine, tmp_path: Path) -> None:
     engine, page = new_engine(new_zoo(*BLOCKS).pipeline(), batch_pages=2), written(*LINES)
     first, second = engine.read(page, page)

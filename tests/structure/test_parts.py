@@ -172,17 +172,18 @@ def seal(*texts: str, score: float = 0.9) -> dict[str, Any]:
         "layout_det_res": {"boxes": [{"label": "seal", "coordinate": [0, 0, 600, 400]}]},
         "overall_ocr_res": line | {"rec_texts": ["Invoice", "Signed"], "rec_scores": [score, 0.9]},
         "seal_res_list": [line | {"rec_texts": list(texts), "rec_scores": [0.9] * len(texts)}],
+        "parsing_res_list": [],
     }
 
 
 def test_lines_in_a_seal_stay_if_nothing_was_read_of_the_seal() -> None:
     def said(result: dict[str, Any]) -> list[str]:
-        return [text for _, text, _ in results._lines_without_seals(result)]
+        return [line.text for line in results.page_text(result).lines]
 
     assert said(seal()) == said(seal(" ", "")) == ["Invoice", "Signed"]
-    assert said(seal("ACME")) == []
+    assert said(seal("ACME")) == ["ACME"]
 
 
 def test_a_score_that_is_no_number_costs_its_line_only_the_confidence() -> None:
-    scores = [score for *_, score in results._lines_without_seals(seal(score=math.nan))]
+    scores = [line.confidence for line in results.page_text(seal(score=math.nan)).lines]
     assert scores == [0.0, 0.9]

@@ -56,7 +56,6 @@ def test_the_packaged_pipeline_names_every_model() -> None:
         "region": "PP-DocBlockLayout",
         "page_orientation": "PP-LCNet_x1_0_doc_ori",
         "text_detection": "PP-OCRv5_server_det",
-        "line_orientation": "PP-LCNet_x1_0_textline_ori",
         "text_recognition": "PP-OCRv5_server_rec",
         "table_class": "PP-LCNet_x1_0_table_cls",
         "wired_table": "SLANeXt_wired",

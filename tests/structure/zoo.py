@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from paddlex.modules.base.utils.pdparams2safetensors.inference_meta import build_inference_meta
 
 LAYOUT, DETECTION, RECOGNITION = "PP-DocLayout_plus-L", "PP-OCRv6_small_det", "PP-OCRv6_small_rec"
-ORIENTATION = "PP-LCNet_x1_0_doc_ori"
+ORIENTATION, LINE_ORIENTATION = "PP-LCNet_x1_0_doc_ori", "PP-LCNet_x1_0_textline_ori"
 
 REGION, UNWARPING, SEAL, FORMULA = (
     "PP-DocBlockLayout",
@@ -76,13 +76,23 @@ class Zoo:
             RECOGNITION, recognizer, PostProcess={"name": "CTCLabelDecode", "character_dict": characters}
         )
 
-    def pipeline(self, **changes: Any) -> Path:
-        """Write a configuration with the text models of the zoo and nothing else; `changes` on top."""
-        text = {"TextDetection": {"model_name": DETECTION}, "TextRecognition": {"model_name": RECOGNITION}}
+    def pipeline(self, *, turns_lines: bool = False, score_thresh: float = 0.0, **changes: Any) -> Path:
+        """Write a configuration with the text models of the zoo and nothing else; `changes` on top.
+
+        `turns_lines`: with the classifier of lines. `score_thresh`: PaddleX drops lines of a lower score.
+        """
+        text: dict[str, dict[str, Any]] = {
+            "TextDetection": {"model_name": DETECTION},
+            "TextRecognition": {"model_name": RECOGNITION},
+        }
         off = ("use_table_recognition", "use_formula_recognition", "use_region_detection")
         config: dict[str, Any] = dict.fromkeys((*off, "use_doc_orientation_classify"), False) | changes
-        general = {"use_textline_orientation": False, "SubModules": text}
         seals = {"SubPipelines": {"SealOCR": {"SubModules": {"TextRecognition": text["TextRecognition"]}}}}
+        recognition = text["TextRecognition"] | {"score_thresh": score_thresh}
+        general = {
+            "use_textline_orientation": turns_lines,
+            "SubModules": text | {"TextRecognition": recognition},
+        }
         config["SubPipelines"] = {"GeneralOCR": general, "SealRecognition": seals}
         path = self.home / "pipeline.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -100,6 +110,20 @@ class Zoo:
     def orientation(self, angle: int) -> None:
         """Make a classifier that finds every page turned by this angle."""
         self.add(ORIENTATION, fixed_class(_ANGLES.index(str(angle)), len(_ANGLES), (224, 224)))
+
+    def lines_upside_down(self) -> None:
+        """Make a classifier that finds every line upside down."""
+        self.add(LINE_ORIENTATION, fixed_class(1, 2, (80, 160)))
+
+    def reads(self, text: str) -> None:
+        """Replace the recogniser by one that reads every line as `text`, with certainty."""
+        characters = sorted(set(text))
+        decode = {"name": "CTCLabelDecode", "character_dict": characters}
+        self.add(
+            RECOGNITION,
+            fixed_text([characters.index(each) for each in text], len(characters)),
+            PostProcess=decode,
+        )
 
     def regions(self, *boxes: tuple[float, float, float, float]) -> None:
         """Make a detector that finds these columns on every page; sides as fractions of the page's."""
@@ -221,6 +245,21 @@ def fixed_class(index: int, count: int, size_px: tuple[int, int]) -> onnx.ModelP
     constants: _Constants = {"one": np.array([1], np.int64), "scores": scores}
     outputs = {"classes": (TensorProto.FLOAT, ("N", count))}
     return _model(nodes, constants, {"x": ("N", 3, *size_px)}, outputs)
+
+
+def fixed_text(places: Sequence[int], count: int) -> onnx.ModelProto:
+    """Make a recogniser that reads the same of `count` characters in every line, one after the other."""
+    # The first class is CTC's blank, the last one the space; a blank between two letters keeps both.
+    classes = [n for place in places for n in (place + 1, 0)]
+    scores = np.eye(count + 2, dtype=np.float32)[classes][np.newaxis]
+    nodes = [
+        helper.make_node("Shape", ["x"], ["batch"], start=0, end=1),
+        helper.make_node("Concat", ["batch", "ones"], ["shape"], axis=0),
+        helper.make_node("Tile", ["scores", "shape"], ["texts"]),
+    ]
+    constants: _Constants = {"ones": np.array([1, 1], np.int64), "scores": scores}
+    outputs = {"texts": (TensorProto.FLOAT, ("N", *scores.shape[1:]))}
+    return _model(nodes, constants, {"x": ("N", 3, 48, "W")}, outputs)
 
 
 def grid(rows: int, columns: int) -> list[tuple[float, float, float, float]]:

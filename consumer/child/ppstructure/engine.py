@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,19 +21,17 @@ from paddlex.inference.pipelines.base import BasePipeline
 from consumer import protocol
 from consumer.child import serve
 from consumer.child.ppstructure import results
-from consumer.child.text_lines import Image, load_pixels, padded
+from consumer.child.ppstructure.detection import at_least_half, model_input
+from consumer.child.ppstructure.lines import LineReader, Turn, crop_lines
+from consumer.child.text_lines import Image, load_pixels
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import PageTransform
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 from consumer.models.config import GPU_HINT, PipelineConfig
 
-#: PaddleX keeps coordinates in 16 bits. Pages that are no strips stay below that within any sensible limit of
-#: pixels; strips are reduced to this, and the detector reduces them further, to 4000 pixels.
-_STRIP_PX: Final = 8000
-
-#: PaddleX fails on smaller images: their crops are empty.
-_SMALLEST_PX: Final = 32
+#: More than there are lines on any page: PaddleX drops what the detector finds over 1,000.
+_MOST_LINES: Final = 100_000
 
 #: Size of most pages, in points.
 _A4_PT: Final = (595, 842)
@@ -44,9 +42,28 @@ _OUT_OF_MEMORY: Final = re.compile(
 )
 _LOST_DEVICE: Final = re.compile(r"\bcuda|\bcudnn|\bcublas", re.IGNORECASE)
 
+_ANGLES: Final[tuple[Literal[0, 90, 180, 270], ...]] = (0, 90, 180, 270)
+
 _JPEG_QUALITY: Final = 85
 
 _FONT, _BLACK = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
+
+
+class _Reading(NamedTuple):
+    """The result of a page; `turn`: quarters by which most of its text was turned when it was read."""
+
+    page: PageResult
+    turn: Turn
+
+    @property
+    def better_angle(self) -> Literal[0, 90, 180, 270] | None:
+        """Degrees clockwise by which the page should have been turned, if its text says other than PaddleX.
+
+        Text that runs down a page which PaddleX left as it came may be Chinese or Japanese, and stays.
+        """
+        if self.turn == 2 or (self.turn and self.page.page.angle in {90, 270}):
+            return _ANGLES[(self.page.page.angle // 90 - self.turn) % 4]
+        return None
 
 
 class PpStructureEngine:
@@ -79,8 +96,13 @@ class PpStructureEngine:
         except Exception as error:  # each library has its own errors for bad files and values
             raise _startup_error(error, options) from error
         self._progress: Callable[[], None] = lambda: None
-        for predictor in _predictors(self._structure):
-            predictor.runner = self._telling(predictor.runner)
+        for part in _pipelines(self._structure):
+            for each in vars(part).values():
+                if isinstance(each, RunnerPredictor):
+                    each.runner = self._telling(each.runner)
+            # Only its own: pipelines lend each other their attributes.
+            if vars(part).get("text_type") == "general":
+                _adapt_text(part)
         if options.device != "cpu" and any(model.is_onnx for model in pipeline.models):
             _require_gpu_sessions()
 
@@ -90,7 +112,7 @@ class PpStructureEngine:
         # On a CPU the pages of a batch are read one after the other.
         copies = self._options.batch_pages if self._options.device != "cpu" else 1
         try:
-            self._read([_image_of(page)] * copies, [page.copy() for _ in range(copies)])
+            self._read_as([_image_of(page)] * copies, [page.copy() for _ in range(copies)])
         except Exception as error:  # as above
             raise _startup_error(error, self._options) from error
         if self._is_recycle_due():
@@ -118,8 +140,7 @@ class PpStructureEngine:
             raise TypeError(f"an engine cannot {request.kind}")
         self._progress = progress
         try:
-            # The network for formulas paints on its input, so every request has arrays of its own.
-            pages = self._read(request.images, [load_pixels(image) for image in request.images])
+            pages = self._read(request.images)
         except Exception as error:
             _end_if_poisoned(error)
             raise
@@ -127,26 +148,54 @@ class PpStructureEngine:
         gc.collect()
         return protocol.PagesRead(pages=tuple(pages), recycle_due=self._is_recycle_due())
 
-    def _read(self, images: Sequence[PageImage], pixels: Sequence[Image]) -> list[PageResult]:
-        """Read a batch; each page becomes plain values before the next is read."""
-        inputs = [_model_input(page) for page in pixels]
+    def _read(self, images: Sequence[PageImage]) -> list[PageResult]:
+        """Read a batch, and pages whose text says that they were turned wrongly once more."""
+        # The network for formulas paints on its input, so every reading has arrays of its own.
+        readings = self._read_as(images, [load_pixels(image) for image in images])
+        for n, image in enumerate(images):
+            first = readings[n]
+            if (angle := first.better_angle) is not None:
+                (second,) = self._read_as([image], [load_pixels(image)], angle)
+                readings[n] = max(
+                    first, second, key=lambda each: (not each.turn, each.page.page.confidence or 0.0)
+                )
+        return [reading.page for reading in readings]
+
+    def _read_as(
+        self,
+        images: Sequence[PageImage],
+        pixels: Sequence[Image],
+        angle: Literal[0, 90, 180, 270] | None = None,
+    ) -> list[_Reading]:
+        """Read a batch; each page becomes plain values before the next is read.
+
+        `angle`: degrees clockwise by which the pages are turned; None: PaddleX decides.
+        """
+        inputs = [model_input(page) for page in pixels]
+        decided = (
+            {}
+            if angle is None
+            else {"use_doc_orientation_classify": False, "use_doc_unwarping": self._dewarps}
+        )
         predicted = self._structure.predict_iter(
-            [page for page, _ in inputs],
+            [np.ascontiguousarray(np.rot90(page, -(angle or 0) // 90)) for page, _ in inputs],
             # It would load a second pipeline for text at the first table.
             use_table_orientation_classify=False,
             # Cutting lines at cells needs that second pipeline, fails without it, and confuses pixels of the
             # page with those of the table. So a line that spans cells stays out of the HTML.
             use_ocr_results_with_table_cells=False,
+            **decided,
         )
-        pages = []
+        readings = []
         for image, (_, transform), result in zip(images, inputs, predicted, strict=False):
             if "error" in result:
                 raise RuntimeError(str(result["error"]))
-            pages.append(self._page_result(image, transform, result))
+            turned = replace(transform, angle=results.angle(result) if angle is None else angle)
+            readings.append(self._reading(image, turned, result))
             self._progress()
-        if len(pages) != len(images):
-            raise RuntimeError(f"PP-StructureV3 gave {len(pages)} results for {len(images)} pages")
-        return pages
+        if len(readings) != len(images):
+            raise RuntimeError(f"PP-StructureV3 gave {len(readings)} results for {len(images)} pages")
+        return readings
 
     def _telling(self, run: Callable[..., Any]) -> Callable[..., Any]:
         """Run a network, and tell of it: the pages of a batch are all but read before the first is there."""
@@ -158,15 +207,16 @@ class PpStructureEngine:
 
         return run_and_tell
 
-    def _page_result(self, image: PageImage, transform: PageTransform, result: results.Result) -> PageResult:
-        if not self._dewarps:
-            return results.page_result(image, result, replace(transform, angle=results.angle(result)))
-        # Dewarping has no inverse: boxes are of the dewarped image, so the result has that image too.
-        dewarped = result["doc_preprocessor_res"]["output_img"]
-        height, width = dewarped.shape[:2]
-        same = PageTransform(width, height, width, height)
-        size = {"width_px": width, "height_px": height}
-        return results.page_result(image, result, same, flattened_image=_data_uri(dewarped), **size)
+    def _reading(self, image: PageImage, transform: PageTransform, result: results.Result) -> _Reading:
+        text = results.page_text(result)
+        content: dict[str, Any] = {"angle": transform.angle}
+        if self._dewarps:
+            # Dewarping has no inverse: boxes are of the dewarped image, so the result has that image too.
+            dewarped = result["doc_preprocessor_res"]["output_img"]
+            height, width = dewarped.shape[:2]
+            transform = PageTransform(width, height, width, height)
+            content |= {"flattened_image": _data_uri(dewarped), "width_px": width, "height_px": height}
+        return _Reading(results.page_result(image, result, text, transform, **content), text.turn)
 
     def _is_recycle_due(self) -> bool:
         return self._options.device_bytes is not None and self._reserved_bytes() > self._options.device_bytes
@@ -177,13 +227,21 @@ class PpStructureEngine:
         return 0 if paddle is None else int(paddle.device.cuda.memory_reserved())
 
 
-def _predictors(part: object) -> Iterator[RunnerPredictor]:
-    """The networks of a pipeline, and of the pipelines in it."""
+def _pipelines(part: object) -> Iterator[BasePipeline]:
+    """The pipelines in an object, at any depth."""
     for each in vars(part).values():
-        if isinstance(each, RunnerPredictor):
+        if isinstance(each, BasePipeline):
             yield each
-        elif isinstance(each, BasePipeline):
-            yield from _predictors(each)
+            yield from _pipelines(each)
+
+
+def _adapt_text(pipeline: Any) -> None:
+    """Have PaddleX's pipeline for lines look at pages of any size, and read in any direction."""
+    pipeline._crop_by_polys = crop_lines  # noqa: SLF001 - there is no other way to leave crops unturned
+    pipeline.text_rec_model = LineReader(pipeline.text_rec_model)
+    detector = pipeline.text_det_model
+    detector.pre_tfs["Resize"] = at_least_half(detector.pre_tfs["Resize"])
+    detector.post_op.max_candidates = _MOST_LINES
 
 
 def _engine_config(
@@ -238,16 +296,6 @@ def _end_if_poisoned(error: Exception) -> None:
     if _LOST_DEVICE.search(text):
         # Not an Exception: it ends the process and prints the reason.
         raise SystemExit(text) from error
-
-
-def _model_input(page: Image) -> tuple[Image, PageTransform]:
-    """The page as input for the pipeline, and its transform back to the page."""
-    height, width = page.shape[:2]
-    image, downscale = padded(page, _STRIP_PX)
-    right, bottom = max(0, _SMALLEST_PX - image.shape[1]), max(0, _SMALLEST_PX - image.shape[0])
-    if right or bottom:
-        image = np.pad(image, ((0, bottom), (0, right), (0, 0)), constant_values=255)
-    return image, PageTransform(width, height, image.shape[1], image.shape[0], downscale)
 
 
 def _image_of(page: Image) -> PageImage:

@@ -5,15 +5,19 @@ They hold images and arrays, in pixels of the image that it read after turning a
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
 
-from consumer.child.text_lines import corners_from_text_start, is_vertical
+from consumer.child.ppstructure.lines import DirectedText, Turn, corners_from_text_start, is_turned_by_paddlex
+from consumer.domain import geometry
 from consumer.domain.geometry import PageTransform, Quad, Rect, bounds, reading_order
+from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import Block, Formula, PageResult, Table
 
@@ -23,6 +27,9 @@ _CLOCKWISE: Final[Mapping[int, Literal[90, 180, 270]]] = {90: 270, 180: 180, 270
 #: A line or a box lies within another if so much of it does.
 _WITHIN: Final = 0.5
 
+#: Noise and pictures are found as boxes that are hardly longer than high.
+_UNREAD_ASPECT: Final = 3.0
+
 #: Figures of the markdown: they refer to files that are not stored.
 _FIGURE: Final = re.compile(
     r'(<div[^>]*>\s*)?<img [^>]*src="imgs/[^>]*>(?(1)\s*</div>)|!\[[^\]]*\]\(imgs/[^)]*\)'
@@ -31,23 +38,54 @@ _FIGURE: Final = re.compile(
 Result = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """Text of a page, in the pixels of the image that was read.
+
+    `lines`: in reading order. `unread`: the corners of lines that were found and not read.
+    """
+
+    lines: Sequence[TextLine]
+    unread: Sequence[Quad]
+
+    @property
+    def turn(self) -> Turn:
+        """The quarters by which most of the text is turned clockwise."""
+        weights: dict[int, float] = defaultdict(float)
+        for quad, _, confidence in self.lines:
+            weights[round(geometry.angle(quad) / 90) % 4] += math.dist(quad[0], quad[1]) * confidence
+        turns: tuple[Turn, ...] = (0, 1, 2, 3)
+        return max(turns, key=weights.__getitem__)
+
+
 def angle(result: Result) -> Literal[0, 90, 180, 270]:
-    """Degrees clockwise by which the page was turned before it was read."""
+    """Degrees clockwise by which PaddleX turned the page before it was read."""
     return _CLOCKWISE.get(int(result["doc_preprocessor_res"].get("angle", -1)), 0)
 
 
-def page_result(image: PageImage, result: Result, transform: PageTransform, **content: Any) -> PageResult:
+def page_text(result: Result) -> PageText:
+    """Collect the text of one page."""
+    ocr, seals = result["overall_ocr_res"], _read_seals(result)
+    lines = [line for line in _lines(ocr) if not _is_within(line.quad, seals)]
+    lines += _seal_lines(result)
+    order = _order(lines, [_rect(block.bbox) for block in result["parsing_res_list"]])
+    return PageText(
+        lines=[lines[n] for n in order],
+        unread=[quad for quad in _unread(ocr) if not _is_within(quad, seals)],
+    )
+
+
+def page_result(
+    image: PageImage, result: Result, text: PageText, transform: PageTransform, **content: Any
+) -> PageResult:
     """Convert the result of one page; `transform` maps it from model input to page.
 
-    `content`: as in `PageImage.result`.
+    `text`: that of the page. `content`: as in `PageImage.result`.
     """
     _restore_block_contents(result)
-    blocks = [_rect(block.bbox) for block in result["parsing_res_list"]]
-    lines = [*_lines_without_seals(result), *_seal_lines(result)]
-    lines = [lines[n] for n in _order([quad for quad, _, _ in lines], blocks)]
     return image.result(
-        ((transform.quad(quad), text, confidence) for quad, text, confidence in lines),
-        angle=angle(result),
+        [line._replace(quad=transform.quad(line.quad)) for line in text.lines],
+        [transform.quad(quad) for quad in text.unread],
         blocks=tuple(_blocks(result, transform)),
         tables=tuple(_tables(result, transform)),
         formulas=tuple(
@@ -59,30 +97,54 @@ def page_result(image: PageImage, result: Result, transform: PageTransform, **co
     )
 
 
-def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[tuple[Quad, str, float]]:
+def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[TextLine]:
     """Lines of text of an OCR result; `shift`: offset of its image in the page.
 
     Layout parsing has edited it: texts are blanked or appended, polygons may be tuples or have more than
     four points, and a formula stands among the lines with a confidence that means nothing.
     """
     turned = _upside_down(ocr)
-    labels = chain(ocr.get("rec_labels", ()), repeat("text"))
-    for polygon, raw_text, score, label in zip(
-        ocr["rec_polys"], ocr["rec_texts"], ocr["rec_scores"], labels, strict=False
-    ):
+    for polygon, raw_text, score, label in _entries(ocr):
         text = str(raw_text).strip()
         if label == "formula" or not text:
             continue
         points = np.asarray(polygon, np.float64).reshape(-1, 2)
         box = points if len(points) == 4 else _smallest_box(points)
-        quad = corners_from_text_start(
-            box + shift, is_vertical=is_vertical(box), turned=_key(polygon) in turned
-        )
-        yield quad, text, _confidence(score)
+        # Lettering of seals is read by PaddleX itself, which turns high crops.
+        turn = raw_text.turn if isinstance(raw_text, DirectedText) else int(is_turned_by_paddlex(box))
+        if _key(polygon) in turned:
+            turn += 2
+        yield TextLine(corners_from_text_start(box + shift, turn), text, _confidence(score))
+
+
+def _entries(ocr: Result) -> Iterator[tuple[Any, str, float, str]]:
+    """What was read: polygon, text, score and label of each."""
+    labels = chain(ocr.get("rec_labels", ()), repeat("text"))
+    return zip(ocr["rec_polys"], ocr["rec_texts"], ocr["rec_scores"], labels, strict=False)
+
+
+def _unread(ocr: Result) -> Iterator[Quad]:
+    """The corners of lines that were found, and whose text is empty or below PaddleX's `score_thresh`.
+
+    Lines that layout parsing cut into pieces, or blanked for a larger piece, were read with these; a formula
+    is read by its own network.
+    """
+    read = {
+        _key(polygon): _bounds(polygon)
+        for polygon, text, _, label in _entries(ocr)
+        if label == "formula" or text.strip()
+    }
+    for polygon in ocr["dt_polys"]:
+        box = np.asarray(polygon, np.float64)
+        if _key(box) in read or sum(_share(_bounds(box), other) for other in read.values()) > _WITHIN:
+            continue
+        width, height = (float(np.linalg.norm(box[n] - box[n - 1])) for n in (1, 2))
+        if max(width, height) > _UNREAD_ASPECT * min(width, height):
+            yield corners_from_text_start(box, int(height > width))
 
 
 def _upside_down(ocr: Result) -> set[tuple[float, ...]]:
-    """Boxes of the lines that were turned by 180°; angles are listed by box, not by text."""
+    """Boxes of the lines that PaddleX's classifier turned by 180°; angles are listed by box, not by text."""
     angles = ocr.get("textline_orientation_angles", ())
     return {_key(box) for box, turned in zip(ocr["dt_polys"], angles, strict=False) if turned == 1}
 
@@ -102,22 +164,16 @@ def _confidence(score: Any) -> float:
     return min(max(float(score), 0.0), 1.0) if math.isfinite(score) else 0.0
 
 
-def _lines_without_seals(result: Result) -> Iterator[tuple[Quad, str, float]]:
-    """The lines of the page except those in a seal that was read: they are straight pieces of its bent text.
+def _read_seals(result: Result) -> list[Rect]:
+    """The seals that were read: straight pieces of their bent text are no lines of the page.
 
     A "seal" without text of its own may be none; its lines stay.
     """
-    seals = [
-        _rect(box["coordinate"])
-        for box, ocr in zip(_detected(result, "seal"), result["seal_res_list"], strict=False)
-        if any(_lines(ocr))
-    ]
-    for line in _lines(result["overall_ocr_res"]):
-        if not any(_share(bounds(line[0]), seal) > _WITHIN for seal in seals):
-            yield line
+    seals = zip(_detected(result, "seal"), result["seal_res_list"], strict=False)
+    return [_rect(box["coordinate"]) for box, ocr in seals if any(_lines(ocr))]
 
 
-def _seal_lines(result: Result) -> Iterator[tuple[Quad, str, float]]:
+def _seal_lines(result: Result) -> Iterator[TextLine]:
     for box, ocr in zip(_detected(result, "seal"), result["seal_res_list"], strict=False):
         left, top = (int(value) for value in box["coordinate"][:2])
         yield from _lines(ocr, (left, top))
@@ -173,20 +229,24 @@ def _tables(result: Result, transform: PageTransform) -> Iterator[Table]:
         )
 
 
-def _order(quads: Sequence[Quad], blocks: Sequence[Rect]) -> list[int]:
+def _order(lines: Sequence[TextLine], blocks: Sequence[Rect]) -> list[int]:
     """Indices of lines: by their block, and within it in reading order.
 
     A line in no block follows the line before it in the reading order of the whole page.
     """
     block_of: dict[int, int] = {}
     last = -1
-    for n in reading_order(quads):
-        shares = [_share(bounds(quads[n]), block) for block in blocks]
+    for n in reading_order([line.quad for line in lines]):
+        shares = [_share(bounds(lines[n].quad), block) for block in blocks]
         if max(shares, default=0.0) > _WITHIN:
             last = shares.index(max(shares))
         block_of[n] = last
     # Lines of the same block stay in reading order.
     return sorted(block_of, key=block_of.__getitem__)
+
+
+def _is_within(quad: Quad, areas: Iterable[Rect]) -> bool:
+    return any(_share(bounds(quad), area) > _WITHIN for area in areas)
 
 
 def _share(inner: Rect, outer: Rect) -> float:
@@ -208,6 +268,11 @@ def _common(one: Rect, other: Rect) -> float:
 
 def _area(rect: Rect) -> float:
     return (rect.x2 - rect.x1) * (rect.y2 - rect.y1)
+
+
+def _bounds(polygon: Any) -> Rect:
+    points = np.asarray(polygon, np.float64).reshape(-1, 2)
+    return Rect(*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
 
 
 def _rect(values: Iterable[Any]) -> Rect:

@@ -1,0 +1,145 @@
+"""Reads each line of text in the direction in which it says most.
+
+PaddleX turns every crop that is 1.5 times as high as wide, a lone 1 too, and has a classifier decide which
+side of a line is up, which errs with any certainty. So crops are left as they lie on the page, and a line
+that says little is read in other directions too.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from consumer.child.text_lines import Image
+from consumer.domain.geometry import Point, Quad
+
+#: Quarters by which text is turned clockwise.
+Turn = Literal[0, 1, 2, 3]
+
+#: A crop has a direction of its own if its longer side is this many times the height of a line; others hold
+#: about one character, which has that of the page.
+_ELONGATED: Final = 1.8
+
+#: A high crop that is less high than this times its width may also be one large character.
+_SLENDER: Final = 4.0
+
+#: A line that is read with less confidence is read in other directions too. Printed lines have 0.95 to 1.0,
+#: upside-down ones 0.6 to 0.8.
+_DOUBTFUL: Final = 0.9
+
+#: Another reading counts if it is at least this confident, and better by this much.
+_CONVINCING: Final = 0.85
+_BETTER: Final = 0.1
+
+#: PaddleX itself turns crops that are this many times as high as wide (its get_rotate_crop_image).
+_TURNED_ASPECT: Final = 1.5
+
+
+class DirectedText(str):
+    """Text of a line; `turn`: how it is turned on the image from which it was read."""
+
+    __slots__ = ("turn",)
+    turn: Turn
+
+
+class _Shape(NamedTuple):
+    width_px: int
+    height_px: int
+
+
+class LineReader:
+    """In the place of PaddleX's recogniser, `recognize`: gives its results, with texts as `DirectedText`."""
+
+    def __init__(self, recognize: Callable[..., Iterable[dict[str, Any]]]) -> None:
+        self._recognize = recognize
+
+    def __call__(self, crops: Sequence[Image], **named: Any) -> list[dict[str, Any]]:
+        """Read the crops of a page, or one of them; `named`: what PaddleX wants of its recogniser."""
+        directions = _directions([_Shape(crop.shape[1], crop.shape[0]) for crop in crops])
+        tried = [(n, turns[0]) for n, turns in enumerate(directions)]
+        results = self._read(crops, tried, named)
+        others = [
+            (n, turn)
+            for n, turns in enumerate(directions)
+            for turn in turns[1:]
+            if not results[n]["rec_score"] >= _DOUBTFUL
+        ]
+        for (n, _), other in zip(others, self._read(crops, others, named), strict=True):
+            if other["rec_score"] > max(_CONVINCING, results[n]["rec_score"] + _BETTER):
+                results[n] = other
+        return results
+
+    def _read(
+        self, crops: Sequence[Image], tried: Sequence[tuple[int, Turn]], named: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        upright = [np.ascontiguousarray(np.rot90(crops[n], turn)) for n, turn in tried]
+        results = list(self._recognize(upright, **named)) if upright else []
+        for result, (_, turn) in zip(results, tried, strict=True):
+            text = DirectedText(result["rec_text"])
+            text.turn = turn
+            result["rec_text"] = text
+        return results
+
+
+def crop_lines(image: Image, boxes: Iterable[npt.NDArray[Any]]) -> list[Image]:
+    """Cut boxes (4 corners x 2, clockwise) out of the image, each as it lies: first corner top left."""
+    return [_crop(image, np.asarray(box, np.float32)) for box in boxes]
+
+
+def _crop(image: Image, box: npt.NDArray[np.float32]) -> Image:
+    width, height = _size(box)
+    # OpenCV takes no image with a side over 32,767 pixels here.
+    left, top = np.maximum(box.min(axis=0).astype(int), 0)
+    right, bottom = box.max(axis=0).astype(int) + 1
+    part = image[top:bottom, left:right]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    to_crop = cv2.getPerspectiveTransform(box - np.array([left, top], np.float32), corners)
+    crop = cv2.warpPerspective(
+        part, to_crop, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(crop, np.uint8)
+
+
+def _directions(shapes: Sequence[_Shape]) -> list[tuple[Turn, ...]]:
+    """The turns in which each crop may be read, the likeliest first."""
+    sides = [(min(shape), max(shape)) for shape in shapes]
+    heights = [short for short, long in sides if long > _ELONGATED * short]
+    # Single characters alone are as high as their longer side.
+    line_px = float(np.median(heights or [long for _, long in sides])) if sides else 0.0
+    return [_turns(shape, line_px) for shape in shapes]
+
+
+def _turns(shape: _Shape, line_px: float) -> tuple[Turn, ...]:
+    width, height = shape
+    if max(shape) <= _ELONGATED * max(min(shape), line_px):
+        return (0,)
+    if width >= height:
+        return (0, 2)
+    return (1, 3) if height > _SLENDER * width else (0, 1, 3)
+
+
+def is_turned_by_paddlex(box: npt.NDArray[Any]) -> bool:
+    """Whether PaddleX itself turns the crop of this box (4 x 2) a quarter counter-clockwise."""
+    shape = _size(box)
+    return shape.height_px >= _TURNED_ASPECT * shape.width_px
+
+
+def corners_from_text_start(box: npt.NDArray[Any], turn: int) -> Quad:
+    """Return the corners, clockwise, beginning with the start of the text.
+
+    Boxes of detectors begin at the corner nearest the page's top left. Text that is turned by `turn` quarters
+    clockwise starts as many corners further.
+    """
+    a, b, c, d = (Point(float(x), float(y)) for x, y in np.roll(box, -turn, axis=0))
+    return a, b, c, d
+
+
+def _size(box: npt.NDArray[Any]) -> _Shape:
+    a, b, c, d = box
+    width, height = (
+        max(np.linalg.norm(a - b), np.linalg.norm(c - d)),
+        max(np.linalg.norm(a - d), np.linalg.norm(b - c)),
+    )
+    return _Shape(max(1, int(width)), max(1, int(height)))
