@@ -1,6 +1,6 @@
 """Pixels of pages, for engines of any kind."""
 
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np

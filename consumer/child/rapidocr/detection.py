@@ -17,8 +17,8 @@ from consumer.child.rapidocr.boxes import LIKELY, Boxes, Found, clockwise, joine
 from consumer.child.rapidocr.networks import STEP_PX, Networks
 from consumer.child.text_lines import Image
 
-#: Longest side of a page that is one tile; longest side of the tiles of others, which take as much memory as an
-#: A4 page; and how far two of them overlap.
+#: Longest side of a page that is one tile; longest side of the tiles of others, which take as much memory as
+#: an A4 page; and how far two of them overlap.
 _WHOLE_PX: Final = 2080
 _TILE_PX: Final = 1536
 _OVERLAP_PX: Final = 192
