@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from consumer.child.text_lines import corners_from_text_start, is_vertical
-from consumer.domain.geometry import PageTransform, Quad, Rect, bounds, reading_order
+from consumer.domain.geometry import PageTransform, Quad, Rect, bounds
 from consumer.domain.page import PageImage
+from consumer.domain.reading_order import reading_order
 from consumer.domain.result import Block, Formula, PageResult, Table
 
 #: PaddleX counts counter-clockwise; -1 or nothing: it has not determined the angle.
@@ -44,7 +45,8 @@ def page_result(image: PageImage, result: Result, transform: PageTransform, **co
     _restore_block_contents(result)
     blocks = [_rect(block.bbox) for block in result["parsing_res_list"]]
     lines = [*_lines_without_seals(result), *_seal_lines(result)]
-    lines = [lines[n] for n in _order([quad for quad, _, _ in lines], blocks)]
+    order = _order([quad for quad, _, _ in lines], [text for _, text, _ in lines], blocks)
+    lines = [lines[n] for n in order]
     return image.result(
         ((transform.quad(quad), text, confidence) for quad, text, confidence in lines),
         angle=angle(result),
@@ -173,14 +175,14 @@ def _tables(result: Result, transform: PageTransform) -> Iterator[Table]:
         )
 
 
-def _order(quads: Sequence[Quad], blocks: Sequence[Rect]) -> list[int]:
+def _order(quads: Sequence[Quad], texts: Sequence[str], blocks: Sequence[Rect]) -> list[int]:
     """Indices of lines: by their block, and within it in reading order.
 
     A line in no block follows the line before it in the reading order of the whole page.
     """
     block_of: dict[int, int] = {}
     last = -1
-    for n in reading_order(quads):
+    for n in reading_order(quads, texts):
         shares = [_share(bounds(quads[n]), block) for block in blocks]
         if max(shares, default=0.0) > _WITHIN:
             last = shares.index(max(shares))

@@ -12,8 +12,9 @@ from rapidocr.utils.process_img import map_boxes_to_original
 
 from consumer import protocol
 from consumer.child.text_lines import Image, corners_from_text_start, is_vertical, load_pixels, padded
-from consumer.domain.geometry import Quad, clip_quad, reading_order
+from consumer.domain.geometry import Quad, clip_quad
 from consumer.domain.page import PageImage
+from consumer.domain.reading_order import reading_order
 from consumer.domain.result import PageResult
 
 #: Lines of lower confidence are noise more often than text (RapidOCR's own default).
@@ -74,7 +75,8 @@ class RapidOcrEngine:
             (clip_quad(quad, image.width_px, image.height_px), text, confidence)
             for quad, text, confidence in self._read(load_pixels(image))
         ]
-        lines = [lines[n] for n in reading_order([quad for quad, _, _ in lines])]
+        order = reading_order([quad for quad, _, _ in lines], [text for _, text, _ in lines])
+        lines = [lines[n] for n in order]
         return image.result(lines, markdown="\n".join(text for _, text, _ in lines))
 
     def _read(self, page: Image) -> list[tuple[Quad, str, float]]:
