@@ -18,9 +18,10 @@ _SHARE: Final = 0.05
 _LINES: Final = 5
 
 #: Letters of Latin that look like Cyrillic ones. About half of the letters of a Latin text are among them, so
-#: a long text of these alone is Cyrillic (24 letters by chance: one in ten million).
+#: a long text of these alone is Cyrillic, unless it is of few different letters, as labels are.
 _CYRILLIC_LOOKALIKES: Final = frozenset("ABCEHKMOPTXYaceopxy")
 _LEAST_LOOKALIKES: Final = 24
+_LEAST_DIFFERENT: Final = 8
 
 #: Letters of Greek that Latin has not, of all letters of a text in Greek.
 _GREEK_SHARE: Final = 0.3
@@ -46,11 +47,13 @@ def low_confidence(lines: Sequence[TextLine], unread: Sequence[Quad], page_numbe
 
     `unread`: the corners of lines that were found and not read.
     """
-    if is_cyrillic(lines):
+    if _is_cyrillic(lines):
         message = (
             f"all {len(lines)} lines may be Cyrillic: they were read as Latin letters that look like it; "
             "see BUCKET_OCR_LANGUAGES"
         )
+        if unread:
+            message += f"; {len(unread)} more could not be read"
         return Warning(code=Code.LOW_CONFIDENCE, message=message, page_number=page_number)
     doubtful = [line for line in lines if line.confidence < _LOW]
     count = len(doubtful) + len(unread)
@@ -71,10 +74,11 @@ def low_confidence(lines: Sequence[TextLine], unread: Sequence[Quad], page_numbe
     return Warning(code=Code.LOW_CONFIDENCE, message=message, page_number=page_number)
 
 
-def is_cyrillic(lines: Sequence[TextLine]) -> bool:
+def _is_cyrillic(lines: Sequence[TextLine]) -> bool:
     """Whether lines that were read as Latin consist only of letters that Cyrillic has too."""
     letters = [character for line in lines for character in line.text if character.isalpha()]
-    return len(letters) >= _LEAST_LOOKALIKES and _CYRILLIC_LOOKALIKES.issuperset(letters)
+    is_long = len(letters) >= _LEAST_LOOKALIKES and len(set(letters)) >= _LEAST_DIFFERENT
+    return is_long and _CYRILLIC_LOOKALIKES.issuperset(letters)
 
 
 def _is_greek(lines: Sequence[TextLine]) -> bool:

@@ -124,7 +124,7 @@ async def test_an_engine_reads_with_the_network_that_was_fetched_and_names_it(
     engine = recognizer(tmp_path)
     async with engine.running():
         assert engine.engine.models["recognition"] == NAME
-        assert engine.engine.models["detection"] == "PP-OCRv6_small"
+        assert engine.engine.models["detection"] == "PP-OCRv6_det_small"
         (page,) = await engine.read([written(tmp_path)])
     assert [line.text for line in page.detections] == [TEXT]
     assert run("pull")[:2] == (0, f"{NAME}: already there\n")

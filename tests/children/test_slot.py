@@ -144,7 +144,8 @@ async def test_a_request_whose_processes_are_killed_again_and_again_ends(slot: S
     async with asyncio.timeout(DEADLINE_S):
         while not request.done():
             for process in _processes(os.getpid()):
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             await asyncio.sleep(0.01)
     # Killed while it starts or while it works: either is a failure that passes, and names the signal.
     with pytest.raises((ChildError, HostError), match="killed by SIGKILL"):

@@ -11,9 +11,10 @@ import pymupdf
 import pytest
 
 from consumer import protocol
-from consumer.child.rapidocr.engine import RapidOcrEngine
+from consumer.child.rapidocr.engine import RapidOcrEngine, in_logical_order
 from consumer.child.text_lines import Image
 from consumer.domain.errors import Code
+from consumer.domain.languages import SHIPPED
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
 from tests.reading.sheets import RENDERED_DPI
@@ -36,8 +37,9 @@ WORDS: Final = [
 class Reader:
     """Reads images with the engine in this process."""
 
-    def __init__(self, folder: Path) -> None:
-        self._engine = RapidOcrEngine(protocol.RapidOcrOptions(threads=1))
+    def __init__(self, folder: Path, languages: str = SHIPPED.name) -> None:
+        # The network that ships stands in for those of other languages.
+        self._engine = RapidOcrEngine(protocol.RapidOcrOptions(threads=1, languages=languages))
         self._path = folder / "page.bgr"
         self.steps = 0
 
@@ -267,3 +269,15 @@ def test_the_engine_tells_of_its_progress_within_a_page(reader: Reader) -> None:
 
     # A look, and batches of four lines.
     assert reader.steps - before > 10
+
+
+def test_lines_from_right_to_left_are_in_logical_order(tmp_path: Path) -> None:
+    # Hebrew, for the order of its letters; a network gives them as it sees them, from the left.
+    assert in_logical_order("\u05d3\u05d2\u05d1\u05d0") == "\u05d0\u05d1\u05d2\u05d3"
+    texts = lines(2)
+
+    assert recall(Reader(tmp_path, "arabic").read(sheet(column(texts))), texts) == 1.0
+
+
+def test_a_thin_page_takes_no_more_memory_than_its_pixels(reader: Reader) -> None:
+    assert reader.read(np.full((30_000, 2, 3), 255, np.uint8)).detections == ()

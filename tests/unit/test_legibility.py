@@ -53,7 +53,14 @@ def test_text_of_letters_that_look_like_cyrillic_is_called_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["THE MARKET AT THE CORNER OF THE PARK", "CHECK", "3.50 4.20 12 345 678 901 234 567"]
+    "text",
+    [
+        "THE MARKET AT THE CORNER OF THE PARK",
+        "CHECK",
+        "A B C " * 10,
+        "OK " * 15,
+        "3.50 4.20 12 345 678 901 234 567",
+    ],
 )
 def test_latin_text_is_not_called_cyrillic(text: str) -> None:
     assert low_confidence([read(text)], [], 1) is None

@@ -12,11 +12,11 @@ Boxes = npt.NDArray[np.float32]
 
 _Box = npt.NDArray[np.float32]
 
-#: The detector's score of most lines (PP-OCR's threshold).
+#: From this score on, a box is most likely text (PP-OCR's threshold).
 LIKELY: Final = 0.5
 
-#: Lines that make up less of the length of another are pieces of it.
-_WHOLE: Final = 0.85
+#: A line whose pieces make up less than this part of its length replaces them.
+WHOLE: Final = 0.85
 
 #: Boxes of one line overlap along it by this part of its height: they have grown by about a third of it at
 #: each end, so the gap between them was less than a space.
@@ -45,9 +45,14 @@ class Found:
         return np.asarray(self.sides_px.min(axis=1, initial=np.inf), np.float32)
 
     @property
+    def lengths_px(self) -> npt.NDArray[np.float32]:
+        """The longer side of each box."""
+        return np.asarray(self.sides_px.max(axis=1, initial=0), np.float32)
+
+    @property
     def aspects(self) -> npt.NDArray[np.float32]:
         """The longer side of each box against the shorter one."""
-        return np.asarray(self.sides_px.max(axis=1, initial=0) / np.maximum(self.heights_px, 1), np.float32)
+        return np.asarray(self.lengths_px / np.maximum(self.heights_px, 1), np.float32)
 
     @property
     def sides_px(self) -> npt.NDArray[np.float32]:
@@ -70,18 +75,20 @@ class Found:
 
     def or_better(self, others: Self) -> Self:
         """All these lines, and likely ones of `others`, also in place of unlikely ones and of pieces."""
-        lengths_px = self.sides_px.max(axis=1, initial=0)
+        lengths_px = self.lengths_px
         kept = np.ones(len(self.boxes), np.bool_)
         likely = others.only(others.scores >= LIKELY)
-        for box, length_px in zip(likely.boxes, likely.sides_px.max(axis=1, initial=0), strict=True):
+        for box, length_px in zip(likely.boxes, likely.lengths_px, strict=True):
             inside = _within(box, self.boxes)
-            is_whole = lengths_px[inside].sum() >= _WHOLE * length_px
+            is_whole = lengths_px[inside].sum() >= WHOLE * length_px
             kept[inside] &= is_whole & (self.scores[inside] >= LIKELY)
         return self.only(kept).with_others(likely)
 
-    def inside(self, boxes: Boxes) -> npt.NDArray[np.int64]:
-        """Return the number of these lines whose middle lies in each of `boxes`."""
-        return np.array([int(_within(box, self.boxes).sum()) for box in boxes], np.int64)
+    def inside(self, boxes: Boxes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return the number and total length of these lines whose middle lies in each of `boxes`."""
+        within = [_within(box, self.boxes) for box in boxes]
+        counts = np.array([each.sum() for each in within], np.int64)
+        return counts, np.array([self.lengths_px[each].sum() for each in within], np.float32)
 
 
 def _within(box: _Box, others: Boxes) -> npt.NDArray[np.bool_]:

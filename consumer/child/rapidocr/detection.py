@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.rapidocr.boxes import LIKELY, Boxes, Found, clockwise, joined
+from consumer.child.rapidocr.boxes import LIKELY, WHOLE, Boxes, Found, clockwise, joined
 from consumer.child.rapidocr.networks import STEP_PX, Networks
 from consumer.child.text_lines import Image
 
@@ -166,9 +166,11 @@ def _with_small_print(
         return found
     again = _found(whole, 1.0, page)
     again = again.only(again.heights_px * scale < 1.5 * _SMALL_LINE_PX)
-    inside = again.inside(found.boxes)
-    # Print that was seen both times counts as it was seen at full size.
-    return found.only((inside == 0) | (~is_small & (inside < _SEVERAL))).with_others(again)
+    inside, length_px = again.inside(found.boxes)
+    # Print that was seen both times counts as it was seen at full size, unless its other half was in a tile
+    # that was not looked at.
+    is_whole = length_px >= WHOLE * found.lengths_px
+    return found.only(~is_whole | (~is_small & (inside < _SEVERAL))).with_others(again)
 
 
 def _marks(pixels: Image, lines: Boxes, most_px: float) -> int:

@@ -1,14 +1,17 @@
 """Reading with the networks of PP-OCR on OpenVINO. The embedded CPU engine.
 
-They are PP-OCRv6 small, from rapidocr's wheel, but for the one that reads other languages.
+They are PP-OCRv6 small from rapidocr's wheel, a network for the direction of pages (`weights`), and for
+other languages one that was fetched.
 """
 
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Final
 
 import cv2
 import numpy as np
+from bidi.algorithm import get_display
 
 from consumer import protocol
 from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, Networks
@@ -22,6 +25,9 @@ from consumer.domain.result import PageResult
 from consumer.models import manifest
 from consumer.models import rapidocr as published
 from consumer.models.model import Model
+
+#: The group of languages that are written from right to left.
+_RIGHT_TO_LEFT: Final = "arabic"
 
 
 def build(options: str) -> "RapidOcrEngine":
@@ -47,6 +53,7 @@ class RapidOcrEngine:
         recognition = {model.name: model.folder / published.FILE for model in fetched}
         self._recognition, file = next(iter(recognition.items()), (RECOGNITION.stem, RECOGNITION))
         self._networks = Networks(options.threads, file)
+        self._is_right_to_left = options.languages == _RIGHT_TO_LEFT
 
     def ready(self) -> protocol.Reply:
         """Run the networks once, on a page with a word on it."""
@@ -75,7 +82,7 @@ class RapidOcrEngine:
         size = (image.width_px, image.height_px)
         transform = PageTransform(*size, *size, angle=reading.angle)
         lines = [
-            TextLine(_quad(line), line.reading.text.strip(), line.reading.confidence)
+            TextLine(_quad(line), self._text(line), line.reading.confidence)
             for line in reading.lines
             if line.is_read
         ]
@@ -87,6 +94,14 @@ class RapidOcrEngine:
             angle=reading.angle,
             markdown="\n".join(line.text for line in ordered),
         )
+
+    def _text(self, line: Line) -> str:
+        return in_logical_order(line.reading.text) if self._is_right_to_left else line.reading.text
+
+
+def in_logical_order(text: str) -> str:
+    """Return a line that was read from left to right as it is written: words of Arabic letters reversed."""
+    return str(get_display(text))
 
 
 def _quad(line: Line) -> Quad:

@@ -63,11 +63,11 @@ class Networks:
     def page_direction(self, page: Image) -> tuple[Literal[0, 90, 180, 270], float]:
         """Return by how many degrees clockwise the page seems turned, and the certainty, 0 to 1."""
         height, width = page.shape[:2]
-        scale = _SHORT_SIDE_PX / min(height, width)
-        size = (max(_SHORT_SIDE_PX, round(width * scale)), max(_SHORT_SIDE_PX, round(height * scale)))
-        small = cv2.resize(page, size, interpolation=cv2.INTER_LINEAR)
-        top, left = (size[1] - _SEEN_PX) // 2, (size[0] - _SEEN_PX) // 2
-        seen = small[top : top + _SEEN_PX, left : left + _SEEN_PX, ::-1].astype(np.float32) / 255
+        side = max(1, round(min(height, width) * _SEEN_PX / _SHORT_SIDE_PX))
+        top, left = (height - side) // 2, (width - side) // 2
+        centre = np.ascontiguousarray(page[top : top + side, left : left + side])
+        small = cv2.resize(centre, (_SEEN_PX, _SEEN_PX), interpolation=cv2.INTER_LINEAR)
+        seen = small[:, :, ::-1].astype(np.float32) / 255
         values = ((seen - _MEAN) / _DEVIATION).astype(np.float32).transpose(2, 0, 1)
         likely = _run(self._direction, values[np.newaxis])[0]
         return (0, 90, 180, 270)[int(likely.argmax())], float(likely.max())

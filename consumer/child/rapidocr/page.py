@@ -14,7 +14,7 @@ import numpy.typing as npt
 from consumer.child.rapidocr.boxes import LIKELY, Boxes
 from consumer.child.rapidocr.detection import find_lines
 from consumer.child.rapidocr.networks import Networks
-from consumer.child.rapidocr.recognition import Reading, cut, read
+from consumer.child.rapidocr.recognition import Reading, read
 from consumer.child.text_lines import Image, without_specks
 
 #: The direction network is believed from this certainty on (measured: right for 219 of 220 pages, and wrong
@@ -35,7 +35,7 @@ _POOR: Final = 0.75
 #: Lines of lower confidence are noise more often than text.
 _LEAST: Final = 0.65
 
-#: Of two views of a line, one with one more space counts if its confidence is less by no more than this.
+#: Of two views of a line, each space more is worth this much confidence.
 _PER_SPACE: Final = 0.03
 
 #: A line that the detector doubts must be read this well to count.
@@ -74,7 +74,7 @@ class Line:
     def is_read(self) -> bool:
         """Whether it counts as text: a box that the detector doubts must be read well."""
         least = _LEAST if self.score >= LIKELY else _GOOD
-        return bool(self.reading.text.strip()) and self.reading.confidence >= least
+        return bool(self.reading.text) and self.reading.confidence >= least
 
     @property
     def is_unread(self) -> bool:
@@ -87,7 +87,7 @@ class Line:
 class PageReading:
     """What was found on a page that was turned clockwise by `angle` degrees; boxes are of the turned page.
 
-    `turns`: that of each line.
+    `turns`: quarters by which each line is turned clockwise.
     """
 
     angle: Literal[0, 90, 180, 270]
@@ -96,7 +96,7 @@ class PageReading:
 
     @property
     def turn(self) -> Turn:
-        """That of most of the text; 0 if the page was turned upright."""
+        """Quarters by which most of the text is turned clockwise; 0 on an upright page."""
         weights: dict[Turn, float] = {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0}
         for line, turn in zip(self.lines, self.turns, strict=True):
             weights[turn] += line.length_px * line.reading.confidence
@@ -123,7 +123,8 @@ class PageReading:
 def read_page(page: Image, networks: Networks, progress: Callable[[], None]) -> PageReading:
     """Read a page; `progress` is called after each step."""
     clean = without_specks(page)
-    # What is left of specks beside a letter looks like an accent, among many specks it does not.
+    # Cleaning leaves parts of specks that touch letters, which read like accents. So each line is read on
+    # both pages, and the better reading counts.
     views = (clean,) if clean is page else (clean, page)
     turned, certainty = networks.page_direction(clean)
     angle = -turned if certainty >= _CERTAIN else 0
@@ -164,25 +165,28 @@ class _Boxes:
         self._networks = networks
         self._progress = progress
         self._candidates = _candidates(boxes)
+        self._is_line = np.ptp(boxes[..., 0], axis=1) > _ELONGATED * np.ptp(boxes[..., 1], axis=1)
         self.readings: list[dict[Turn, Reading]] = [{} for _ in boxes]
 
     def decide(self) -> list[Turn]:
         """Read every box, and return the turn of each."""
         every = range(len(self._boxes))
         self._read((n, turn) for n in every for turn in self._candidates[n])
-        upright = [n for n in every if self._candidates[n] == (0,)]
-        self._read((n, 2) for n in upright if self.readings[n][0].confidence < _DOUBTFUL)
+        level = [n for n in every if self._candidates[n] == (0,)]
+        # Characters of their own follow the lines.
+        lines = [n for n in level if self._is_line[n]]
+        self._read((n, 2) for n in lines if self.readings[n][0].confidence < _DOUBTFUL)
         turns = [self._best(n) for n in every]
-        if any(turns[n] == 2 for n in upright) and any(turns[n] == 0 for n in upright):
-            self._read((n, 2) for n in upright)
-            self._follow_neighbours(upright, turns)
+        if any(turns[n] == 2 for n in lines):
+            self._read((n, 2) for n in level)
+            self._follow_neighbours(level, lines, turns)
         return turns
 
     def _read(self, pairs: Iterable[tuple[int, Turn]]) -> None:
         wanted = [(n, turn) for n, turn in pairs if turn not in self.readings[n]]
         boxes = [np.roll(self._boxes[n], -turn, axis=0) for n, turn in wanted]
         for view in self._views:
-            readings = read([cut(view, box) for box in boxes], self._networks, self._progress)
+            readings = read(view, boxes, self._networks, self._progress)
             for (n, turn), reading in zip(wanted, readings, strict=True):
                 best = self.readings[n].get(turn, reading)
                 self.readings[n][turn] = max(best, reading, key=_plausibility)
@@ -194,12 +198,12 @@ class _Boxes:
         confidence = readings[best].confidence
         return best if confidence > max(readings[first].confidence + _BETTER, _CONVINCING) else first
 
-    def _follow_neighbours(self, upright: list[int], turns: list[Turn]) -> None:
+    def _follow_neighbours(self, level: list[int], lines: list[int], turns: list[Turn]) -> None:
         """Give boxes that read well both ways, as numbers may, the turn of the nearest one that does not."""
-        margins = [self.readings[n][0].confidence - self.readings[n][2].confidence for n in upright]
-        clear = [n for n, margin in zip(upright, margins, strict=True) if abs(margin) > _BETTER]
+        margins = [self.readings[n][0].confidence - self.readings[n][2].confidence for n in lines]
+        clear = [n for n, margin in zip(lines, margins, strict=True) if abs(margin) > _BETTER]
         centres = self._boxes.mean(axis=1)
-        for n in set(upright) - set(clear):
+        for n in set(level) - set(clear):
             distances = np.linalg.norm(centres[clear] - centres[n], axis=1)
             turns[n] = turns[clear[int(distances.argmin())]]
 

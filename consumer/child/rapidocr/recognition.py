@@ -1,6 +1,7 @@
 """Reads lines: cuts them out of the page, and decodes what the recogniser says of them."""
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,11 @@ _PADDING: Final = 127
 _CLOSE: Final = 30
 _SHIFT: Final = 70
 
-#: From here on, scripts are written without spaces (CJK).
-_FIRST_CJK: Final = "\u2e80"
+#: Letters of Chinese and Japanese, which have no spaces between words; Korean has.
+_UNSPACED: Final = re.compile("[\u2e80-\u312f\u3190-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]")
+
+#: Longest side of what OpenCV warps.
+_WARPED_PX: Final = 32_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,50 +53,74 @@ class Reading:
     confidence: float
 
 
-def cut(page: Image, box: npt.NDArray[np.float32]) -> Image:
-    """Cut a line out of the page, `LINE_HEIGHT_PX` high; text starts at the first corner of `box` (4 x 2)."""
-    a, b, c, d = box
-    inset = ((d - a) + (c - b)) * (1 - _READ_HEIGHT) / 4
-    box = np.stack([a + inset, b + inset, c - inset, d - inset])
-    a, b, c, d = box
-    width = max(1.0, float(np.linalg.norm(a - b)), float(np.linalg.norm(c - d)))
-    height = max(1.0, float(np.linalg.norm(a - d)), float(np.linalg.norm(b - c)))
-    # Only the surroundings of the line are touched: the page may be large, and a turned view.
-    left, top = np.maximum(np.floor(box.min(axis=0)).astype(int) - 2, 0)
-    right, bottom = np.ceil(box.max(axis=0)).astype(int) + 3
-    part = np.ascontiguousarray(page[top:bottom, left:right])
-    # Twice the size for large print, which interpolation between four pixels would make ragged.
-    rows = LINE_HEIGHT_PX * max(1, round(height / LINE_HEIGHT_PX))
-    length = min(max(1, math.ceil(LINE_HEIGHT_PX * width / height)), _LONGEST_PX)
-    columns = length * rows // LINE_HEIGHT_PX
-    corners = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
-    turn = cv2.getPerspectiveTransform(box - np.array([left, top], np.float32), corners)
-    line = cv2.warpPerspective(
-        part, turn, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(cv2.resize(line, (length, LINE_HEIGHT_PX), interpolation=cv2.INTER_AREA), np.uint8)
+def read(
+    page: Image,
+    boxes: Sequence[npt.NDArray[np.float32]],
+    networks: Networks,
+    progress: Callable[[], None],
+) -> list[Reading]:
+    """Read lines of a page; `progress` is called after each batch.
 
-
-def read(lines: Sequence[Image], networks: Networks, progress: Callable[[], None]) -> list[Reading]:
-    """Read lines that were cut; `progress` is called after each batch."""
+    `boxes`: 4 corners x 2 in pixels of the page, clockwise from the start of the text.
+    """
     readings: dict[int, Reading] = {}
-    for width, numbers in _batches(lines):
-        likely = networks.characters_of([_padded(lines[n], width) for n in numbers])
+    for width, numbers in _batches(boxes):
+        # Cut when they are read: a page may have thousands of lines.
+        likely = networks.characters_of([_padded(_cut(page, boxes[n]), width) for n in numbers])
         for n, places in zip(numbers, likely, strict=True):
             readings[n] = _decoded(places, networks.characters)
         progress()
-    return [readings[n] for n in range(len(lines))]
+    return [readings[n] for n in range(len(boxes))]
 
 
-def _batches(lines: Sequence[Image]) -> Iterator[tuple[int, list[int]]]:
+def _size_px(box: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Length and height of a line."""
+    a, b, c, d = box
+    length = max(1.0, float(np.linalg.norm(a - b)), float(np.linalg.norm(c - d)))
+    height = max(1.0, float(np.linalg.norm(a - d)), float(np.linalg.norm(b - c)))
+    return length, height * _READ_HEIGHT
+
+
+def _read_length(box: npt.NDArray[np.float32]) -> int:
+    """Length of a line at the height at which it is read."""
+    length, height = _size_px(box)
+    return min(max(1, math.ceil(LINE_HEIGHT_PX * length / height)), _LONGEST_PX)
+
+
+def _batches(boxes: Sequence[npt.NDArray[np.float32]]) -> Iterator[tuple[int, list[int]]]:
     """Padded widths, and the numbers of up to `_BATCH` lines that have each."""
     by_width: dict[int, list[int]] = defaultdict(list)
-    for n, line in enumerate(lines):
-        width = math.ceil(line.shape[1] / _WIDTH_STEP_PX) * _WIDTH_STEP_PX
+    for n, box in enumerate(boxes):
+        width = math.ceil(_read_length(box) / _WIDTH_STEP_PX) * _WIDTH_STEP_PX
         by_width[max(width, _LEAST_WIDTH_PX)].append(n)
     for width, numbers in by_width.items():
         for start in range(0, len(numbers), _BATCH):
             yield width, numbers[start : start + _BATCH]
+
+
+def _cut(page: Image, box: npt.NDArray[np.float32]) -> Image:
+    """Cut a line out of the page, `LINE_HEIGHT_PX` high; its text runs from left to right."""
+    _, height = _size_px(box)
+    length = _read_length(box)
+    a, b, c, d = box
+    inset = ((d - a) + (c - b)) * (1 - _READ_HEIGHT) / 4
+    box = np.stack([a + inset, b + inset, c - inset, d - inset])
+    # Only the surroundings of the line are touched: the page may be large, and a turned view.
+    left, top = np.maximum(np.floor(box.min(axis=0)).astype(int) - 2, 0)
+    right, bottom = np.ceil(box.max(axis=0)).astype(int) + 3
+    part = np.ascontiguousarray(page[top:bottom, left:right])
+    # OpenCV cannot warp longer images.
+    step = max(1, math.ceil(max(part.shape[:2]) / _WARPED_PX))
+    part = np.ascontiguousarray(part[::step, ::step])
+    # A multiple of the height for large print, which interpolation between four pixels would make ragged.
+    rows = LINE_HEIGHT_PX * max(1, round(height / step / LINE_HEIGHT_PX))
+    columns = length * rows // LINE_HEIGHT_PX
+    corners = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
+    turn = cv2.getPerspectiveTransform((box - np.array([left, top], np.float32)) / step, corners)
+    line = cv2.warpPerspective(
+        part, turn, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(cv2.resize(line, (length, LINE_HEIGHT_PX), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _padded(line: Image, width: int) -> Image:
@@ -115,7 +143,8 @@ def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
     text = characters[best[kept[0]]]
     for place, following in pairwise(kept):
         after = characters[best[following]]
-        if max(text[-1], after) < _FIRST_CJK and likely[place + 1 : following, -1].max(initial=0) > _SPACE:
+        is_spaced = not _UNSPACED.match(text[-1]) and not _UNSPACED.match(after)
+        if is_spaced and likely[place + 1 : following, -1].max(initial=0) > _SPACE:
             text += " "
         text += after
     # At most one space between two words.
