@@ -89,6 +89,15 @@ def test_a_line_without_text_is_unread_unless_it_was_read_as_part_of_another() -
     )
 
 
+def test_formulas_and_lines_in_a_seal_that_was_read_are_no_unread_lines() -> None:
+    line = ((0, 0, 200, 20), "")
+    assert list(results._unread(ocr(line) | {"rec_labels": ["formula"]})) == []
+    seal = {"label": "seal", "coordinate": [0, 0, 300, 300]}
+    page = {"overall_ocr_res": ocr(line), "layout_det_res": {"boxes": [seal]}, "parsing_res_list": []}
+    assert len(results.page_text(page | {"seal_res_list": [ocr(line)]}).unread) == 1
+    assert results.page_text(page | {"seal_res_list": [ocr((line[0], "Approved"))]}).unread == []
+
+
 def test_an_unread_line_counts_by_its_length_however_it_lies() -> None:
     (quad,) = results._unread(ocr(((0, 0, 20, 200), "")))
     assert np.linalg.norm(np.subtract(quad[0], quad[1])) == 200
