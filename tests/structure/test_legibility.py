@@ -44,6 +44,15 @@ def test_a_page_in_a_script_that_is_not_known_is_warned_of(new_zoo: NewZoo, new_
     assert warning.message.startswith("1 of 8 lines could not be read")
 
 
+def test_lines_of_a_block_that_was_read_as_one_line_are_warned_of(
+    new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    """PaddleX reads a block without text once more as a whole: noise, with hardly any confidence."""
+    read = new_engine(new_zoo(Box("text", 0.05, 0.0, 0.95, 0.5)).pipeline()).read_one(in_korean(*range(8)))
+    (warning,) = read.warnings
+    assert "8 of them not at all" in warning.message
+
+
 def test_lines_that_paddlex_drops_for_their_score_are_warned_of(
     new_zoo: NewZoo, new_engine: NewEngine
 ) -> None:
