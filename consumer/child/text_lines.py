@@ -1,6 +1,6 @@
 """Pixels of pages, for engines of any kind."""
 
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -14,8 +14,10 @@ Image = npt.NDArray[np.uint8]
 _SPECK: Final = 55
 
 #: A page is speckled if it has so many of them a pixel (measured: 0.0047 and more with salt-and-pepper noise,
-#: 0.0015 at most without).
+#: 0.0015 at most without). Its middle is looked at, and it is cleaned in bands: it may be large.
 _SPECKLED: Final = 0.003
+_MIDDLE_PX: Final = 2048
+_BAND_PX: Final = 1024
 
 
 def load_pixels(image: PageImage) -> Image:
@@ -25,23 +27,31 @@ def load_pixels(image: PageImage) -> Image:
 
 def without_specks(page: Image) -> Image:
     """Return a page without the specks of bad scans and faxes; the page itself if it has hardly any."""
-    grey = cv2.cvtColor(np.ascontiguousarray(page), cv2.COLOR_BGR2GRAY)
-    ground = float(np.median(grey[::8, ::8]))
-    dark = (grey < ground - _SPECK).astype(np.uint8)
-    # Dark pixels with no dark neighbour, and pairs that have only each other.
-    near = _count_around(dark)
-    single = (dark == 1) & (near == 1)
-    pair = ((dark == 1) & (near == 2)).astype(np.uint8)
-    specks = single | ((pair == 1) & (_count_around(pair) == 2))
-    if (single.sum() + specks.sum()) / 2 < _SPECKLED * specks.size:
+    ground = np.median(page[::8, ::8].reshape(-1, 3), axis=0)
+    top, left = (max(0, (side - _MIDDLE_PX) // 2) for side in page.shape[:2])
+    single, pairs = _specks(page[top : top + _MIDDLE_PX, left : left + _MIDDLE_PX], ground)
+    if (single.sum() + pairs.sum() / 2) < _SPECKLED * single.size:
         return page
     clean = page.copy()
-    clean[specks] = np.median(page[::8, ::8].reshape(-1, 3), axis=0)
+    for first in range(0, len(page), _BAND_PX):
+        # Pairs may lie across the edge of a band.
+        before = min(first, 2)
+        band = slice(first - before, first + _BAND_PX + 2)
+        single, pairs = _specks(page[band], ground)
+        clean[first : first + _BAND_PX][(single | pairs)[before : before + _BAND_PX]] = ground
     return clean
+
+
+def _specks(part: Image, ground: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Dark pixels without dark neighbours, and those that have only each other."""
+    grey = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_BGR2GRAY)
+    dark = (grey < ground.mean() - _SPECK).astype(np.uint8)
+    near = _count_around(dark)
+    pairs = dark * (near == 2)
+    return (dark == 1) & (near == 1), (pairs == 1) & (_count_around(pairs) == 2)
 
 
 def _count_around(mask: Image) -> Image:
     """Number of marked pixels among each pixel and its eight neighbours."""
-    return np.asarray(
-        cv2.boxFilter(mask, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT), np.uint8
-    )
+    counts = cv2.boxFilter(mask, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(counts, np.uint8)

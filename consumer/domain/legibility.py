@@ -17,8 +17,8 @@ _LOW: Final = 0.85
 _SHARE: Final = 0.05
 _LINES: Final = 5
 
-#: Capital and small letters of Latin that look like Cyrillic ones. About half of the letters of a Latin text are
-#: among them, so a long text of these alone is Cyrillic (24 letters by chance: one in ten million).
+#: Letters of Latin that look like Cyrillic ones. About half of the letters of a Latin text are among them, so
+#: a long text of these alone is Cyrillic (24 letters by chance: one in ten million).
 _CYRILLIC_LOOKALIKES: Final = frozenset("ABCEHKMOPTXYaceopxy")
 _LEAST_LOOKALIKES: Final = 24
 
@@ -61,7 +61,8 @@ def low_confidence(lines: Sequence[TextLine], unread: Sequence[Quad], page_numbe
     cause = (
         "they may be Greek: see BUCKET_OCR_LANGUAGES"
         if _is_greek(doubtful)
-        else "a script that this recogniser does not know (see BUCKET_OCR_LANGUAGES), handwriting, or a bad scan"
+        else "a script that this recogniser does not know (see BUCKET_OCR_LANGUAGES), handwriting, or "
+        "a bad scan"
     )
     message = (
         f"{count} of {len(lines) + len(unread)} lines could not be read with confidence, "

@@ -73,7 +73,8 @@ class PageImage(BaseModel, frozen=True, allow_inf_nan=False):
         """Build the result of reading this image, without `engine_s`.
 
         `lines`: in reading order. `unread`: the corners of lines that were found and could not be read.
-        `content`: further fields of `result.Page`; a dewarped page has a `width_px` and `height_px` of its own.
+        `content`: further fields of `result.Page`; a dewarped page has a `width_px` and `height_px` of its
+        own.
         """
         number = self.page_number
         fields = self.model_dump(include={"page_number", "width_px", "height_px", "scale", "dpi"})

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from consumer import protocol
-from consumer.domain.geometry import Point, Quad
+from consumer.domain.geometry import Point
 from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult

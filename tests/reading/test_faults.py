@@ -19,7 +19,18 @@ from consumer.domain.result import PageResult
 from tests.reading.sheets import RENDERED_DPI
 
 SCALE: Final = RENDERED_DPI / 72
-WORDS: Final = "garden window letter copper basket engine planet silver thunder market candle orchard".split()
+WORDS: Final = [
+    "garden",
+    "window",
+    "letter",
+    "copper",
+    "basket",
+    "engine",
+    "planet",
+    "silver",
+    "market",
+    "candle",
+]
 
 
 class Reader:
@@ -54,7 +65,7 @@ def sheet(
     height: float = 842,
     font: str = "helv",
 ) -> Image:
-    """A page of width x height points, as it is rendered, with texts at x, y (base line) of a size in points."""
+    """A page of width x height points as it is rendered, with texts at x, y (base line) of a size."""
     document = pymupdf.open()
     page = document.new_page(width=width, height=height)
     for x, y, text, size in texts:
@@ -66,7 +77,8 @@ def sheet(
 
 def lines(count: int, words: int = 6) -> list[str]:
     return [
-        " ".join(WORDS[(7 * n + 5 * k) % 12] for k in range(words)) + f" {100 + 37 * n}" for n in range(count)
+        " ".join([*(WORDS[(7 * n + 3 * k) % len(WORDS)] for k in range(words)), str(100 + 37 * n)])
+        for n in range(count)
     ]
 
 

@@ -96,9 +96,9 @@ def test_the_result_of_an_image_has_its_frame_its_lines_and_a_warning_if_it_was_
         '"detections":[{"text":"Größe","box":[[0,0],[9,0],[9,8],[0,8]],"confidence":0.30000000000000004,'
         '"page_number":3}],"warnings":[{"code":"PAGE_DOWNSCALED","message":"the page is larger than '
         'BUCKET_OCR_MAX_PAGE_PIXELS allows; it was read at scale 1.23","page_number":3},'
-        '{"code":"LOW_CONFIDENCE","message":"1 of 1 lines could not be read with confidence, 0 of them not at '
-        "all: a script that this recogniser does not know (see BUCKET_OCR_LANGUAGES), handwriting, or a bad "
-        'scan","page_number":3}],'
+        '{"code":"LOW_CONFIDENCE","message":"1 of 1 lines could not be read with confidence, 0 of them not '
+        "at all: a script that this recogniser does not know (see BUCKET_OCR_LANGUAGES), handwriting, "
+        'or a bad scan","page_number":3}],'
         '"render_s":0.51234,"engine_s":0.125}'
     )
 

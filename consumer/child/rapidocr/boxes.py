@@ -18,8 +18,8 @@ LIKELY: Final = 0.5
 #: Lines that make up less of the length of another are pieces of it.
 _WHOLE: Final = 0.85
 
-#: Boxes of one line overlap along it by this part of its height: they have grown by about a third of it at each
-#: end, so the gap between them was less than a space.
+#: Boxes of one line overlap along it by this part of its height: they have grown by about a third of it at
+#: each end, so the gap between them was less than a space.
 _TOUCHING: Final = 0.1
 
 #: Part of the greater height that two pieces of a line have in common.
@@ -42,15 +42,16 @@ class Found:
     @property
     def heights_px(self) -> npt.NDArray[np.float32]:
         """The shorter side of each box."""
-        return np.asarray(self._sides_px.min(axis=1, initial=np.inf), np.float32)
+        return np.asarray(self.sides_px.min(axis=1, initial=np.inf), np.float32)
 
     @property
     def aspects(self) -> npt.NDArray[np.float32]:
         """The longer side of each box against the shorter one."""
-        return np.asarray(self._sides_px.max(axis=1, initial=0) / np.maximum(self.heights_px, 1), np.float32)
+        return np.asarray(self.sides_px.max(axis=1, initial=0) / np.maximum(self.heights_px, 1), np.float32)
 
     @property
-    def _sides_px(self) -> npt.NDArray[np.float32]:
+    def sides_px(self) -> npt.NDArray[np.float32]:
+        """The lengths of the four sides of each box."""
         return np.asarray(np.linalg.norm(self.boxes - np.roll(self.boxes, 1, axis=1), axis=2), np.float32)
 
     def only(self, which: npt.NDArray[np.bool_]) -> Self:
@@ -68,11 +69,11 @@ class Found:
         )
 
     def or_better(self, others: Self) -> Self:
-        """All these lines, and likely ones of `others`: elsewhere, or in place of unlikely ones and mere pieces."""
-        lengths_px = self._sides_px.max(axis=1, initial=0)
+        """All these lines, and likely ones of `others`, also in place of unlikely ones and of pieces."""
+        lengths_px = self.sides_px.max(axis=1, initial=0)
         kept = np.ones(len(self.boxes), np.bool_)
         likely = others.only(others.scores >= LIKELY)
-        for box, length_px in zip(likely.boxes, likely._sides_px.max(axis=1, initial=0), strict=True):
+        for box, length_px in zip(likely.boxes, likely.sides_px.max(axis=1, initial=0), strict=True):
             inside = _within(box, self.boxes)
             is_whole = lengths_px[inside].sum() >= _WHOLE * length_px
             kept[inside] &= is_whole & (self.scores[inside] >= LIKELY)

@@ -17,15 +17,17 @@ from consumer.child.rapidocr.boxes import LIKELY, Boxes, Found, clockwise, joine
 from consumer.child.rapidocr.networks import STEP_PX, Networks
 from consumer.child.text_lines import Image
 
-#: Longest side of a tile, and how far two of them overlap.
-_TILE_PX: Final = 2080
+#: Longest side of a page that is one tile; longest side of the tiles of others, which take as much memory as
+#: an A4 page; and how far two of them overlap.
+_WHOLE_PX: Final = 2080
+_TILE_PX: Final = 1536
 _OVERLAP_PX: Final = 192
 
 #: Sides of a tile are padded to multiples of this, so that few shapes are compiled.
 _SHAPE_PX: Final = 2 * STEP_PX
 
-#: A page is reduced to `_LOOK_PX`, but not further than by `_LEAST_SCALE`; one whose shorter side is less than
-#: `_SHORT_SIDE_PX` is enlarged, up to `_MOST_SCALE` times.
+#: A page is reduced to `_LOOK_PX`, but not further than by `_LEAST_SCALE`; one whose shorter side is less
+#: than `_SHORT_SIDE_PX` is enlarged, up to `_MOST_SCALE` times.
 _LOOK_PX: Final = 2016
 _LEAST_SCALE: Final = 0.5
 _SHORT_SIDE_PX: Final = 736
@@ -43,9 +45,10 @@ _LEAST_SCORE: Final = 0.3
 _GROWTH: Final = 1.6
 _LEAST_KERNEL_PX: Final = 3
 
-#: Text that was missed shows as marks in no line. A page that was reduced to less than `_REDUCED` is looked at
-#: again at full size, in tiles with `_SMALL_MARKS` marks as high as characters that were too small to be seen;
-#: another one reduced: the detector finds single lines on empty pages, and print on speckled ones, at small sizes.
+#: Text that was missed shows as marks in no line. A page that was reduced to less than `_REDUCED` is looked
+#: at again at full size, in tiles with `_SMALL_MARKS` marks as high as characters that were too small to be
+#: seen. Another page is looked at again reduced: at full size the detector misses single lines on empty
+#: pages, and print on speckled ones.
 _REDUCED: Final = 0.7
 _AGAIN: Final = 0.55
 _SMALL_LINE_PX: Final = 11.0
@@ -187,7 +190,7 @@ def _fill(whole: Image, tile: _Tile, pixels: Image, networks: Networks) -> None:
 
 def _spans(length: int) -> Iterator[tuple[int, int, slice]]:
     """Starts and ends of tiles along one side; the part that counts ends in the middle of an overlap."""
-    count = 1 if length <= _TILE_PX else math.ceil((length - _OVERLAP_PX) / (_TILE_PX - _OVERLAP_PX))
+    count = 1 if length <= _WHOLE_PX else math.ceil((length - _OVERLAP_PX) / (_TILE_PX - _OVERLAP_PX))
     size = math.ceil((length + (count - 1) * _OVERLAP_PX) / count)
     for n in range(count):
         start = n * (size - _OVERLAP_PX)

