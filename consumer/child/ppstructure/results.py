@@ -16,9 +16,10 @@ import numpy as np
 
 from consumer.child.ppstructure.lines import DirectedText, Turn, corners_from_text_start, is_turned_by_paddlex
 from consumer.domain import geometry
-from consumer.domain.geometry import PageTransform, Quad, Rect, bounds, reading_order
+from consumer.domain.geometry import PageTransform, Quad, Rect, bounds
 from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
+from consumer.domain.reading_order import reading_order
 from consumer.domain.result import Block, Formula, PageResult, Table
 
 #: PaddleX counts counter-clockwise; -1 or nothing: it has not determined the angle.
@@ -241,7 +242,7 @@ def _order(lines: Sequence[TextLine], blocks: Sequence[Rect]) -> list[int]:
     """
     block_of: dict[int, int] = {}
     last = -1
-    for n in reading_order([line.quad for line in lines]):
+    for n in reading_order([line.quad for line in lines], [line.text for line in lines]):
         shares = [_share(bounds(lines[n].quad), block) for block in blocks]
         if max(shares, default=0.0) > _WITHIN:
             last = shares.index(max(shares))

@@ -53,7 +53,7 @@ _REDUCED: Final = 0.7
 _AGAIN: Final = 0.55
 _SMALL_LINE_PX: Final = 11.0
 _SMALL_MARKS: Final = 24
-_MARKS: Final = 8
+_MARKS: Final = 4
 
 #: Heights of marks: smaller ones are dots, and no characters that can be read.
 _LEAST_MARK_PX: Final = 6
@@ -131,7 +131,10 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
     look = _Look(page, 1.0)
     lines = found.boxes[found.scores >= LIKELY]
     missed = sum(_marks(look.pixels(tile), lines - tile.corner, _MOST_MARK_PX) for tile in look.tiles())
-    return found.or_better(_seen(page, scale * _AGAIN, networks, progress)) if missed >= _MARKS else found
+    # As many characters as make a line, or a short one on an empty page.
+    if missed < max(_MARKS, len(lines)):
+        return found
+    return found.or_better(_seen(page, scale * _AGAIN, networks, progress))
 
 
 def _seen(page: Image, scale: float, networks: Networks, progress: Callable[[], None]) -> Found:

@@ -14,9 +14,10 @@ from consumer import protocol
 from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, Networks
 from consumer.child.rapidocr.page import Line, read_page
 from consumer.child.text_lines import load_pixels
-from consumer.domain.geometry import PageTransform, Point, Quad, reading_order
+from consumer.domain.geometry import PageTransform, Point, Quad
 from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
+from consumer.domain.reading_order import reading_order
 from consumer.domain.result import PageResult
 from consumer.models import manifest
 from consumer.models import rapidocr as published
@@ -78,7 +79,7 @@ class RapidOcrEngine:
             for line in reading.lines
             if line.is_read
         ]
-        order = reading_order([line.quad for line in lines])
+        order = reading_order([line.quad for line in lines], [line.text for line in lines])
         ordered = [lines[n]._replace(quad=transform.quad(lines[n].quad)) for n in order]
         return image.result(
             ordered,

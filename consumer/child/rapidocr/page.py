@@ -4,7 +4,7 @@ A line is read in the page's direction. If that says little, it is read the othe
 confident reading counts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -34,6 +34,9 @@ _POOR: Final = 0.75
 
 #: Lines of lower confidence are noise more often than text.
 _LEAST: Final = 0.65
+
+#: Of two views of a line, one with one more space counts if its confidence is less by no more than this.
+_PER_SPACE: Final = 0.03
 
 #: A line that the detector doubts must be read this well to count.
 _GOOD: Final = 0.9
@@ -119,23 +122,27 @@ class PageReading:
 
 def read_page(page: Image, networks: Networks, progress: Callable[[], None]) -> PageReading:
     """Read a page; `progress` is called after each step."""
-    page = without_specks(page)
-    turned, certainty = networks.page_direction(page)
+    clean = without_specks(page)
+    # What is left of specks beside a letter looks like an accent, among many specks it does not.
+    views = (clean,) if clean is page else (clean, page)
+    turned, certainty = networks.page_direction(clean)
     angle = -turned if certainty >= _CERTAIN else 0
-    first = _read_turned(page, angle, networks, progress)
+    first = _read_turned(views, angle, networks, progress)
     if not first.turn and (first.confidence >= _POOR or not first.lines):
         return first
     # Either most lines say that another side is up, or they say little.
-    second = _read_turned(page, angle - 90 * first.turn if first.turn else angle + 90, networks, progress)
+    second = _read_turned(views, angle - 90 * first.turn if first.turn else angle + 90, networks, progress)
     if second.turn:
-        second = _read_turned(page, second.angle - 90 * second.turn, networks, progress)
+        second = _read_turned(views, second.angle - 90 * second.turn, networks, progress)
     return max(first, second, key=lambda reading: reading.evidence)
 
 
-def _read_turned(page: Image, angle: int, networks: Networks, progress: Callable[[], None]) -> PageReading:
+def _read_turned(
+    views: Sequence[Image], angle: int, networks: Networks, progress: Callable[[], None]
+) -> PageReading:
     quarters = angle // 90 % 4
-    turned = np.rot90(page, -quarters)
-    found = find_lines(turned, networks, progress)
+    turned = [np.rot90(view, -quarters) for view in views]
+    found = find_lines(turned[0], networks, progress)
     boxes = _Boxes(turned, found.boxes, networks, progress)
     turns = boxes.decide()
     lines = tuple(
@@ -147,10 +154,12 @@ def _read_turned(page: Image, angle: int, networks: Networks, progress: Callable
 
 
 class _Boxes:
-    """The boxes of a page, and how each reads in the turns that were tried."""
+    """The boxes of a page, and how each reads in the turns that were tried, at best among some views."""
 
-    def __init__(self, page: Image, boxes: Boxes, networks: Networks, progress: Callable[[], None]) -> None:
-        self._page = page
+    def __init__(
+        self, views: Sequence[Image], boxes: Boxes, networks: Networks, progress: Callable[[], None]
+    ) -> None:
+        self._views = views
         self._boxes = boxes
         self._networks = networks
         self._progress = progress
@@ -171,9 +180,12 @@ class _Boxes:
 
     def _read(self, pairs: Iterable[tuple[int, Turn]]) -> None:
         wanted = [(n, turn) for n, turn in pairs if turn not in self.readings[n]]
-        crops = [cut(self._page, np.roll(self._boxes[n], -turn, axis=0)) for n, turn in wanted]
-        for (n, turn), reading in zip(wanted, read(crops, self._networks, self._progress), strict=True):
-            self.readings[n][turn] = reading
+        boxes = [np.roll(self._boxes[n], -turn, axis=0) for n, turn in wanted]
+        for view in self._views:
+            readings = read([cut(view, box) for box in boxes], self._networks, self._progress)
+            for (n, turn), reading in zip(wanted, readings, strict=True):
+                best = self.readings[n].get(turn, reading)
+                self.readings[n][turn] = max(best, reading, key=_plausibility)
 
     def _best(self, n: int) -> Turn:
         """The most convincing turn; the first candidate, unless another is clearly better."""
@@ -190,6 +202,11 @@ class _Boxes:
         for n in set(upright) - set(clear):
             distances = np.linalg.norm(centres[clear] - centres[n], axis=1)
             turns[n] = turns[clear[int(distances.argmin())]]
+
+
+def _plausibility(reading: Reading) -> float:
+    """Confidence, and more for more words: specks hide the spaces between them."""
+    return reading.confidence + _PER_SPACE * reading.text.count(" ")
 
 
 def _candidates(boxes: Boxes) -> list[tuple[Turn, ...]]:
