@@ -44,6 +44,15 @@ def test_a_page_in_a_script_that_is_not_known_is_warned_of(new_zoo: NewZoo, new_
     assert warning.message.startswith("1 of 8 lines could not be read")
 
 
+def test_lines_of_a_block_that_was_read_as_one_line_are_warned_of(
+    new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    """PaddleX reads a block without text once more as a whole: noise, with hardly any confidence."""
+    read = new_engine(new_zoo(Box("text", 0.05, 0.0, 0.95, 0.5)).pipeline()).read_one(in_korean(*range(8)))
+    (warning,) = read.warnings
+    assert "8 of them not at all" in warning.message
+
+
 def test_lines_that_paddlex_drops_for_their_score_are_warned_of(
     new_zoo: NewZoo, new_engine: NewEngine
 ) -> None:
@@ -87,6 +96,15 @@ def test_a_line_without_text_is_unread_unless_it_was_read_as_part_of_another() -
     assert (
         list(results._unread(ocr((line, ""), ((0, 0, 100, 20), "All"), ((100, 0, 200, 20), "of it")))) == []
     )
+
+
+def test_formulas_and_lines_in_a_seal_that_was_read_are_no_unread_lines() -> None:
+    line = ((0, 0, 200, 20), "")
+    assert list(results._unread(ocr(line) | {"rec_labels": ["formula"]})) == []
+    seal = {"label": "seal", "coordinate": [0, 0, 300, 300]}
+    page = {"overall_ocr_res": ocr(line), "layout_det_res": {"boxes": [seal]}, "parsing_res_list": []}
+    assert len(results.page_text(page | {"seal_res_list": [ocr(line)]}).unread) == 1
+    assert results.page_text(page | {"seal_res_list": [ocr((line[0], "Approved"))]}).unread == []
 
 
 def test_an_unread_line_counts_by_its_length_however_it_lies() -> None:

@@ -28,6 +28,9 @@ _CLOCKWISE: Final[Mapping[int, Literal[90, 180, 270]]] = {90: 270, 180: 180, 270
 #: A line or a box lies within another if so much of it does.
 _WITHIN: Final = 0.5
 
+#: Several lines that were read as one are so many times as thick as each of them.
+_LINES_AS_ONE: Final = 2.0
+
 #: Noise and pictures are found as boxes that are hardly longer than high.
 _UNREAD_ASPECT: Final = 3.0
 
@@ -128,7 +131,7 @@ def _unread(ocr: Result) -> Iterator[Quad]:
     """The corners of lines that were found, and whose text is empty or below PaddleX's `score_thresh`.
 
     Lines that layout parsing cut into pieces, or blanked for a larger piece, were read with these; a formula
-    is read by its own network.
+    is read by its own network. Of a block without text it reads all lines as one, which reads none of them.
     """
     read = {
         _key(polygon): _bounds(polygon)
@@ -137,10 +140,12 @@ def _unread(ocr: Result) -> Iterator[Quad]:
     }
     for polygon in ocr["dt_polys"]:
         box = np.asarray(polygon, np.float64)
-        if _key(box) in read or sum(_share(_bounds(box), other) for other in read.values()) > _WITHIN:
+        if _key(box) in read:
             continue
         width, height = (float(np.linalg.norm(box[n] - box[n - 1])) for n in (1, 2))
-        if max(width, height) > _UNREAD_ASPECT * min(width, height):
+        pieces = [rect for rect in read.values() if _thickness(rect) < _LINES_AS_ONE * min(width, height)]
+        is_read = sum(_share(_bounds(box), piece) for piece in pieces) > _WITHIN
+        if not is_read and max(width, height) > _UNREAD_ASPECT * min(width, height):
             yield corners_from_text_start(box, int(height > width))
 
 
@@ -265,6 +270,10 @@ def _common(one: Rect, other: Rect) -> float:
     width = min(one.x2, other.x2) - max(one.x1, other.x1)
     height = min(one.y2, other.y2) - max(one.y1, other.y1)
     return max(width, 0.0) * max(height, 0.0)
+
+
+def _thickness(rect: Rect) -> float:
+    return min(rect.x2 - rect.x1, rect.y2 - rect.y1)
 
 
 def _area(rect: Rect) -> float:
