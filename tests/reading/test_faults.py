@@ -220,6 +220,17 @@ def test_a_single_line_on_an_empty_page_is_read(reader: Reader) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["Page 3", "Chapter", "2026"])
+def test_a_word_alone_on_a_page_is_read(reader: Reader, text: str) -> None:
+    assert [line.text for line in reader.read(sheet([(300, 400, text, 14)])).detections] == [text]
+
+
+def test_a_very_long_line_is_read(reader: Reader) -> None:
+    texts = lines(1, words=90)
+
+    assert recall(reader.read(sheet([(20, 40, texts[0], 12)], 3700, 80)), texts) >= 0.98
+
+
 def test_a_minus_in_front_of_a_large_number_is_read(reader: Reader) -> None:
     page = sheet([(60, 120, "-70%", 48), (300, 120, "-3.5", 48)])
     page[np.all(page > 128, axis=2)] = (180, 120, 10)
@@ -261,6 +272,14 @@ def test_a_script_that_is_not_known_has_a_warning(reader: Reader) -> None:
     assert [warning.code for warning in result.warnings] == [Code.LOW_CONFIDENCE]
     assert "could not be read" in result.warnings[0].message
     assert "BUCKET_OCR_LANGUAGES" in result.warnings[0].message
+
+
+def test_short_labels_in_a_script_that_is_not_known_have_a_warning(reader: Reader) -> None:
+    latin = lines(18, words=3)
+    korean = ["합계 금액", "전화 번호", "주문 번호"] * 6
+    page = np.minimum(sheet(column(latin, 14, 300)), sheet(column(korean, 14), font="korea"))
+
+    assert [warning.code for warning in reader.read(page).warnings] == [Code.LOW_CONFIDENCE]
 
 
 def test_the_engine_tells_of_its_progress_within_a_page(reader: Reader) -> None:

@@ -50,7 +50,7 @@ _LEAST_KERNEL_PX: Final = 3
 #: seen. Another page is looked at again reduced: at full size the detector misses single lines on empty
 #: pages, and print on speckled ones.
 _REDUCED: Final = 0.7
-_AGAIN: Final = 0.55
+_AGAIN: Final = 0.4
 _SMALL_LINE_PX: Final = 11.0
 _SMALL_MARKS: Final = 24
 _MARKS: Final = 4

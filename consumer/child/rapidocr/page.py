@@ -42,7 +42,7 @@ _PER_SPACE: Final = 0.03
 _GOOD: Final = 0.9
 
 #: Noise and pictures are found as boxes that are hardly longer than high.
-_UNREAD_ASPECT: Final = 3.0
+_UNREAD_ASPECT: Final = 1.8
 
 #: A box has a direction of its own if its longer side is this many times the height of a line.
 _ELONGATED: Final = 1.8

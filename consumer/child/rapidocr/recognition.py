@@ -23,8 +23,11 @@ _BATCH: Final = 4
 _WIDTH_STEP_PX: Final = 2 * STEP_PX
 _LEAST_WIDTH_PX: Final = 160
 
-#: A longer line would take too much memory; it is squeezed.
+#: A longer line would take too much memory; it is read in pieces, each cut in a gap at most `_AROUND_PX` before
+#: it would be too long. A gap of `_SPACE_PX` lies between words.
 _LONGEST_PX: Final = 3200
+_AROUND_PX: Final = 400
+_SPACE_PX: Final = 10
 
 #: Part of a box's height that is read: the rest holds accents and descenders of other lines.
 _READ_HEIGHT: Final = 0.92
@@ -37,6 +40,9 @@ _SPACE: Final = 0.2
 _PADDING: Final = 127
 _CLOSE: Final = 30
 _SHIFT: Final = 70
+
+#: The pixels of a column without ink differ by no more than this from those of the evenest.
+_EVEN: Final = 32
 
 #: Letters of Chinese and Japanese, which have no spaces between words; Korean has.
 _UNSPACED: Final = re.compile("[\u2e80-\u312f\u3190-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]")
@@ -64,6 +70,10 @@ def read(
     `boxes`: 4 corners x 2 in pixels of the page, clockwise from the start of the text.
     """
     readings: dict[int, Reading] = {}
+    for n, box in enumerate(boxes):
+        if _read_length(box) > _LONGEST_PX:
+            readings[n] = _read_long(_cut(page, box), networks)
+            progress()
     for width, numbers in _batches(boxes):
         # Cut when they are read: a page may have thousands of lines.
         likely = networks.characters_of([_padded(_cut(page, boxes[n]), width) for n in numbers])
@@ -84,18 +94,58 @@ def _size_px(box: npt.NDArray[np.float32]) -> tuple[float, float]:
 def _read_length(box: npt.NDArray[np.float32]) -> int:
     """Length of a line at the height at which it is read."""
     length, height = _size_px(box)
-    return min(max(1, math.ceil(LINE_HEIGHT_PX * length / height)), _LONGEST_PX)
+    return max(1, math.ceil(LINE_HEIGHT_PX * length / height))
 
 
 def _batches(boxes: Sequence[npt.NDArray[np.float32]]) -> Iterator[tuple[int, list[int]]]:
     """Padded widths, and the numbers of up to `_BATCH` lines that have each."""
     by_width: dict[int, list[int]] = defaultdict(list)
-    for n, box in enumerate(boxes):
-        width = math.ceil(_read_length(box) / _WIDTH_STEP_PX) * _WIDTH_STEP_PX
-        by_width[max(width, _LEAST_WIDTH_PX)].append(n)
+    for n, length in enumerate(map(_read_length, boxes)):
+        if length <= _LONGEST_PX:
+            by_width[_padded_width(length)].append(n)
     for width, numbers in by_width.items():
         for start in range(0, len(numbers), _BATCH):
             yield width, numbers[start : start + _BATCH]
+
+
+def _padded_width(length: int) -> int:
+    return max(math.ceil(length / _WIDTH_STEP_PX) * _WIDTH_STEP_PX, _LEAST_WIDTH_PX)
+
+
+def _read_long(line: Image, networks: Networks) -> Reading:
+    """Read a line piece by piece."""
+    text, weighted = "", 0.0
+    start = length = 0
+    while start < line.shape[1]:
+        end, is_between_words = _piece_end(line, start)
+        piece = line[:, start:end]
+        reading = _decoded(
+            networks.characters_of([_padded(piece, _padded_width(end - start))])[0], networks.characters
+        )
+        text += reading.text + " " * is_between_words
+        weighted += reading.confidence * len(reading.text)
+        length += len(reading.text)
+        start = end
+    return Reading(text.strip(), weighted / length if length else 0.0)
+
+
+def _piece_end(line: Image, start: int) -> tuple[int, bool]:
+    """The end of the piece that starts there: the middle of the widest gap before it gets too long.
+
+    The second value tells whether the gap lies between words.
+    """
+    end = start + _LONGEST_PX
+    if end >= line.shape[1]:
+        return line.shape[1], False
+    grey = cv2.cvtColor(line[:, end - _AROUND_PX : end], cv2.COLOR_BGR2GRAY)
+    spread = np.ptp(grey.astype(np.int16), axis=0)
+    # Columns as even as any; their runs are the gaps.
+    inked = np.concatenate([[True], spread > spread.min() + _EVEN, [True]])
+    edges = np.flatnonzero(inked)
+    gaps = np.diff(edges) - 1
+    widest = int(gaps.argmax())
+    middle = int(edges[widest] + gaps[widest] // 2)
+    return end - _AROUND_PX + max(1, middle), bool(gaps[widest] >= _SPACE_PX)
 
 
 def _cut(page: Image, box: npt.NDArray[np.float32]) -> Image:
