@@ -131,8 +131,8 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
     look = _Look(page, 1.0)
     lines = found.boxes[found.scores >= LIKELY]
     missed = sum(_marks(look.pixels(tile), lines - tile.corner, _MOST_MARK_PX) for tile in look.tiles())
-    # As many characters as make a line, or a short one on an empty page.
-    if missed < max(_MARKS, len(lines)):
+    # As many characters as make a line; on a page without any, a single one.
+    if missed < (max(_MARKS, len(lines)) if len(lines) else 1):
         return found
     return found.or_better(_seen(page, scale * _AGAIN, networks, progress))
 

@@ -23,7 +23,7 @@ _BATCH: Final = 4
 _WIDTH_STEP_PX: Final = 2 * STEP_PX
 _LEAST_WIDTH_PX: Final = 160
 
-#: A longer line would take too much memory; it is read in pieces, each cut in a gap at most `_AROUND_PX` before
+#: A longer line would take too much memory; it is read in pieces, cut in a gap at most `_AROUND_PX` before
 #: it would be too long. A gap of `_SPACE_PX` lies between words.
 _LONGEST_PX: Final = 3200
 _AROUND_PX: Final = 400
