@@ -17,11 +17,11 @@ from consumer.domain.page_lines import Line, Pair, Part
 #: Lines this many times as high as others are of another kind: headlines, initials.
 _TALLER: Final = 1.7
 
-#: Rows are level if the middles of their lines differ by at most this part of the height, ...
-_LEVEL: Final = 0.4
+#: Lines of a row are off by at most this part of their height, ...
+_OFF: Final = 0.25
 
-#: ... and do so by about as much as those of the rows above and below: pages are not flat.
-_EVENLY: Final = 0.25
+#: ... and on pages that are not flat by at most that.
+_LEVEL: Final = 0.4
 
 #: Least share of level rows in a table: boxes are a little off.
 _LEVEL_ROWS: Final = 0.8
@@ -50,7 +50,7 @@ _JUSTIFIED: Final = 5.0
 #: From line to line at most, in heights: in columns, in two small blocks, in more of them.
 _COLUMN_PITCH: Final = 1.6
 _BLOCK_PITCH: Final = 1.5
-_TABLE_PITCH: Final = 1.3
+_TABLE_PITCH: Final = 1.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +132,12 @@ class Rows:
     """The rows of a part: lines joined over gaps that are in no strip of white."""
 
     def __init__(self, part: Part, apart: Iterable[Pair]) -> None:
-        self._apart = set(apart)
-        self._right = dict(self._apart)
-        self._left = {right: left for left, right in self._apart}
-        rows = joined(part.lines, (pair for pair in part.pairs if pair not in self._apart))
+        # The last pair of a line is that in which it is most level with the other.
+        pairs = sorted(apart, key=_offset, reverse=True)
+        in_strips = set(pairs)
+        self._right = dict(pairs)
+        self._left = {right: left for left, right in pairs}
+        rows = joined(part.lines, (pair for pair in part.pairs if pair not in in_strips))
         self._row_of = {line: first for first, row in rows.items() for line in row}
         self._boxes = {first: _box(row) for first, row in rows.items()}
         self._cells: set[Pair] = set()
@@ -173,9 +175,10 @@ class Rows:
         offsets = [right.middle - left.middle for left, right in rows]
         level = 0
         for n, (left, right) in enumerate(rows):
-            nearby = statistics.median(offsets[max(0, n - 2) : n + 3])
-            evenly = _EVENLY * min(left.height, right.height)
-            level += is_level(left, right, _LEVEL) and abs(offsets[n] - nearby) <= evenly
+            # Where a page is not flat, rows are off by about as much as those nearby.
+            usual = statistics.median(offsets[max(0, n - 2) : n + 3])
+            off = min(abs(offsets[n]), abs(offsets[n] - usual))
+            level += is_level(left, right, _LEVEL) and off <= _OFF * min(left.height, right.height)
         lefts, rights = zip(*rows, strict=True)
         return level >= _LEVEL_ROWS * min(len(set(lefts)), len(set(rights)))
 
@@ -237,6 +240,10 @@ def _box(row: list[Line]) -> Rect:
     tops = [line.middle - line.height / 2 for line in row]
     bottoms = [line.middle + line.height / 2 for line in row]
     return Rect(min(line.x1 for line in row), min(tops), max(line.x2 for line in row), max(bottoms))
+
+
+def _offset(pair: Pair) -> float:
+    return abs(pair[0].middle - pair[1].middle)
 
 
 def _white(pairs: list[Pair]) -> float:

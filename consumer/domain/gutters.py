@@ -70,11 +70,11 @@ def gutters(part: Part) -> list[Gutter]:
         if verdict is False
         for pair in block
     ]
-    found: list[Gutter] = []
-    for strip, own, of_own in zip(strips, blocks, verdicts, strict=True):
-        columns = [block for block, verdict in zip(own, of_own, strict=True) if verdict]
-        found += _of_strip(part, strip, columns, cells)
-    return found
+    return [
+        gutter
+        for strip, own, of_own in zip(strips, blocks, verdicts, strict=True)
+        for gutter in _of_strip(part, strip, list(zip(own, of_own, strict=True)), cells)
+    ]
 
 
 def _verdicts(blocks: list[list[Pair]], rows: Rows) -> list[bool | None]:
@@ -149,7 +149,7 @@ def _probes(part: Part) -> list[float]:
 
 
 def _blocks(strip: _Strip, unit: float) -> list[list[Pair]]:
-    """Divide the rows at a strip where there is more white than usual."""
+    """Divide the rows at a strip where there is much white; rows that stand alone keep together."""
     rows = sorted(strip.rows, key=lambda pair: min(pair[0].top, pair[1].top))
     merged = sorted((line.top, line.bottom) for line in strip.merged)
     whites, reach = [], -math.inf
@@ -160,21 +160,26 @@ def _blocks(strip: _Strip, unit: float) -> list[list[Pair]]:
         whites.append(top - reach)
         reach = max(reach, left.bottom, right.bottom)
     usual = statistics.median(whites[1:])
+    begins = [white > usual + unit for white in whites]
     blocks: list[list[Pair]] = []
-    for white, pair in zip(whites, rows, strict=True):
-        if not blocks or white > usual + unit:
+    for n, pair in enumerate(rows):
+        is_alone = begins[n] and all(begins[n + 1 : n + 2])
+        if n == 0 or (begins[n] and not (is_alone and begins[n - 1])):
             blocks.append([])
         blocks[-1].append(pair)
     return blocks
 
 
-def _of_strip(part: Part, strip: _Strip, blocks: list[list[Pair]], cells: list[Pair]) -> list[Gutter]:
+def _of_strip(
+    part: Part, strip: _Strip, blocks: list[tuple[list[Pair], bool | None]], cells: list[Pair]
+) -> list[Gutter]:
     """Return the gutters between the columns at a strip; those that reach each other are one."""
+    untold = {line for block, verdict in blocks if verdict is None for line in _lines(block)}
     found: list[Gutter] = []
-    for block in blocks:
-        if len(block) <= 3 and _is_by_chance(part, strip.x, block):
+    for block, verdict in blocks:
+        if not verdict or (len(block) <= 3 and _is_by_chance(part, strip.x, block)):
             continue
-        gutter = _Column(part, strip, block, cells).gutter()
+        gutter = _Column(part, strip, block, untold, cells).gutter()
         if found and gutter.top < found[-1].bottom:
             gutter = _joined(found.pop(), gutter)
         found.append(gutter)
@@ -214,14 +219,19 @@ class _Step(NamedTuple):
 
 
 class _Column:
-    """Columns at both sides of a strip, and how far their gutter reaches; `cells` are rows, and end it."""
+    """Columns at both sides of a strip, and how far their gutter reaches.
 
-    def __init__(self, part: Part, strip: _Strip, block: list[Pair], cells: list[Pair]) -> None:
+    `untold`: lines of rows at the strip that may be columns or not. `cells`: rows, which end the gutter.
+    """
+
+    def __init__(
+        self, part: Part, strip: _Strip, block: list[Pair], untold: set[Line], cells: list[Pair]
+    ) -> None:
         lefts, rights = zip(*block, strict=True)
         self._part = part
         self._merged = strip.merged
         self._cells = {line for pair in cells if pair[0].x2 <= strip.x <= pair[1].x1 for line in pair}
-        self._level = set(_lines(strip.rows)) - self._cells
+        self._untold = untold
         self._left = min(strip.x, max(line.x2 for line in lefts))
         self._right = max(strip.x, min(line.x1 for line in rights))
         self._sides = [(min(x.x1 for x in side), max(x.x2 for x in side)) for side in (lefts, rights)]
@@ -251,7 +261,7 @@ class _Column:
         for n, (near, far, line) in enumerate(steps):
             if self._is_in_the_way(line):
                 break
-            if line not in self._level and is_end(near - end, steps[n:]):
+            if line not in self._untold and is_end(near - end, steps[n:]):
                 break
             end = max(end, far)
         return end

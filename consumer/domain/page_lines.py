@@ -1,9 +1,11 @@
 """The lines of a page that run in one direction, upright, and which of them stand beside each other."""
 
 import bisect
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from consumer.domain.geometry import Quad, bounds
@@ -30,9 +32,9 @@ _BANDS: Final = 1000
 class Line:
     """A line of text on the upright page, in pixels.
 
-    `number`: its index on the page. `x1` to `x2`, `top` to `bottom`: its ink. `height`, `middle`: of its box.
-    `is_value`: at least half of its letters are digits; `is_word`: most are none. `is_label`: it ends
-    with a colon. `goes_on`: it begins with a small letter.
+    `number`: its index on the page. `x1` to `x2`, `top` to `bottom`: its ink. `height`, `middle`: of its box,
+    which is at least a pixel high. `is_value`: at least half of its letters are digits; `is_word`: most are
+    none. `is_label`: it ends with a colon. `goes_on`: it begins with a small letter.
     """
 
     number: int
@@ -90,7 +92,7 @@ def page_of(quads: Sequence[Quad], numbers: Sequence[int], texts: Sequence[str])
 
 def _line(quad: Quad, number: int, text: str, unit: float) -> Line:
     box = bounds(quad)
-    height = box.y2 - box.y1
+    height = max(1.0, box.y2 - box.y1)
     middle = (box.y1 + box.y2) / 2
     padding = min(_PADDING_X * min(height, unit), (box.x2 - box.x1) / 2)
     letters, digits = sum(map(str.isalpha, text)), sum(map(str.isdigit, text))
@@ -124,19 +126,28 @@ class _Finder:
 
     def next(self, line: Line, share: float) -> Line | None:
         """Return the next line that shares this part of the lower one's height; they may overlap."""
-        candidates = (self._next_of(self._bands[n], line, share) for n in self._bands_of(line))
-        return min(filter(None, candidates), key=lambda other: other.x1, default=None)
+        found = {other for n in self._bands_of(line) for other in self._next_of(self._bands[n], line, share)}
+        first = min((other.x1 for other in found), default=0.0)
+        nearest = (other for other in found if other.x1 < first + self._unit)
+        return max(nearest, key=lambda other: (_common(line, other), -other.number), default=None)
 
     def _bands_of(self, line: Line) -> range:
         return range(int(_top(line) // self._band), int(_bottom(line) // self._band) + 1)
 
-    def _next_of(self, others: list[Line], line: Line, share: float) -> Line | None:
+    def _next_of(self, others: list[Line], line: Line, share: float) -> Iterator[Line]:
         first = bisect.bisect_left(others, max(line.x1, line.x2 - self._unit), key=lambda other: other.x1)
-        for other in others[first:]:
-            common = (line.height + other.height) / 2 - abs(line.middle - other.middle)
-            if other is not line and other.x2 > line.x2 and common > share * min(line.height, other.height):
-                return other
-        return None
+        limit = math.inf
+        for other in islice(others, first, None):
+            if other.x1 >= limit:
+                return
+            least = share * min(line.height, other.height)
+            if other is not line and other.x2 > line.x2 and _common(line, other) > least:
+                limit = min(limit, other.x1 + self._unit)
+                yield other
+
+
+def _common(line: Line, other: Line) -> float:
+    return (line.height + other.height) / 2 - abs(line.middle - other.middle)
 
 
 def _top(line: Line) -> float:
