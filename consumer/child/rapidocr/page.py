@@ -14,7 +14,7 @@ import numpy.typing as npt
 from consumer.child.rapidocr.boxes import LIKELY, Boxes
 from consumer.child.rapidocr.detection import find_lines
 from consumer.child.rapidocr.networks import Networks
-from consumer.child.rapidocr.recognition import Reading, read
+from consumer.child.rapidocr.recognition import SPACE, SPACE_AMONG_SPECKS, Reading, read
 from consumer.child.text_lines import Image, without_specks
 
 #: The direction network is believed from this certainty on (measured: right for 219 of 220 pages, and wrong
@@ -161,6 +161,7 @@ class _Boxes:
         self, views: Sequence[Image], boxes: Boxes, networks: Networks, progress: Callable[[], None]
     ) -> None:
         self._views = views
+        self._least_space = SPACE if len(views) == 1 else SPACE_AMONG_SPECKS
         self._boxes = boxes
         self._networks = networks
         self._progress = progress
@@ -186,7 +187,7 @@ class _Boxes:
         wanted = [(n, turn) for n, turn in pairs if turn not in self.readings[n]]
         boxes = [np.roll(self._boxes[n], -turn, axis=0) for n, turn in wanted]
         for view in self._views:
-            readings = read(view, boxes, self._networks, self._progress)
+            readings = read(view, boxes, self._networks, self._progress, least_space=self._least_space)
             for (n, turn), reading in zip(wanted, readings, strict=True):
                 best = self.readings[n].get(turn, reading)
                 self.readings[n][turn] = max(best, reading, key=_plausibility)

@@ -33,7 +33,10 @@ _SPACE_PX: Final = 10
 _READ_HEIGHT: Final = 0.92
 
 #: A space is read where it is this likely, even if a blank is likelier (measured on the words of 64 pages).
-_SPACE: Final = 0.2
+SPACE: Final = 0.2
+
+#: On a speckled page, on which specks fill the gaps between words.
+SPACE_AMONG_SPECKS: Final = 0.05
 
 #: The recogniser sees no spaces on a ground of medium grey, the colour of its padding (measured: 116 to 140).
 #: Such a line is made lighter or darker by `_SHIFT`, away from its ink.
@@ -64,21 +67,24 @@ def read(
     boxes: Sequence[npt.NDArray[np.float32]],
     networks: Networks,
     progress: Callable[[], None],
+    *,
+    least_space: float = SPACE,
 ) -> list[Reading]:
     """Read lines of a page; `progress` is called after each batch.
 
+    `least_space`: likelihood from which on a space is read, 0 to 1.
     `boxes`: 4 corners x 2 in pixels of the page, clockwise from the start of the text.
     """
     readings: dict[int, Reading] = {}
     for n, box in enumerate(boxes):
         if _read_length(box) > _LONGEST_PX:
-            readings[n] = _read_long(_cut(page, box), networks)
+            readings[n] = _read_long(_cut(page, box), networks, least_space)
             progress()
     for width, numbers in _batches(boxes):
         # Cut when they are read: a page may have thousands of lines.
         likely = networks.characters_of([_padded(_cut(page, boxes[n]), width) for n in numbers])
         for n, places in zip(numbers, likely, strict=True):
-            readings[n] = _decoded(places, networks.characters)
+            readings[n] = _decoded(places, networks.characters, least_space)
         progress()
     return [readings[n] for n in range(len(boxes))]
 
@@ -112,7 +118,7 @@ def _padded_width(length: int) -> int:
     return max(math.ceil(length / _WIDTH_STEP_PX) * _WIDTH_STEP_PX, _LEAST_WIDTH_PX)
 
 
-def _read_long(line: Image, networks: Networks) -> Reading:
+def _read_long(line: Image, networks: Networks, least_space: float) -> Reading:
     """Read a line piece by piece."""
     text, weighted = "", 0.0
     start = length = 0
@@ -120,7 +126,9 @@ def _read_long(line: Image, networks: Networks) -> Reading:
         end, is_between_words = _piece_end(line, start)
         piece = line[:, start:end]
         reading = _decoded(
-            networks.characters_of([_padded(piece, _padded_width(end - start))])[0], networks.characters
+            networks.characters_of([_padded(piece, _padded_width(end - start))])[0],
+            networks.characters,
+            least_space,
         )
         text += reading.text + " " * is_between_words
         weighted += reading.confidence * len(reading.text)
@@ -184,7 +192,7 @@ def _padded(line: Image, width: int) -> Image:
     return np.asarray(padded, np.uint8)
 
 
-def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
+def _decoded(likely: Floats, characters: Sequence[str], least_space: float) -> Reading:
     """Decode places x characters by the best path of CTC, without blanks (class 0) and repetitions."""
     best = likely.argmax(axis=1)
     kept = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
@@ -194,7 +202,7 @@ def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
     for place, following in pairwise(kept):
         after = characters[best[following]]
         is_spaced = not _UNSPACED.match(text[-1]) and not _UNSPACED.match(after)
-        if is_spaced and likely[place + 1 : following, -1].max(initial=0) > _SPACE:
+        if is_spaced and likely[place + 1 : following, -1].max(initial=0) > least_space:
             text += " "
         text += after
     # At most one space between two words.
