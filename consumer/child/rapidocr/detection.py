@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from consumer.child.pixels import Image
 from consumer.child.rapidocr.boxes import LIKELY, WHOLE, Boxes, Found, clockwise, joined
 from consumer.child.rapidocr.networks import STEP_PX, Networks
-from consumer.child.text_lines import Image
 
 #: Longest side of a page that is one tile; longest side of the tiles of others, which take as much memory as
 #: an A4 page; and how far two of them overlap.
