@@ -11,8 +11,8 @@ import pymupdf
 import pytest
 
 from consumer import protocol
+from consumer.child.pixels import Image
 from consumer.child.rapidocr.engine import RapidOcrEngine, in_logical_order
-from consumer.child.text_lines import Image
 from consumer.domain.errors import Code
 from consumer.domain.languages import SHIPPED
 from consumer.domain.page import PageImage

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from consumer.child.pixels import Image
 from consumer.child.ppstructure.detection import at_least_half, model_input
-from consumer.child.text_lines import Image
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from consumer.child.pixels import Image
 from consumer.child.ppstructure.lines import LineReader, crop_lines
-from consumer.child.text_lines import Image
 
 #: Brightness of the side of a crop at which its text starts.
 START = 200

@@ -6,7 +6,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from consumer.child.text_lines import Image
+from consumer.child.pixels import Image
 from consumer.domain.geometry import PageTransform
 
 #: PaddleX keeps coordinates in 16 bits.

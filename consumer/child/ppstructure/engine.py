@@ -20,10 +20,11 @@ from paddlex.inference.pipelines.base import BasePipeline
 
 from consumer import protocol
 from consumer.child import serve
+from consumer.child.directions import Turn
+from consumer.child.pixels import Image, load_pixels
 from consumer.child.ppstructure import results
 from consumer.child.ppstructure.detection import at_least_half, model_input
-from consumer.child.ppstructure.lines import LineReader, Turn, crop_lines
-from consumer.child.text_lines import Image, load_pixels
+from consumer.child.ppstructure.lines import LineReader, crop_lines
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import PageTransform
 from consumer.domain.page import PageImage

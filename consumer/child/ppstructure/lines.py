@@ -6,32 +6,15 @@ that says little is read in other directions too.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.text_lines import Image
+from consumer.child.directions import DOUBTFUL, Turn, candidate_turns, is_clearly_better
+from consumer.child.pixels import Image
 from consumer.domain.geometry import Point, Quad
-
-#: Quarters by which text is turned clockwise.
-Turn = Literal[0, 1, 2, 3]
-
-#: A crop has a direction of its own if its longer side is this many times the height of a line; others hold
-#: about one character, which has that of the page.
-_ELONGATED: Final = 1.8
-
-#: A high crop that is less high than this times its width may also be one large character.
-_SLENDER: Final = 4.0
-
-#: A line that is read with less confidence is read in other directions too. Printed lines have 0.95 to 1.0,
-#: upside-down ones 0.6 to 0.8.
-_DOUBTFUL: Final = 0.9
-
-#: Another reading counts if it is at least this confident, and better by this much.
-_CONVINCING: Final = 0.85
-_BETTER: Final = 0.1
 
 #: PaddleX itself turns crops that are this many times as high as wide (its get_rotate_crop_image).
 _TURNED_ASPECT: Final = 1.5
@@ -44,11 +27,6 @@ class DirectedText(str):
     turn: Turn
 
 
-class _Shape(NamedTuple):
-    width_px: int
-    height_px: int
-
-
 class LineReader:
     """In the place of PaddleX's recogniser, `recognize`: gives its results, with texts as `DirectedText`."""
 
@@ -57,17 +35,18 @@ class LineReader:
 
     def __call__(self, crops: Sequence[Image], **named: Any) -> list[dict[str, Any]]:
         """Read the crops of a page, or one of them; `named`: what PaddleX wants of its recogniser."""
-        directions = _directions([_Shape(crop.shape[1], crop.shape[0]) for crop in crops])
-        tried = [(n, turns[0]) for n, turns in enumerate(directions)]
+        heights_px, widths_px = np.array([crop.shape[:2] for crop in crops]).reshape(-1, 2).T
+        candidates = candidate_turns(widths_px, heights_px)
+        tried = [(n, turns[0]) for n, turns in enumerate(candidates)]
         results = self._read(crops, tried, named)
         others = [
             (n, turn)
-            for n, turns in enumerate(directions)
+            for n, turns in enumerate(candidates)
             for turn in turns[1:]
-            if not results[n]["rec_score"] >= _DOUBTFUL
+            if not results[n]["rec_score"] >= DOUBTFUL
         ]
         for (n, _), other in zip(others, self._read(crops, others, named), strict=True):
-            if other["rec_score"] > max(_CONVINCING, results[n]["rec_score"] + _BETTER):
+            if is_clearly_better(other["rec_score"], results[n]["rec_score"]):
                 results[n] = other
         return results
 
@@ -102,28 +81,10 @@ def _crop(image: Image, box: npt.NDArray[np.float32]) -> Image:
     return np.asarray(crop, np.uint8)
 
 
-def _directions(shapes: Sequence[_Shape]) -> list[tuple[Turn, ...]]:
-    """The turns in which each crop may be read, the likeliest first."""
-    sides = [(min(shape), max(shape)) for shape in shapes]
-    heights = [short for short, long in sides if long > _ELONGATED * short]
-    # Single characters alone are as high as their longer side.
-    line_px = float(np.median(heights or [long for _, long in sides])) if sides else 0.0
-    return [_turns(shape, line_px) for shape in shapes]
-
-
-def _turns(shape: _Shape, line_px: float) -> tuple[Turn, ...]:
-    width, height = shape
-    if max(shape) <= _ELONGATED * max(min(shape), line_px):
-        return (0,)
-    if width >= height:
-        return (0, 2)
-    return (1, 3) if height > _SLENDER * width else (0, 1, 3)
-
-
 def is_turned_by_paddlex(box: npt.NDArray[Any]) -> bool:
     """Whether PaddleX itself turns the crop of this box (4 x 2) a quarter counter-clockwise."""
-    shape = _size(box)
-    return shape.height_px >= _TURNED_ASPECT * shape.width_px
+    width_px, height_px = _size(box)
+    return height_px >= _TURNED_ASPECT * width_px
 
 
 def corners_from_text_start(box: npt.NDArray[Any], turn: int) -> Quad:
@@ -136,10 +97,10 @@ def corners_from_text_start(box: npt.NDArray[Any], turn: int) -> Quad:
     return a, b, c, d
 
 
-def _size(box: npt.NDArray[Any]) -> _Shape:
+def _size(box: npt.NDArray[Any]) -> tuple[int, int]:
     a, b, c, d = box
     width, height = (
         max(np.linalg.norm(a - b), np.linalg.norm(c - d)),
         max(np.linalg.norm(a - d), np.linalg.norm(b - c)),
     )
-    return _Shape(max(1, int(width)), max(1, int(height)))
+    return max(1, int(width)), max(1, int(height))

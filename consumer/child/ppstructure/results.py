@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 import cv2
 import numpy as np
 
-from consumer.child.ppstructure.lines import DirectedText, Turn, corners_from_text_start, is_turned_by_paddlex
+from consumer.child.directions import Turn
+from consumer.child.ppstructure.lines import DirectedText, corners_from_text_start, is_turned_by_paddlex
 from consumer.domain import geometry
 from consumer.domain.geometry import PageTransform, Quad, Rect, bounds
 from consumer.domain.legibility import TextLine

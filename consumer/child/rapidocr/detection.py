@@ -7,15 +7,16 @@ that a line across a seam is one line.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from consumer.child.pixels import Image
 from consumer.child.rapidocr.boxes import LIKELY, WHOLE, Boxes, Found, clockwise, joined
 from consumer.child.rapidocr.networks import STEP_PX, Networks
-from consumer.child.text_lines import Image
 
 #: Longest side of a page that is one tile; longest side of the tiles of others, which take as much memory as
 #: an A4 page; and how far two of them overlap.
@@ -80,7 +81,7 @@ class _Tile(NamedTuple):
         return np.array([self.left - _BORDER_PX, self.top - _BORDER_PX], np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Look:
     """A page as the detector sees it: scaled, and with a border in its own colour."""
 
@@ -92,6 +93,13 @@ class _Look:
         """Height and width with the border."""
         height, width = (max(1, round(side * self.scale)) + 2 * _BORDER_PX for side in self.page.shape[:2])
         return height, width
+
+    @cached_property
+    def _ground(self) -> npt.NDArray[np.uint8]:
+        """The commonest colour of the page, roughly: the median of some of its pixels."""
+        height, width = self.page.shape[:2]
+        some = self.page[:: max(1, height // 64), :: max(1, width // 64)].reshape(-1, 3)
+        return np.asarray(np.median(some, axis=0), np.uint8)
 
     def tiles(self) -> Iterator[_Tile]:
         """Tiles of about the same size, row by row."""
@@ -116,7 +124,7 @@ class _Look:
         )
         top, left = max(0, _BORDER_PX - tile.top), max(0, _BORDER_PX - tile.left)
         padded = np.empty((rows, columns, 3), np.uint8)
-        padded[:] = _ground(self.page)
+        padded[:] = self._ground
         padded[top : top + size[1], left : left + size[0]] = part[: rows - top, : columns - left]
         return padded
 
@@ -202,13 +210,6 @@ def _spans(length: int) -> Iterator[tuple[int, int, slice]]:
         end = min(start + size, length)
         inner_start = start + (_OVERLAP_PX // 2 if n else 0)
         yield start, end, slice(inner_start, end - (_OVERLAP_PX // 2 if n < count - 1 else 0))
-
-
-def _ground(page: Image) -> npt.NDArray[np.uint8]:
-    """The commonest colour of a page, roughly: the median of some of its pixels."""
-    height, width = page.shape[:2]
-    some = page[:: max(1, height // 64), :: max(1, width // 64)].reshape(-1, 3)
-    return np.asarray(np.median(some, axis=0), np.uint8)
 
 
 def _found(whole: Image, scale: float, page: Image) -> Found:

@@ -14,9 +14,9 @@ import numpy as np
 from bidi.algorithm import get_display
 
 from consumer import protocol
+from consumer.child.pixels import load_pixels
 from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, Networks
 from consumer.child.rapidocr.page import Line, read_page
-from consumer.child.text_lines import load_pixels
 from consumer.domain.geometry import PageTransform, Point, Quad
 from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage

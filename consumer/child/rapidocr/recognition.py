@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from consumer.child.pixels import Image
 from consumer.child.rapidocr.networks import LINE_HEIGHT_PX, STEP_PX, Floats, Networks
-from consumer.child.text_lines import Image
 
 #: Lines that are read at once; they have the same width.
 _BATCH: Final = 4

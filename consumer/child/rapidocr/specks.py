@@ -1,4 +1,4 @@
-"""Pixels of pages, for engines of any kind."""
+"""Cleans pages of the specks of bad scans and faxes, which hide text from the detector."""
 
 from typing import Any, Final
 
@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from consumer.domain.page import PageImage
-
-Image = npt.NDArray[np.uint8]
+from consumer.child.pixels import Image
 
 #: A speck is one or two pixels that are darker than the ground by this much.
 _SPECK: Final = 55
@@ -20,13 +18,8 @@ _MIDDLE_PX: Final = 2048
 _BAND_PX: Final = 1024
 
 
-def load_pixels(image: PageImage) -> Image:
-    """Load a page: rows x columns x BGR. Raises ValueError if the file is of another size."""
-    return np.fromfile(image.path, np.uint8).reshape(image.height_px, image.width_px, 3)
-
-
 def without_specks(page: Image) -> Image:
-    """Return a page without the specks of bad scans and faxes; the page itself if it has hardly any."""
+    """Return a page without its specks; the page itself if it has hardly any."""
     ground = np.median(page[::8, ::8].reshape(-1, 3), axis=0)
     top, left = (max(0, (side - _MIDDLE_PX) // 2) for side in page.shape[:2])
     single, pairs = _specks(page[top : top + _MIDDLE_PX, left : left + _MIDDLE_PX], ground)
