@@ -77,6 +77,15 @@ class _Side:
         return self.aspect < _NUMBER and sum(line.is_word for line in self.lines) * 2 <= len(self.lines)
 
     @property
+    def value_share(self) -> float:
+        return sum(line.is_value for line in self.lines) / len(self.lines)
+
+    @property
+    def digits_share(self) -> float:
+        """Share of the lines that have digits, as values in words do: at least 50."""
+        return sum(line.has_digits for line in self.lines) / len(self.lines)
+
+    @property
     def is_column(self) -> bool:
         """Whether most lines are about as wide as the widest."""
         widths = self.widths
@@ -87,6 +96,12 @@ class _Side:
         elif sum(w >= 0.9 * full for w in widths) >= 0.6 * len(widths):
             least = _JUSTIFIED
         return full >= least * self.height and sum(w >= 0.7 * full for w in widths) >= 0.55 * len(widths)
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is a column and most lines go on with a sentence, or are long."""
+        goes_on = sum(line.goes_on for line in self.lines) * 2 > len(self.lines)
+        return self.is_column and (goes_on or self.aspect >= _COLUMN)
 
     def is_block(self, *, has_others: bool) -> bool:
         """Whether these are lines of a small block, of two side by side or of more."""
@@ -157,6 +172,9 @@ class Rows:
         if max(left.aspect, right.aspect) < _NUMBER:
             return False
         if not self._are_level(rows):
+            # Cells of several lines push values off the lines of their labels.
+            if right.value_share > 0.6 and left.value_share < 0.1 and not left.is_prose:
+                return False
             enough = _NUMBERS if left.is_numbers or right.is_numbers else _LINES
             are_close = left.is_close(_COLUMN_PITCH) or right.is_close(_COLUMN_PITCH)
             return few >= enough or (enough == _LINES and are_close) or None
@@ -186,9 +204,13 @@ class Rows:
         sides = self._beyond_numbers(rows)
         if sides is None:
             return True
-        labels = sum(line.is_label for line in sides[0].lines)
-        less, more = sorted(sum(line.is_value for line in side.lines) / len(side.lines) for side in sides)
-        return labels * 2 > len(sides[0].lines) or (more >= 0.5 and more - less >= 0.4)
+        left, right = sides
+        if sum(line.is_label for line in left.lines) * 2 > len(left.lines):
+            return True
+        if not left.digits_share and right.digits_share >= 0.75 and len(rows) > _LINES:
+            return True
+        less, more = sorted((left.value_share, right.value_share))
+        return more >= 0.5 and more - less >= 0.4
 
     def _beyond_numbers(self, rows: list[Pair]) -> tuple[_Side, _Side] | None:
         """Return what is at both sides, beyond numbers that belong to the other side of theirs.

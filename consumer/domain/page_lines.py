@@ -33,8 +33,9 @@ class Line:
     """A line of text on the upright page, in pixels.
 
     `number`: its index on the page. `x1` to `x2`, `top` to `bottom`: its ink. `height`, `middle`: of its box,
-    which is at least a pixel high. `is_value`: at least half of its letters are digits; `is_word`: most are
-    none. `is_label`: it ends with a colon. `goes_on`: it begins with a small letter.
+    which is at least a pixel high. `is_value`: at least half of its letters are digits; `has_digits`: one is
+    at least; `is_word`: most are none. `is_label`: it ends with a colon. `goes_on`: it begins with a small
+    letter.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Line:
     height: float
     middle: float
     is_value: bool
+    has_digits: bool
     is_word: bool
     is_label: bool
     goes_on: bool
@@ -105,6 +107,7 @@ def _line(quad: Quad, number: int, text: str, unit: float) -> Line:
         height=height,
         middle=middle,
         is_value=digits > 0 and digits >= letters,
+        has_digits=digits > 0,
         is_word=letters > digits,
         is_label=text.endswith((":", "\N{FULLWIDTH COLON}")),
         goes_on=text[:1].islower(),

@@ -12,6 +12,7 @@ import pytest
 
 from consumer import protocol
 from consumer.child.pixels import Image
+from consumer.child.rapidocr.boxes import Found, joined
 from consumer.child.rapidocr.engine import RapidOcrEngine, in_logical_order
 from consumer.domain.errors import Code
 from consumer.domain.languages import SHIPPED
@@ -218,6 +219,25 @@ def test_a_single_line_on_an_empty_page_is_read(reader: Reader) -> None:
     assert [line.text for line in reader.read(sheet([(60, 300, "March 8, 1999", 12)])).detections] == [
         "March 8, 1999"
     ]
+
+
+@pytest.mark.parametrize("size", [6, 7, 8, 10, 14, 22])
+@pytest.mark.parametrize("font", ["helv", "tiro", "cour"])
+def test_two_lines_on_an_empty_page_are_read(reader: Reader, font: str, size: float) -> None:
+    texts = ["Usual supper in the garden", "Telephone 245-799-4050"]
+    page = sheet(column(texts, size, 60, 63), 612, 792, font)
+
+    assert recall(reader.read(page), texts) == 1.0
+
+
+def test_a_short_line_and_the_long_one_above_it_that_is_askew_stay_two() -> None:
+    askew = [(238, 378), (1550, 431), (1549, 460), (237, 407)]
+    # Found level, because it is short.
+    short = [(235, 409), (320, 409), (320, 438), (235, 438)]
+
+    found = joined(Found(np.array([askew, short], np.float32), np.array([0.7, 0.8], np.float32)))
+
+    assert len(found.boxes) == 2
 
 
 @pytest.mark.parametrize("text", ["Page 3", "Chapter", "2026"])

@@ -131,7 +131,7 @@ def test_a_heading_close_to_level_columns_comes_before_them(
     assert_read_as_listed([heading, *texts[0], *texts[1]], degrees, seed)
 
 
-RECEIPT_ROWS = st.tuples(st.floats(60, 300), st.floats(40, 90), st.floats(-4, 4))
+RECEIPT_ROWS = st.tuples(st.floats(66, 300), st.floats(40, 90), st.floats(-4, 4))
 
 
 @given(st.lists(RECEIPT_ROWS, min_size=1, max_size=30), st.floats(21, 30), TURNS, st.integers())
@@ -147,6 +147,26 @@ def test_a_receipt_is_read_row_by_row(
         for cell in (line(20, 20 + n * pitch, name), line(500 - price, 20 + n * pitch + lower, price))
     ]
     assert_read_as_listed(cells, degrees, seed)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_values_beside_labels_of_two_lines_are_read_row_by_row(columns: int) -> None:
+    """Values stand in the middle of the height of their labels."""
+    boxes, texts, rows = [], [], []
+    y = 0
+    for n in range(12):
+        is_long = n % 3 == 2
+        for k in range(1 + is_long):
+            # Boxes of close lines overlap.
+            boxes.append(line(20, y + 19 * k, 150 + 17 * (n * 7 % 9), 26))
+            texts.append("Carbon dioxide")
+        for k in range(columns):
+            boxes.append(line(420 + 120 * k, y + 9 * is_long, 60, 26))
+            texts.append("10 000")
+        rows += [n] * (len(boxes) - len(rows))
+        y += 21 + 19 * is_long
+    read_rows = [rows[n] for n in reading_order(boxes, texts)]
+    assert read_rows == sorted(read_rows)
 
 
 @given(st.integers(), st.integers(2, 12), st.integers(2, 12))

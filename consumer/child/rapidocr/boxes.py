@@ -63,6 +63,10 @@ class Found:
         """Some of the lines."""
         return type(self)(self.boxes[which], self.scores[which])
 
+    def moved(self, x_px: int, y_px: int) -> Self:
+        """The same lines of a part of the page whose top left corner lies there."""
+        return type(self)(self.boxes + np.array([x_px, y_px], np.float32), self.scores)
+
     def with_others(self, others: Self) -> Self:
         """All these lines, and those of `others` that lie elsewhere."""
         taken = np.zeros(len(others.boxes), np.bool_)
@@ -133,7 +137,12 @@ def _joined_across(found: Found, least_aspect: float = 0.5) -> Found:
         reach = max(heights[i], 0.1 * widths[i])
         first, last = np.searchsorted(middles, (middles[i] - reach, middles[i] + reach))
         while True:
-            pieces = [j for j in range(first, last) if j != i and alive[j] and _belongs(boxes[i], boxes[j])]
+            # A short box says little about its direction, so it cannot tell whether a longer one is level.
+            pieces = [
+                j
+                for j in range(first, last)
+                if j != i and alive[j] and widths[j] <= widths[i] and _belongs(boxes[i], boxes[j])
+            ]
             if not pieces:
                 break
             alive[pieces] = False

@@ -155,6 +155,20 @@ def table_of_names(sheet: Sheet) -> None:
         y += pitch
 
 
+def table_of_values_in_words(sheet: Sheet) -> None:
+    """Levels and what they mean, between paragraphs under headings."""
+    rng = sheet.rng
+    style = Style(SANS, 11, 13)
+    y = flow(sheet, style, LEFT, TOP, RIGHT - LEFT, rng.randint(3, 8)) + 20
+    for _ in range(rng.randint(4, 9)):
+        sheet.put(LEFT, y, f"{sheet.words(1).title()}-income", 11, SANS)
+        value = rng.choice(("less than", "at least", "more than", "no more than"))
+        sheet.put(300, y, f"{value} {rng.randint(10, 90)} per cent", 11, SANS)
+        y += 13
+    sheet.put(LEFT, y + 16, sheet.title(3), 11, BOLD)
+    flow(sheet, style, LEFT, y + 42, RIGHT - LEFT, rng.randint(3, 8))
+
+
 def form(sheet: Sheet) -> None:
     """Labels and what was filled in."""
     rng = sheet.rng
@@ -244,6 +258,7 @@ KINDS: dict[str, Kind] = {
     "receipt with quantities": receipt_with_quantities,
     "table": table,
     "table of names": table_of_names,
+    "table of values in words": table_of_values_in_words,
     "form": form,
     "invoice": invoice_fields,
     "contents": contents,
