@@ -48,9 +48,9 @@ _LEAST_KERNEL_PX: Final = 3
 
 #: Text that was missed shows as marks in no line. A page that was reduced to less than `_REDUCED` is looked
 #: at again at full size, in tiles with `_SMALL_MARKS` marks as high as characters that were too small to be
-#: seen. Another page is looked at again where the marks are: the detector misses lines on empty pages, and
-#: finds them in a part of the page (measured: scores of 0.2 and 0.7). If such parts make much of the page, as
-#: on speckled ones, all of it is looked at again, reduced.
+#: seen. Every page is looked at again where there are other marks: the detector misses lines on empty pages,
+#: and finds them in a part of the page (measured: scores of 0.2 and 0.7). If such parts make much of a page
+#: that was not reduced, as on speckled ones, all of it is looked at again, reduced.
 _REDUCED: Final = 0.7
 _SMALL_LINE_PX: Final = 11.0
 _SMALL_MARKS: Final = 24
@@ -143,13 +143,14 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
     scale = min(max(_LEAST_SCALE, _LOOK_PX / long), max(1.0, _SHORT_SIDE_PX / short), _MOST_SCALE)
     found = _seen(page, scale, networks, progress)
     if scale <= _REDUCED:
-        return _with_small_print(page, found, scale, networks, progress)
-    parts = _parts_with_marks(page, found.boxes[found.scores >= LIKELY])
-    if sum(page[part].size for part in parts) > _MOST_PARTS * page.size:
-        return found.or_better(_seen(page, scale * _AGAIN, networks, progress))
-    for rows, columns in parts:
-        part = _seen(page[rows, columns], max(scale, 1.0), networks, progress)
-        found = found.or_better(part.moved(columns.start, rows.start))
+        found = _with_small_print(page, found, scale, networks, progress)
+    parts = _parts_with_marks(page, found.boxes[found.scores >= LIKELY], min(scale, 1.0))
+    if sum(page[part].size for part in parts) <= _MOST_PARTS * page.size:
+        for rows, columns in parts:
+            again = _seen(page[rows, columns], scale, networks, progress)
+            found = found.or_better(again.moved(columns.start, rows.start))
+    elif scale > _REDUCED:
+        found = found.or_better(_seen(page, scale * _AGAIN, networks, progress))
     return found
 
 
@@ -204,32 +205,33 @@ def _marks(pixels: Image, lines: Boxes, most_px: float) -> npt.NDArray[np.int32]
     return np.asarray(stats[is_mark], np.int32)
 
 
-def _parts_with_marks(page: Image, lines: Boxes) -> list[tuple[slice, slice]]:
-    """The rows and columns of parts of a page in which text outside these lines was missed."""
-    marks = _marks(np.ascontiguousarray(page), lines, _MOST_MARK_PX)
+def _parts_with_marks(page: Image, lines: Boxes, scale: float) -> list[tuple[slice, slice]]:
+    """The rows and columns of parts of a page in which text outside these lines was missed at this scale."""
+    size = [max(1, round(side * scale)) for side in page.shape[1::-1]]
+    seen = np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), np.uint8)
+    marks = _marks(seen, lines * scale, _MOST_MARK_PX)
     centres = (marks[:, :2] + marks[:, 2:] // 2) // _CELL_PX
-    cells = np.zeros([side // _CELL_PX + 1 for side in page.shape[:2]], np.uint8)
+    cells = np.zeros([side // _CELL_PX + 1 for side in seen.shape[:2]], np.uint8)
     cells[centres[:, 1], centres[:, 0]] = 1
     around = 2 * (_AROUND_PX // _CELL_PX) + 1
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        cv2.dilate(cells, np.ones((around, around), np.uint8))
-    )
+    near = cv2.dilate(cells, np.ones((around, around), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(near)
     counts = np.bincount(labels[centres[:, 1], centres[:, 0]], minlength=len(stats))
     # As many as make a short word; on a page without lines, a single one.
     least = _MARKS if len(lines) else 1
     return [
-        (_stretched(top, height, page.shape[0]), _stretched(left, width, page.shape[1]))
+        (_stretch(top, height, page.shape[0], scale), _stretch(left, width, page.shape[1], scale))
         for (left, top, width, height, _), count in zip(stats[1:], counts[1:], strict=True)
         if count >= least
     ]
 
 
-def _stretched(start: int, length: int, most: int) -> slice:
-    """A span of cells in pixels, made longer so that few shapes are compiled, within a page."""
-    length_px = math.ceil(length * _CELL_PX / _PART_STEP_PX) * _PART_STEP_PX
-    middle_px = round((start + length / 2) * _CELL_PX)
-    start_px = max(0, min(middle_px - length_px // 2, most - length_px))
-    return slice(start_px, min(start_px + length_px, most))
+def _stretch(first: int, count: int, most_px: int, scale: float) -> slice:
+    """Cells of a scaled page as pixels of the page; made longer so that few shapes are compiled."""
+    length_px = math.ceil(math.ceil(count * _CELL_PX / _PART_STEP_PX) * _PART_STEP_PX / scale)
+    middle_px = round((first + count / 2) * _CELL_PX / scale)
+    start_px = max(0, min(middle_px - length_px // 2, most_px - length_px))
+    return slice(start_px, min(start_px + length_px, most_px))
 
 
 def _fill(whole: Image, tile: _Tile, pixels: Image, networks: Networks) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +17,7 @@ from consumer.child.pixels import Image
 from consumer.child.rapidocr.boxes import LIKELY, Boxes
 from consumer.child.rapidocr.detection import find_lines
 from consumer.child.rapidocr.networks import Networks
-from consumer.child.rapidocr.recognition import SPACE, SPACE_AMONG_SPECKS, Reading, read
+from consumer.child.rapidocr.recognition import Reading, read
 from consumer.child.rapidocr.specks import without_specks
 
 #: The direction network is believed from this certainty on (measured: right for 219 of 220 pages, and wrong
@@ -28,9 +29,6 @@ _POOR: Final = 0.75
 
 #: Lines of lower confidence are noise more often than text.
 _LEAST: Final = 0.65
-
-#: Of two views of a line, each space more is worth this much confidence.
-_PER_SPACE: Final = 0.03
 
 #: A line that the detector doubts must be read this well to count.
 _GOOD: Final = 0.9
@@ -108,9 +106,9 @@ class PageReading:
 def read_page(page: Image, networks: Networks, progress: Callable[[], None]) -> PageReading:
     """Read a page; `progress` is called after each step."""
     clean = without_specks(page)
-    # Cleaning leaves parts of specks that touch letters, which read like accents. So each line is read on
-    # both pages, and the better reading counts.
-    views = (clean,) if clean is page else (clean, page)
+    # Cleaning leaves parts of specks that touch letters, which read like accents, and a median takes away
+    # thin strokes. What all three say counts.
+    views = (page,) if clean is page else (clean, page, np.asarray(cv2.medianBlur(page, 3), np.uint8))
     turned, certainty = networks.page_direction(clean)
     angle = -turned if certainty >= _CERTAIN else 0
     first = _read_turned(views, angle, networks, progress)
@@ -140,13 +138,12 @@ def _read_turned(
 
 
 class _Boxes:
-    """The boxes of a page, and how each reads in the turns that were tried, at best among some views."""
+    """The boxes of a page, and how each reads in the turns that were tried."""
 
     def __init__(
         self, views: Sequence[Image], boxes: Boxes, networks: Networks, progress: Callable[[], None]
     ) -> None:
         self._views = views
-        self._least_space = SPACE if len(views) == 1 else SPACE_AMONG_SPECKS
         self._boxes = boxes
         self._networks = networks
         self._progress = progress
@@ -171,11 +168,9 @@ class _Boxes:
     def _read(self, pairs: Iterable[tuple[int, Turn]]) -> None:
         wanted = [(n, turn) for n, turn in pairs if turn not in self.readings[n]]
         boxes = [np.roll(self._boxes[n], -turn, axis=0) for n, turn in wanted]
-        for view in self._views:
-            readings = read(view, boxes, self._networks, self._progress, least_space=self._least_space)
-            for (n, turn), reading in zip(wanted, readings, strict=True):
-                best = self.readings[n].get(turn, reading)
-                self.readings[n][turn] = max(best, reading, key=_plausibility)
+        readings = read(self._views, boxes, self._networks, self._progress)
+        for (n, turn), reading in zip(wanted, readings, strict=True):
+            self.readings[n][turn] = reading
 
     def _best(self, n: int) -> Turn:
         """The most convincing turn; the first candidate, unless another is clearly better."""
@@ -191,11 +186,6 @@ class _Boxes:
         for n in set(level) - set(clear):
             distances = np.linalg.norm(centres[clear] - centres[n], axis=1)
             turns[n] = turns[clear[int(distances.argmin())]]
-
-
-def _plausibility(reading: Reading) -> float:
-    """Confidence, and more for more words: specks hide the spaces between them."""
-    return reading.confidence + _PER_SPACE * reading.text.count(" ")
 
 
 def _candidates(boxes: Boxes) -> list[tuple[Turn, ...]]:

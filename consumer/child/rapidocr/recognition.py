@@ -33,10 +33,7 @@ _SPACE_PX: Final = 10
 _READ_HEIGHT: Final = 0.92
 
 #: A space is read where it is this likely, even if a blank is likelier (measured on the words of 64 pages).
-SPACE: Final = 0.2
-
-#: On a speckled page, on which specks fill the gaps between words.
-SPACE_AMONG_SPECKS: Final = 0.05
+_SPACE: Final = 0.2
 
 #: The recogniser sees no spaces on a ground of medium grey, the colour of its padding (measured: 116 to 140).
 #: Such a line is made lighter or darker by `_SHIFT`, away from its ink.
@@ -63,30 +60,41 @@ class Reading:
 
 
 def read(
-    page: Image,
+    views: Sequence[Image],
     boxes: Sequence[npt.NDArray[np.float32]],
     networks: Networks,
     progress: Callable[[], None],
-    *,
-    least_space: float = SPACE,
 ) -> list[Reading]:
     """Read lines of a page; `progress` is called after each batch.
 
-    `least_space`: likelihood from which on a space is read, 0 to 1.
-    `boxes`: 4 corners x 2 in pixels of the page, clockwise from the start of the text.
+    `views`: the page, prepared in one or more ways; the mean of what is likely in each counts. `boxes`: 4
+    corners x 2 in pixels of the page, clockwise from the start of the text.
     """
     readings: dict[int, Reading] = {}
     for n, box in enumerate(boxes):
         if _read_length(box) > _LONGEST_PX:
-            readings[n] = _read_long(_cut(page, box), networks, least_space)
+            readings[n] = _read_long([_cut(view, box) for view in views], networks)
             progress()
     for width, numbers in _batches(boxes):
         # Cut when they are read: a page may have thousands of lines.
-        likely = networks.characters_of([_padded(_cut(page, boxes[n]), width) for n in numbers])
+        likely = _mean_likely([[_cut(view, boxes[n]) for n in numbers] for view in views], width, networks)
         for n, places in zip(numbers, likely, strict=True):
-            readings[n] = _decoded(places, networks.characters, least_space)
+            readings[n] = _decoded(places, networks.characters)
         progress()
     return [readings[n] for n in range(len(boxes))]
+
+
+def _mean_likely(lines_of_views: Sequence[Sequence[Image]], width: int, networks: Networks) -> Floats:
+    """Return how likely each character is, as the mean of all views: lines x places x characters."""
+    first, *others = lines_of_views
+    likely = networks.characters_of([_padded(line, width) for line in first])
+    if others:
+        # The next call overwrites the array.
+        likely = likely.copy()
+        for lines in others:
+            likely += networks.characters_of([_padded(line, width) for line in lines])
+        likely /= len(lines_of_views)
+    return likely
 
 
 def _size_px(box: npt.NDArray[np.float32]) -> tuple[float, float]:
@@ -118,18 +126,14 @@ def _padded_width(length: int) -> int:
     return max(math.ceil(length / _WIDTH_STEP_PX) * _WIDTH_STEP_PX, _LEAST_WIDTH_PX)
 
 
-def _read_long(line: Image, networks: Networks, least_space: float) -> Reading:
+def _read_long(line_of_views: Sequence[Image], networks: Networks) -> Reading:
     """Read a line piece by piece."""
     text, weighted = "", 0.0
     start = length = 0
-    while start < line.shape[1]:
-        end, is_between_words = _piece_end(line, start)
-        piece = line[:, start:end]
-        reading = _decoded(
-            networks.characters_of([_padded(piece, _padded_width(end - start))])[0],
-            networks.characters,
-            least_space,
-        )
+    while start < line_of_views[0].shape[1]:
+        end, is_between_words = _piece_end(line_of_views[0], start)
+        pieces = [[line[:, start:end]] for line in line_of_views]
+        reading = _decoded(_mean_likely(pieces, _padded_width(end - start), networks)[0], networks.characters)
         text += reading.text + " " * is_between_words
         weighted += reading.confidence * len(reading.text)
         length += len(reading.text)
@@ -192,7 +196,7 @@ def _padded(line: Image, width: int) -> Image:
     return np.asarray(padded, np.uint8)
 
 
-def _decoded(likely: Floats, characters: Sequence[str], least_space: float) -> Reading:
+def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
     """Decode places x characters by the best path of CTC, without blanks (class 0) and repetitions."""
     best = likely.argmax(axis=1)
     kept = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
@@ -202,7 +206,7 @@ def _decoded(likely: Floats, characters: Sequence[str], least_space: float) -> R
     for place, following in pairwise(kept):
         after = characters[best[following]]
         is_spaced = not _UNSPACED.match(text[-1]) and not _UNSPACED.match(after)
-        if is_spaced and likely[place + 1 : following, -1].max(initial=0) > least_space:
+        if is_spaced and likely[place + 1 : following, -1].max(initial=0) > _SPACE:
             text += " "
         text += after
     # At most one space between two words.
