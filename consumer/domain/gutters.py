@@ -18,6 +18,9 @@ from consumer.domain.page_lines import Line, Pair, Part
 #: Headings are at least so many times as high as other lines.
 _HEADING: Final = 1.15
 
+#: Least width of white between columns, in heights of lines.
+_NARROWEST: Final = 1.2
+
 
 @dataclass(frozen=True, slots=True)
 class Gutter:
@@ -159,7 +162,7 @@ def _blocks(strip: _Strip, unit: float) -> list[list[Pair]]:
             reach = max(reach, merged.pop(0)[1])
         whites.append(top - reach)
         reach = max(reach, left.bottom, right.bottom)
-    usual = statistics.median(whites[1:])
+    usual = max(0.0, statistics.median(whites[1:]))
     begins = [white > usual + unit for white in whites]
     blocks: list[list[Pair]] = []
     for n, pair in enumerate(rows):
@@ -198,7 +201,7 @@ def _lines(block: list[Pair]) -> Iterator[Line]:
 
 def _is_by_chance(part: Part, x: float, block: list[Pair]) -> bool:
     """Whether a few rows are lines in pieces: little white, or lines like them close above or below."""
-    if _narrowest(block) < 1.2 * part.unit:
+    if _narrowest(block) < _NARROWEST * part.unit:
         return True
     top, bottom = min(line.top for line in _lines(block)), max(line.bottom for line in _lines(block))
     height = statistics.median(line.height for line in _lines(block))
@@ -269,7 +272,11 @@ class _Column:
     def _is_in_the_way(self, line: Line) -> bool:
         """Whether a line fills much of the gutter; it may be longer than those by which that was found."""
         width = self._right - self._left
-        slack = min(max(self._part.unit, 0.3 * width), 0.45 * width)
+        unit = self._part.unit
+        slack = min(max(unit, 0.3 * width), 0.45 * width)
+        if line.height < _HEADING * self._height and line.width < 1.5 * max(b - a for a, b in self._sides):
+            # A line of a ragged column, of which the others happen to be shorter.
+            slack = max(slack, width - _NARROWEST * unit)
         return line not in self._merged and self._left + slack < line.x2 and line.x1 < self._right - slack
 
     def _begins(self, white: float, _: Sequence[_Step]) -> bool:

@@ -132,7 +132,7 @@ class _Finder:
         found = {other for n in self._bands_of(line) for other in self._next_of(self._bands[n], line, share)}
         first = min((other.x1 for other in found), default=0.0)
         nearest = (other for other in found if other.x1 < first + self._unit)
-        return max(nearest, key=lambda other: (_common(line, other), -other.number), default=None)
+        return max(nearest, key=lambda other: (_common(line, other), -other.middle), default=None)
 
     def _bands_of(self, line: Line) -> range:
         return range(int(_top(line) // self._band), int(_bottom(line) // self._band) + 1)

@@ -114,6 +114,17 @@ def test_columns_are_read_one_after_the_other_on_a_turned_page(
     assert_read_as_listed(lines, degrees, seed)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_half_a_line_apart_are_read_one_after_the_other(seed: int) -> None:
+    left = [line(100, 121.5 + 29 * n, 280) for n in range(6)]
+    assert_read_as_listed([*left, *(line(410, 136 + 29 * n, 280) for n in range(5))], seed=seed)
+
+
+def test_a_long_line_at_the_end_of_a_ragged_column_belongs_to_it() -> None:
+    left = [line(100, 100 + 24 * n, 280 if n in {0, 6} else 210) for n in range(7)]
+    assert_read_as_listed([*left, *(line(410, 118 + 24 * n, 280) for n in range(5))])
+
+
 @given(text_columns(), st.floats(200, 900), TURNS, st.integers())
 def test_a_heading_over_the_columns_comes_before_them(
     lines: list[Quad], width: float, degrees: float, seed: int
@@ -152,7 +163,9 @@ def test_a_receipt_is_read_row_by_row(
 @pytest.mark.parametrize("columns", [1, 3])
 def test_values_beside_labels_of_two_lines_are_read_row_by_row(columns: int) -> None:
     """Values stand in the middle of the height of their labels."""
-    boxes, texts, rows = [], [], []
+    boxes: list[Quad] = []
+    texts: list[str] = []
+    rows: list[int] = []
     y = 0
     for n in range(12):
         is_long = n % 3 == 2
