@@ -116,6 +116,22 @@ class ObjectStore(Protocol):
         Raises ConflictError if it is another by now.
         """
 
+    async def put_new(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        metadata: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Write a gzip file only if there is no object of this key; raises ConflictError if there is."""
+
+    async def read(self, bucket: str, key: str) -> bytes | None:
+        """Return a whole object, for objects known to be small; None if there is none."""
+
+    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete objects; those that do not exist are no error."""
+
     def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
         """Yield key and ETag of the objects whose keys start with `prefix`, in the order of their keys."""
 

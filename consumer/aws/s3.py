@@ -1,12 +1,13 @@
 """The bucket on S3."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -28,8 +29,12 @@ from consumer.ports import ObjectInfo
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_s3.type_defs import ObjectIdentifierTypeDef
 
 _CHUNK_BYTES: Final = 1024 * 1024
+
+#: S3 deletes so many objects in a request.
+_DELETED_AT_ONCE: Final = 1000
 
 _MISSING: Final = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _PRECONDITION_FAILED: Final = {"412", "PreconditionFailed"}
@@ -165,6 +170,44 @@ class S3Store:
                         ContentType="application/json",
                         **condition,
                     )
+
+    async def put_new(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        metadata: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Write a gzip file only if there is no object of this key; raises ConflictError if there is."""
+        async with service_call(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
+            async for attempt in _retried(_ConcurrentWriteError):
+                with attempt, _translate_refusal(f"s3://{bucket}/{key}"):
+                    await self.client.put_object(
+                        Bucket=bucket,
+                        Key=key,
+                        Body=body,
+                        Metadata=dict(metadata),
+                        ContentType="application/gzip",
+                        Tagging=urlencode(tags),
+                        IfNoneMatch="*",
+                    )
+
+    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete objects; those that do not exist are no error."""
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            objects: list[ObjectIdentifierTypeDef] = [
+                {"Key": key} for key in keys[start : start + _DELETED_AT_ONCE]
+            ]
+            async with service_call(f"DELETE s3://{bucket}/{keys[start]} and others"):
+                answer = await self.client.delete_objects(
+                    Bucket=bucket, Delete={"Objects": objects, "Quiet": True}
+                )
+            if errors := answer.get("Errors"):
+                first = errors[0]
+                raise ServiceError(
+                    f"DELETE s3://{bucket}/{first.get('Key')}: {first.get('Code')} {first.get('Message')}"
+                )
 
     async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
         """Upload a file, as a client does; returns the object's ETag."""

@@ -48,6 +48,9 @@ class BucketBackend(ABC):
     def body(self, key: str) -> bytes: ...
 
     @abstractmethod
+    def tags(self, key: str) -> dict[str, str]: ...
+
+    @abstractmethod
     def keep_versions(self) -> None:
         """Keep versions from now on."""
 
@@ -67,6 +70,10 @@ class LocalStackBucketBackend(BucketBackend):
     def body(self, key: str) -> bytes:
         return self._s3.get_object(Bucket=self.name, Key=key)["Body"].read()
 
+    def tags(self, key: str) -> dict[str, str]:
+        answer = self._s3.get_object_tagging(Bucket=self.name, Key=key)
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
     def keep_versions(self) -> None:
         self._s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
 
@@ -85,6 +92,9 @@ class FakeBucketBackend(BucketBackend):
 
     def body(self, key: str) -> bytes:
         return self._s3.objects[key].body
+
+    def tags(self, key: str) -> dict[str, str]:
+        return dict(self._s3.objects[key].tags)
 
     def keep_versions(self) -> None:
         self._s3.versioned = True

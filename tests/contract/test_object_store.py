@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -115,6 +115,53 @@ class TestPutResult:
         backend.delete(RESULT_KEY)
         await self._put(backend, b"2", None)
         assert backend.body(RESULT_KEY) == b"2"
+
+
+class TestPieces:
+    """Objects that are written once, listed, read and deleted."""
+
+    TAGS: Final = {"bucket-ocr": "part", "b": "x y"}
+
+    async def _put(self, backend: BucketBackend, key: str, body: bytes = b"1") -> None:
+        await backend.store.put_new(backend.name, key, body, META, self.TAGS)
+
+    async def test_is_put_once_with_its_metadata_type_and_tags(self, backend: BucketBackend) -> None:
+        backend.upload(KEY, BODY)
+        await self._put(backend, RESULT_KEY, BODY)
+        with pytest.raises(ConflictError):
+            await self._put(backend, RESULT_KEY)
+        assert await backend.store.read(backend.name, RESULT_KEY) == BODY
+        assert (await _head(backend.store, backend.name, RESULT_KEY)).metadata == META
+        assert backend.tags(RESULT_KEY) == self.TAGS
+        with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
+            await backend.store.put_new(NO_BUCKET, KEY, b"", {}, {})
+
+    async def test_are_listed_in_order_and_deleted_whether_they_exist_or_not(
+        self, backend: BucketBackend
+    ) -> None:
+        names = [f"{KEY}.ocr/{number:04}" for number in range(3)]
+        for name in reversed(names):
+            await self._put(backend, name)
+        await self._put(backend, f"{KEY}.other")
+        listed = [key async for key, _ in backend.store.list(backend.name, f"{KEY}.ocr/")]
+        assert listed == names
+        # More than S3 deletes in one request; one that exists in each.
+        missing = [f"{KEY}.ocr/missing {number}" for number in range(1000)]
+        await backend.store.delete(backend.name, [names[0], *missing, names[1]])
+        await backend.store.delete(backend.name, [])
+        assert [key async for key, _ in backend.store.list(backend.name, KEY)] == [
+            f"{KEY}.ocr/0002",
+            f"{KEY}.other",
+        ]
+        assert await backend.store.read(backend.name, names[0]) is None
+        with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
+            await backend.store.delete(NO_BUCKET, [KEY])
+
+    async def test_can_be_put_again_when_it_was_deleted(self, backend: BucketBackend) -> None:
+        await self._put(backend, KEY + ".piece")
+        await backend.store.delete(backend.name, [KEY + ".piece"])
+        await self._put(backend, KEY + ".piece", b"2")
+        assert await backend.store.read(backend.name, KEY + ".piece") == b"2"
 
 
 class TestDownload:

@@ -65,6 +65,7 @@ class Stored:
     last_modified: datetime
     moment: int
     content_type: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def etag(self) -> str:
@@ -126,12 +127,13 @@ class FakeS3:
         body: bytes,
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Stored:
         self._journal.note("upload" if metadata is None else "result", f"{key} {body[:40]!r}")
         moment = self._journal.moment
         version_id = f"v{moment}" if self.versioned else None
         now = self._journal.clock.now()
-        stored = Stored(key, body, metadata or {}, version_id, now, moment, content_type)
+        stored = Stored(key, body, metadata or {}, version_id, now, moment, content_type, tags or {})
         self.uploads.setdefault(key, []).append(stored)
         self._replace(key)
         self.objects[key] = stored
@@ -139,6 +141,26 @@ class FakeS3:
             self._queue.send(event_of(stored), [key])
         self._judge(key)
         return stored
+
+    def put_new(
+        self,
+        key: str,
+        body: bytes,
+        metadata: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        if key in self.objects:
+            self._journal.note("conflict", key)
+            raise ConflictError(key)
+        self.upload(key, body, metadata, "application/gzip", tags)
+
+    def delete_output(self, key: str) -> None:
+        """Delete an object that a consumer has written."""
+        there = self.objects.get(key)
+        self._journal.demand(
+            there is None or identity.SOURCE_ETAG in there.metadata, "promise 6", f"{key} is deleted"
+        )
+        self.objects.pop(key, None)
 
     def delete(self, key: str) -> None:
         if key in self.objects:

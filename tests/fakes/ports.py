@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -81,6 +81,36 @@ class FakeStore:
             self._bucket.upload(key, body, metadata, content_type)
 
         await self._network.call("put_output", key, put)
+
+    async def put_new(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        metadata: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        def put() -> None:
+            _must_exist(bucket)
+            self._bucket.put_new(key, body, metadata, tags)
+
+        await self._network.call("put_new", key, put, refusal=ConflictError("409"))
+
+    async def read(self, bucket: str, key: str) -> bytes | None:
+        def read() -> bytes | None:
+            _must_exist(bucket)
+            found = self._bucket.objects.get(key)
+            return found.body if found else None
+
+        return await self._network.call("read_object", key, read)
+
+    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        def delete() -> None:
+            _must_exist(bucket)
+            for key in keys:
+                self._bucket.delete_output(key)
+
+        await self._network.call("delete_objects", " ".join(keys), delete)
 
     async def put_result(
         self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
