@@ -43,6 +43,12 @@ class Queue(Protocol):
     async def max_receive_count(self) -> int | None:
         """Return the queue's maxReceiveCount; None if it has no redrive policy."""
 
+    async def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
+        """Send messages, which can be received after `delay_s` seconds (at most 900).
+
+        Raises ServiceError unless all were sent; some may have been sent then, and one may be sent twice.
+        """
+
     async def delete(self, message: Message) -> None:
         """Delete the message for good."""
 

@@ -51,13 +51,13 @@ class JobRunner:
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
         outcome, reason = Outcome.DONE, ""
         try:
-            if job.pages is None:
+            if not (invalid := job.problem or (_NO_PARTS if job.part else "")):
                 result = await self.publisher.ensure_result(
                     job, queued_at, watchdog, accepts=self._is_current, make=self.documents.read
                 )
             else:
                 result = await self._ensure_any_result(
-                    job, queued_at, watchdog, Code.INVALID_OPTIONS, _NO_PARTS
+                    job, queued_at, watchdog, Code.INVALID_OPTIONS, invalid
                 )
             self.breaker.record_storage_success()
             if result.result is not None and result.result.head.page_count:

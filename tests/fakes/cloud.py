@@ -301,7 +301,7 @@ def event_of(stored: Stored) -> str:
 
 @dataclass(eq=False)
 class Queued:
-    """A message, or SQS's second copy of one. `moment`: when it was sent."""
+    """A message, or SQS's second copy of one. `moment`: when it was sent. `by_consumer`: one has sent it."""
 
     message_id: str
     body: str
@@ -310,6 +310,7 @@ class Queued:
     sent_at: float
     moment: int
     visible_at: float
+    by_consumer: bool = False
     receive_count: int = 0
     latest: "Delivery | None" = None
     deleted: bool = False
@@ -354,14 +355,21 @@ class FakeSqs:
     bucket: FakeS3 | None = None
 
     def send(
-        self, body: str, names: Iterable[str], *, malformed: bool = False, message_id: str | None = None
+        self,
+        body: str,
+        names: Iterable[str],
+        *,
+        malformed: bool = False,
+        message_id: str | None = None,
+        delay_s: int = 0,
+        by_consumer: bool = False,
     ) -> Queued:
         now = self.journal.clock.seconds
         # Usually at once, sometimes late.
-        visible_at = now + (self.rng.choice((0.0, 0.1, 1.0, 8.0)) if self.rng else 0.0)
+        visible_at = now + delay_s + (self.rng.choice((0.0, 0.1, 1.0, 8.0)) if self.rng else 0.0)
         message_id = message_id or f"m{len(self.messages)}"
         moment = self.journal.moment
-        message = Queued(message_id, body, frozenset(names), malformed, now, moment, visible_at)
+        message = Queued(message_id, body, frozenset(names), malformed, now, moment, visible_at, by_consumer)
         self.messages.append(message)
         return message
 

@@ -12,6 +12,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from consumer.clock import Watchdog
+from consumer.domain import events
 from consumer.domain.completion import Completion
 from consumer.domain.errors import ConflictError, ServiceError
 from consumer.domain.lease import LeaseSchedule, Lost, Overdue
@@ -182,6 +183,17 @@ class FakeQueue:
 
     async def max_receive_count(self) -> int | None:
         return await self._network.call("attributes", "", lambda: self._sqs.max_receive_count)
+
+    async def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
+        send = partial(self._send, tuple(bodies), delay_s)
+        await self._network.call("send", " ".join(bodies), send)
+
+    def _send(self, bodies: tuple[str, ...], delay_s: int) -> None:
+        for body in bodies:
+            parsed = events.parse(body)
+            names = [job.key for job in parsed.jobs]
+            malformed = bool(parsed.malformed)
+            self._sqs.send(body, names, malformed=malformed, delay_s=delay_s, by_consumer=True)
 
     async def delete(self, message: Message) -> None:
         self._sqs.settling(message.receipt, "delete")
