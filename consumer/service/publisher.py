@@ -20,6 +20,7 @@ from consumer.domain.identity import ResultHead
 from consumer.domain.result import Source
 from consumer.metrics import Metrics
 from consumer.ports import ObjectInfo, ObjectStore
+from consumer.service import sources
 from consumer.service.attempt import Attempt
 
 #: Tries at once if the source or its result changes in the meantime.
@@ -28,8 +29,17 @@ _TRIES: Final = 5
 #: Whether an existing result of the source makes work on it needless.
 Accepts = Callable[[ResultHead, Source], bool]
 
+
+
+@dataclass(frozen=True, slots=True)
+class NoResult:
+    """There is no result to be stored now: others will make it, or nobody needs it."""
+
+    reason: str
+
+
 #: Makes the result of a source.
-Make = Callable[[Source, Attempt], Awaitable[EncodedResult]]
+Make = Callable[[Source, Attempt], Awaitable[EncodedResult | NoResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Publisher:
         raise TransientError(f"s3://{job.bucket}/{job.key} is overwritten again and again")
 
     async def _try(self, job: Job, attempt: Attempt, accepts: Accepts, make: Make) -> JobResult:
-        info = await self._head_source(job.bucket, job.key)
+        info = await sources.describe(self.store, job.bucket, job.key)
         if identity.SOURCE_ETAG in info.metadata:
             return JobResult("own output")
         existing = await self.store.head(job.bucket, keys.result_key(job.key))
@@ -81,6 +91,8 @@ class Publisher:
         if not await self._is_document(info.source):
             return JobResult("not a document")
         result = await make(info.source, attempt)
+        if isinstance(result, NoResult):
+            return JobResult(result.reason, stage_seconds=attempt.stage_seconds)
         return await self._publish(result, existing, attempt, accepts)
 
     async def _publish(
@@ -89,7 +101,7 @@ class Publisher:
         """Store the result, unless the source has changed or another writer has stored an accepted one."""
         source = result.head.source
         for _ in range(_TRIES):
-            await self._require_unchanged(source)
+            await sources.require_unchanged(self.store, source)
             try:
                 with attempt.stage("publish"):
                     await self._put(result, existing)
@@ -107,7 +119,7 @@ class Publisher:
             # another consumer may have found that result current.
             with contextlib.suppress(SourceGoneError):
                 # A client may remove a source because its result has come; the result is announced as well.
-                await self._require_unchanged(source)
+                await sources.require_unchanged(self.store, source)
             return JobResult(reason, result, completion, attempt.stage_seconds)
         raise TransientError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
 
@@ -123,20 +135,6 @@ class Publisher:
             metadata,
             replaces=existing.etag if existing else None,
         )
-
-    async def _head_source(self, bucket: str, key: str) -> ObjectInfo:
-        info = await self.store.head(bucket, key)
-        if info is None:
-            # A bucket that does not exist (a wrong endpoint, a typo) is answered by 404 as well; taking that
-            # for a deleted source would empty the queue in silence.
-            await self.store.check_bucket(bucket)
-            raise SourceGoneError(key)
-        return info
-
-    async def _require_unchanged(self, source: Source) -> None:
-        current = (await self._head_source(source.bucket, source.key)).source
-        if (current.etag, current.version_id) != (source.etag, source.version_id):
-            raise SourceChangedError(source.key)
 
     async def _is_document(self, source: Source) -> bool:
         """By its name; if that promises nothing, by its first bytes."""
