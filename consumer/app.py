@@ -160,6 +160,8 @@ class _Builder:
             handler,
             breaker,
             max_in_flight=layout.capacity.max_in_flight,
+            # Of two slots one at least is for whole documents.
+            max_parts=max(1, layout.capacity.max_in_flight // 2),
             drain_s=options.drain_s,
             idle_exit_s=options.idle_exit_s,
             on_busy=await self.stack.enter_async_context(task_protection()),

@@ -64,8 +64,19 @@ MUTANTS = (
     Mutant(
         "the message is settled with a stale receipt, although its lease is lost",
         "consumer/service/message.py",
-        "return (Outcome.LEASE_LOST, False) if lease.lost.is_set() else (outcome, exhausted)",
-        "return outcome, exhausted",
+        "                if not lease.lost.is_set():\n"
+        "                    disposition = await self._decide(context, outcome)\n"
+        "            finally:\n"
+        "                for end in ends:\n"
+        "                    end.cancel()\n"
+        "                self._work.discard(work)\n"
+        "        if lease.lost.is_set():\n"
+        "            return Outcome.LEASE_LOST, settle.NoAction()\n",
+        "                disposition = await self._decide(context, outcome)\n"
+        "            finally:\n"
+        "                for end in ends:\n"
+        "                    end.cancel()\n"
+        "                self._work.discard(work)\n",
     ),
     Mutant(
         "events are told apart by their sequencer alone",
@@ -108,8 +119,14 @@ MUTANTS = (
     Mutant(
         "a message that comes with the last poll is not released",
         "consumer/service/worker.py",
-        "                await self.handler.release(message)\n",
+        "                await self.handler.release(context)\n",
         "",
+    ),
+    Mutant(
+        "a release counts towards giving up",
+        "consumer/domain/settle.py",
+        "            return SendAgain()\n",
+        "            return RetryAfter(0)\n",
     ),
     Mutant(
         "work in flight is not cancelled at the end of the drain",

@@ -63,6 +63,11 @@ class Notification:
     ignored: tuple[str, ...] = ()
     malformed: tuple[str, ...] = ()
 
+    @property
+    def is_of_part(self) -> bool:
+        """Whether it asks for a part of a document."""
+        return any(job.part is not None for job in self.jobs)
+
 
 def parse(body: str) -> Notification:
     """Parse a message body. Never raises: records that cannot be understood are listed as malformed."""

@@ -28,13 +28,15 @@ class JobReport:
     """How the work on a job ended.
 
     `reason`: why it is not done, in words for the reader of the result; empty if it is done. `log_fields` go
-    into the message's log line; they never hold text of the document.
+    into the message's log line; they never hold text of the document. `continuation`: of a released job,
+    bodies of messages that ask for what is left of it; empty for the message as it was.
     """
 
     job: Job
     outcome: Outcome
     reason: str
     log_fields: Mapping[str, Any]
+    continuation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

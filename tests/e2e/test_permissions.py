@@ -46,6 +46,8 @@ def _needed(call: Call) -> Iterator[str]:
                 yield "s3:GetObject"
         case "HeadBucket":
             yield "s3:ListBucket"
+        case "SendMessageBatch":
+            yield "sqs:SendMessage"
         case operation:
             yield f"{call.service}:{operation}"
 
@@ -93,6 +95,7 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
             "consumer",
             (*QUICK, *null_engine(gate, lines=1)),
             LEASE_S=6,
+            DRAIN_S=0,
             COMPLETION_TOPIC_ARN=topic,
         ).wait_ready()
         there.put("in/first.pdf", documents.blank_pdf(100))
@@ -108,6 +111,11 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
         proxy.fail("GetObject", answer(403, "AccessDenied"), key="in/refused.pdf")
         there.put("in/refused.pdf", documents.blank_pdf(100))
         consumer.line(event="message", key="in/refused.pdf", outcome="transient")
+        gate.unlink()
+        there.put("in/stopped.pdf", documents.blank_pdf(100))
+        consumer.wait_at_work()
+        assert consumer.stop() == 0
+        consumer.line(event="message", key="in/stopped.pdf", outcome="released")
         calls = [call for call in proxy.calls if call.status != 403]
     assert {call.operation for call in calls} == _in_the_code() - OF_COMMANDS
     policy = consumer_policy(cloud, outputs["ConsumerPolicyArn"])

@@ -371,7 +371,13 @@ class FakeSqs:
         moment = self.journal.moment
         message = Queued(message_id, body, frozenset(names), malformed, now, moment, visible_at, by_consumer)
         self.messages.append(message)
+        if by_consumer:
+            self.journal.note("sent again", message_id)
         return message
+
+    def sent_again(self) -> list[Queued]:
+        """The messages that consumers have sent."""
+        return [message for message in self.messages if message.by_consumer]
 
     def there(self) -> list[Queued]:
         """All messages that are not deleted, dead letters too."""
@@ -416,13 +422,20 @@ class FakeSqs:
         if message.deleted:
             return
         assert self.bucket is not None
-        self.journal.demand(not message.malformed, "I1", f"{receipt} is malformed and was deleted")
+        again = self._sent_again_since(delivery.moment)
+        kept = not message.malformed or any(m.body == message.body for m in again)
+        self.journal.demand(kept, "I1", f"{receipt} is malformed and was deleted")
         for key in message.names:
             answered = self.bucket.was_answered_since(key, delivery.moment)
-            self.journal.demand(answered, "I1", f"{receipt} was deleted without a result of {key}")
+            kept = answered or any(key in m.names for m in again)
+            self.journal.demand(kept, "I1", f"{receipt} was deleted without a result of {key}")
         message.deleted = True
         self.deleted.append(message.message_id)
         self.bucket.check_coverage()
+
+    def _sent_again_since(self, moment: int) -> list[Queued]:
+        """Messages that consumers have sent since then, for work that they left."""
+        return [message for message in self.there() if message.by_consumer and message.moment >= moment]
 
     def change_visibility(self, receipt: str, hold_s: int) -> None:
         """Hide the message for so long; raises RefusedError."""

@@ -106,6 +106,7 @@ class Service:
             handler,
             self.breaker,
             max_in_flight=slots,
+            max_parts=max(1, slots // 2),
             drain_s=drain_s,
             idle_exit_s=idle_exit_s,
             on_busy=self.busy.append,

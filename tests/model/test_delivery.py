@@ -35,7 +35,8 @@ CONSUMERS: Final = 2
 KEYS: Final = ("a.pdf", "b/c +ü.pdf", "scan")
 
 OPERATIONS: Final = (
-    *("head", "download", "read_start", "read", "put", "announce", "receive", "delete", "retry", "renew"),
+    *("head", "download", "read_start", "read", "put", "announce", "receive", "send", "delete", "retry"),
+    "renew",
     # The most important ones fail most.
     *("put", "put", "delete", "renew", "renew"),
 )
@@ -373,6 +374,7 @@ def _run(machine: type[Delivery], schedules: int, steps: int) -> str:
         "lease lost",
         "conflict",
         "redelivery",
+        "sent again",
         "dead letter",
     ):
         assert TOTALS[happened], f"no schedule had a {happened}"
