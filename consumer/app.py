@@ -41,8 +41,11 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.parts import Parts
+from consumer.service.pieces import PieceStore
 from consumer.service.publisher import Publisher
 from consumer.service.scheduler import PageScheduler
+from consumer.service.source_cache import SourceCache
 from consumer.service.work_dir import work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
@@ -144,7 +147,7 @@ class _Builder:
         for name in engines.without_effect(options, layout.engine, self.specs):
             log.warning("settings.without_effect", name=name, engine=layout.engine.name)
         queue = await self._queue()
-        jobs, breaker = await self._jobs(layout, folder)
+        jobs, breaker = await self._jobs(layout, folder, queue)
         handler = MessageHandler(
             queue,
             self._leases(layout.capacity.max_in_flight),
@@ -171,7 +174,9 @@ class _Builder:
             pauses=self.pauses,
         )
 
-    async def _jobs(self, layout: ProcessLayout, folder: Path) -> tuple[JobRunner, CircuitBreaker]:
+    async def _jobs(
+        self, layout: ProcessLayout, folder: Path, queue: SqsQueue
+    ) -> tuple[JobRunner, CircuitBreaker]:
         """Start everything that turns sources into results, and the circuit breaker that checks it."""
         options, capacity = self.options, layout.capacity
         disk_space, pages = DiskSpace(folder), Watchdog(self.clock, self.watchdog)
@@ -187,13 +192,11 @@ class _Builder:
             await self.stack.enter_async_context(part.running())
         engine = _engine(recognizer.engine, options)
         documents = DocumentReader(
-            store,
+            SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes),
             renderer,
             scheduler,
-            disk_space,
+            Parts(PieceStore(store), queue, self.clock, engine=engine, part_pages=options.part_pages),
             engine=engine,
-            work_dir=folder,
-            max_file_bytes=options.max_file_bytes,
         )
         checks = [disk_space.check, renderer.check, recognizer.check]
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)

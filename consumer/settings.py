@@ -92,6 +92,8 @@ class Settings(EngineSettings):
     stall_s: float = Field(default=300.0, gt=0, le=_MAX_HOLD_S)
     #: Time to finish after SIGTERM.
     drain_s: float = Field(default=100.0, ge=0, le=_MAX_HOLD_S)
+    #: Longer documents are read in parts of so many pages.
+    part_pages: int = Field(default=64, ge=1)
     #: Largest source that is read.
     max_file_bytes: int = Field(default=1024**3, ge=1)
     #: Most pages of a document that is read.

@@ -36,7 +36,9 @@ class DocumentReader:
     engine: Engine
     outputs: Sequence[OutputFormat] = ()
 
-    async def read(self, source: Source, attempt: Attempt, *, whole: bool = False) -> EncodedResult | NoResult:
+    async def read(
+        self, source: Source, attempt: Attempt, *, whole: bool = False
+    ) -> EncodedResult | NoResult:
         """Read the source, or hand it out if it is long; one that can never be read gets a FAILURE result.
 
         `whole`: hand out nothing. Raises SourceChangedError, SourceGoneError, TransientError and StoppedError.
@@ -46,7 +48,7 @@ class DocumentReader:
             async with self.opened(source, attempt) as document:
                 page_count = document.page_count
                 if whole or not self.parts.are_for(source, page_count):
-                    await self._read_all(document, source, pages, whole=whole)
+                    await self._read_all(document, source, attempt, pages, whole=whole)
                     return pages.finish(source, self.engine, attempt.timing())
             return await self.parts.hand_out(source, attempt, page_count)
         except DocumentError as error:
@@ -68,7 +70,7 @@ class DocumentReader:
                     yield document
 
     async def _read_all(
-        self, document: RenderedDocument, source: Source, pages: Assembly, *, whole: bool
+        self, document: RenderedDocument, source: Source, attempt: Attempt, pages: Assembly, *, whole: bool
     ) -> None:
         # What is stored of a document that is read in one go would not be asked for by the next try.
         can_go_on = not whole and self.parts.has_room(source, document.page_count)
@@ -80,7 +82,8 @@ class DocumentReader:
                 unstored.add(page)
 
         try:
-            await self.scheduler.run(document, add)
+            with attempt.stage("read"):
+                await self.scheduler.run(document, add)
         except asyncio.CancelledError:
             whose = self.parts.identity(source, document.page_count)
             if not await self.parts.pieces.put_in_time(source, whose, unstored):

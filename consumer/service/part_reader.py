@@ -57,8 +57,9 @@ class PartReader:
                 async with self.documents.opened(source, attempt) as document:
                     page_count = document.page_count
                     if page_count == part.page_count:
-                        for gap in gaps:
-                            await self._read_gap(document, source, attempt, gap)
+                        with attempt.stage("read"):
+                            for gap in gaps:
+                                await self._read_gap(document, source, attempt, gap)
             except DocumentError as error:
                 return self.documents.failure(source, attempt, error.code, error.message)
             if page_count != part.page_count:

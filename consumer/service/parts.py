@@ -86,9 +86,7 @@ class Parts:
         """Send messages for the parts with missing pages; returns whether there were any."""
         read = [piece.pages for piece in own if not piece.exhausted]
         wanted = [
-            pages
-            for pages in parts.ranges(whose.page_count, self.part_pages)
-            if parts.missing(pages, read)
+            pages for pages in parts.ranges(whose.page_count, self.part_pages) if parts.missing(pages, read)
         ]
         if wanted:
             await self.queue.send([self.request(source, whose, pages) for pages in wanted])

@@ -30,7 +30,6 @@ _TRIES: Final = 5
 Accepts = Callable[[ResultHead, Source], bool]
 
 
-
 @dataclass(frozen=True, slots=True)
 class NoResult:
     """There is no result to be stored now: others will make it, or nobody needs it."""

@@ -111,7 +111,9 @@ class SourceCache:
         if not (copy.keep and copy.is_complete):
             return _remove(copy.path)
         self._copies[_name(copy.source)] = copy
-        while sum(idle.source.size_bytes for idle in self._idle()) > _IDLE_SHARE * self._disk_space.total_bytes:
+        while (
+            sum(idle.source.size_bytes for idle in self._idle()) > _IDLE_SHARE * self._disk_space.total_bytes
+        ):
             self._remove_idle()
         return None
 

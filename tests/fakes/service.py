@@ -9,15 +9,18 @@ from consumer.domain import keys
 from consumer.domain.errors import HostError
 from consumer.domain.events import Job
 from consumer.domain.outputs import OutputFormat
-from consumer.domain.result import ResultDocument
+from consumer.domain.result import Engine, ResultDocument
 from consumer.metrics import Metrics
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.parts import Parts
+from consumer.service.pieces import PieceStore
 from consumer.service.publisher import JobResult, Publisher
 from consumer.service.scheduler import PageScheduler
+from consumer.service.source_cache import SourceCache
 from consumer.service.worker import Worker
 from tests.fakes import BUCKET, ENGINE
 from tests.fakes.network import Network
@@ -26,6 +29,7 @@ from tests.fakes.reading import FakeRecognizer, FakeRenderer
 
 SLOTS: Final = 2
 DRAIN_S: Final = 20.0
+PART_PAGES: Final = 10
 
 
 def large_disk(_: Path) -> tuple[int, int, int]:
@@ -57,6 +61,7 @@ class Service:
         metrics: Metrics,
         *,
         outputs: Sequence[OutputFormat] = (),
+        engine: Engine = ENGINE,
     ) -> None:
         self._network = network
         self.calls, self.faults = network.calls, network.faults
@@ -70,15 +75,17 @@ class Service:
         self.scheduler = PageScheduler(
             self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=4
         )
-        self.documents = DocumentReader(
-            store,
-            FakeRenderer(folder),
-            self.scheduler,
-            disk_space,
-            engine=ENGINE,
-            work_dir=folder,
-            max_file_bytes=1000,
+        sources = SourceCache(store, disk_space, folder, max_file_bytes=1000)
+        parts = Parts(
+            PieceStore(store),
+            FakeQueue(network, slots=0),
+            clock,
+            engine=engine,
             outputs=outputs,
+            part_pages=PART_PAGES,
+        )
+        self.documents = DocumentReader(
+            sources, FakeRenderer(folder), self.scheduler, parts, engine=engine, outputs=outputs
         )
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()
