@@ -10,6 +10,7 @@ from pathlib import Path
 
 from consumer.domain import assembly, formats
 from consumer.domain.assembly import Assembly, EncodedResult
+from consumer.domain.body import Spool
 from consumer.domain.errors import Code, DiskFullError, DocumentError
 from consumer.domain.outputs import OutputFormat
 from consumer.domain.result import Engine, Source
@@ -17,6 +18,7 @@ from consumer.ports import ObjectStore, Renderer
 from consumer.service.attempt import Attempt
 from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler
+from consumer.service.spool import FileSpool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +42,27 @@ class DocumentReader:
     async def read(self, source: Source, attempt: Attempt) -> EncodedResult:
         """Read the source; a document that can never be read gets a FAILURE result.
 
-        Raises SourceChangedError, SourceGoneError and TransientError.
+        Its body lasts as long as the attempt. Raises SourceChangedError, SourceGoneError and TransientError.
         """
-        pages = Assembly(self.outputs)
+        pages = Assembly(self.outputs, spool=lambda: self._spool(attempt))
         try:
             async with self._downloaded(source, attempt) as path:
                 # The document waits for its turn behind others: their progress is its own.
                 with attempt.watchdog.following(self.scheduler.watchdog):
                     async with self.renderer.open(path, _format(path)) as document:
                         await self.scheduler.run(document, pages.add)
-                return pages.finish(source, self.engine, attempt.timing())
+            # What was read takes disk space until it is stored, and others may wait for that.
+            attempt.files.enter_context(self.disk_space.held())
+            return pages.finish(source, self.engine, attempt.timing())
         except DocumentError as error:
             return self.failure(source, attempt, error.code, error.message)
 
     def failure(self, source: Source, attempt: Attempt, code: Code, message: str) -> EncodedResult:
         """Make the result of a source that is not read."""
         return assembly.failure(source, self.engine, code, message, attempt.timing())
+
+    def _spool(self, attempt: Attempt) -> Spool:
+        return attempt.files.enter_context(contextlib.closing(FileSpool(self.work_dir)))
 
     @asynccontextmanager
     async def _downloaded(self, source: Source, attempt: Attempt) -> AsyncIterator[Path]:
