@@ -44,6 +44,7 @@ from consumer.service.message import MessageHandler
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.publisher import Publisher
+from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.source_cache import SourceCache
 from consumer.service.work_dir import work_folder
@@ -188,16 +189,13 @@ class _Builder:
             recognizer, disk_space, pages, self.metrics, batch_pages=batch_pages, window_pages=window_pages
         )
         store = await self.stack.enter_async_context(object_store(connections=capacity.max_in_flight))
-        for part in (renderer, recognizer, scheduler):
-            await self.stack.enter_async_context(part.running())
+        for each in (renderer, recognizer, scheduler):
+            await self.stack.enter_async_context(each.running())
         engine = _engine(recognizer.engine, options)
-        documents = DocumentReader(
-            SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes),
-            renderer,
-            scheduler,
-            Parts(PieceStore(store), queue, self.clock, engine=engine, part_pages=options.part_pages),
-            engine=engine,
-        )
+        sources = SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes)
+        results = ResultMaker(disk_space, folder, engine)
+        parts = Parts(PieceStore(store), queue, self.clock, results, options.part_pages)
+        documents = DocumentReader(sources, renderer, scheduler, parts, results)
         checks = [disk_space.check, renderer.check, recognizer.check]
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)
         announce = await self.stack.enter_async_context(announcer(options.completion_topic_arn, self.clock))

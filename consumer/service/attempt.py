@@ -1,7 +1,7 @@
-"""One attempt at a job: its watchdog, its times and how long its stages took."""
+"""One attempt at a job: its watchdog, its times, how long its stages took, and the files that it needs."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,13 +12,17 @@ from consumer.metrics import Metrics
 
 @dataclass(eq=False, slots=True)
 class Attempt:
-    """`queued_at`: when the message was sent, None if that is unknown; `stage_seconds` by stage."""
+    """`queued_at`: when the message was sent, None if that is unknown; `stage_seconds` by stage.
+
+    `files` closes what the result is put from; whoever makes the attempt ends it.
+    """
 
     queued_at: datetime | None
     watchdog: Watchdog
     clock: Clock
     metrics: Metrics
     stage_seconds: dict[str, float] = field(default_factory=dict, init=False)
+    files: ExitStack = field(default_factory=ExitStack, init=False)
     started_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:

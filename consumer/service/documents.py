@@ -1,62 +1,54 @@
 """Reads a document: download, open, schedule its pages, assemble; a long one is handed out in parts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.domain import assembly, formats
+from consumer.domain import formats
 from consumer.domain.assembly import Assembly, EncodedResult
 from consumer.domain.errors import Code, DocumentError
-from consumer.domain.outputs import OutputFormat
 from consumer.domain.parts import PageRange
-from consumer.domain.result import Engine, PageResult, Source
+from consumer.domain.result import PageResult, Source
 from consumer.ports import RenderedDocument, Renderer
 from consumer.service.attempt import Attempt
 from consumer.service.parts import Parts, StoppedError
 from consumer.service.pieces import PieceBuffer
 from consumer.service.publisher import NoResult
+from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.source_cache import SourceCache
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentReader:
-    """Makes results of sources.
-
-    `engine` is written into every result. `outputs`: what is made of every document beside its result.
-    """
+    """Makes results of sources."""
 
     sources: SourceCache
     renderer: Renderer
     scheduler: PageScheduler
     parts: Parts
-    _: KW_ONLY
-    engine: Engine
-    outputs: Sequence[OutputFormat] = ()
+    results: ResultMaker
 
     async def read(
         self, source: Source, attempt: Attempt, *, whole: bool = False
     ) -> EncodedResult | NoResult:
         """Read the source, or hand it out if it is long; one that can never be read gets a FAILURE result.
 
-        `whole`: hand out nothing. Raises SourceChangedError, SourceGoneError, TransientError and StoppedError.
+        `whole`: hand out nothing. The body lasts as long as the attempt. Raises SourceChangedError,
+        SourceGoneError, TransientError and StoppedError.
         """
-        pages = Assembly(self.outputs)
         try:
             async with self.opened(source, attempt) as document:
                 page_count = document.page_count
                 if whole or not self.parts.are_for(source, page_count):
+                    pages = self.results.begin(attempt)
                     await self._read_all(document, source, attempt, pages, whole=whole)
-                    return pages.finish(source, self.engine, attempt.timing())
+                    return self.results.finish(pages, source, attempt)
             return await self.parts.hand_out(source, attempt, page_count)
         except DocumentError as error:
-            return self.failure(source, attempt, error.code, error.message)
-
-    def failure(self, source: Source, attempt: Attempt, code: Code, message: str) -> EncodedResult:
-        """Make the result of a source that is not read."""
-        return assembly.failure(source, self.engine, code, message, attempt.timing())
+            return self.results.failure(source, attempt, error.code, error.message)
 
     @asynccontextmanager
     async def opened(self, source: Source, attempt: Attempt) -> AsyncIterator[RenderedDocument]:
@@ -86,7 +78,7 @@ class DocumentReader:
                 await self.scheduler.run(document, add)
         except asyncio.CancelledError:
             whose = self.parts.identity(source, document.page_count)
-            if not await self.parts.pieces.put_in_time(source, whose, unstored):
+            if not await self.parts.pieces.put_in_time(source, whose, unstored, attempt.watchdog):
                 raise
             rest = PageRange(min(unstored.pages.last + 1, document.page_count), document.page_count)
             raise StoppedError((self.parts.request(source, whose, rest),)) from None

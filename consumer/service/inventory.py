@@ -1,6 +1,7 @@
 """The sources in a bucket, and the states of their results."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Final
@@ -53,8 +54,17 @@ async def states(store: ObjectStore, bucket: str, prefix: str) -> AsyncIterator[
             return State.PENDING
         return _STATES[result.status] if result.source_etag == etag else State.STALE
 
-    for start in range(0, len(sources), PARALLEL_HEADS):
-        batch = sources[start : start + PARALLEL_HEADS]
-        results = await asyncio.gather(*(state(key, etag) for key, etag in batch))
-        for (key, _), result in zip(batch, results, strict=True):
-            yield key, result
+    window: deque[tuple[str, asyncio.Task[State]]] = deque()
+    try:
+        for key, etag in sources:
+            if len(window) == PARALLEL_HEADS:
+                yield window[0][0], await window[0][1]
+                window.popleft()
+            window.append((key, asyncio.create_task(state(key, etag))))
+        while window:
+            yield window[0][0], await window[0][1]
+            window.popleft()
+    finally:
+        for _, task in window:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in window), return_exceptions=True)

@@ -99,7 +99,7 @@ class JobRunner:
         return await self._announcement_problem(result) or reason
 
     def _is_current(self, head: ResultHead, source: Source) -> bool:
-        return head.is_current(source, self.documents.engine.fingerprint)
+        return head.is_current(source, self.documents.results.engine.fingerprint)
 
     async def _ensure_current_result(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobResult:
         """Make sure that the source has a current result, or that all of its missing pages are asked for."""
@@ -117,7 +117,7 @@ class JobRunner:
         return result
 
     async def _remove_leftovers(self, job: Job, result: JobResult) -> None:
-        """Remove pieces that nobody will join. Of an ordinary document there are none, and none are listed."""
+        """Remove pieces that nobody will join; an ordinary document has none, and is not looked at."""
         head = result.result.head if result.result else None
         if job.part is not None or (head and self.documents.parts.are_for(head.source, head.page_count)):
             pieces = self.documents.parts.pieces
@@ -135,7 +135,7 @@ class JobRunner:
         """Make the result of a source that is not read."""
 
         async def make(source: Source, attempt: Attempt) -> EncodedResult:
-            return self.documents.failure(source, attempt, code, reason)
+            return self.documents.results.failure(source, attempt, code, reason)
 
         return make
 

@@ -61,7 +61,7 @@ class PartReader:
                             for gap in gaps:
                                 await self._read_gap(document, source, attempt, gap)
             except DocumentError as error:
-                return self.documents.failure(source, attempt, error.code, error.message)
+                return self.documents.results.failure(source, attempt, error.code, error.message)
             if page_count != part.page_count:
                 # Who has asked for the part knew another document.
                 return await self.documents.read(source, attempt)
@@ -83,7 +83,7 @@ class PartReader:
             raise
         except BaseException:
             await _end(reading)
-            await self.documents.parts.pieces.put_in_time(source, whose, unstored.take())
+            await self.documents.parts.pieces.put_in_time(source, whose, unstored.take(), attempt.watchdog)
             raise
 
     async def _checkpoint(
@@ -91,8 +91,7 @@ class PartReader:
     ) -> None:
         parts = self.documents.parts
         if (buffer := unstored.take()).page_count:
-            await parts.pieces.put(source, whose, buffer)
-            attempt.watchdog.mark()
+            await parts.pieces.put(source, whose, buffer, attempt.watchdog)
         await sources.require_unchanged(parts.pieces.store, source)
         await parts.report_progress(source, whose)
 

@@ -1,28 +1,28 @@
 """Long documents: hand out their pages in parts, and join the parts when all of them are read.
 
-Nobody keeps count of the parts. Whoever stores pages lists what is stored, and joins it if that is everything.
-Two that join at once do no harm: the put of the result is conditional.
+Nobody keeps count of the parts. Whoever stores pages lists what is stored, and joins it if nothing is
+missing. Two that join at once do no harm: the put of the result is conditional.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from consumer.clock import Clock
 from consumer.domain import events, keys, parts
-from consumer.domain.assembly import Assembly, EncodedResult
+from consumer.domain.assembly import EncodedResult
 from consumer.domain.errors import BucketOcrError, Code
 from consumer.domain.events import PartRange
 from consumer.domain.identity import ResultHead
-from consumer.domain.outputs import OutputFormat
 from consumer.domain.parts import Identity, PageRange, Piece
-from consumer.domain.result import Engine, Source, failed_page
+from consumer.domain.result import Source, failed_page
 from consumer.ports import Queue
 from consumer.service.attempt import Attempt
 from consumer.service.pieces import PieceBuffer, PieceLostError, PieceStore
 from consumer.service.publisher import NoResult
+from consumer.service.results import ResultMaker
 
 #: The progress of a document is logged once in so many seconds.
 _REPORT_S: Final = 60.0
@@ -43,16 +43,14 @@ class StoppedError(BucketOcrError):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of long documents. A part has `part_pages` pages; `engine` and `outputs` as of other results."""
+    """The parts of long documents. A part has `part_pages` pages."""
 
     pieces: PieceStore
     queue: Queue
     clock: Clock
-    _: KW_ONLY
-    engine: Engine
-    outputs: Sequence[OutputFormat] = ()
+    results: ResultMaker
     part_pages: int
-    #: When the progress of a document was logged last, or it was first seen, by the document and its identity.
+    #: When the progress of a document was last logged, or the document first seen.
     _reported_at: dict[tuple[str, str, Identity], float] = field(default_factory=dict, init=False)
 
     def are_for(self, source: Source, page_count: int) -> bool:
@@ -65,7 +63,7 @@ class Parts:
 
     def identity(self, source: Source, page_count: int) -> Identity:
         """Identity of the pages that this consumer reads."""
-        return Identity.of(source.etag, source.version_id, self.engine.fingerprint, page_count)
+        return Identity.of(source.etag, source.version_id, self.results.engine.fingerprint, page_count)
 
     async def read_ranges(self, source: Source, whose: Identity) -> list[PageRange]:
         """List the pages that were read and are stored."""
@@ -118,7 +116,7 @@ class Parts:
             buffer = PieceBuffer()
             for page_number in range(gap.first, gap.last + 1):
                 buffer.add(failed_page(page_number, Code.RETRIES_EXHAUSTED, message))
-            await self.pieces.put(source, whose, buffer, exhausted=True)
+            await self.pieces.put(source, whose, buffer, attempt.watchdog, exhausted=True)
         return await self.finish(source, attempt, whose)
 
     async def finish(self, source: Source, attempt: Attempt, whose: Identity) -> EncodedResult | NoResult:
@@ -175,7 +173,7 @@ class Parts:
         self, source: Source, attempt: Attempt, whose: Identity, own: Sequence[Piece]
     ) -> EncodedResult | NoResult:
         """Put the pages together, one piece after another."""
-        assembly = Assembly(self.outputs)
+        assembly = self.results.begin(attempt)
         with attempt.stage("join"):
             for step in parts.steps(whose.page_count, own):
                 try:
@@ -186,7 +184,7 @@ class Parts:
                     assembly.add(page)
                 attempt.watchdog.mark()
         self._reported_at.pop((source.bucket, source.key, whose), None)
-        return assembly.finish(source, self.engine, attempt.timing())
+        return self.results.finish(assembly, source, attempt)
 
     async def _mend(
         self, source: Source, attempt: Attempt, lost: Piece, error: PieceLostError
@@ -194,9 +192,11 @@ class Parts:
         """Do without a piece: another consumer has joined them all, or its pages must be read again."""
         info = await self.pieces.store.head(source.bucket, keys.result_key(source.key))
         result = ResultHead.from_metadata(info.metadata) if info else None
-        if result and result.is_of(source):
-            if lost.exhausted or result.is_current(source, self.engine.fingerprint):
-                return NoResult("joined meanwhile")
+        if result and (
+            result.is_current(source, self.results.engine.fingerprint)
+            or (lost.exhausted and result.is_of(source))
+        ):
+            return NoResult("joined meanwhile")
         log.warning("piece.lost", bucket=source.bucket, error=str(error))
         await self.pieces.remove(source.bucket, [lost])
         return await self.hand_out(source, attempt, lost.identity.page_count)

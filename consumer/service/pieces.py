@@ -13,12 +13,15 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
+from consumer.clock import Watchdog
 from consumer.domain import identity, keys, parts
-from consumer.domain.errors import BucketOcrError, ConflictError
+from consumer.domain.body import BytesBody
+from consumer.domain.errors import BucketOcrError, ConflictError, SourceGoneError
 from consumer.domain.identity import ResultHead
 from consumer.domain.parts import Identity, PageRange, Piece, Step
 from consumer.domain.result import PageResult, Source
-from consumer.ports import ObjectStore
+from consumer.ports import NewObject, ObjectStore
+from consumer.service import sources
 
 #: The lifecycle rule of the bucket removes pieces that nobody has removed.
 TAGS: Final = {"bucket-ocr": "part"}
@@ -73,22 +76,32 @@ class PieceStore:
         return [piece for piece in found if piece is not None]
 
     async def put(
-        self, source: Source, whose: Identity, buffer: PieceBuffer, *, exhausted: bool = False
+        self,
+        source: Source,
+        whose: Identity,
+        buffer: PieceBuffer,
+        watchdog: Watchdog,
+        *,
+        exhausted: bool = False,
     ) -> None:
         """Store pages, unless they are stored."""
         piece = Piece.named(source.key, whose, buffer.pages, exhausted=exhausted)
+        metadata = {identity.SOURCE_ETAG: source.etag}
+        body = BytesBody(buffer.finish())
         try:
             await self.store.put_new(
-                source.bucket, piece.key, buffer.finish(), {identity.SOURCE_ETAG: source.etag}, TAGS
+                NewObject(source.bucket, piece.key, body, metadata, "application/gzip"), watchdog, TAGS
             )
         except ConflictError:
             log.debug("piece.exists", key=piece.key)
 
-    async def put_in_time(self, source: Source, whose: Identity, buffer: PieceBuffer) -> bool:
+    async def put_in_time(
+        self, source: Source, whose: Identity, buffer: PieceBuffer, watchdog: Watchdog
+    ) -> bool:
         """Store pages if that takes a moment only; returns whether they are stored. For work that ends."""
         if not buffer.page_count:
             return False
-        putting = asyncio.create_task(self.put(source, whose, buffer))
+        putting = asyncio.create_task(self.put(source, whose, buffer, watchdog))
         await asyncio.wait([putting], timeout=_STOP_S)
         if not putting.done():
             putting.cancel()
@@ -117,11 +130,11 @@ class PieceStore:
         if not (pieces := await self.stored(bucket, key)):
             return
         # Looked at after the listing: a source that is newer than this one has pieces that are not listed.
-        info = await self.store.head(bucket, key)
-        if info is None:
-            await self.store.check_bucket(bucket)
-            return await self.remove(bucket, pieces)
-        source = info.source
+        try:
+            source = (await sources.describe(self.store, bucket, key)).source
+        except SourceGoneError:
+            await self.remove(bucket, pieces)
+            return
         existing = await self.store.head(bucket, keys.result_key(key))
         result = ResultHead.from_metadata(existing.metadata) if existing else None
         has_result = result is not None and result.is_of(source)
@@ -136,7 +149,6 @@ class PieceStore:
                 or (piece.exhausted and has_result)
             ],
         )
-        return None
 
 
 def _decoded(body: bytes, step: Step) -> list[PageResult]:

@@ -13,13 +13,14 @@ from typing import Final
 from consumer.clock import Clock, Watchdog
 from consumer.domain import formats, identity, keys
 from consumer.domain.assembly import EncodedResult
+from consumer.domain.body import BytesBody
 from consumer.domain.completion import Completion
 from consumer.domain.errors import ConflictError, SourceChangedError, SourceGoneError, TransientError
 from consumer.domain.events import Job
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import Source
 from consumer.metrics import Metrics
-from consumer.ports import ObjectInfo, ObjectStore
+from consumer.ports import NewObject, ObjectInfo, ObjectStore
 from consumer.service import sources
 from consumer.service.attempt import Attempt
 
@@ -45,8 +46,9 @@ Make = Callable[[Source, Attempt], Awaitable[EncodedResult | NoResult]]
 class JobResult:
     """What became of a job.
 
-    `result` was made, None if none was; another writer may have stored one of its own. `stage_seconds`: how
-    long the stages took. `completion` describes the result that exists now, None if none does.
+    `result` was made, None if none was; another writer may have stored one of its own. Its body is closed.
+    `stage_seconds`: how long the stages took. `completion` describes the result that exists now, None if none
+    does.
     """
 
     reason: str
@@ -73,7 +75,8 @@ class Publisher:
         for _ in range(_TRIES):
             attempt = Attempt(queued_at, watchdog, self.clock, self.metrics)
             try:
-                return await self._try(job, attempt, accepts, make)
+                with attempt.files:
+                    return await self._try(job, attempt, accepts, make)
             except SourceChangedError:
                 watchdog.mark()
             except SourceGoneError:
@@ -103,7 +106,7 @@ class Publisher:
             await sources.require_unchanged(self.store, source)
             try:
                 with attempt.stage("publish"):
-                    await self._put(result, existing)
+                    await self._put(result, existing, attempt.watchdog)
             except ConflictError:
                 self.metrics.conflicts.inc()
                 # A put that was sent again after its answer was lost looks the same.
@@ -122,18 +125,15 @@ class Publisher:
             return JobResult(reason, result, completion, attempt.stage_seconds)
         raise TransientError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
 
-    async def _put(self, result: EncodedResult, existing: ObjectInfo | None) -> None:
+    async def _put(self, result: EncodedResult, existing: ObjectInfo | None, watchdog: Watchdog) -> None:
         """Put the other outputs, then the result, which is the mark that all of them are there."""
         source, metadata = result.head.source, ResultHead.of(result.head).metadata
         for output in result.outputs:
-            await self.store.put(source.bucket, output.key, output.body, metadata, output.content_type)
-        await self.store.put_result(
-            source.bucket,
-            keys.result_key(source.key),
-            result.body,
-            metadata,
-            replaces=existing.etag if existing else None,
-        )
+            body = BytesBody(output.body)
+            new = NewObject(source.bucket, output.key, body, metadata, output.content_type)
+            await self.store.put(new, watchdog)
+        new = NewObject(source.bucket, keys.result_key(source.key), result.body, metadata)
+        await self.store.put_result(new, watchdog, replaces=existing.etag if existing else None)
 
     async def _is_document(self, source: Source) -> bool:
         """By its name; if that promises nothing, by its first bytes."""

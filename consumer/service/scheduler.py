@@ -75,8 +75,8 @@ class _ReadyPage:
 class _Run:
     """The pages of one document that were begun and not yet handed on.
 
-    `next_page`: the next to be handed on; `last_page`: the last of all. `hung`: codes of the latest consecutive
-    pages that timed out.
+    `next_page`: the next to be handed on; `last_page`: the last of all. `hung`: codes of the latest
+    consecutive pages that timed out.
     """
 
     add: Callable[[PageResult], None]

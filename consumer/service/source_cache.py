@@ -106,7 +106,7 @@ class SourceCache:
     def _leave(self, copy: _Copy) -> None:
         copy.users -= 1
         if copy.users:
-            return
+            return None
         del self._copies[_name(copy.source)]
         if not (copy.keep and copy.is_complete):
             return _remove(copy.path)

@@ -13,11 +13,12 @@ from weakref import WeakKeyDictionary
 
 from consumer.clock import Watchdog
 from consumer.domain import events
+from consumer.domain.body import Body, chunks
 from consumer.domain.completion import Completion
 from consumer.domain.errors import ConflictError, ServiceError
 from consumer.domain.lease import LeaseSchedule, Lost, Overdue
 from consumer.domain.result import Source
-from consumer.ports import Message, ObjectInfo
+from consumer.ports import Message, NewObject, ObjectInfo
 from tests.fakes import BUCKET
 from tests.fakes.cloud import LEASE_S, Delivery, RefusedError
 from tests.fakes.network import Network
@@ -74,28 +75,23 @@ class FakeStore:
 
         return await self._network.call(operation, source.key, get)
 
-    async def put(
-        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
-    ) -> None:
+    async def put(self, new: NewObject, watchdog: Watchdog) -> None:
+        whole = _bytes(new.body, watchdog)
+
         def put() -> None:
-            _must_exist(bucket)
-            self._bucket.upload(key, body, metadata, content_type)
+            _must_exist(new.bucket)
+            self._bucket.upload(new.key, whole, new.metadata, new.content_type)
 
-        await self._network.call("put_output", key, put)
+        await self._network.call("put_output", new.key, put)
 
-    async def put_new(
-        self,
-        bucket: str,
-        key: str,
-        body: bytes,
-        metadata: Mapping[str, str],
-        tags: Mapping[str, str],
-    ) -> None:
+    async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:
+        whole = _bytes(new.body, watchdog)
+
         def put() -> None:
-            _must_exist(bucket)
-            self._bucket.put_new(key, body, metadata, tags)
+            _must_exist(new.bucket)
+            self._bucket.put_new(new.key, whole, new.metadata, tags)
 
-        await self._network.call("put_new", key, put, refusal=ConflictError("409"))
+        await self._network.call("put_new", new.key, put, refusal=ConflictError("409"))
 
     async def read(self, bucket: str, key: str) -> bytes | None:
         def read() -> bytes | None:
@@ -113,21 +109,27 @@ class FakeStore:
 
         await self._network.call("delete_objects", " ".join(keys), delete)
 
-    async def put_result(
-        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
-    ) -> None:
-        me = self._me
+    async def put_result(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> None:
+        me, whole = self._me, _bytes(new.body, watchdog)
 
         def put() -> None:
-            _must_exist(bucket)
-            self._bucket.put_result(me, key, body, metadata, replaces)
+            _must_exist(new.bucket)
+            self._bucket.put_result(me, new.key, whole, new.metadata, replaces)
 
         puts = self._network.cloud.puts
-        puts[key] += 1
+        puts[new.key] += 1
         try:
-            await self._network.call("put", key, put, refusal=ConflictError("409"))
+            await self._network.call("put", new.key, put, refusal=ConflictError("409"))
         finally:
-            puts[key] -= 1
+            puts[new.key] -= 1
+
+
+def _bytes(body: Body, watchdog: Watchdog) -> bytes:
+    whole = b""
+    for chunk in chunks(body):
+        whole += chunk
+        watchdog.mark()
+    return whole
 
 
 def _must_exist(bucket: str) -> None:

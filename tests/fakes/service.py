@@ -19,6 +19,7 @@ from consumer.service.message import MessageHandler
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.publisher import JobResult, Publisher
+from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.source_cache import SourceCache
 from consumer.service.worker import Worker
@@ -76,17 +77,9 @@ class Service:
             self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=4
         )
         sources = SourceCache(store, disk_space, folder, max_file_bytes=1000)
-        parts = Parts(
-            PieceStore(store),
-            FakeQueue(network, slots=0),
-            clock,
-            engine=engine,
-            outputs=outputs,
-            part_pages=PART_PAGES,
-        )
-        self.documents = DocumentReader(
-            sources, FakeRenderer(folder), self.scheduler, parts, engine=engine, outputs=outputs
-        )
+        results = ResultMaker(disk_space, folder, engine, outputs=outputs)
+        parts = Parts(PieceStore(store), FakeQueue(network, slots=0), clock, results, PART_PAGES)
+        self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()
         self.breaker = CircuitBreaker([self.host.check], clock)
