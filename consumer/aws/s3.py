@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumer.aws.client import UNREACHABLE, error_code, service_call, translate_errors
+from consumer.aws.small_objects import delete_objects, read_object
 from consumer.aws.upload import put_object
 from consumer.clock import Watchdog
 from consumer.domain.errors import (
@@ -32,12 +33,8 @@ from consumer.ports import NewObject, ObjectInfo
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
-    from types_aiobotocore_s3.type_defs import ObjectIdentifierTypeDef
 
 _CHUNK_BYTES: Final = 1024 * 1024
-
-#: S3 deletes so many objects in a request.
-_DELETED_AT_ONCE: Final = 1000
 
 _MISSING: Final = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _PRECONDITION_FAILED: Final = {"412", "PreconditionFailed"}
@@ -183,20 +180,11 @@ class S3Store:
 
     async def read(self, bucket: str, key: str) -> bytes | None:
         """Return a whole object, for objects known to be small; None if there is none."""
-        async with service_call(f"GET s3://{bucket}/{key}"):
-            try:
-                response = await self.client.get_object(Bucket=bucket, Key=key)
-            except ClientError as error:
-                if error_code(error) in _MISSING:
-                    return None
-                raise
-            async with response["Body"] as body:
-                return await body.read()
+        return await read_object(self.client, bucket, key)
 
     async def delete(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete objects; those that do not exist are no error."""
-        for start in range(0, len(keys), _DELETED_AT_ONCE):
-            await _delete(self.client, bucket, keys[start : start + _DELETED_AT_ONCE])
+        await delete_objects(self.client, bucket, keys)
 
     async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
         """Upload a file, as a client does; returns the object's ETag."""
@@ -249,17 +237,6 @@ class S3Store:
             async for page in pages:
                 for item in page.get("Contents", []):
                     yield item["Key"], item["ETag"].strip('"')
-
-
-async def _delete(client: "S3Client", bucket: str, keys: Sequence[str]) -> None:
-    objects: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in keys]
-    async with service_call(f"DELETE s3://{bucket}/{keys[0]} and others"):
-        answer = await client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
-    if errors := answer.get("Errors"):
-        first = errors[0]
-        raise ServiceError(
-            f"DELETE s3://{bucket}/{first.get('Key')}: {first.get('Code')} {first.get('Message')}"
-        )
 
 
 def _deadline_s(size_bytes: int) -> float:

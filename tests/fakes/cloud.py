@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 from consumer.domain import identity, keys
 from consumer.domain.completion import Completion
 from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceChangedError, SourceGoneError
+from consumer.domain.events import parse
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
 from tests.fakes import BUCKET
@@ -316,6 +317,10 @@ class Queued:
     deleted: bool = False
     dead: bool = False
 
+    @property
+    def is_of_part(self) -> bool:
+        return parse(self.body).is_of_part
+
 
 @dataclass(eq=False)
 class Delivery:
@@ -427,7 +432,11 @@ class FakeSqs:
         self.journal.demand(kept, "I1", f"{receipt} is malformed and was deleted")
         for key in message.names:
             answered = self.bucket.was_answered_since(key, delivery.moment)
-            kept = answered or any(key in m.names for m in again)
+            left = again
+            if message.is_of_part:
+                # The rest of its document is asked for by messages that were there before.
+                left = [m for m in self.there() if m is not message]
+            kept = answered or any(key in m.names for m in left)
             self.journal.demand(kept, "I1", f"{receipt} was deleted without a result of {key}")
         message.deleted = True
         self.deleted.append(message.message_id)
