@@ -276,7 +276,11 @@ def tells(body: bytes, source: Stored) -> bool:
         may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
         return may_fail or result["error"]["code"] in {Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS}
     texts = [line["text"].encode() for line in result["detections"]]
-    return texts == source.body.removeprefix(b"%PDF-").split(b"\f")
+    given_up = {
+        warning["page_number"] for warning in result["warnings"] if warning["code"] == Code.RETRIES_EXHAUSTED
+    }
+    pages = enumerate(source.body.removeprefix(b"%PDF-").split(b"\f"), start=1)
+    return texts == [text for number, text in pages if number not in given_up]
 
 
 def event_of(stored: Stored) -> str:
