@@ -1,14 +1,19 @@
 """The states of results, from a listing and the metadata of results."""
 
+import asyncio
+from collections import defaultdict
+
 import pytest
 
 from consumer.domain import identity
+from consumer.domain.errors import ServiceError
 from consumer.domain.result import SCHEMA_VERSION, Status
+from consumer.ports import ObjectInfo
 from consumer.service import inventory
 from consumer.service.inventory import State
 from tests.fakes import BUCKET
 from tests.fakes.cloud import Cloud
-from tests.fakes.network import Faults, Network
+from tests.fakes.network import Fault, Faults, Network
 from tests.fakes.ports import FakeStore
 from tests.fakes.virtual_time import VirtualClock
 
@@ -59,3 +64,61 @@ async def test_more_sources_than_requests_at_once_keep_their_order(network: Netw
     for key in keys:
         network.cloud.s3.upload(key, b"document")
     assert [key async for key, _ in inventory.states(FakeStore(network), BUCKET, "")] == keys
+
+
+class HeldStore(FakeStore):
+    """A bucket whose HEADs are answered when a test wants it. `asked`: their keys, in order."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self.asked: list[str] = []
+        self.answers: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        self.asked.append(key)
+        await self.answers[key].wait()
+        return await super().head(bucket, key)
+
+    def answer(self, number: int) -> None:
+        self.answers[result_key(number)].set()
+
+
+def result_key(number: int) -> str:
+    return f"{number:03}.pdf.ocr.json"
+
+
+@pytest.fixture
+def held_store(network: Network) -> HeldStore:
+    """Make one with three times as many results as are looked at together."""
+    for number in range(3 * inventory.PARALLEL_HEADS):
+        etag = network.cloud.s3.upload(f"{number:03}.pdf", b"document").etag
+        network.cloud.s3.upload(result_key(number), b"{}", metadata(Status.SUCCESS, etag))
+    return HeldStore(network)
+
+
+async def settled() -> None:
+    """Let all tasks go as far as they can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_state_is_told_at_once_and_another_looked_at_in_its_place(held_store: HeldStore) -> None:
+    states = inventory.states(held_store, BUCKET, "")
+    held_store.answer(0)
+    assert await anext(states) == ("000.pdf", State.DONE)
+    assert len(held_store.asked) == inventory.PARALLEL_HEADS
+
+    second = asyncio.ensure_future(anext(states))
+    await settled()
+    assert held_store.asked[-1] == result_key(inventory.PARALLEL_HEADS)
+    assert not second.done()
+    held_store.answer(1)
+    assert await second == ("001.pdf", State.DONE)
+
+
+async def test_a_look_that_fails_ends_the_others(held_store: HeldStore, network: Network) -> None:
+    network.faults.add("head", Fault.FAILS)
+    held_store.answer(0)
+    with pytest.raises(ServiceError):
+        assert [state async for state in inventory.states(held_store, BUCKET, "")]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
