@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import sys
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from consumer import settings
 from consumer.cli.exits import ExitStatus
 from consumer.cli.uris import location, shown
 from consumer.domain import keys
@@ -79,8 +81,8 @@ def status(
 ) -> None:
     """Show the state of each source's result.
 
-    States: pending, done, partial, failed, or stale (the source has changed since). Sources are the
-    objects whose keys start with the given key and have a document's extension. Exit status 1 if a document
+    States: pending, working (some parts of a long document are read), done, partial, failed, or stale (the
+    source has changed since). Sources are the objects whose keys start with the given key and have a document's extension. Exit status 1 if a document
     failed or none was found.
     """
     bucket, prefix = location(target)
@@ -94,15 +96,18 @@ def status(
 async def _status(bucket: str, prefix: str, *, as_json: bool) -> Counter[State]:
     from consumer.app import object_store
 
+    part_pages = settings.load(settings.PartSettings).part_pages
     totals: Counter[State] = Counter()
     async with object_store(connections=inventory.PARALLEL_HEADS) as store:
-        async for key, state in inventory.states(store, bucket, prefix):
+        async for key, state, progress in inventory.states(store, bucket, prefix, part_pages):
             totals[state] += 1
             uri = f"s3://{bucket}/{key}"
             if as_json:
-                typer.echo(json.dumps({"source": uri, "state": state.value}, ensure_ascii=False))
+                more = dataclasses.asdict(progress) if progress else {}
+                typer.echo(json.dumps({"source": uri, "state": state.value, **more}, ensure_ascii=False))
             else:
-                typer.echo(f"{typer.style(f'{state.value:<8}', fg=_COLOURS.get(state))} {shown(uri)}")
+                label = typer.style(f"{state.value:<8}", fg=_COLOURS.get(state))
+                typer.echo(f"{label} {f'{progress} ' if progress else ''}{shown(uri)}")
     if as_json:
         typer.echo(json.dumps({"totals": {state.value: totals[state] for state in State}}))
     elif totals:

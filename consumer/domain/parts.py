@@ -142,6 +142,27 @@ def missing(wanted: PageRange, stored: Iterable[PageRange]) -> list[PageRange]:
     return gaps
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a document is stored; a part counts when all of its pages are."""
+
+    parts_done: int
+    parts: int
+    pages_done: int
+    pages: int
+
+    @classmethod
+    def of(cls, page_count: int, stored: Sequence[PageRange], part_pages: int) -> Self:
+        """Count the pages that are stored."""
+        left = sum(gap.count for gap in missing(PageRange(1, page_count), stored))
+        whole = ranges(page_count, part_pages)
+        done = sum(not missing(part, stored) for part in whole)
+        return cls(done, len(whole), page_count - left, page_count)
+
+    def __str__(self) -> str:
+        return f"{self.parts_done}/{self.parts} parts ({self.pages_done}/{self.pages} pages)"
+
+
 def steps(page_count: int, pieces: Sequence[Piece]) -> list[Step]:
     """Choose the pieces to take all pages from, in page order, each from as few pieces as possible.
 

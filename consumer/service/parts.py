@@ -16,7 +16,7 @@ from consumer.domain.assembly import EncodedResult
 from consumer.domain.errors import BucketOcrError, Code
 from consumer.domain.events import PartRange
 from consumer.domain.identity import ResultHead
-from consumer.domain.parts import Identity, PageRange, Piece
+from consumer.domain.parts import Identity, PageRange, Piece, Progress
 from consumer.domain.result import Source, failed_page
 from consumer.ports import Queue
 from consumer.service.attempt import Attempt
@@ -151,15 +151,17 @@ class Parts:
         if now < self._last_report_at(source, whose) + _REPORT_S:
             return
         self._reported_at[source.bucket, source.key, whose] = now
-        read = [piece.pages for piece in own]
-        missing = sum(gap.count for gap in parts.missing(PageRange(1, whose.page_count), read))
+        stored = [piece.pages for piece in own]
+        progress = Progress.of(whose.page_count, stored, self.part_pages)
         log.info(
             "document.progress",
             bucket=source.bucket,
             key=source.key,
             etag=source.etag,
-            pages_stored=whose.page_count - missing,
-            pages=whose.page_count,
+            parts_stored=progress.parts_done,
+            parts=progress.parts,
+            pages_stored=progress.pages_done,
+            pages=progress.pages,
         )
 
     def _last_report_at(self, source: Source, whose: Identity) -> float:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
@@ -15,14 +16,20 @@ _MEMORY_BYTES: Final = 1024 * 1024
 _MOST_MEMORY_BYTES: Final = 32 * _MEMORY_BYTES
 
 
+def _anonymous_file(folder: Path) -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=folder, buffering=0)
+
+
 class FileSpool:
     """A `body.Spool` whose file is in `folder`; the file goes with the process, however that ends.
 
-    Bytes that a full disk does not take stay in memory and are offered again with the next ones.
+    `open_file` makes a file without a buffer, so that a full disk is noticed at once. Bytes that a full disk
+    does not take stay in memory and are offered again with the next ones.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, open_file: Callable[[Path], IO[bytes]] = _anonymous_file) -> None:
         self._folder = folder
+        self._open_file = open_file
         self._file: IO[bytes] | None = None
         self._written = 0
         #: What comes after the bytes in the file.
@@ -52,9 +59,9 @@ class FileSpool:
 
     def _flush(self) -> None:
         if self._file is None:
-            # Unbuffered, so that a full disk is noticed here; such a write may take a part only.
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed by close()
+            self._file = self._open_file(self._folder)
         while self._memory:
+            # It may take a part only.
             count = self._file.write(self._memory)
             self._written += count
             del self._memory[:count]
@@ -68,7 +75,7 @@ class FileSpool:
 
     def close(self) -> None:
         """Give the memory and the disk space back."""
-        self._memory.clear()
+        self._memory = bytearray()
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
