@@ -81,9 +81,9 @@ def status(
 ) -> None:
     """Show the state of each source's result.
 
-    States: pending, working (some parts of a long document are read), done, partial, failed, or stale (the
-    source has changed since). Sources are the objects whose keys start with the given key and have a document's extension. Exit status 1 if a document
-    failed or none was found.
+    States: pending, working (parts of a long document are read), done, partial, failed, or stale (the
+    source has changed since). Sources are the objects whose keys start with the given key and have a
+    document's extension. Exit status 1 if a document failed or none was found.
     """
     bucket, prefix = location(target)
     totals = asyncio.run(_status(bucket, prefix, as_json=as_json))

@@ -17,7 +17,10 @@ PARALLEL_HEADS: Final = 16
 
 
 class State(StrEnum):
-    """State of a source's result. WORKING: some pages of a long document are stored. STALE: it has changed."""
+    """State of a source's result.
+
+    WORKING: pages of a long document are stored. STALE: the source has changed since.
+    """
 
     PENDING = "pending"
     WORKING = "working"
@@ -49,16 +52,7 @@ async def states(store: ObjectStore, bucket: str, prefix: str, part_pages: int) 
 
     Only results that the listing has cost a request each.
     """
-    sources: list[tuple[str, str]] = []
-    outputs: set[str] = set()
-    pieces: dict[str, list[Piece]] = {}
-    async for key, etag in store.list(bucket, prefix):
-        if (source_key := parts.source_key(key)) and (piece := Piece.parse(source_key, key)):
-            pieces.setdefault(source_key, []).append(piece)
-        elif keys.is_own_output(key):
-            outputs.add(key)
-        elif formats.has_source_extension(key):
-            sources.append((key, etag))
+    sources, outputs, pieces = await _listed(store, bucket, prefix)
 
     async def state(key: str, etag: str) -> SourceState:
         has_result = keys.result_key(key) in outputs
@@ -83,6 +77,23 @@ async def states(store: ObjectStore, bucket: str, prefix: str, part_pages: int) 
         for task in window:
             task.cancel()
         await asyncio.gather(*window, return_exceptions=True)
+
+
+async def _listed(
+    store: ObjectStore, bucket: str, prefix: str
+) -> tuple[list[tuple[str, str]], set[str], dict[str, list[Piece]]]:
+    """List sources with their ETags, outputs, and the pieces of each source."""
+    sources: list[tuple[str, str]] = []
+    outputs: set[str] = set()
+    pieces: dict[str, list[Piece]] = {}
+    async for key, etag in store.list(bucket, prefix):
+        if (source_key := parts.source_key(key)) and (piece := Piece.parse(source_key, key)):
+            pieces.setdefault(source_key, []).append(piece)
+        elif keys.is_own_output(key):
+            outputs.add(key)
+        elif formats.has_source_extension(key):
+            sources.append((key, etag))
+    return sources, outputs, pieces
 
 
 def _progress(pieces: Iterable[Piece], etag: str, part_pages: int) -> Progress:

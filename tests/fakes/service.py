@@ -1,6 +1,6 @@
 """The service put together over the fakes, as `consumer.app` puts it together over AWS and processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +50,7 @@ class Host:
 
 
 class Service:
-    """All that handles messages; files of more than 1,000 bytes are too large for it.
+    """All that handles messages; files of more than `max_file_bytes` are too large for it.
 
     `calls` and `faults` are those of its network. `busy`: the calls of `on_busy`.
     """
@@ -63,20 +63,22 @@ class Service:
         *,
         outputs: Sequence[OutputFormat] = (),
         engine: Engine = ENGINE,
+        usage: Callable[[Path], tuple[int, int, int]] = large_disk,
+        max_file_bytes: int = 1000,
     ) -> None:
         self._network = network
         self.calls, self.faults = network.calls, network.faults
         self.cloud, self.s3, self.sqs = network.cloud, network.cloud.s3, network.cloud.sqs
         self.metrics = metrics
         clock = self.clock = network.cloud.clock
-        disk_space = DiskSpace(folder, large_disk)
+        disk_space = DiskSpace(folder, usage)
         pages = Watchdog(clock)
         store = FakeStore(network)
         self.recognizer = FakeRecognizer(network, pages)
         self.scheduler = PageScheduler(
             self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=4
         )
-        sources = SourceCache(store, disk_space, folder, max_file_bytes=1000)
+        sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
         results = ResultMaker(disk_space, folder, engine, outputs=outputs)
         parts = Parts(PieceStore(store), FakeQueue(network, slots=0), clock, results, PART_PAGES)
         self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)

@@ -104,9 +104,9 @@ async def settled() -> None:
 
 
 async def test_a_state_is_told_at_once_and_another_looked_at_in_its_place(held_store: HeldStore) -> None:
-    states = inventory.states(held_store, BUCKET, "")
+    states = inventory.states(held_store, BUCKET, "", 10)
     held_store.answer(0)
-    assert await anext(states) == ("000.pdf", State.DONE)
+    assert await anext(states) == ("000.pdf", State.DONE, None)
     assert len(held_store.asked) == inventory.PARALLEL_HEADS
 
     second = asyncio.ensure_future(anext(states))
@@ -114,14 +114,14 @@ async def test_a_state_is_told_at_once_and_another_looked_at_in_its_place(held_s
     assert held_store.asked[-1] == result_key(inventory.PARALLEL_HEADS)
     assert not second.done()
     held_store.answer(1)
-    assert await second == ("001.pdf", State.DONE)
+    assert await second == ("001.pdf", State.DONE, None)
 
 
 async def test_a_look_that_fails_ends_the_others(held_store: HeldStore, network: Network) -> None:
     network.faults.add("head", Fault.FAILS)
     held_store.answer(0)
     with pytest.raises(ServiceError):
-        assert [state async for state in inventory.states(held_store, BUCKET, "")]
+        assert [state async for state in inventory.states(held_store, BUCKET, "", 10)]
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -468,13 +468,9 @@ async def test_the_start_and_once_a_minute_the_progress_of_a_document_are_logged
         await run(service)
         for pages in PARTS:
             await run(service, pages)
-    found = [
-        (line["event"], line["pages"], line.get("parts"), line.get("pages_stored"))
-        for line in lines
-        if line["event"].startswith("document.")
-    ]
-    assert found[0] == ("document.handed_out", COUNT, 3, None)
-    progress = [stored for event, _, _, stored in found[1:] if event == "document.progress"]
+    (handed_out,) = (line for line in lines if line["event"] == "document.handed_out")
+    assert (handed_out["key"], handed_out["pages"], handed_out["parts"]) == (KEY, COUNT, 3)
+    progress = [int(line["pages_stored"]) for line in lines if line["event"] == "document.progress"]
     # 25 pages of 9 seconds.
     assert len(progress) == 3
     assert progress == sorted(progress)

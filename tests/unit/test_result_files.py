@@ -1,7 +1,6 @@
 """Files of a result: they are there until it is stored, and count as disk space that will be free then."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from consumer.domain.errors import DiskFullError, HostError, ServiceError
 from consumer.domain.events import Job
 from consumer.metrics import Metrics
 from consumer.service.attempt import Attempt
-from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.publisher import JobResult
 from tests.fakes import BUCKET
@@ -23,14 +21,6 @@ from tests.fakes.virtual_time import running_loop
 KEY = "large.pdf"
 #: Pages with more text than is kept in memory, and of two batches.
 SOURCE = b"%PDF-" + b"word " * 500_000 + b"x\fsecond\fthird"
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    service = Service(Network(Cloud(running_loop().clock), Faults()), tmp_path, Metrics())
-    service.s3.upload(KEY, SOURCE)
-    async with service.scheduler.running():
-        yield service
 
 
 class FakeUsage:
@@ -48,8 +38,17 @@ def usage() -> FakeUsage:
 
 
 @pytest.fixture
-def documents(service: Service, usage: FakeUsage, tmp_path: Path) -> DocumentReader:
-    return replace(service.documents, disk_space=DiskSpace(tmp_path, usage), max_file_bytes=2**30)
+async def service(tmp_path: Path, usage: FakeUsage) -> AsyncIterator[Service]:
+    network = Network(Cloud(running_loop().clock), Faults())
+    service = Service(network, tmp_path, Metrics(), usage=usage, max_file_bytes=2**30)
+    service.s3.upload(KEY, SOURCE)
+    async with service.scheduler.running():
+        yield service
+
+
+@pytest.fixture
+def documents(service: Service) -> DocumentReader:
+    return service.documents
 
 
 def open_files() -> list[str]:
@@ -93,13 +92,13 @@ async def test_files_of_a_result_that_cannot_be_made_or_stored_are_closed(
 async def test_a_document_that_finds_no_space_waits_for_a_result_that_is_being_stored(
     service: Service, documents: DocumentReader, usage: FakeUsage
 ) -> None:
-    info = await documents.store.head(BUCKET, KEY)
+    info = await service.publisher.store.head(BUCKET, KEY)
     assert info is not None
     attempt = Attempt(None, Watchdog(service.clock), service.clock, service.metrics)
     with attempt.files:
         await documents.read(info.source, attempt)
         usage.free = 0
         # Another document may come.
-        await documents.disk_space.check()
+        await documents.results.disk_space.check()
     with pytest.raises(DiskFullError):
-        await documents.disk_space.check()
+        await documents.results.disk_space.check()
