@@ -153,6 +153,7 @@ class FakeS3:
         if key in self.objects:
             self._journal.note("conflict", key)
             raise ConflictError(key)
+        self._journal.note("piece", key)
         self.upload(key, body, metadata, "application/gzip", tags)
 
     def delete_output(self, key: str) -> None:

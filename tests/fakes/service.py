@@ -65,6 +65,7 @@ class Service:
         engine: Engine = ENGINE,
         usage: Callable[[Path], tuple[int, int, int]] = large_disk,
         max_file_bytes: int = 1000,
+        part_pages: int = PART_PAGES,
     ) -> None:
         self._network = network
         self.calls, self.faults = network.calls, network.faults
@@ -80,7 +81,7 @@ class Service:
         )
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
         results = ResultMaker(disk_space, folder, engine, outputs=outputs)
-        parts = Parts(PieceStore(store), FakeQueue(network, slots=0), clock, results, PART_PAGES)
+        parts = Parts(PieceStore(store), FakeQueue(network, slots=0), clock, results, part_pages)
         self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()

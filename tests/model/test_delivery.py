@@ -36,7 +36,7 @@ KEYS: Final = ("a.pdf", "b/c +ü.pdf", "scan")
 
 OPERATIONS: Final = (
     *("head", "download", "read_start", "read", "put", "announce", "receive", "send", "delete", "retry"),
-    "renew",
+    *("renew", "list", "put_new", "read_object", "delete_objects"),
     # The most important ones fail most.
     *("put", "put", "delete", "renew", "renew"),
 )
@@ -51,7 +51,7 @@ _keys = st.sampled_from(KEYS)
 _consumers = st.integers(0, CONSUMERS - 1)
 _chosen = st.integers(0, 1000)
 #: Seconds per page: less than a lease, more than one, more than two.
-_pages = st.lists(st.sampled_from((0.2, 4, 25, 50, 100)), min_size=1, max_size=3)
+_pages = st.lists(st.sampled_from((0.2, 4, 25, 50, 100)), min_size=1, max_size=5)
 
 #: From the middle of a call to many leases.
 _seconds = st.sampled_from((0.2, 0.5, 2.0, 5.0, LEASE_S / 3, LEASE_S + 1.0, 4.0 * LEASE_S))
@@ -254,6 +254,8 @@ class Delivery(RuleBasedStateMachine):
         self._until_quiet()
         self._journal.demand(not self._unanswered(), "end", f"{self._unanswered()} cannot be read in peace")
         self._check_results()
+        leftovers = [key for key in self._bucket.objects if ".ocr/parts/" in key]
+        self._journal.demand(not leftovers, "leftovers", f"{leftovers} are left")
         self.nothing_is_broken()
 
     def _until_quiet(self) -> None:
@@ -375,6 +377,7 @@ def _run(machine: type[Delivery], schedules: int, steps: int) -> str:
         "conflict",
         "redelivery",
         "sent again",
+        "piece",
         "dead letter",
     ):
         assert TOTALS[happened], f"no schedule had a {happened}"
