@@ -152,7 +152,8 @@ def test_a_receipt_is_read_row_by_row(
 @pytest.mark.parametrize("columns", [1, 3])
 def test_values_beside_labels_of_two_lines_are_read_row_by_row(columns: int) -> None:
     """Values stand in the middle of the height of their labels."""
-    boxes, texts, rows = [], [], []
+    boxes, texts = [], []
+    rows: list[int] = []
     y = 0
     for n in range(12):
         is_long = n % 3 == 2
