@@ -53,7 +53,7 @@ class NoAction:
 Disposition = Delete | RetryAfter | SendAgain | NoAction
 
 #: Outcomes of work that failed and may be done if the message comes again.
-_FAILED: Final = {Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG}
+FAILED: Final = {Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG}
 
 
 def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | None) -> bool:
@@ -62,7 +62,7 @@ def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | 
     `receive_count` is from 1; `max_receive_count` is the queue's, None if it has no redrive policy. A message
     that was released or postponed is sent again, so it has all its tries before it.
     """
-    return outcome in _FAILED and max_receive_count is not None and receive_count >= max_receive_count
+    return outcome in FAILED and max_receive_count is not None and receive_count >= max_receive_count
 
 
 def decide(

@@ -205,7 +205,7 @@ class MessageHandler:
         """Store results for pending jobs if this was the last try; returns whether it was."""
         message = context.message
         pending = [report for report in context.reports if report.outcome is not Outcome.DONE]
-        if not pending:
+        if not pending or outcome not in settle.FAILED:
             return False
         try:
             max_receive_count = await self.queue.max_receive_count()

@@ -350,7 +350,8 @@ async def test_a_document_is_sent_again_before_its_message_is_deleted(service: S
     send(service, "m", "a.pdf")
     async with consuming(service, drain_s=0):
         await until(lambda: service.recognizer.batches)
-    assert [each for each in operations(service) if each in {"send", "delete"}] == ["send", "delete"]
+    settling = {"attributes", "send", "delete", "retry"}
+    assert [each for each in operations(service) if each in settling] == ["send", "delete"]
 
 
 class PartJobs(JobRunner):
@@ -397,7 +398,7 @@ async def test_a_stopped_job_is_continued_by_the_messages_that_it_leaves(with_pa
 
 async def test_a_job_without_progress_is_not_continued_but_tried_again(with_parts: Service) -> None:
     service = with_parts
-    service.jobs = HangingJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    service.jobs = StoppedJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
     service.sqs.send(part(1, 3), (), message_id="m")
     async with consuming(service):
         await until(lambda: "m" in service.sqs.returned)
@@ -405,15 +406,42 @@ async def test_a_job_without_progress_is_not_continued_but_tried_again(with_part
     assert counted(service, "messages_total", outcome="transient") == 1
 
 
-class HangingJobs(PartJobs):
-    """The same, of which none ends."""
+class StoppedJobs(JobRunner):
+    """Jobs that only a stop ends; of each document the last page is left then."""
 
     async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
         try:
             await asyncio.sleep(DEADLINE_S)
         except asyncio.CancelledError:
-            return JobReport(job, Outcome.RELEASED, "stopped", {}, (part(1, 1),))
+            return JobReport(job, Outcome.RELEASED, "stopped", {}, (part(9, 9),))
         raise AssertionError
+
+
+@pytest.mark.parametrize("malformed", [True, False])
+async def test_a_message_of_more_than_the_stopped_job_is_sent_again_as_it_was(
+    service: Service, malformed: bool
+) -> None:
+    service.jobs = StoppedJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    keys = ["a.pdf"] if malformed else ["a.pdf", "b.pdf"]
+    body = json.dumps({"Records": json.loads(request(*keys))["Records"] + [{}] * malformed})
+    service.sqs.send(body, keys, malformed=malformed, message_id="m")
+    async with consuming(service, drain_s=0):
+        await until(lambda: in_flight(service))
+        stopped_at = service.clock.seconds
+    assert service.clock.seconds < stopped_at + 7
+    assert service.sqs.deleted == ["m"]
+    assert sent_again(service) == [body]
+
+
+async def test_whole_documents_take_no_slots_of_parts(with_parts: Service) -> None:
+    for key in ("a.pdf", "b.pdf"):
+        with_parts.s3.upload(key, b"%PDF-a 10")
+        send(with_parts, key, key)
+    send_parts(with_parts, 3)
+    async with consuming(with_parts, slots=5):
+        await asyncio.sleep(1)
+        assert in_flight(with_parts) == {"a.pdf", "b.pdf", "p0", "p1"}
+        await until(lambda: not with_parts.sqs.waiting())
 
 
 async def test_a_letter_behind_many_parts_is_read_at_once(with_parts: Service) -> None:
