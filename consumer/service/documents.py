@@ -10,7 +10,6 @@ from pathlib import Path
 
 from consumer.domain import assembly, formats
 from consumer.domain.assembly import Assembly, EncodedResult
-from consumer.domain.body import Spool
 from consumer.domain.errors import Code, DiskFullError, DocumentError
 from consumer.domain.outputs import OutputFormat
 from consumer.domain.result import Engine, Source
@@ -18,7 +17,6 @@ from consumer.ports import ObjectStore, Renderer
 from consumer.service.attempt import Attempt
 from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler
-from consumer.service.spool import FileSpool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class DocumentReader:
 
         Its body lasts as long as the attempt. Raises SourceChangedError, SourceGoneError and TransientError.
         """
-        pages = Assembly(self.outputs, spool=lambda: self._spool(attempt))
+        pages = Assembly(self.outputs, spool=lambda: attempt.spool(self.work_dir))
         try:
             async with self._downloaded(source, attempt) as path:
                 # The document waits for its turn behind others: their progress is its own.
@@ -60,9 +58,6 @@ class DocumentReader:
     def failure(self, source: Source, attempt: Attempt, code: Code, message: str) -> EncodedResult:
         """Make the result of a source that is not read."""
         return assembly.failure(source, self.engine, code, message, attempt.timing())
-
-    def _spool(self, attempt: Attempt) -> Spool:
-        return attempt.files.enter_context(contextlib.closing(FileSpool(self.work_dir)))
 
     @asynccontextmanager
     async def _downloaded(self, source: Source, attempt: Attempt) -> AsyncIterator[Path]:
