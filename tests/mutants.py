@@ -92,13 +92,13 @@ MUTANTS = (
     Mutant(
         "the source is not looked at again before the put",
         "consumer/service/publisher.py",
-        "            await self._require_unchanged(source)\n            try:\n",
+        "            await sources.require_unchanged(self.store, source)\n            try:\n",
         "            try:\n",
     ),
     Mutant(
         "the source is not looked at again after the put",
         "consumer/service/publisher.py",
-        "                await self._require_unchanged(source)\n",
+        "                await sources.require_unchanged(self.store, source)\n",
         "                pass\n",
     ),
     Mutant(
@@ -169,6 +169,54 @@ MUTANTS = (
         "consumer/service/publisher.py",
         "        for output in result.outputs:\n",
         "        for output in ():\n",
+    ),
+    Mutant(
+        "a part reads pages again that are stored",
+        "consumer/service/part_reader.py",
+        "pages_of.missing(wanted, await parts.read_ranges(source, whose))",
+        "[wanted]",
+    ),
+    Mutant(
+        "the message of a long document is deleted before those of its parts are sent",
+        "consumer/service/parts.py",
+        "            await self.queue.send([self.request(source, whose, pages) for pages in wanted])\n",
+        "",
+    ),
+    Mutant(
+        "pieces of all identities are joined",
+        "consumer/service/parts.py",
+        "        own = [piece for piece in pieces if piece.identity == whose]\n        if _is",
+        "        own = pieces\n        if _is",
+    ),
+    Mutant(
+        "pieces stay when their document is joined",
+        "consumer/service/pieces.py",
+        "                if has_current\n                or not",
+        "                if not",
+    ),
+    Mutant(
+        "pieces are listed after the source is described",
+        "consumer/service/pieces.py",
+        "                or not piece.identity.is_of_object(source.etag, source.version_id)\n",
+        "                or True\n",
+    ),
+    Mutant(
+        "a part goes on when its source is gone",
+        "consumer/service/part_reader.py",
+        "        await sources.require_unchanged(parts.pieces.store, source)\n",
+        "",
+    ),
+    Mutant(
+        "pages are stored at the end of a part alone",
+        "consumer/service/part_reader.py",
+        "CHECKPOINT_S: Final = 5.0",
+        "CHECKPOINT_S: Final = 5000.0",
+    ),
+    Mutant(
+        "a part that is given up counts as read",
+        "consumer/service/parts.py",
+        "if piece.identity == whose and not piece.exhausted]",
+        "if piece.identity == whose]",
     ),
 )
 

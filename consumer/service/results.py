@@ -1,19 +1,16 @@
 """Makes result documents: with the engine, the outputs and the disk space of this consumer."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from consumer.domain import assembly
 from consumer.domain.assembly import Assembly, EncodedResult
-from consumer.domain.body import Spool
 from consumer.domain.errors import Code
 from consumer.domain.outputs import OutputFormat
 from consumer.domain.result import Engine, Source
 from consumer.service.attempt import Attempt
 from consumer.service.disk_space import DiskSpace
-from consumer.service.spool import FileSpool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class ResultMaker:
 
     def begin(self, attempt: Attempt) -> Assembly:
         """Begin a document; what is written of it lasts as long as the attempt."""
-        return Assembly(self.outputs, spool=lambda: self._spool(attempt))
+        return Assembly(self.outputs, spool=lambda: attempt.spool(self.folder))
 
     def finish(self, pages: Assembly, source: Source, attempt: Attempt) -> EncodedResult:
         """Write the document of these pages."""
@@ -42,6 +39,3 @@ class ResultMaker:
     def failure(self, source: Source, attempt: Attempt, code: Code, message: str) -> EncodedResult:
         """Make the result of a source that is not read."""
         return assembly.failure(source, self.engine, code, message, attempt.timing())
-
-    def _spool(self, attempt: Attempt) -> Spool:
-        return attempt.files.enter_context(contextlib.closing(FileSpool(self.folder)))
