@@ -195,7 +195,7 @@ MUTANTS = (
         "                if not",
     ),
     Mutant(
-        "pieces are listed after the source is described",
+        "pieces of a newer source are removed",
         "consumer/service/pieces.py",
         "                or not piece.identity.is_of_object(source.etag, source.version_id)\n",
         "                or True\n",

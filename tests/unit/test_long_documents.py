@@ -198,21 +198,22 @@ async def test_two_that_join_at_once_leave_one_result_and_nothing_else(service: 
 
 async def test_a_joiner_that_comes_too_late_for_a_piece_finds_the_result(service: Service) -> None:
     upload(service)
+    for pages in PARTS:
+        await run(service, pages)
+    result = service.s3.objects.pop(RESULT)
     for pages in PARTS[:2]:
         await run(service, pages)
-    late = asyncio.create_task(run(service, PARTS[2]))
-    service.faults.add("read_object", lambda: None)
-    done = asyncio.Event()
 
-    async def first() -> None:
-        await run(service, PARTS[2])
-        done.set()
+    def another_joins() -> None:
+        for key in [key for key in service.s3.objects if ".ocr/parts/" in key]:
+            del service.s3.objects[key]
+        service.s3.objects[RESULT] = result
 
-    # The other joins while this one reads the pieces.
-    other = asyncio.create_task(first())
-    assert set(reasons([await late])) <= {"stored", "stored meanwhile", "joined meanwhile"}
-    await other
+    service.faults.add("read_object", another_joins)
+    assert reasons([await run(service, PARTS[2])]) == ["joined meanwhile"]
+    assert service.s3.objects[RESULT] is result
     assert set(service.s3.objects) == {KEY, RESULT}
+    assert not asked_for(service)
 
 
 @pytest.mark.parametrize("lost", ["gone", "torn", "foreign"])
@@ -375,6 +376,15 @@ async def test_a_part_that_fails_for_good_ends_the_document_partial_and_can_be_r
     assert service.result(KEY).status is Status.SUCCESS
     assert set(service.s3.objects) == {KEY, RESULT}
     assert service.recognizer.pages_read == COUNT
+
+
+async def test_a_part_that_was_given_up_is_read_if_it_is_asked_for_again(service: Service) -> None:
+    upload(service)
+    await give_up(service, PARTS[1])
+    for pages in PARTS:
+        await run(service, pages)
+    assert service.result(KEY).status is Status.SUCCESS
+    assert set(service.s3.objects) == {KEY, RESULT}
 
 
 async def test_a_part_is_given_up_only_if_the_source_has_no_result(service: Service) -> None:
