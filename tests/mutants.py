@@ -191,14 +191,14 @@ MUTANTS = (
     Mutant(
         "pieces stay when their document is joined",
         "consumer/service/pieces.py",
-        "                if has_current\n                or not",
-        "                if not",
+        "self.source is None or self.has_current or",
+        "self.source is None or",
     ),
     Mutant(
         "pieces of a newer source are removed",
         "consumer/service/pieces.py",
-        "                or not piece.identity.is_of_object(source.etag, source.version_id)\n",
-        "                or True\n",
+        "        return not piece.identity.is_of_object(self.source.etag, self.source.version_id)\n",
+        "        return True\n",
     ),
     Mutant(
         "a part goes on when its source is gone",

@@ -86,6 +86,11 @@ def parse(body: str) -> Notification:
     return Notification(tuple(dict.fromkeys(jobs)), tuple(ignored), tuple(malformed))
 
 
+def request(bucket: str, key: str) -> str:
+    """Write the body of a message that asks for a source."""
+    return json.dumps({"bucket-ocr": 1, "bucket": bucket, "key": key})
+
+
 def part_request(bucket: str, key: str, part: PartRange) -> str:
     """Write the body of a message that asks for a part of a source."""
     return json.dumps(

@@ -120,8 +120,7 @@ class JobRunner:
         """Remove pieces that nobody will join; an ordinary document has none, and is not looked at."""
         head = result.result.head if result.result else None
         if job.part is not None or (head and self.documents.parts.are_for(head.source, head.page_count)):
-            pieces = self.documents.parts.pieces
-            await pieces.remove_leftovers(job.bucket, job.key, self._is_current)
+            await self.documents.parts.remove_leftovers(job.bucket, job.key, self._is_current)
 
     async def _ensure_any_result(
         self, job: Job, queued_at: datetime, watchdog: Watchdog, make: Make

@@ -20,7 +20,7 @@ from consumer.domain.parts import Identity, PageRange, Piece, Progress
 from consumer.domain.result import Source, failed_page
 from consumer.ports import Queue
 from consumer.service.attempt import Attempt
-from consumer.service.pieces import PieceBuffer, PieceLostError, PieceStore
+from consumer.service.pieces import IsCurrent, PieceBuffer, PieceLostError, PieceStore
 from consumer.service.publisher import NoResult
 from consumer.service.results import ResultMaker
 
@@ -139,6 +139,11 @@ class Parts:
             return NoResult("handed out again")
         self._report(source, whose, own)
         return NoResult("part stored")
+
+    async def remove_leftovers(self, bucket: str, key: str, is_current: IsCurrent) -> None:
+        """Remove the pieces of a source that nobody will join."""
+        if await self.pieces.remove_leftovers(bucket, key, is_current):
+            await self.queue.send([events.request(bucket, key)])
 
     async def report_progress(self, source: Source, whose: Identity) -> None:
         """Log how much of a document is stored, once a minute."""

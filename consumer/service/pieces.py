@@ -26,6 +26,9 @@ from consumer.service import sources
 #: The lifecycle rule of the bucket removes pieces that nobody has removed.
 TAGS: Final = {"bucket-ocr": "part"}
 
+#: Whether a result is what this consumer would make of the source.
+IsCurrent = Callable[[ResultHead, Source], bool]
+
 #: Longest time to store pages of work that was stopped; its message must be released after it.
 _STOP_S: Final = 1.5
 
@@ -120,35 +123,50 @@ class PieceStore:
         """Remove pieces."""
         await self.store.delete(bucket, [piece.key for piece in pieces])
 
-    async def remove_leftovers(
-        self, bucket: str, key: str, is_current: Callable[[ResultHead, Source], bool]
-    ) -> None:
+    async def remove_leftovers(self, bucket: str, key: str, is_current: IsCurrent) -> bool:
         """Remove the pieces that nobody will join: of older sources, and of a source with a current result.
 
-        If pages of a joined document were not read, the other pages stay: the next try needs them.
+        If pages of a joined document were not read, the other pages stay: the next try needs them. Returns
+        whether pieces are wanted now that they are removed: then the document must be asked for again.
         """
         if not (pieces := await self.stored(bucket, key)):
-            return
+            return False
         # Looked at after the listing: a source that is newer than this one has pieces that are not listed.
+        before = await self._look(bucket, key, is_current)
+        if not (leftovers := [piece for piece in pieces if before.is_leftover(piece)]):
+            return False
+        await self.remove(bucket, leftovers)
+        # The source may have gone back to its former bytes before they were removed.
+        after = await self._look(bucket, key, is_current)
+        return not all(map(after.is_leftover, leftovers))
+
+    async def _look(self, bucket: str, key: str, is_current: IsCurrent) -> "_State":
         try:
             source = (await sources.describe(self.store, bucket, key)).source
         except SourceGoneError:
-            await self.remove(bucket, pieces)
-            return
+            return _State()
         existing = await self.store.head(bucket, keys.result_key(key))
         result = ResultHead.from_metadata(existing.metadata) if existing else None
-        has_result = result is not None and result.is_of(source)
-        has_current = result is not None and is_current(result, source)
-        await self.remove(
-            bucket,
-            [
-                piece
-                for piece in pieces
-                if has_current
-                or not piece.identity.is_of_object(source.etag, source.version_id)
-                or (piece.exhausted and has_result)
-            ],
+        return _State(
+            source,
+            has_result=result is not None and result.is_of(source),
+            has_current=result is not None and is_current(result, source),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A source, None if it is gone; whether it has a result, and a current one."""
+
+    source: Source | None = None
+    has_result: bool = False
+    has_current: bool = False
+
+    def is_leftover(self, piece: Piece) -> bool:
+        """Whether nobody will join the piece."""
+        if self.source is None or self.has_current or (piece.exhausted and self.has_result):
+            return True
+        return not piece.identity.is_of_object(self.source.etag, self.source.version_id)
 
 
 def _decoded(body: bytes, step: Step) -> list[PageResult]:

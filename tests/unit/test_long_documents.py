@@ -350,6 +350,19 @@ async def test_the_pieces_of_a_newer_source_are_kept(service: Service) -> None:
     assert service.recognizer.pages_read == 20
 
 
+async def test_a_source_that_goes_back_while_its_pieces_are_removed_is_asked_for_again(
+    service: Service,
+) -> None:
+    old = upload(service)
+    await run(service, PARTS[0])
+    upload(service, "new")
+    service.faults.add("delete_objects", lambda: upload(service))
+    late = Job(BUCKET, KEY, part=PartRange(*PARTS[1], page_count=COUNT, etag=old.etag))
+    assert reasons([await run_job(service, late)]) == ["superseded"]
+    assert not pieces(service)
+    assert [parse(message.body).jobs for message in service.sqs.messages] == [(Job(BUCKET, KEY),)]
+
+
 async def test_a_part_that_fails_for_good_ends_the_document_partial_and_can_be_redriven(
     service: Service,
 ) -> None:
