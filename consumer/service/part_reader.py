@@ -74,8 +74,10 @@ class PartReader:
         whose = self.documents.parts.identity(source, document.page_count)
         reading = asyncio.create_task(self.documents.scheduler.run(document, unstored.add, gap))
         try:
-            while not reading.done():
-                await asyncio.wait([reading], timeout=CHECKPOINT_S)
+            is_read = False
+            while not is_read:
+                # The last pages may come while others are being stored.
+                is_read = bool((await asyncio.wait([reading], timeout=CHECKPOINT_S))[0])
                 await self._checkpoint(unstored, source, attempt, whose)
             await reading
         except (SourceChangedError, SourceGoneError):

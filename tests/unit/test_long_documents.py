@@ -263,6 +263,16 @@ async def test_a_killed_consumer_loses_only_the_pages_since_it_stored_some(
     assert set(service.s3.objects) == {KEY, RESULT}
 
 
+async def test_pages_that_come_while_others_are_stored_are_stored_too(service: Service) -> None:
+    upload(service, seconds=1)
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(4)
+    # The checkpoint's look at the source takes longer than the rest of the part.
+    service.faults.add("head", Fault.SLOW)
+    await work
+    assert pieces(service) == ["1-3.json.gz", "4-10.json.gz"]
+
+
 async def test_a_part_that_is_stopped_keeps_all_that_was_read(service: Service) -> None:
     upload(service, seconds=1)
     work = asyncio.create_task(run(service, PARTS[0]))
