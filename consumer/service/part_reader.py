@@ -65,7 +65,7 @@ class PartReader:
             if page_count != part.page_count:
                 # Who has asked for the part knew another document.
                 return await self.documents.read(source, attempt)
-        return await parts.finish(source, attempt, whose)
+        return await parts.finish(source, attempt, whose, wanted)
 
     async def _read_gap(
         self, document: RenderedDocument, source: Source, attempt: Attempt, gap: PageRange

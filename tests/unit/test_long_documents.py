@@ -273,6 +273,20 @@ async def test_pages_that_come_while_others_are_stored_are_stored_too(service: S
     assert pieces(service) == ["1-3.json.gz", "4-10.json.gz"]
 
 
+async def test_a_part_whose_pages_are_gone_is_not_done(service: Service) -> None:
+    upload(service)
+
+    def lose() -> None:
+        for key in [key for key in service.s3.objects if ".ocr/parts/" in key]:
+            del service.s3.objects[key]
+
+    # After the listing at the start of the part.
+    service.faults.add("list", lambda: None)
+    service.faults.add("list", lose)
+    assert (await run(service, PARTS[0])).outcome is Outcome.TRANSIENT
+    assert reasons([await run(service, PARTS[0])]) == ["part stored"]
+
+
 async def test_a_part_that_is_stopped_keeps_all_that_was_read(service: Service) -> None:
     upload(service, seconds=1)
     work = asyncio.create_task(run(service, PARTS[0]))
