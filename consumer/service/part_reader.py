@@ -24,16 +24,17 @@ CHECKPOINT_S: Final = 5.0
 
 @dataclass(slots=True)
 class _Unstored:
-    """The pages that are read and not stored yet."""
+    """The pages that are read and not stored yet. `storing`: those that are on their way."""
 
     buffer: PieceBuffer = field(default_factory=PieceBuffer)
+    storing: PieceBuffer = field(default_factory=PieceBuffer)
 
     def add(self, page: PageResult) -> None:
         self.buffer.add(page)
 
     def take(self) -> PieceBuffer:
-        buffer, self.buffer = self.buffer, PieceBuffer()
-        return buffer
+        self.storing, self.buffer = self.buffer, PieceBuffer()
+        return self.storing
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,10 @@ class PartReader:
             raise
         except BaseException:
             await _end(reading)
-            await self.documents.parts.pieces.put_in_time(source, whose, unstored.take(), attempt.watchdog)
+            # Pages on their way may be stored: then they are refused, and that is all.
+            put = self.documents.parts.pieces.put_in_time
+            left = (unstored.storing, unstored.take())
+            await asyncio.gather(*(put(source, whose, buffer, attempt.watchdog) for buffer in left))
             raise
 
     async def _checkpoint(
@@ -94,6 +98,7 @@ class PartReader:
         parts = self.documents.parts
         if (buffer := unstored.take()).page_count:
             await parts.pieces.put(source, whose, buffer, attempt.watchdog)
+            unstored.storing = PieceBuffer()
         await sources.require_unchanged(parts.pieces.store, source)
         await parts.report_progress(source, whose)
 

@@ -300,6 +300,17 @@ async def test_a_part_that_is_stopped_keeps_all_that_was_read(service: Service) 
     assert service.recognizer.pages_read == 10 + 2
 
 
+async def test_a_part_that_is_stopped_while_it_stores_pages_keeps_them(service: Service) -> None:
+    upload(service, seconds=1)
+    service.faults.add("put_new", Fault.SLOW)
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(8.5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert pieces(service) == ["1-3.json.gz", "4-7.json.gz"]
+
+
 async def test_an_ordinary_document_that_is_stopped_goes_on_at_its_page(service: Service) -> None:
     upload(service, count=8, seconds=1)
     work = asyncio.create_task(run(service))
