@@ -254,8 +254,8 @@ class Delivery(RuleBasedStateMachine):
         self._until_quiet()
         self._journal.demand(not self._unanswered(), "end", f"{self._unanswered()} cannot be read in peace")
         self._check_results()
-        # An ordinary document is not looked at for pieces: what a stop leaves, if its message comes again as it
-        # was, is for the lifecycle rule.
+        # An ordinary document is not looked at for pieces: what a stop leaves, if the message comes again as
+        # it was, is for the lifecycle rule.
         leftovers = [key for key in self._bucket.objects if _is_of_long_document(key)]
         self._journal.demand(not leftovers, "leftovers", f"{leftovers} are left")
         self.nothing_is_broken()
