@@ -41,8 +41,13 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.parts import Parts
+from consumer.service.pieces import PieceStore
+from consumer.service.progress import ProgressLog
 from consumer.service.publisher import Publisher
+from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
+from consumer.service.source_cache import SourceCache
 from consumer.service.work_dir import work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
@@ -144,7 +149,7 @@ class _Builder:
         for name in engines.without_effect(options, layout.engine, self.specs):
             log.warning("settings.without_effect", name=name, engine=layout.engine.name)
         queue = await self._queue()
-        jobs, breaker = await self._jobs(layout, folder)
+        jobs, breaker = await self._jobs(layout, folder, queue)
         handler = MessageHandler(
             queue,
             self._leases(layout.capacity.max_in_flight),
@@ -160,6 +165,8 @@ class _Builder:
             handler,
             breaker,
             max_in_flight=layout.capacity.max_in_flight,
+            # Of two slots one at least is for whole documents.
+            max_parts=max(1, layout.capacity.max_in_flight // 2),
             drain_s=options.drain_s,
             idle_exit_s=options.idle_exit_s,
             on_busy=await self.stack.enter_async_context(task_protection()),
@@ -169,7 +176,9 @@ class _Builder:
             pauses=self.pauses,
         )
 
-    async def _jobs(self, layout: ProcessLayout, folder: Path) -> tuple[JobRunner, CircuitBreaker]:
+    async def _jobs(
+        self, layout: ProcessLayout, folder: Path, queue: SqsQueue
+    ) -> tuple[JobRunner, CircuitBreaker]:
         """Start everything that turns sources into results, and the circuit breaker that checks it."""
         options, capacity = self.options, layout.capacity
         disk_space, pages = DiskSpace(folder), Watchdog(self.clock, self.watchdog)
@@ -181,18 +190,14 @@ class _Builder:
             recognizer, disk_space, pages, self.metrics, batch_pages=batch_pages, window_pages=window_pages
         )
         store = await self.stack.enter_async_context(object_store(connections=capacity.max_in_flight))
-        for part in (renderer, recognizer, scheduler):
-            await self.stack.enter_async_context(part.running())
+        for each in (renderer, recognizer, scheduler):
+            await self.stack.enter_async_context(each.running())
         engine = _engine(recognizer.engine, options)
-        documents = DocumentReader(
-            store,
-            renderer,
-            scheduler,
-            disk_space,
-            engine=engine,
-            work_dir=folder,
-            max_file_bytes=options.max_file_bytes,
-        )
+        sources = SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes)
+        results = ResultMaker(disk_space, folder, engine)
+        progress = ProgressLog(self.clock, options.part_pages)
+        parts = Parts(PieceStore(store), queue, progress, results, options.part_pages)
+        documents = DocumentReader(sources, renderer, scheduler, parts, results)
         checks = [disk_space.check, renderer.check, recognizer.check]
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)
         announce = await self.stack.enter_async_context(announcer(options.completion_topic_arn, self.clock))

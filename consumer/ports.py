@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from consumer.clock import Watchdog
+from consumer.domain.body import Body
 from consumer.domain.completion import Completion
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
@@ -42,6 +43,12 @@ class Queue(Protocol):
 
     async def max_receive_count(self) -> int | None:
         """Return the queue's maxReceiveCount; None if it has no redrive policy."""
+
+    async def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
+        """Send messages, which can be received after `delay_s` seconds (at most 900).
+
+        Raises ServiceError unless all were sent; some may have been sent then, and one may be sent twice.
+        """
 
     async def delete(self, message: Message) -> None:
         """Delete the message for good."""
@@ -85,6 +92,17 @@ class ObjectInfo:
         return self.source.etag
 
 
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """An object to be written, with its user metadata."""
+
+    bucket: str
+    key: str
+    body: Body
+    metadata: Mapping[str, str]
+    content_type: str = "application/json"
+
+
 class ObjectStore(Protocol):
     """The bucket; raises ServiceError if it cannot be reached or refuses."""
 
@@ -103,18 +121,23 @@ class ObjectStore(Protocol):
         `watchdog` is marked with every chunk.
         """
 
-    async def put(
-        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
-    ) -> None:
-        """Write an object, whatever is there."""
+    async def put(self, new: NewObject, watchdog: Watchdog) -> None:
+        """Write an object, whatever is there; `watchdog` is marked with every chunk."""
 
-    async def put_result(
-        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
-    ) -> None:
+    async def put_result(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> None:
         """Write the result only if the object there still has the ETag `replaces` (None: is absent).
 
-        Raises ConflictError if it is another by now.
+        Raises ConflictError if it is another by now. `watchdog` is marked with every chunk.
         """
+
+    async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:
+        """Write an object only if there is none of this key; raises ConflictError if there is."""
+
+    async def read(self, bucket: str, key: str) -> bytes | None:
+        """Return a whole object, for objects known to be small; None if there is none."""
+
+    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete objects; those that do not exist are no error."""
 
     def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
         """Yield key and ETag of the objects whose keys start with `prefix`, in the order of their keys."""

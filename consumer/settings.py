@@ -46,18 +46,27 @@ def _topic(value: str | None) -> str | None:
     return value
 
 
-_Settings = TypeVar("_Settings", bound="EngineSettings")
+_Settings = TypeVar("_Settings", bound=BaseSettings)
 
 #: A number, or None for "auto": it is chosen for the host.
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
 
 
-class EngineSettings(BaseSettings):
-    """Settings of the engine, for commands that need no queue."""
+class PartSettings(BaseSettings):
+    """Settings of the parts of documents, for commands that count them."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
+
+    #: Longer documents are read in parts of so many pages.
+    part_pages: int = Field(default=64, ge=1)
+
+
+class EngineSettings(BaseSettings):
+    """Settings of the engine, for commands that need no queue."""
+
+    model_config = PartSettings.model_config
 
     # `engines.choose` checks it: the engines are known there.
     engine: Annotated[str, _LOWER] = "auto"
@@ -71,7 +80,7 @@ class EngineSettings(BaseSettings):
     languages: Annotated[str, _LOWER, AfterValidator(_language_group)] = SHIPPED.name
 
 
-class Settings(EngineSettings):
+class Settings(EngineSettings, PartSettings):
     """All settings, each read from `BUCKET_OCR_<NAME>`; botocore reads credentials and region."""
 
     #: URL of the queue to consume.

@@ -64,8 +64,19 @@ MUTANTS = (
     Mutant(
         "the message is settled with a stale receipt, although its lease is lost",
         "consumer/service/message.py",
-        "return (Outcome.LEASE_LOST, False) if lease.lost.is_set() else (outcome, exhausted)",
-        "return outcome, exhausted",
+        "                if not lease.lost.is_set():\n"
+        "                    disposition = await self._decide(context, outcome)\n"
+        "            finally:\n"
+        "                for end in ends:\n"
+        "                    end.cancel()\n"
+        "                self._work.discard(work)\n"
+        "        if lease.lost.is_set():\n"
+        "            return Outcome.LEASE_LOST, settle.NoAction()\n",
+        "                disposition = await self._decide(context, outcome)\n"
+        "            finally:\n"
+        "                for end in ends:\n"
+        "                    end.cancel()\n"
+        "                self._work.discard(work)\n",
     ),
     Mutant(
         "events are told apart by their sequencer alone",
@@ -81,13 +92,13 @@ MUTANTS = (
     Mutant(
         "the source is not looked at again before the put",
         "consumer/service/publisher.py",
-        "            await self._require_unchanged(source)\n            try:\n",
+        "            await sources.require_unchanged(self.store, source)\n            try:\n",
         "            try:\n",
     ),
     Mutant(
         "the source is not looked at again after the put",
         "consumer/service/publisher.py",
-        "                await self._require_unchanged(source)\n",
+        "                await sources.require_unchanged(self.store, source)\n",
         "                pass\n",
     ),
     Mutant(
@@ -108,8 +119,14 @@ MUTANTS = (
     Mutant(
         "a message that comes with the last poll is not released",
         "consumer/service/worker.py",
-        "                await self.handler.release(message)\n",
+        "                await self.handler.release(context)\n",
         "",
+    ),
+    Mutant(
+        "a release counts towards giving up",
+        "consumer/domain/settle.py",
+        "            return SendAgain()\n",
+        "            return RetryAfter(0)\n",
     ),
     Mutant(
         "work in flight is not cancelled at the end of the drain",
@@ -152,6 +169,54 @@ MUTANTS = (
         "consumer/service/publisher.py",
         "        for output in result.outputs:\n",
         "        for output in ():\n",
+    ),
+    Mutant(
+        "a part reads pages again that are stored",
+        "consumer/service/part_reader.py",
+        "pages_of.missing(wanted, await parts.read_ranges(source, whose))",
+        "[wanted]",
+    ),
+    Mutant(
+        "the message of a long document is deleted before those of its parts are sent",
+        "consumer/service/parts.py",
+        "            await self.queue.send([self.request(source, whose, pages) for pages in wanted])\n",
+        "",
+    ),
+    Mutant(
+        "pieces of all identities are joined",
+        "consumer/service/parts.py",
+        "        own = [piece for piece in pieces if piece.identity == whose]\n        if _is",
+        "        own = pieces\n        if _is",
+    ),
+    Mutant(
+        "pieces stay when their document is joined",
+        "consumer/service/pieces.py",
+        "self.source is None or self.has_current or",
+        "self.source is None or",
+    ),
+    Mutant(
+        "pieces of a newer source are removed",
+        "consumer/service/pieces.py",
+        "        return not piece.identity.is_of_object(self.source.etag, self.source.version_id)\n",
+        "        return True\n",
+    ),
+    Mutant(
+        "a part goes on when its source is gone",
+        "consumer/service/part_reader.py",
+        "        await sources.require_unchanged(parts.pieces.store, source)\n",
+        "",
+    ),
+    Mutant(
+        "pages are stored at the end of a part alone",
+        "consumer/service/part_reader.py",
+        "CHECKPOINT_S: Final = 5.0",
+        "CHECKPOINT_S: Final = 5000.0",
+    ),
+    Mutant(
+        "a part that is given up counts as read",
+        "consumer/service/parts.py",
+        "if piece.identity == whose and not piece.exhausted]",
+        "if piece.identity == whose]",
     ),
 )
 

@@ -5,9 +5,10 @@ Credentials, region and endpoint are botocore's own business (`AWS_REGION`, `AWS
 """
 
 import asyncio
+import contextlib
 import functools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, Final, Literal
@@ -20,8 +21,12 @@ from botocore.parsers import ResponseParserError
 
 from consumer.domain.errors import ServiceError, SettingsError, UnavailableError
 
-#: Standard retries have back-off with jitter, and a budget so that an outage is not answered by a storm.
-_COMMON: Final[dict[str, Any]] = {"retries": {"mode": "standard", "total_max_attempts": 4}}
+_COMMON: Final[dict[str, Any]] = {
+    # Standard retries have back-off with jitter, and a budget so that an outage is not answered by a storm.
+    "retries": {"mode": "standard", "total_max_attempts": 4},
+    # Over HTTP botocore would read a whole body for its signature, on the event loop. A checksum is signed.
+    "s3": {"payload_signing_enabled": False},
+}
 
 
 def region() -> str | None:
@@ -68,14 +73,22 @@ def translate_errors(what: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def service_call(what: str, deadline_s: float = 60.0) -> AsyncIterator[None]:
+async def service_call(what: str, deadline_s: float = 60.0) -> AsyncIterator[Callable[[], None]]:
     """Do as `translate_errors`, and raise UnavailableError after `deadline_s`.
 
-    The client's own time-outs begin anew with every byte that comes, and with every try.
+    The client's own time-outs begin anew with every byte that comes, and with every try. The context gives a
+    function with which a transfer begins the deadline anew.
     """
+    loop = asyncio.get_running_loop()
     with translate_errors(what):
-        async with asyncio.timeout(deadline_s):
-            yield
+        async with asyncio.timeout(deadline_s) as timeout:
+
+            def postpone() -> None:
+                # A request that has failed may still be taking a chunk.
+                with contextlib.suppress(RuntimeError):
+                    timeout.reschedule(loop.time() + deadline_s)
+
+            yield postpone
 
 
 def _is_unavailable(error: ClientError) -> bool:

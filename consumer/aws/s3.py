@@ -1,17 +1,22 @@
 """The bucket on S3."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+import contextlib
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumer.aws.client import UNREACHABLE, error_code, service_call, translate_errors
+from consumer.aws.small_objects import delete_objects, read_object
+from consumer.aws.upload import put_object
 from consumer.clock import Watchdog
 from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
@@ -24,7 +29,7 @@ from consumer.domain.errors import (
     UnavailableError,
 )
 from consumer.domain.result import Source
-from consumer.ports import ObjectInfo
+from consumer.ports import NewObject, ObjectInfo
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -35,8 +40,11 @@ _MISSING: Final = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _PRECONDITION_FAILED: Final = {"412", "PreconditionFailed"}
 _CONCURRENT_WRITE: Final = {"409", "ConditionalRequestConflict"}
 
-#: A stalled body is noticed by the socket's timeout; a trickling one by this for each chunk.
+#: A body that stalls is noticed by the socket's timeout; one that trickles, or is sent, by this for a chunk.
 _CHUNK_DEADLINE_S: Final = 60.0
+
+#: A body is asked for so often without a byte.
+_MOST_CUTS: Final = 5
 
 #: Deadline of a transfer: a minute, plus its time at this rate.
 _SLOWEST_BYTES_PER_S: Final = 256 * 1024
@@ -52,9 +60,13 @@ class _ConcurrentWriteError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class S3Store:
-    """Objects of any bucket that the credentials open."""
+    """Objects of any bucket that the credentials open.
+
+    `chunk_deadline_s`: a put ends after so long without a chunk that the connection took.
+    """
 
     client: "S3Client"
+    chunk_deadline_s: float = _CHUNK_DEADLINE_S
 
     async def check_bucket(self, bucket: str) -> None:
         """Raise ServiceError if the bucket does not exist or may not be used."""
@@ -140,31 +152,39 @@ class S3Store:
         if (written := file.tell()) != source.size_bytes:
             raise _transfer_cut(source, f"ended after {written} of {source.size_bytes} bytes")
 
-    async def put(
-        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
-    ) -> None:
-        """Write an object, whatever is there."""
-        async with service_call(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
-            await self.client.put_object(
-                Bucket=bucket, Key=key, Body=body, Metadata=dict(metadata), ContentType=content_type
-            )
+    async def put(self, new: NewObject, watchdog: Watchdog) -> None:
+        """Write an object, whatever is there; `watchdog` is marked with every chunk."""
+        await self._put(new, watchdog, {})
 
-    async def put_result(
-        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
-    ) -> None:
+    async def put_result(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> None:
         """Write the result only if the object there still has the ETag `replaces` (None: is absent)."""
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
-        async with service_call(f"PUT s3://{bucket}/{key}", _deadline_s(len(body))):
+        await self._put(
+            new, watchdog, {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
+        )
+
+    async def _put(self, new: NewObject, watchdog: Watchdog, condition: dict[str, str]) -> None:
+        uri = f"s3://{new.bucket}/{new.key}"
+        async with service_call(f"PUT {uri}", self.chunk_deadline_s) as postpone:
+
+            def mark() -> None:
+                postpone()
+                watchdog.mark()
+
             async for attempt in _retried(_ConcurrentWriteError):
-                with attempt, _translate_refusal(f"s3://{bucket}/{key}"):
-                    await self.client.put_object(
-                        Bucket=bucket,
-                        Key=key,
-                        Body=body,
-                        Metadata=dict(metadata),
-                        ContentType="application/json",
-                        **condition,
-                    )
+                with attempt, _translate_refusal(uri):
+                    await put_object(self.client, new, mark, condition)
+
+    async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:
+        """Write an object only if there is none of this key; raises ConflictError if there is."""
+        await self._put(new, watchdog, {"IfNoneMatch": "*", "Tagging": urlencode(tags)})
+
+    async def read(self, bucket: str, key: str) -> bytes | None:
+        """Return a whole object, for objects known to be small; None if there is none."""
+        return await read_object(self.client, bucket, key)
+
+    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete objects; those that do not exist are no error."""
+        await delete_objects(self.client, bucket, keys)
 
     async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
         """Upload a file, as a client does; returns the object's ETag."""
@@ -174,17 +194,41 @@ class S3Store:
             )
         return response["ETag"].strip('"')
 
-    async def read(self, bucket: str, key: str) -> bytes | None:
-        """Return a whole object, for objects known to be small; None if there is none."""
-        async with service_call(f"GET s3://{bucket}/{key}"):
+    async def chunks(self, source: Source) -> AsyncGenerator[bytes]:
+        """Yield the bytes of this very object; raises SourceChangedError, SourceGoneError if it is another.
+
+        A transfer that is cut continues at its offset, as long as the object is the same. Its reader may take
+        as long as it likes.
+        """
+        offset, cuts = 0, 0
+        while offset < source.size_bytes:
             try:
-                response = await self.client.get_object(Bucket=bucket, Key=key)
-            except ClientError as error:
-                if error_code(error) in _MISSING:
-                    return None
-                raise
-            async with response["Body"] as body:
-                return await body.read()
+                async with contextlib.aclosing(self._rest(source, offset)) as rest:
+                    async for chunk in rest:
+                        offset, cuts = offset + len(chunk), 0
+                        yield chunk
+            except _TransferCutError:
+                cuts += 1
+                # After the last byte it was the checksum, and the reader has the bytes.
+                if offset == source.size_bytes or cuts == _MOST_CUTS:
+                    raise
+                await asyncio.sleep(random.uniform(0, cuts))  # noqa: S311 - so that many do not come at once
+
+    async def _rest(self, source: Source, offset: int) -> AsyncGenerator[bytes]:
+        part: dict[str, Any] = {"Range": f"bytes={offset}-"} if offset else {}
+        async with service_call(f"GET s3://{source.bucket}/{source.key}"):
+            with _translate_pinned(source):
+                response = await self.client.get_object(**_pinned_arguments(source), **part)
+        async with response["Body"] as body:
+            if offset and not response.get("ContentRange", "").startswith(f"bytes {offset}-"):
+                raise _transfer_cut(source, "asked for the rest, and got something else")
+            while chunk := await _next_chunk(source, body):
+                offset += len(chunk)
+                if offset > source.size_bytes:
+                    raise _transfer_cut(source, f"goes on after {source.size_bytes} bytes")
+                yield chunk
+        if offset < source.size_bytes:
+            raise _transfer_cut(source, f"ended after {offset} of {source.size_bytes} bytes")
 
     async def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
         """Key and ETag of all objects whose keys start with `prefix`, in the order of their keys."""

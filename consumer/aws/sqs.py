@@ -1,6 +1,7 @@
 """The queue on SQS."""
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 _SHORT_CALL_S: Final = 4.0
+
+#: SQS takes so many messages in a request. It takes larger requests by now, but not at every endpoint.
+_BATCH_MESSAGES: Final = 10
+_BATCH_BYTES: Final = 256 * 1024
+
+#: A message of a batch that SQS did not take is sent so many times in all.
+_SENDS: Final = 4
 
 
 @dataclass(eq=False)
@@ -70,6 +78,31 @@ class SqsQueue:
             )
         return None
 
+    async def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
+        """Send messages, which can be received after `delay_s` seconds; in as few requests as SQS allows."""
+        for batch in _batches(bodies):
+            left, problem = batch, ""
+            for _ in range(_SENDS):
+                left, problem = await self._send_batch(left, delay_s)
+                if not left:
+                    break
+            else:
+                raise ServiceError(f"send to {self.queue_url}: {problem}")
+
+    async def _send_batch(self, bodies: Sequence[str], delay_s: int) -> tuple[list[str], str]:
+        """Send one batch; returns the bodies that SQS did not take, and why."""
+        async with service_call(f"send to {self.queue_url}"):
+            response = await self.client.send_message_batch(
+                QueueUrl=self.queue_url,
+                Entries=[
+                    {"Id": str(number), "MessageBody": body, "DelaySeconds": delay_s}
+                    for number, body in enumerate(bodies)
+                ],
+            )
+        failed = response.get("Failed", [])
+        problems = {f"{entry['Code']} {entry.get('Message', '')}".rstrip() for entry in failed}
+        return [bodies[int(entry["Id"])] for entry in failed], ", ".join(sorted(problems))
+
     async def delete(self, message: Message) -> None:
         """Delete the message for good."""
         async with service_call(f"delete message {message.message_id}"):
@@ -82,3 +115,18 @@ class SqsQueue:
             await self.client.change_message_visibility(
                 QueueUrl=self.queue_url, ReceiptHandle=message.receipt, VisibilityTimeout=delay_s
             )
+
+
+def _batches(bodies: Iterable[str]) -> Iterator[list[str]]:
+    """Divide bodies into batches that SQS takes; one that is too large by itself is a batch of its own."""
+    batch: list[str] = []
+    size_bytes = 0
+    for body in bodies:
+        body_bytes = len(body.encode("utf-8", "surrogatepass"))
+        if batch and (len(batch) == _BATCH_MESSAGES or size_bytes + body_bytes > _BATCH_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(body)
+        size_bytes += body_bytes
+    if batch:
+        yield batch

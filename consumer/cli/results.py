@@ -1,22 +1,28 @@
 """`bucket-ocr get` and `bucket-ocr status`: results of documents."""
 
 import asyncio
+import contextlib
+import dataclasses
 import json
 import sys
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 
+from consumer import settings
 from consumer.cli.exits import ExitStatus
 from consumer.cli.uris import location, shown
 from consumer.domain import keys
-from consumer.domain.result import ResultDocument
+from consumer.domain.errors import SourceChangedError, SourceGoneError, TransientError
 from consumer.service import inventory
 from consumer.service.inventory import State
 
 _COLOURS = {State.DONE: "green", State.PARTIAL: "yellow", State.FAILED: "red", State.STALE: "magenta"}
+
+
+#: How a result is printed.
+Form = Literal["json", "markdown", "text"]
 
 
 def get(
@@ -31,38 +37,42 @@ def get(
     bucket, key = location(source)
     if not key:
         raise typer.BadParameter(f"{source} names no object")
-    body = asyncio.run(_read_result(bucket, key))
-    if body is None:
-        typer.echo(f"bucket-ocr: {source} has no result (yet): see `bucket-ocr status {source}`", err=True)
-        sys.exit(ExitStatus.FAILED)
-    try:
-        document = ResultDocument.model_validate_json(body)
-    except ValidationError as error:
-        typer.echo(f"bucket-ocr: {keys.result_key(source)} is no result document", err=True)
-        raise typer.Exit(ExitStatus.FAILED) from error
-    if text:
-        typer.echo(_text(document))
-    elif markdown:
-        typer.echo("\n\n".join(page.markdown for page in document.pages))
-    else:
-        typer.echo(body.decode())
-    if document.error is not None:
-        typer.echo(f"bucket-ocr: {document.error.code.value}: {document.error.message}", err=True)
+    form: Form = "text" if text else "markdown" if markdown else "json"
+    error = asyncio.run(_print_result(bucket, key, form))
+    if error is not None:
+        typer.echo(f"bucket-ocr: {error}", err=True)
         sys.exit(ExitStatus.FAILED)
 
 
-async def _read_result(bucket: str, key: str) -> bytes | None:
+async def _print_result(bucket: str, key: str, form: Form) -> str | None:
+    """Copy a result to standard output as it comes; returns what is wrong with it."""
     from consumer.app import object_store
+    from consumer.cli.result_stream import NoResultError, open_stream
 
+    uri, result_key = f"s3://{bucket}/{key}", keys.result_key(key)
     async with object_store() as store:
-        return await store.read(bucket, keys.result_key(key))
+        info = await store.head(bucket, result_key)
+        if info is None:
+            return f"{uri} has no result (yet): see `bucket-ocr status {uri}`"
+        # The ETag says enough; to name a version takes a permission of its own.
+        source = info.source.model_copy(update={"version_id": None})
+        try:
+            async with contextlib.aclosing(store.chunks(source)) as chunks:
+                result = await open_stream(chunks)
+                forms = {"json": result.json, "markdown": result.markdown, "text": result.text}
+                async for chunk in forms[form]():
+                    # In a thread: a reader that pauses must not stop the connection.
+                    await asyncio.to_thread(_write, chunk)
+        except NoResultError:
+            return f"{result_key} is no result document"
+        except (SourceChangedError, SourceGoneError) as error:
+            raise TransientError(f"{uri}: its result was replaced meanwhile: get it again") from error
+    return f"{result.error.code.value}: {result.error.message}" if result.error else None
 
 
-def _text(document: ResultDocument) -> str:
-    pages = {page.page_number: list[str]() for page in document.pages}
-    for line in document.detections:
-        pages[line.page_number].append(line.text)
-    return "\f".join("\n".join(lines) + "\n" for lines in pages.values()).rstrip("\n")
+def _write(chunk: bytes) -> None:
+    sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
 
 
 def status(
@@ -71,9 +81,9 @@ def status(
 ) -> None:
     """Show the state of each source's result.
 
-    States: pending, done, partial, failed, or stale (the source has changed since). Sources are the
-    objects whose keys start with the given key and have a document's extension. Exit status 1 if a document
-    failed or none was found.
+    States: pending, working (parts of a long document are read), done, partial, failed, or stale (the
+    source has changed since). Sources are the objects whose keys start with the given key and have a
+    document's extension. Exit status 1 if a document failed or none was found.
     """
     bucket, prefix = location(target)
     totals = asyncio.run(_status(bucket, prefix, as_json=as_json))
@@ -86,15 +96,18 @@ def status(
 async def _status(bucket: str, prefix: str, *, as_json: bool) -> Counter[State]:
     from consumer.app import object_store
 
+    part_pages = settings.load(settings.PartSettings).part_pages
     totals: Counter[State] = Counter()
     async with object_store(connections=inventory.PARALLEL_HEADS) as store:
-        async for key, state in inventory.states(store, bucket, prefix):
+        async for key, state, progress in inventory.states(store, bucket, prefix, part_pages):
             totals[state] += 1
             uri = f"s3://{bucket}/{key}"
             if as_json:
-                typer.echo(json.dumps({"source": uri, "state": state.value}, ensure_ascii=False))
+                more = dataclasses.asdict(progress) if progress else {}
+                typer.echo(json.dumps({"source": uri, "state": state.value, **more}, ensure_ascii=False))
             else:
-                typer.echo(f"{typer.style(f'{state.value:<8}', fg=_COLOURS.get(state))} {shown(uri)}")
+                label = typer.style(f"{state.value:<8}", fg=_COLOURS.get(state))
+                typer.echo(f"{label} {f'{progress} ' if progress else ''}{shown(uri)}")
     if as_json:
         typer.echo(json.dumps({"totals": {state.value: totals[state] for state in State}}))
     elif totals:

@@ -1,10 +1,11 @@
-"""Pages put together: the result document as it is stored, without holding it as objects."""
+"""Pages put together: the result document as it is stored, without holding it in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from consumer.domain.body import Body, BytesBody, JoinedBody, Spool
 from consumer.domain.errors import Code
 from consumer.domain.outputs import EncodedOutput, OutputFormat
 from consumer.domain.result import (
@@ -23,23 +24,24 @@ from consumer.domain.result import (
 class EncodedResult:
     """A result to be stored: `body` is the whole document, `head` all but its pages and detections.
 
-    `outputs` are stored before the result.
+    `outputs` are stored before the result. The body can be read until its spools are closed.
     """
 
     head: ResultDocument
     lines: int
-    body: bytes
+    body: Body
     outputs: tuple[EncodedOutput, ...] = ()
 
 
 class Assembly:
     """Puts the pages of one document together, as they come, in page order.
 
-    A page is written down at once: as JSON it takes a sixth of the memory of its objects.
+    A page is written down at once, to disk if there are many. `spool` makes a place for that; who passes it
+    closes what it has made.
     """
 
-    def __init__(self, formats: Sequence[OutputFormat] = ()) -> None:
-        self._result = JsonWriter()
+    def __init__(self, formats: Sequence[OutputFormat] = (), *, spool: Callable[[], Spool]) -> None:
+        self._result = JsonWriter(spool(), spool())
         self._outputs = [(output, output.writer()) for output in formats]
         self._page_count = 0
         self._lines = 0
@@ -49,11 +51,12 @@ class Assembly:
         self._seconds = {"render_s": 0.0, "engine_s": 0.0}
 
     def add(self, page: PageResult) -> None:
-        """Add the next page; raises ValueError if it is another one."""
+        """Add the next page; raises ValueError if it is another one, HostError if the disk fails."""
         self._page_count += 1
         if page.page.page_number != self._page_count:
             raise ValueError(f"page {page.page.page_number} came in the place of page {self._page_count}")
-        for writer in (self._result, *(writer for _, writer in self._outputs)):
+        self._result.add(page)
+        for _, writer in self._outputs:
             writer.add(page)
         self._lines += len(page.detections)
         self._warnings += page.warnings
@@ -89,31 +92,29 @@ class Assembly:
 
 
 class JsonWriter:
-    """Writes the result document itself; an `outputs.OutputWriter`."""
+    """Writes the result document itself, its pages and its detections into a spool each."""
 
-    def __init__(self) -> None:
-        self._pages: list[bytes] = []
-        self._detections: list[bytes] = []
+    def __init__(self, pages: Spool, detections: Spool) -> None:
+        self._pages = pages
+        self._detections = detections
 
     def add(self, page: PageResult) -> None:
         """Take the next page."""
-        self._pages.append(_json(page.page))
-        if page.detections:
-            self._detections.append(b",".join(map(_json, page.detections)))
+        _append(self._pages, (page.page,))
+        _append(self._detections, page.detections)
 
-    def finish(self, head: ResultDocument) -> bytes:
+    def finish(self, head: ResultDocument) -> Body:
         """Return the document: the fields before the pages, the pages, the detections, and the rest."""
         last = {"warnings", "error", "timing"}
-        first = head.model_dump_json(exclude={"pages", "detections", *last}).encode()
-        return b"".join(
+        first = head.model_dump_json(exclude={"pages", "detections", *last}).encode().removesuffix(b"}")
+        rest = head.model_dump_json(include=last).encode().removeprefix(b"{")
+        return JoinedBody(
             (
-                first.removesuffix(b"}"),
-                b',"pages":[',
-                b",".join(self._pages),
-                b'],"detections":[',
-                b",".join(self._detections),
-                b"],",
-                head.model_dump_json(include=last).encode().removeprefix(b"{"),
+                BytesBody(first + b',"pages":['),
+                self._pages,
+                BytesBody(b'],"detections":['),
+                self._detections,
+                BytesBody(b"]," + rest),
             )
         )
 
@@ -128,7 +129,14 @@ def failure(source: Source, engine: Engine, code: Code, message: str, timing: Ti
         error=Failure(code=code, message=message, retryable=code.retryable),
         timing=timing,
     )
-    return EncodedResult(document, 0, _json(document))
+    return EncodedResult(document, 0, BytesBody(_json(document)))
+
+
+def _append(spool: Spool, values: Sequence[BaseModel]) -> None:
+    """Write values as more items of a list."""
+    if values:
+        comma = b"," if spool.size_bytes else b""
+        spool.write(comma + b",".join(map(_json, values)))
 
 
 def _json(value: BaseModel) -> bytes:

@@ -1,4 +1,4 @@
-"""Parser of message bodies: the jobs that they ask for.
+"""Message bodies: the jobs that they ask for, and the request for a part of a document.
 
 Accepted: an S3 event notification, the same inside an SNS envelope, an EventBridge event of S3,
 `s3:TestEvent`, and the project's own request. Everything else is malformed.
@@ -6,10 +6,10 @@ Accepted: an S3 event notification, the same inside an SNS envelope, an EventBri
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Self
 from urllib.parse import unquote_plus
 
-from pydantic import AfterValidator, AliasPath, BaseModel, Field, StrictBool, StrictInt, ValidationError
+from pydantic import AliasPath, BaseModel, Field, StrictBool, StrictInt, ValidationError, model_validator
 
 from consumer.domain import keys
 from consumer.domain.errors import MalformedMessageError
@@ -17,20 +17,37 @@ from consumer.domain.errors import MalformedMessageError
 #: S3 events may come in an SNS envelope, but no sender nests envelopes.
 _MAX_ENVELOPES = 2
 
+_NO_SOURCE: Final = "`pages` needs `etag` and `page_count`: send the request without `pages`"
+
+
+@dataclass(frozen=True, slots=True)
+class PartRange:
+    """A range of pages of one very object; 1 <= `first` <= `last` <= `page_count`.
+
+    `etag`, without quotation marks, and `version_id`: of the source that was found to have so many pages.
+    """
+
+    first: int
+    last: int
+    page_count: int
+    etag: str
+    version_id: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A request to make sure that the source, as it is *now*, has a current result.
 
     An event may be old, doubled or late, so it names an object and says nothing about its content.
-    `force`: read the source again although its result is current. `pages`: first and last page, from 1, of
-    the requested part; None for the whole source.
+    `force`: read the source again although its result is current. `part`: the range that is asked for; None
+    for the whole source. `problem`: why its options cannot be met; empty if they can.
     """
 
     bucket: str
     key: str
     force: bool = False
-    pages: tuple[int, int] | None = None
+    part: PartRange | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,11 @@ class Notification:
     jobs: tuple[Job, ...] = ()
     ignored: tuple[str, ...] = ()
     malformed: tuple[str, ...] = ()
+
+    @property
+    def is_of_part(self) -> bool:
+        """Whether it asks for a part of a document."""
+        return any(job.part is not None for job in self.jobs)
 
 
 def parse(body: str) -> Notification:
@@ -62,6 +84,26 @@ def parse(body: str) -> Notification:
     if not (jobs or ignored or malformed):
         malformed.append("the body is none of the accepted forms")
     return Notification(tuple(dict.fromkeys(jobs)), tuple(ignored), tuple(malformed))
+
+
+def request(bucket: str, key: str) -> str:
+    """Write the body of a message that asks for a source."""
+    return json.dumps({"bucket-ocr": 1, "bucket": bucket, "key": key})
+
+
+def part_request(bucket: str, key: str, part: PartRange) -> str:
+    """Write the body of a message that asks for a part of a source."""
+    return json.dumps(
+        {
+            "bucket-ocr": 1,
+            "bucket": bucket,
+            "key": key,
+            "etag": part.etag,
+            "version_id": part.version_id,
+            "pages": [part.first, part.last],
+            "page_count": part.page_count,
+        }
+    )
 
 
 _Name = Annotated[str, Field(min_length=1)]
@@ -106,12 +148,6 @@ class _TestEvent(BaseModel):
 _PageNumber = Annotated[StrictInt, Field(ge=1)]
 
 
-def _ascending(pages: tuple[int, int]) -> tuple[int, int]:
-    if pages[0] > pages[1]:
-        raise ValueError("the first page comes after the last")
-    return pages
-
-
 class _Request(BaseModel):
     """The project's own message, for a whole document or a range of its pages."""
 
@@ -119,10 +155,26 @@ class _Request(BaseModel):
     bucket: _BucketName
     key: _Name
     force: StrictBool = False
-    pages: Annotated[tuple[_PageNumber, _PageNumber], AfterValidator(_ascending)] | None = None
+    etag: _Name | None = None
+    version_id: str | None = None
+    pages: tuple[_PageNumber, _PageNumber] | None = None
+    page_count: _PageNumber | None = None
+
+    @model_validator(mode="after")
+    def _pages_in_order(self) -> Self:
+        if self.pages is not None and self.pages[0] > self.pages[1]:
+            raise ValueError("pages: the first page comes after the last")
+        if self.pages is not None and self.page_count is not None and self.pages[1] > self.page_count:
+            raise ValueError("pages: the last page comes after the end of the document")
+        return self
 
     def job(self) -> Job | str:
-        return _job(self.bucket, self.key, self.force, self.pages)
+        if self.pages is None:
+            return _job(self.bucket, self.key, self.force)
+        if self.etag is None or self.page_count is None:
+            return _job(self.bucket, self.key, self.force, problem=_NO_SOURCE)
+        part = PartRange(*self.pages, self.page_count, self.etag, self.version_id)
+        return _job(self.bucket, self.key, self.force, part)
 
 
 _Kind = type[_S3Record | _EventBridge | _TestEvent | _Request]
@@ -151,7 +203,9 @@ def _records(body: str) -> list[tuple[_Kind, Any]]:
     return []
 
 
-def _job(bucket: str, key: str, force: bool = False, pages: tuple[int, int] | None = None) -> Job | str:
+def _job(
+    bucket: str, key: str, force: bool = False, part: PartRange | None = None, problem: str = ""
+) -> Job | str:
     if keys.is_own_output(key):
         return "own output"
     if key.endswith("/"):
@@ -161,7 +215,7 @@ def _job(bucket: str, key: str, force: bool = False, pages: tuple[int, int] | No
             f"the key is over {keys.MAX_SOURCE_KEY_BYTES} bytes, which leaves no bytes for the key of "
             f"its result: rename the source that begins with {f's3://{bucket}/{key[:80]}'!r}"
         )
-    return Job(bucket, key, force, pages)
+    return Job(bucket, key, force, part, problem)
 
 
 def _one_line(error: MalformedMessageError | ValidationError) -> str:

@@ -17,7 +17,8 @@ SOURCE_VERSION_ID: Final = "ocr-source-version-id"
 FINGERPRINT: Final = "ocr-fingerprint"
 SCHEMA: Final = "ocr-schema-version"
 
-#: In the place of a fingerprint if the source was not read: any later job replaces such a result.
+#: In the place of a fingerprint if the source, or a page of it, was not read: any later job replaces such a
+#: result.
 NOT_READ: Final = "none"
 _NOT_READ_CODES: Final = frozenset({Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS})
 
@@ -52,11 +53,12 @@ class ResultHead(BaseModel, frozen=True, populate_by_name=True):
     def of(cls, document: ResultDocument) -> Self:
         """Describe a document."""
         code = document.error.code if document.error else None
+        reasons = {code, *(warning.code for warning in document.warnings)}
         return cls(
             status=document.status,
             source_etag=document.source.etag,
             source_version_id=document.source.version_id,
-            fingerprint=NOT_READ if code in _NOT_READ_CODES else document.engine.fingerprint,
+            fingerprint=NOT_READ if reasons & _NOT_READ_CODES else document.engine.fingerprint,
             schema_version=document.schema_version,
             page_count=document.page_count,
             code=code,

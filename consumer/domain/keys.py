@@ -7,8 +7,11 @@ from consumer.domain.formats import EXTENSIONS
 
 RESULT_SUFFIX: Final = ".ocr.json"
 
-#: S3 allows keys of 1,024 bytes of UTF-8, and the key of the result is longer than the source's.
-MAX_SOURCE_KEY_BYTES: Final = 1024 - len(RESULT_SUFFIX)
+#: S3 allows keys of so many bytes of UTF-8.
+MAX_KEY_BYTES: Final = 1024
+
+#: The key of the result is longer than the source's.
+MAX_SOURCE_KEY_BYTES: Final = MAX_KEY_BYTES - len(RESULT_SUFFIX)
 
 _OWN_OUTPUT = re.compile(rf"\.(?i:{'|'.join(EXTENSIONS)})\.ocr(?:\.(?:json|md|pdf)\Z|/)")
 

@@ -20,6 +20,7 @@ class Outcome(Enum):
     BUG = auto()  #: our own code failed
     LEASE_LOST = auto()  #: the message may be in other hands
     RELEASED = auto()  #: stopped before the work was done
+    POSTPONED = auto()  #: a part of a document, while enough parts were in flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +36,33 @@ class RetryAfter:
 
 
 @dataclass(frozen=True, slots=True)
+class SendAgain:
+    """Send what is left to do in new messages, visible after `delay_s` seconds, then delete the message.
+
+    Unlike `RetryAfter` it uses up no receive, because the queue counts those of a new message anew.
+    """
+
+    delay_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NoAction:
     """Do not touch the message: it becomes visible when its lease runs out, and the redrive policy counts."""
 
 
-Disposition = Delete | RetryAfter | NoAction
+Disposition = Delete | RetryAfter | SendAgain | NoAction
 
-#: Outcomes of work that would be done if the message came again.
-_PENDING: Final = {Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG, Outcome.RELEASED}
+#: Outcomes of work that failed and may be done if the message comes again.
+FAILED: Final = {Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG}
 
 
 def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | None) -> bool:
-    """Whether pending work will not be tried again: the next receive moves the message to the dead letters.
+    """Whether failed work will not be tried again: the next receive moves the message to the dead letters.
 
-    `receive_count` is from 1; `max_receive_count` is the queue's, None if it has no redrive policy.
+    `receive_count` is from 1; `max_receive_count` is the queue's, None if it has no redrive policy. A message
+    that was released or postponed is sent again, so it has all its tries before it.
     """
-    return outcome in _PENDING and max_receive_count is not None and receive_count >= max_receive_count
+    return outcome in FAILED and max_receive_count is not None and receive_count >= max_receive_count
 
 
 def decide(
@@ -65,7 +77,7 @@ def decide(
 
     `exhausted`: the result of `is_exhausted`.
     """
-    if exhausted and outcome is not Outcome.RELEASED:
+    if exhausted:
         # The next receive moves it to the dead-letter queue.
         return NoAction()
     match outcome:
@@ -74,11 +86,15 @@ def decide(
         case Outcome.MALFORMED | Outcome.LEASE_LOST:
             return NoAction()
         case Outcome.RELEASED:
-            return RetryAfter(0)
+            return SendAgain()
+        case Outcome.POSTPONED:
+            # At random, so that the parts of a document do not come back all at once.
+            return SendAgain(rng.randint(*pauses.postpone_s))
         case Outcome.HOST_FAILURE:
-            return RetryAfter(pauses.host_failure_s)
+            delay_s = pauses.host_failure_s
         case Outcome.TRANSIENT | Outcome.BUG:
-            return RetryAfter(backoff_s(receive_count, rng, pauses.backoff_s))
+            delay_s = backoff_s(receive_count, rng, pauses.backoff_s)
+    return RetryAfter(delay_s)
 
 
 def backoff_s(receive_count: int, rng: random.Random, base_s: float = DEFAULT_PAUSES.backoff_s) -> int:

@@ -1,24 +1,30 @@
-"""One attempt at a job: its watchdog, its times and how long its stages took."""
+"""One attempt at a job: its watchdog, its times, how long its stages took, and the files that it needs."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from consumer.clock import Clock, Watchdog
 from consumer.domain.result import Timing
 from consumer.metrics import Metrics
+from consumer.service.spool import FileSpool
 
 
 @dataclass(eq=False, slots=True)
 class Attempt:
-    """`queued_at`: when the message was sent, None if that is unknown; `stage_seconds` by stage."""
+    """`queued_at`: when the message was sent, None if that is unknown; `stage_seconds` by stage.
+
+    `files` closes what the result is put from; whoever makes the attempt ends it.
+    """
 
     queued_at: datetime | None
     watchdog: Watchdog
     clock: Clock
     metrics: Metrics
     stage_seconds: dict[str, float] = field(default_factory=dict, init=False)
+    files: ExitStack = field(default_factory=ExitStack, init=False)
     started_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
@@ -27,6 +33,10 @@ class Attempt:
     def timing(self) -> Timing:
         """Return the times of an attempt that ends now."""
         return Timing(queued_at=self.queued_at, started_at=self.started_at, finished_at=self.clock.now())
+
+    def spool(self, folder: Path) -> FileSpool:
+        """Make a spool that lasts as long as the attempt."""
+        return self.files.enter_context(closing(FileSpool(folder)))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -43,6 +43,13 @@ class DiskSpace:
         self._releases = 0
         self._released = asyncio.Event()
         self._needed_bytes = _RESERVE_BYTES
+        #: Deletes a file that is kept without a user; returns whether there was one.
+        self.reclaim: Callable[[], bool] = lambda: False
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of the disk."""
+        return self._disk()[0]
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -75,6 +82,8 @@ class DiskSpace:
             try:
                 return await attempt()
             except DiskFullError as error:
+                if self.reclaim():
+                    continue
                 if error.needed_bytes >= (total := self._disk()[0]):
                     raise TransientError(
                         f"{error}: {_FOLDER} has {total} bytes in all: give it more"
@@ -110,7 +119,8 @@ class DiskSpace:
         if self._holders:
             # A document that comes now and finds no space waits for those.
             return
-        _, free = self._disk()
+        while (free := self._disk()[1]) < self._needed_bytes and self.reclaim():
+            pass
         if free < self._needed_bytes:
             raise DiskFullError(
                 f"{_FOLDER} has {free} bytes left and {self._needed_bytes} are needed: free some space",

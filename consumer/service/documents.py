@@ -1,97 +1,87 @@
-"""Reads a document: download, open, schedule its pages, assemble."""
+"""Reads a document: download, open, schedule its pages, assemble; a long one is handed out in parts."""
 
-import contextlib
-import os
-import uuid
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.domain import assembly, formats
+from consumer.domain import formats
 from consumer.domain.assembly import Assembly, EncodedResult
-from consumer.domain.errors import Code, DiskFullError, DocumentError
-from consumer.domain.outputs import OutputFormat
-from consumer.domain.result import Engine, Source
-from consumer.ports import ObjectStore, Renderer
+from consumer.domain.errors import Code, DocumentError
+from consumer.domain.parts import PageRange
+from consumer.domain.result import PageResult, Source
+from consumer.ports import RenderedDocument, Renderer
 from consumer.service.attempt import Attempt
-from consumer.service.disk_space import DiskSpace
+from consumer.service.parts import Parts, StoppedError
+from consumer.service.pieces import PieceBuffer
+from consumer.service.publisher import NoResult
+from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
+from consumer.service.source_cache import SourceCache
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentReader:
-    """Makes results of sources.
+    """Makes results of sources."""
 
-    `engine` is written into every result. `work_dir`: folder of the downloads. `outputs`: what is made of
-    every document beside its result.
-    """
-
-    store: ObjectStore
+    sources: SourceCache
     renderer: Renderer
     scheduler: PageScheduler
-    disk_space: DiskSpace
-    _: KW_ONLY
-    engine: Engine
-    work_dir: Path
-    max_file_bytes: int
-    outputs: Sequence[OutputFormat] = ()
+    parts: Parts
+    results: ResultMaker
 
-    async def read(self, source: Source, attempt: Attempt) -> EncodedResult:
-        """Read the source; a document that can never be read gets a FAILURE result.
+    async def read(
+        self, source: Source, attempt: Attempt, *, whole: bool = False
+    ) -> EncodedResult | NoResult:
+        """Read the source, or hand it out if it is long; one that can never be read gets a FAILURE result.
 
-        Raises SourceChangedError, SourceGoneError and TransientError.
+        `whole`: hand out nothing. The body lasts as long as the attempt. Raises SourceChangedError,
+        SourceGoneError, TransientError and StoppedError.
         """
-        pages = Assembly(self.outputs)
         try:
-            async with self._downloaded(source, attempt) as path:
-                # The document waits for its turn behind others: their progress is its own.
-                with attempt.watchdog.following(self.scheduler.watchdog):
-                    async with self.renderer.open(path, _format(path)) as document:
-                        await self.scheduler.run(document, pages.add)
-                return pages.finish(source, self.engine, attempt.timing())
+            async with self.opened(source, attempt) as document:
+                page_count = document.page_count
+                if whole or not self.parts.are_for(source, page_count):
+                    pages = self.results.begin(attempt)
+                    await self._read_all(document, source, attempt, pages, whole=whole)
+                    return self.results.finish(pages, source, attempt)
+            return await self.parts.hand_out(source, attempt, page_count)
         except DocumentError as error:
-            return self.failure(source, attempt, error.code, error.message)
-
-    def failure(self, source: Source, attempt: Attempt, code: Code, message: str) -> EncodedResult:
-        """Make the result of a source that is not read."""
-        return assembly.failure(source, self.engine, code, message, attempt.timing())
+            return self.results.failure(source, attempt, error.code, error.message)
 
     @asynccontextmanager
-    async def _downloaded(self, source: Source, attempt: Attempt) -> AsyncIterator[Path]:
-        if source.size_bytes == 0:
-            raise DocumentError(Code.EMPTY_FILE, "the file has no bytes: upload it again")
-        if source.size_bytes > self.max_file_bytes:
-            raise DocumentError(
-                Code.TOO_LARGE,
-                f"the file has {source.size_bytes} bytes and BUCKET_OCR_MAX_FILE_BYTES "
-                f"allows {self.max_file_bytes}: raise it or split the document",
-            )
-        path = self.work_dir / f"{uuid.uuid4().hex}.source"
-        with self.disk_space.held():
-            try:
-                await self.disk_space.run_when_free(lambda: self._download(source, path, attempt))
-                yield path
-            finally:
-                _remove(path)
+    async def opened(self, source: Source, attempt: Attempt) -> AsyncIterator[RenderedDocument]:
+        """Download and open a source, for as long as the context lasts; raises DocumentError."""
+        # The document waits for its turn behind others: their progress is its own.
+        async with self.sources.opened(source, attempt) as path:
+            with attempt.watchdog.following(self.scheduler.watchdog):
+                async with self.renderer.open(path, _format(path)) as document:
+                    if self.parts.are_for(source, document.page_count):
+                        self.sources.keep(source)
+                    yield document
 
-    async def _download(self, source: Source, path: Path, attempt: Attempt) -> None:
-        attempt.watchdog.mark()
-        self.disk_space.check_fits(source.size_bytes)
+    async def _read_all(
+        self, document: RenderedDocument, source: Source, attempt: Attempt, pages: Assembly, *, whole: bool
+    ) -> None:
+        # What is stored of a document that is read in one go would not be asked for by the next try.
+        can_go_on = not whole and self.parts.has_room(source, document.page_count)
+        unstored = PieceBuffer()
+
+        def add(page: PageResult) -> None:
+            pages.add(page)
+            if can_go_on:
+                unstored.add(page)
+
         try:
-            with attempt.stage("download"):
-                await self.store.download(source, path, attempt.watchdog)
-        except DiskFullError:
-            # A document that waits for disk space must not take any.
-            _remove(path)
-            raise
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        # A renderer may keep the file open for a while; truncating frees its space now.
-        os.truncate(path, 0)
-        path.unlink()
+            with attempt.stage("read"):
+                await self.scheduler.run(document, add)
+        except asyncio.CancelledError:
+            whose = self.parts.identity(source, document.page_count)
+            if not await self.parts.pieces.put_in_time(source, whose, unstored, attempt.watchdog):
+                raise
+            rest = PageRange(min(unstored.pages.last + 1, document.page_count), document.page_count)
+            raise StoppedError((self.parts.request(source, whose, rest),)) from None
 
 
 def _format(path: Path) -> formats.Format:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from consumer.clock import Watchdog
 from consumer.domain.assembly import EncodedResult
@@ -18,9 +18,9 @@ from consumer.ports import Announce
 from consumer.service.attempt import Attempt
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.documents import DocumentReader
-from consumer.service.publisher import JobResult, Publisher
-
-_NO_PARTS: Final = "page ranges are not supported yet: send the request without `pages`"
+from consumer.service.part_reader import PartReader
+from consumer.service.parts import StoppedError
+from consumer.service.publisher import JobResult, Make, Publisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,15 @@ class JobReport:
     """How the work on a job ended.
 
     `reason`: why it is not done, in words for the reader of the result; empty if it is done. `log_fields` go
-    into the message's log line; they never hold text of the document.
+    into the message's log line; they never hold text of the document. `continuation`: of a released job,
+    bodies of messages that ask for what is left of it; empty for the message as it was.
     """
 
     job: Job
     outcome: Outcome
     reason: str
     log_fields: Mapping[str, Any]
+    continuation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +51,20 @@ class JobRunner:
     async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
         """Make sure that the source has a current result, and announce it; no error leaves this."""
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
+        if job.part is not None:
+            log_fields["part"] = f"{job.part.first}-{job.part.last}/{job.part.page_count}"
         outcome, reason = Outcome.DONE, ""
         try:
-            if job.pages is None:
-                result = await self.publisher.ensure_result(
-                    job, queued_at, watchdog, accepts=self._is_current, make=self.documents.read
-                )
-            else:
-                result = await self._ensure_any_result(
-                    job, queued_at, watchdog, Code.INVALID_OPTIONS, _NO_PARTS
-                )
+            result = await self._ensure_current_result(job, queued_at, watchdog)
             self.breaker.record_storage_success()
-            if result.result is not None and result.result.head.page_count:
+            if "read" in result.stage_seconds:
                 self.breaker.record_host_success()
             log_fields |= _log_fields(result)
             if problem := await self._announcement_problem(result):
                 log_fields["error"] = reason = problem
                 outcome = Outcome.TRANSIENT
+        except StoppedError as error:
+            return JobReport(job, Outcome.RELEASED, str(error), log_fields, error.continuation)
         except TransientError as error:
             log_fields["error"] = reason = str(error)
             outcome = Outcome.HOST_FAILURE if isinstance(error, HostError) else Outcome.TRANSIENT
@@ -87,7 +86,12 @@ class JobRunner:
         Returns what was done, for the log; no error leaves this.
         """
         try:
-            result = await self._ensure_any_result(job, queued_at, watchdog, Code.RETRIES_EXHAUSTED, reason)
+            if job.part is None:
+                make = self._failure(Code.RETRIES_EXHAUSTED, reason)
+            else:
+                make = partial(self.documents.parts.give_up, job.part, reason=reason)
+            result = await self._ensure_any_result(job, queued_at, watchdog, make)
+            await self._remove_leftovers(job, result)
         except Exception as error:  # noqa: BLE001 - the dead letter still names the source
             return f"without a result: {error}"
         is_needless = result.completion is not None and result.result is None
@@ -95,19 +99,44 @@ class JobRunner:
         return await self._announcement_problem(result) or reason
 
     def _is_current(self, head: ResultHead, source: Source) -> bool:
-        return head.is_current(source, self.documents.engine.fingerprint)
+        return head.is_current(source, self.documents.results.engine.fingerprint)
+
+    async def _ensure_current_result(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobResult:
+        """Make sure that the source has a current result, or that all of its missing pages are asked for."""
+        if job.problem:
+            make = self._failure(Code.INVALID_OPTIONS, job.problem)
+            return await self._ensure_any_result(job, queued_at, watchdog, make)
+        if job.part is None:
+            make = partial(self.documents.read, whole=job.force)
+        else:
+            make, job = partial(PartReader(self.documents).read, job.part), replace(job, force=False)
+        result = await self.publisher.ensure_result(
+            job, queued_at, watchdog, accepts=self._is_current, make=make
+        )
+        await self._remove_leftovers(job, result)
+        return result
+
+    async def _remove_leftovers(self, job: Job, result: JobResult) -> None:
+        """Remove pieces that nobody will join; an ordinary document has none, and is not looked at."""
+        head = result.result.head if result.result else None
+        if job.part is not None or (head and self.documents.parts.are_for(head.source, head.page_count)):
+            await self.documents.parts.remove_leftovers(job.bucket, job.key, self._is_current)
 
     async def _ensure_any_result(
-        self, job: Job, queued_at: datetime, watchdog: Watchdog, code: Code, reason: str
+        self, job: Job, queued_at: datetime, watchdog: Watchdog, make: Make
     ) -> JobResult:
-        """Store a FAILED result, unless the source has a result: a failure replaces none, by any engine."""
-
-        async def make(source: Source, attempt: Attempt) -> EncodedResult:
-            return self.documents.failure(source, attempt, code, reason)
-
+        """Make a result, unless the source has one, by any engine: a failure replaces none."""
         return await self.publisher.ensure_result(
             replace(job, force=False), queued_at, watchdog, accepts=ResultHead.is_of, make=make
         )
+
+    def _failure(self, code: Code, reason: str) -> Make:
+        """Make the result of a source that is not read."""
+
+        async def make(source: Source, attempt: Attempt) -> EncodedResult:
+            return self.documents.results.failure(source, attempt, code, reason)
+
+        return make
 
     async def _announcement_problem(self, result: JobResult) -> str | None:
         """Announce the result that exists; returns why that failed, None if it did not.
@@ -125,6 +154,7 @@ class JobRunner:
 
 def _log_fields(result: JobResult) -> dict[str, Any]:
     log_fields: dict[str, Any] = {"job_result": result.reason}
+    log_fields |= {f"{stage}_s": round(seconds, 3) for stage, seconds in result.stage_seconds.items()}
     if (encoded := result.result) is not None:
         document = encoded.head
         log_fields |= {
@@ -138,5 +168,4 @@ def _log_fields(result: JobResult) -> dict[str, Any]:
             "render_s": document.timing.render_s,
             "engine_s": document.timing.engine_s,
         }
-        log_fields |= {f"{stage}_s": round(seconds, 3) for stage, seconds in result.stage_seconds.items()}
     return log_fields

@@ -13,13 +13,15 @@ from typing import Final
 from consumer.clock import Clock, Watchdog
 from consumer.domain import formats, identity, keys
 from consumer.domain.assembly import EncodedResult
+from consumer.domain.body import BytesBody
 from consumer.domain.completion import Completion
 from consumer.domain.errors import ConflictError, SourceChangedError, SourceGoneError, TransientError
 from consumer.domain.events import Job
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import Source
 from consumer.metrics import Metrics
-from consumer.ports import ObjectInfo, ObjectStore
+from consumer.ports import NewObject, ObjectInfo, ObjectStore
+from consumer.service import sources
 from consumer.service.attempt import Attempt
 
 #: Tries at once if the source or its result changes in the meantime.
@@ -28,16 +30,25 @@ _TRIES: Final = 5
 #: Whether an existing result of the source makes work on it needless.
 Accepts = Callable[[ResultHead, Source], bool]
 
+
+@dataclass(frozen=True, slots=True)
+class NoResult:
+    """There is no result to be stored now: others will make it, or nobody needs it."""
+
+    reason: str
+
+
 #: Makes the result of a source.
-Make = Callable[[Source, Attempt], Awaitable[EncodedResult]]
+Make = Callable[[Source, Attempt], Awaitable[EncodedResult | NoResult]]
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
     """What became of a job.
 
-    `result` was made, None if none was; another writer may have stored one of its own. `stage_seconds`: how
-    long the stages took. `completion` describes the result that exists now, None if none does.
+    `result` was made, None if none was; another writer may have stored one of its own. Its body is closed.
+    `stage_seconds`: how long the stages took. `completion` describes the result that exists now, None if none
+    does.
     """
 
     reason: str
@@ -64,7 +75,8 @@ class Publisher:
         for _ in range(_TRIES):
             attempt = Attempt(queued_at, watchdog, self.clock, self.metrics)
             try:
-                return await self._try(job, attempt, accepts, make)
+                with attempt.files:
+                    return await self._try(job, attempt, accepts, make)
             except SourceChangedError:
                 watchdog.mark()
             except SourceGoneError:
@@ -72,7 +84,7 @@ class Publisher:
         raise TransientError(f"s3://{job.bucket}/{job.key} is overwritten again and again")
 
     async def _try(self, job: Job, attempt: Attempt, accepts: Accepts, make: Make) -> JobResult:
-        info = await self._head_source(job.bucket, job.key)
+        info = await sources.describe(self.store, job.bucket, job.key)
         if identity.SOURCE_ETAG in info.metadata:
             return JobResult("own output")
         existing = await self.store.head(job.bucket, keys.result_key(job.key))
@@ -81,6 +93,8 @@ class Publisher:
         if not await self._is_document(info.source):
             return JobResult("not a document")
         result = await make(info.source, attempt)
+        if isinstance(result, NoResult):
+            return JobResult(result.reason, stage_seconds=attempt.stage_seconds)
         return await self._publish(result, existing, attempt, accepts)
 
     async def _publish(
@@ -89,10 +103,10 @@ class Publisher:
         """Store the result, unless the source has changed or another writer has stored an accepted one."""
         source = result.head.source
         for _ in range(_TRIES):
-            await self._require_unchanged(source)
+            await sources.require_unchanged(self.store, source)
             try:
                 with attempt.stage("publish"):
-                    await self._put(result, existing)
+                    await self._put(result, existing, attempt.watchdog)
             except ConflictError:
                 self.metrics.conflicts.inc()
                 # A put that was sent again after its answer was lost looks the same.
@@ -107,36 +121,19 @@ class Publisher:
             # another consumer may have found that result current.
             with contextlib.suppress(SourceGoneError):
                 # A client may remove a source because its result has come; the result is announced as well.
-                await self._require_unchanged(source)
+                await sources.require_unchanged(self.store, source)
             return JobResult(reason, result, completion, attempt.stage_seconds)
         raise TransientError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
 
-    async def _put(self, result: EncodedResult, existing: ObjectInfo | None) -> None:
+    async def _put(self, result: EncodedResult, existing: ObjectInfo | None, watchdog: Watchdog) -> None:
         """Put the other outputs, then the result, which is the mark that all of them are there."""
         source, metadata = result.head.source, ResultHead.of(result.head).metadata
         for output in result.outputs:
-            await self.store.put(source.bucket, output.key, output.body, metadata, output.content_type)
-        await self.store.put_result(
-            source.bucket,
-            keys.result_key(source.key),
-            result.body,
-            metadata,
-            replaces=existing.etag if existing else None,
-        )
-
-    async def _head_source(self, bucket: str, key: str) -> ObjectInfo:
-        info = await self.store.head(bucket, key)
-        if info is None:
-            # A bucket that does not exist (a wrong endpoint, a typo) is answered by 404 as well; taking that
-            # for a deleted source would empty the queue in silence.
-            await self.store.check_bucket(bucket)
-            raise SourceGoneError(key)
-        return info
-
-    async def _require_unchanged(self, source: Source) -> None:
-        current = (await self._head_source(source.bucket, source.key)).source
-        if (current.etag, current.version_id) != (source.etag, source.version_id):
-            raise SourceChangedError(source.key)
+            body = BytesBody(output.body)
+            new = NewObject(source.bucket, output.key, body, metadata, output.content_type)
+            await self.store.put(new, watchdog)
+        new = NewObject(source.bucket, keys.result_key(source.key), result.body, metadata)
+        await self.store.put_result(new, watchdog, replaces=existing.etag if existing else None)
 
     async def _is_document(self, source: Source) -> bool:
         """By its name; if that promises nothing, by its first bytes."""

@@ -18,6 +18,7 @@ import structlog
 from consumer.clock import Watchdog
 from consumer.domain.errors import Code, PageError
 from consumer.domain.page import PageImage
+from consumer.domain.parts import PageRange
 from consumer.domain.result import PageResult, failed_page
 from consumer.metrics import Metrics
 from consumer.ports import Recognizer, RenderedDocument
@@ -74,12 +75,14 @@ class _ReadyPage:
 class _Run:
     """The pages of one document that were begun and not yet handed on.
 
-    `hung`: codes of the latest consecutive pages that timed out.
+    `next_page`: the next to be handed on; `last_page`: the last of all. `hung`: codes of the latest
+    consecutive pages that timed out.
     """
 
     add: Callable[[PageResult], None]
+    next_page: int
+    last_page: int
     pending: deque[asyncio.Future[PageResult]] = field(default_factory=deque)
-    added: int = 0
     hung: list[Code] = field(default_factory=list)
 
     @property
@@ -92,7 +95,7 @@ class _Run:
         while self.pending and self.pending[0].done() and not self.is_hopeless:
             page = self.pending.popleft().result()
             self.hung = [*self.hung, page.failure] if page.failure in _TIMEOUTS else []
-            self.added += 1
+            self.next_page += 1
             self.add(page)
 
 
@@ -130,13 +133,19 @@ class PageScheduler:
             for dispatcher in dispatchers:
                 dispatcher.cancel()
 
-    async def run(self, document: RenderedDocument, add: Callable[[PageResult], None]) -> None:
-        """Render and read all pages; `add` gets each, in page order.
+    async def run(
+        self,
+        document: RenderedDocument,
+        add: Callable[[PageResult], None],
+        pages: PageRange | None = None,
+    ) -> None:
+        """Render and read these pages, by default all; `add` gets each, in page order.
 
         A page that cannot be rendered or read is a failed one, and the rest go on; after three in a row that
         hung, the rest is not tried. A cancelled document takes its waiting pages with it.
         """
-        run = _Run(add)
+        pages = pages or PageRange(1, document.page_count)
+        run = _Run(add, pages.first, pages.last)
         try:
             await self._read_all(run, document)
         finally:
@@ -147,23 +156,23 @@ class PageScheduler:
                     result.exception()
 
     async def _read_all(self, run: _Run, document: RenderedDocument) -> None:
-        while run.added < document.page_count and not run.is_hopeless:
-            begun = run.added + len(run.pending)
-            if begun < document.page_count and len(run.pending) < _PENDING_PAGES:
-                run.pending.append(await self._render(run, document, begun + 1))
+        while run.next_page <= run.last_page and not run.is_hopeless:
+            page_number = run.next_page + len(run.pending)
+            if page_number <= run.last_page and len(run.pending) < _PENDING_PAGES:
+                run.pending.append(await self._render(run, document, page_number))
                 self.watchdog.mark()
             else:
                 await asyncio.wait([run.pending[0]])
             run.hand_on()
         if run.is_hopeless:
-            await self._skip_rest(run, document.page_count)
+            await self._skip_rest(run)
 
-    async def _skip_rest(self, run: _Run, page_count: int) -> None:
+    async def _skip_rest(self, run: _Run) -> None:
         """Hand on what an engine has already begun to read, and mark all other pages as not tried."""
         self._drop_ready(run)
         message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
         code = run.hung[-1]
-        for page_number in range(run.added + 1, page_count + 1):
+        for page_number in range(run.next_page, run.last_page + 1):
             result = run.pending.popleft() if run.pending else None
             if result is None or result.cancelled():
                 run.add(self._counted(failed_page(page_number, code, message)))

@@ -12,15 +12,15 @@ from consumer.clock import Clock, Watchdog
 from consumer.domain.errors import ServiceError
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.metrics import Metrics
-from consumer.ports import Message, Queue
+from consumer.ports import Queue
 from consumer.service.circuit_breaker import CircuitBreaker
-from consumer.service.message import MessageHandler
+from consumer.service.message import MessageContext, MessageHandler
 
 #: Pause between two looks at an open circuit breaker.
 _BREAKER_PAUSE_S: Final = 1.0
 
-#: Releasing messages takes a moment, which comes off the time to drain.
-_RELEASE_MARGIN_S: Final = 2.0
+#: Releasing messages takes a moment, which comes off the time to drain: they are sent again, then deleted.
+_RELEASE_MARGIN_S: Final = 5.0
 
 #: Left to release messages, however long the last poll takes.
 _MIN_RELEASE_S: Final = 1.0
@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Consumes a queue.
 
-    `max_in_flight`: most messages in flight at once. `drain_s`: time to finish them when stopped.
+    `max_in_flight`: most messages in flight at once. `max_parts`: most of them that ask for parts of
+    documents, so that a letter does not wait for a book. `drain_s`: time to finish them when stopped.
     `idle_exit_s`: it ends by itself after so long without a message; None: it never does. `on_busy` is called
     with True when the first message comes in flight, and with False when the last one is settled.
     `watchdog` sees the progress of the loop and of all messages.
@@ -46,6 +47,7 @@ class Worker:
     breaker: CircuitBreaker
     _: KW_ONLY
     max_in_flight: int
+    max_parts: int
     drain_s: float
     idle_exit_s: float | None
     on_busy: Callable[[bool], None]
@@ -54,12 +56,13 @@ class Worker:
     metrics: Metrics
     pauses: Pauses = DEFAULT_PAUSES
     _in_flight: int = field(default=0, init=False)
+    _parts_in_flight: int = field(default=0, init=False)
     _receive_error: str | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._permits = asyncio.Semaphore(self.max_in_flight)
-        self._busy_at = self.clock.monotonic()
+        self._busy_at = self._postponed_until = self.clock.monotonic()
         self.metrics.healthy.set_function(lambda: self.problem is None)
 
     @property
@@ -89,39 +92,51 @@ class Worker:
             if self.problem is not None:
                 # A queue that cannot be asked has not been found empty.
                 self._busy_at = self.clock.monotonic()
-            idle_s = 0.0 if self._in_flight else self.clock.monotonic() - self._busy_at
+            busy_until = max(self._busy_at, self._postponed_until)
+            idle_s = 0.0 if self._in_flight else self.clock.monotonic() - busy_until
             if self.idle_exit_s is not None and idle_s >= self.idle_exit_s:
                 # There is no work for long enough.
                 log.info("idle", seconds=self.idle_exit_s)
                 return
-            message = await self._receive(stop)
+            context = await self._receive(stop)
             self.watchdog.mark()
-            if message is None:
+            if context is None:
                 self._permits.release()
             elif stop.is_set() or self.breaker.problem is not None:
                 # It came with a poll that had begun before.
-                await self.handler.release(message)
+                await self.handler.release(context)
                 self._permits.release()
+            elif context.notification.is_of_part and self._parts_in_flight >= self.max_parts:
+                messages.create_task(self._postpone(context))
             else:
-                self._count(1)
-                messages.create_task(self._handle(message), name=f"message {message.message_id}")
+                self._count(1, context)
+                messages.create_task(self._handle(context), name=f"message {context.message.message_id}")
 
-    async def _handle(self, message: Message) -> None:
+    async def _handle(self, context: MessageContext) -> None:
         try:
-            await self.handler.handle(message)
+            await self.handler.handle(context)
         finally:
-            self._count(-1)
+            self._count(-1, context)
             self._permits.release()
 
-    def _count(self, step: int) -> None:
+    async def _postpone(self, context: MessageContext) -> None:
+        # The queue looks empty until then, and there is work.
+        self._postponed_until = self.clock.monotonic() + self.pauses.postpone_s[1]
+        try:
+            await self.handler.postpone(context)
+        finally:
+            self._permits.release()
+
+    def _count(self, step: int, context: MessageContext) -> None:
         self._busy_at = self.clock.monotonic()
         was_busy = self._in_flight > 0
         self._in_flight += step
+        self._parts_in_flight += step * context.notification.is_of_part
         self.metrics.in_flight.set(self._in_flight)
         if (is_busy := self._in_flight > 0) != was_busy:
             self.on_busy(is_busy)
 
-    async def _receive(self, stop: asyncio.Event) -> Message | None:
+    async def _receive(self, stop: asyncio.Event) -> MessageContext | None:
         if not await self._may_receive(stop):
             await _pause(_BREAKER_PAUSE_S, stop)
             return None
@@ -135,7 +150,7 @@ class Worker:
             log.exception("receive.failed")
         else:
             self._receive_error = None
-            return message
+            return None if message is None else self.handler.parse(message)
         await _pause(self.pauses.receive_s, stop)
         return None
 

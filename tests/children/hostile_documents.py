@@ -16,6 +16,7 @@ import pymupdf
 from consumer import protocol
 from consumer.clock import SystemClock, Watchdog
 from consumer.domain.assembly import Assembly, failure
+from consumer.domain.body import chunks
 from consumer.domain.errors import DocumentError
 from consumer.domain.formats import Format
 from consumer.domain.result import ResultDocument, Source, Status, Timing
@@ -27,6 +28,7 @@ from consumer.processes.renderer import RenderPool
 from consumer.processes.slot import Slot
 from consumer.service.disk_space import DiskSpace
 from consumer.service.scheduler import PageScheduler
+from consumer.service.spool import FileSpool
 from tests.children import hostile
 from tests.fakes import BUCKET, ENGINE
 
@@ -69,7 +71,7 @@ class HostileDocuments:
 
     async def result(self, name: str) -> ResultDocument:
         """Read a document whole."""
-        assembly = Assembly()
+        assembly = Assembly(spool=lambda: FileSpool(self.work_dir))
         now = SystemClock().now()
         timing = Timing(queued_at=None, started_at=now, finished_at=now)
         try:
@@ -78,7 +80,7 @@ class HostileDocuments:
             result = assembly.finish(SOURCE, ENGINE, timing)
         except DocumentError as error:
             result = failure(SOURCE, ENGINE, error.code, error.message, timing)
-        return ResultDocument.model_validate_json(result.body)
+        return ResultDocument.model_validate_json(b"".join(chunks(result.body)))
 
     def _path(self, name: str) -> Path:
         return self.work_dir.with_name(f"{self.work_dir.name}-{name}")

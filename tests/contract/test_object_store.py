@@ -1,17 +1,20 @@
 """`ports.ObjectStore`, as the service relies on it, on S3 and of the fake; and the rest of S3's adapter."""
 
+import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from consumer.aws.s3 import S3Store
 from consumer.clock import SystemClock, Watchdog
 from consumer.domain import keys
+from consumer.domain.body import CHUNK_BYTES, Body, BytesBody, JoinedBody
 from consumer.domain.errors import ConflictError, ServiceError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
-from consumer.ports import ObjectInfo, ObjectStore
+from consumer.ports import NewObject, ObjectInfo, ObjectStore
+from consumer.service.spool import FileSpool
 from tests.contract.backends import BucketBackend, FakeBucketBackend, LocalStackBucketBackend
 
 if TYPE_CHECKING:
@@ -83,7 +86,8 @@ class TestHead:
 @pytest.mark.usefixtures("source")
 class TestPutResult:
     async def _put(self, backend: BucketBackend, body: bytes, replaces: str | None) -> str:
-        await backend.store.put_result(backend.name, RESULT_KEY, body, META, replaces=replaces)
+        new = NewObject(backend.name, RESULT_KEY, BytesBody(body), META)
+        await backend.store.put_result(new, Steps(), replaces=replaces)
         head = await _head(backend.store, backend.name, RESULT_KEY)
         assert head.metadata == META
         return head.source.etag
@@ -115,6 +119,78 @@ class TestPutResult:
         backend.delete(RESULT_KEY)
         await self._put(backend, b"2", None)
         assert backend.body(RESULT_KEY) == b"2"
+
+
+class TestPieces:
+    """Objects that are written once, listed, read and deleted."""
+
+    TAGS: Final = {"bucket-ocr": "part", "b": "x y"}
+
+    async def _put(self, backend: BucketBackend, key: str, body: bytes = b"1") -> None:
+        new = NewObject(backend.name, key, BytesBody(body), META, "application/gzip")
+        await backend.store.put_new(new, Steps(), self.TAGS)
+
+    async def test_is_put_once_with_its_metadata_type_and_tags(self, backend: BucketBackend) -> None:
+        backend.upload(KEY, BODY)
+        await self._put(backend, RESULT_KEY, BODY)
+        with pytest.raises(ConflictError):
+            await self._put(backend, RESULT_KEY)
+        assert await backend.store.read(backend.name, RESULT_KEY) == BODY
+        assert (await _head(backend.store, backend.name, RESULT_KEY)).metadata == META
+        assert backend.tags(RESULT_KEY) == self.TAGS
+        with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
+            await backend.store.put_new(NewObject(NO_BUCKET, KEY, BytesBody(b""), {}), Steps(), {})
+
+    async def test_are_listed_in_order_and_deleted_whether_they_exist_or_not(
+        self, backend: BucketBackend
+    ) -> None:
+        names = [f"{KEY}.ocr/{number:04}" for number in range(3)]
+        for name in reversed(names):
+            await self._put(backend, name)
+        await self._put(backend, f"{KEY}.other")
+        listed = [key async for key, _ in backend.store.list(backend.name, f"{KEY}.ocr/")]
+        assert listed == names
+        # More than S3 deletes in one request; one that exists in each.
+        missing = [f"{KEY}.ocr/missing {number}" for number in range(1000)]
+        await backend.store.delete(backend.name, [names[0], *missing, names[1]])
+        await backend.store.delete(backend.name, [])
+        assert [key async for key, _ in backend.store.list(backend.name, KEY)] == [
+            f"{KEY}.ocr/0002",
+            f"{KEY}.other",
+        ]
+        assert await backend.store.read(backend.name, names[0]) is None
+        with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
+            await backend.store.delete(NO_BUCKET, [KEY])
+
+    async def test_can_be_put_again_when_it_was_deleted(self, backend: BucketBackend) -> None:
+        await self._put(backend, KEY + ".piece")
+        await backend.store.delete(backend.name, [KEY + ".piece"])
+        await self._put(backend, KEY + ".piece", b"2")
+        assert await backend.store.read(backend.name, KEY + ".piece") == b"2"
+
+
+@pytest.mark.usefixtures("source")
+class TestBodies:
+    """Of puts: every kind of body arrives whole, and each chunk of it is progress."""
+
+    @pytest.mark.parametrize("kind", ["empty", "small", "joined", "spooled"])
+    async def test_a_body_arrives_whole(self, backend: BucketBackend, tmp_path: Path, kind: str) -> None:
+        spool = FileSpool(tmp_path)
+        spool.write(BODY)
+        bodies: dict[str, Body] = {
+            "empty": BytesBody(b""),
+            "small": BytesBody(b"{}"),
+            "joined": JoinedBody([BytesBody(b"["), spool, BytesBody(b""), spool, BytesBody(b"]")]),
+            "spooled": spool,
+        }
+        wanted = {"empty": b"", "small": b"{}", "joined": b"[" + 2 * BODY + b"]", "spooled": BODY}[kind]
+        steps = Steps()
+        with contextlib.closing(spool):
+            await backend.store.put(NewObject(backend.name, "output", bodies[kind], META), steps)
+            new = NewObject(backend.name, RESULT_KEY, bodies[kind], META)
+            await backend.store.put_result(new, steps, replaces=None)
+        assert backend.body("output") == backend.body(RESULT_KEY) == wanted
+        assert steps.count >= 2 * len(wanted) // CHUNK_BYTES
 
 
 class TestDownload:
@@ -183,8 +259,9 @@ async def test_a_missing_bucket_is_a_service_error_that_names_it(
     await backend.store.check_bucket(backend.name)
     with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
         await backend.store.check_bucket(NO_BUCKET)
+    new = NewObject(NO_BUCKET, RESULT_KEY, BytesBody(b""), {})
     with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
-        await backend.store.put_result(NO_BUCKET, RESULT_KEY, b"", {}, replaces=None)
+        await backend.store.put_result(new, Steps(), replaces=None)
     elsewhere = source.model_copy(update={"bucket": NO_BUCKET})
     with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
         await backend.store.download(elsewhere, tmp_path / "x", Steps())
@@ -202,7 +279,7 @@ class TestS3:
         assert (await _head(store, bucket)).metadata == META
 
     async def test_a_result_is_json(self, store: S3Store, bucket: str) -> None:
-        await store.put_result(bucket, KEY, b"{}", META, replaces=None)
+        await store.put_result(NewObject(bucket, KEY, BytesBody(b"{}"), META), Steps(), replaces=None)
         assert (await _head(store, bucket)).source.content_type == "application/json"
 
     async def test_every_chunk_is_progress(
@@ -239,5 +316,4 @@ class TestS3:
         etag = await store.upload(tmp_path / "x", bucket, KEY, "application/pdf")
         source = (await _head(store, bucket)).source
         assert (source.etag, source.content_type) == (etag, "application/pdf")
-        assert await store.read(bucket, KEY) == BODY
-        assert await store.read(bucket, "missing.pdf") is None
+        assert b"".join([chunk async for chunk in store.chunks(source)]) == BODY

@@ -96,6 +96,39 @@ class TestQueue:
         second_id = backend.send("second")
         assert (await backend.received()).message_id == second_id
 
+    @pytest.mark.parametrize("count", [1, 10, 11, 25])
+    async def test_messages_that_are_sent_come_each_with_its_body(
+        self, backend: QueueBackend, count: int
+    ) -> None:
+        bodies = [f"ü {number}" for number in range(count)]
+        await backend.queue.send(bodies)
+        assert sorted([await _taken(backend) for _ in bodies]) == sorted(bodies)
+        assert backend.visible() == []
+
+    async def test_more_bytes_than_a_request_may_have_are_sent_all_the_same(
+        self, backend: QueueBackend
+    ) -> None:
+        bodies = [str(number) * 200_000 for number in range(3)] + ["ü" * 100_000]
+        await backend.queue.send(bodies)
+        assert sorted([await _taken(backend) for _ in bodies]) == sorted(bodies)
+
+    async def test_a_delayed_message_comes_after_its_delay(self, backend: QueueBackend) -> None:
+        asked_at = backend.clock.monotonic()
+        await backend.queue.send(["body"], delay_s=2)
+        await backend.stays_hidden(until=asked_at + 2)
+        assert (await backend.received()).body == "body"
+
+    async def test_nothing_to_send_is_nothing_to_do(self, backend: QueueBackend) -> None:
+        await backend.queue.send([])
+        assert backend.visible() == []
+
+
+async def _taken(backend: QueueBackend) -> str:
+    """Receive a message and delete it; returns its body."""
+    message = await backend.received()
+    await backend.queue.delete(message)
+    return message.body
+
 
 async def test_a_missing_queue_is_a_service_error_that_names_it(
     async_sqs: "AsyncSqsClient", queue_url: str
@@ -105,6 +138,8 @@ async def test_a_missing_queue_is_a_service_error_that_names_it(
         await missing.max_receive_count()
     with pytest.raises(ServiceError, match="-missing"):
         await missing.receive()
+    with pytest.raises(ServiceError, match="-missing"):
+        await missing.send(["body"])
 
 
 class TestLease:

@@ -1,4 +1,4 @@
-"""Downloads from a service that errs: the bytes of the object, or an error, and never anything else."""
+"""Transfers with a service that errs: the bytes of the object, or an error, and never anything else."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -14,9 +14,11 @@ from multidict import CIMultiDict
 
 from consumer.aws.s3 import S3Store
 from consumer.clock import SystemClock, Watchdog
-from consumer.domain.errors import ServiceError, SourceChangedError, UnavailableError
+from consumer.domain.body import CHUNK_BYTES, BytesBody
+from consumer.domain.errors import ServiceError, SourceChangedError, SourceGoneError, UnavailableError
 from consumer.domain.result import Source
-from tests.e2e.proxy import FaultProxy, answer, reset_midway, rewritten, stall_midway
+from consumer.ports import NewObject
+from tests.e2e.proxy import Fault, FaultProxy, answer, reset_before, reset_midway, rewritten, stall_midway
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -32,14 +34,34 @@ def proxy(cloud: LocalCloud) -> Iterator[FaultProxy]:
         yield proxy
 
 
+class Steps(Watchdog):
+    """Counts the steps forward."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.count = 0
+
+    def mark(self) -> None:
+        super().mark()
+        self.count += 1
+
+
 @asynccontextmanager
 async def store_with(
-    session: AioSession, connection: dict[str, Any], proxy: FaultProxy, read_timeout: float
+    session: AioSession,
+    connection: dict[str, Any],
+    proxy: FaultProxy,
+    read_timeout: float,
+    *,
+    attempts: int = 1,
+    chunk_deadline_s: float = 60,
 ) -> AsyncIterator[S3Store]:
-    config = AioConfig(read_timeout=read_timeout, retries={"mode": "standard", "total_max_attempts": 1})
+    config = AioConfig(
+        read_timeout=read_timeout, retries={"mode": "standard", "total_max_attempts": attempts}
+    )
     proxied = connection | {"endpoint_url": proxy.url}
     async with session.create_client("s3", config=config, **proxied) as client:
-        yield S3Store(client)
+        yield S3Store(client, chunk_deadline_s)
 
 
 @pytest.fixture
@@ -159,3 +181,109 @@ async def test_a_start_is_no_longer_than_requested_whatever_the_service_sends(
 ) -> None:
     proxy.fail("GetObject", rewritten(_whole))
     assert await store.read_start(source, 10) == BODY[:10]
+
+
+async def streamed(store: S3Store, source: Source) -> bytes:
+    return b"".join([chunk async for chunk in store.chunks(source)])
+
+
+@pytest.mark.parametrize("fault", [reset_midway(CUT_BYTES), stall_midway(CUT_BYTES)])
+async def test_chunks_that_stop_coming_go_on_at_their_offset(
+    impatient: S3Store, source: Source, proxy: FaultProxy, fault: Fault
+) -> None:
+    proxy.fail("GetObject", fault)
+    assert await streamed(impatient, source) == BODY
+    first, second = (call for call in proxy.calls if call.operation == "GetObject")
+    assert "Range" not in first.headers
+    assert second.headers["Range"].startswith("bytes=")
+
+
+@pytest.mark.parametrize("change", [_whole, _other_part])
+async def test_chunks_that_are_not_the_rest_are_not_taken_for_it(
+    store: S3Store, source: Source, proxy: FaultProxy, change: object
+) -> None:
+    proxy.fail("GetObject", reset_midway(CUT_BYTES))
+    proxy.fail("GetObject", rewritten(change), after=1)  # type: ignore[arg-type]
+    assert await streamed(store, source) == BODY
+
+
+async def test_chunks_with_another_checksum_are_an_error(
+    store: S3Store, source: Source, proxy: FaultProxy
+) -> None:
+    proxy.fail("GetObject", rewritten(_flipped))
+    with pytest.raises(UnavailableError, match="checksum"):
+        await streamed(store, source)
+
+
+async def test_chunks_that_never_come_are_an_outage(
+    impatient: S3Store, source: Source, proxy: FaultProxy
+) -> None:
+    proxy.fail("GetObject", reset_midway(0), times=None)
+    with pytest.raises(UnavailableError, match=KEY):
+        await streamed(impatient, source)
+
+
+@pytest.mark.parametrize("error", [SourceChangedError, SourceGoneError])
+async def test_the_rest_of_another_object_is_refused(
+    store: S3Store, s3: "S3Client", source: Source, proxy: FaultProxy, error: type[Exception]
+) -> None:
+    proxy.fail("GetObject", reset_midway(CUT_BYTES))
+    chunks = store.chunks(source)
+    assert BODY.startswith(await anext(chunks))
+    if error is SourceChangedError:
+        s3.put_object(Bucket=source.bucket, Key=KEY, Body=BODY + b"new")
+    else:
+        s3.delete_object(Bucket=source.bucket, Key=KEY)
+    with pytest.raises(error):
+        assert [chunk async for chunk in chunks]
+
+
+@pytest.mark.parametrize("fault", [reset_before(), answer(503, "SlowDown"), answer(500, "InternalError")])
+async def test_a_put_that_is_sent_again_is_sent_from_its_start(
+    session: AioSession,
+    connection: dict[str, Any],
+    proxy: FaultProxy,
+    s3: "S3Client",
+    bucket: str,
+    fault: Fault,
+) -> None:
+    proxy.fail("PutObject", fault)
+    body = BODY * 10
+    async with store_with(session, connection, proxy, 60, attempts=2) as store:
+        await store.put_result(NewObject(bucket, KEY, BytesBody(body), {}), Steps(), replaces=None)
+    assert s3.get_object(Bucket=bucket, Key=KEY)["Body"].read() == body
+    assert proxy.count("PutObject") == 2
+
+
+@asynccontextmanager
+async def service_that_takes(byte_count: int) -> AsyncIterator[str]:
+    """Give the address of a service that lets a body come, and reads so much of it and no more."""
+    read = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await reader.readexactly(byte_count)
+        await read.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=65536)
+    async with server:
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            read.set()
+
+
+async def test_a_put_that_stalls_is_an_outage(
+    session: AioSession, connection: dict[str, Any], bucket: str
+) -> None:
+    steps, body = Steps(), BytesBody(bytes(100_000_000))
+    config = AioConfig(retries={"mode": "standard", "total_max_attempts": 1})
+    async with service_that_takes(20_000_000) as url:
+        stalling = connection | {"endpoint_url": url}
+        async with session.create_client("s3", config=config, **stalling) as client:
+            store = S3Store(client, chunk_deadline_s=1)
+            with pytest.raises(UnavailableError, match=KEY):
+                await store.put(NewObject(bucket, KEY, body, {}), steps)
+    assert 20_000_000 // CHUNK_BYTES <= steps.count < body.size_bytes // CHUNK_BYTES

@@ -16,7 +16,7 @@ def bucket_ocr(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as `stack.bucket_ocr` does."""
     words = ["bucket-ocr", *map(str, arguments)]
-    output, errors = io.StringIO(), io.StringIO()
+    output, errors = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.chdir(folder),
@@ -28,4 +28,6 @@ def bucket_ocr(
         patch.setattr("sys.argv", words)
         with pytest.raises(SystemExit) as end:
             cli.main()
-    return subprocess.CompletedProcess(words, int(end.value.code or 0), output.getvalue(), errors.getvalue())
+    return subprocess.CompletedProcess(
+        words, int(end.value.code or 0), output.buffer.getvalue().decode(), errors.getvalue()
+    )

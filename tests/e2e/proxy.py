@@ -14,6 +14,7 @@ import functools
 import io
 import json
 import random
+import re
 import socket
 import struct
 import sys
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 import aiohttp
 import yarl
@@ -89,6 +90,9 @@ def _call(number: int, request: web.Request, body: bytes) -> Call:
             break
         if values == [""]:  # names a part of the resource, as in `?tagging`
             operation = f"{request.method}?{name}"
+    if operation == "POST?delete":
+        operation = "DeleteObjects"
+        asked["Keys"] = [unescape(found) for found in re.findall(r"<Key>(.*?)</Key>", body.decode())]
     return Call(number, "s3", operation, bucket, key or None, request.headers, asked)
 
 

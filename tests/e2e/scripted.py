@@ -14,7 +14,7 @@ from consumer.domain.pauses import Pauses
 from consumer.engines import ENGINES, EngineSpec
 
 #: A poll must be shorter than a lease, which begins when the poll does.
-QUICK = Pauses(poll_s=1, receive_s=0.5, breaker_s=1.0, backoff_s=1.0, host_failure_s=2)
+QUICK = Pauses(poll_s=1, receive_s=0.5, breaker_s=1.0, backoff_s=1.0, host_failure_s=2, postpone_s=(1, 2))
 
 
 class ScriptedOptions(protocol.EngineOptions):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.domain.parts import Identity, PageRange, Piece
 from tests.e2e import documents, in_process
 from tests.e2e.stack import COMMAND_S, Consumer, Stack, bucket_ocr, until
 
@@ -154,18 +155,32 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
         stack.result(f"s/{name}.pdf", silent=True)
     stack.put("s/stale.pdf", documents.pdf("NEWER"), silent=True)
     stack.put("s/pending.pdf", documents.pdf("PENDING"), silent=True)
+    etag = stack.put("s/working.pdf", documents.pdf("WORKING"), silent=True)
+    whose = Identity.of(etag, None, "any engine", 5000)
+    for first, last in ((1, 70), (65, 130)):
+        piece = Piece.named("s/working.pdf", whose, PageRange(first, last))
+        stack.put(piece.key, b"", silent=True)
     stack.put("s/notes.txt", b"no source", silent=True)
     uri = f"s3://{stack.silent_bucket}/s/"
-    states = ["done", "failed", "pending", "stale"]
+    states = ["done", "failed", "pending", "stale", "working"]
+    progress = {"parts_done": 2, "parts": 79, "pages_done": 130, "pages": 5000}
     people = call("status", uri)
     assert (people.returncode, people.stdout.splitlines()) == (
         1,
-        [f"{state:<8} {uri}{state}.pdf" for state in states],
+        [
+            *(f"{state:<8} {uri}{state}.pdf" for state in states[:-1]),
+            f"working  2/79 parts (130/5000 pages) {uri}working.pdf",
+        ],
     )
-    assert people.stderr == "4 document(s): 1 pending, 1 done, 1 failed, 1 stale\n"
+    assert people.stderr == "5 document(s): 1 pending, 1 working, 1 done, 1 failed, 1 stale\n"
     *lines, totals = map(json.loads, call("status", "--json", uri).stdout.splitlines())
-    assert lines == [{"source": f"{uri}{state}.pdf", "state": state} for state in states]
-    assert totals == {"totals": {"pending": 1, "done": 1, "partial": 0, "failed": 1, "stale": 1}}
+    assert lines == [
+        {"source": f"{uri}{state}.pdf", "state": state} | (progress if state == "working" else {})
+        for state in states
+    ]
+    assert totals == {
+        "totals": {"pending": 1, "working": 1, "done": 1, "partial": 0, "failed": 1, "stale": 1}
+    }
     assert call("status", f"{uri}done.pdf").returncode == 0
     assert "no document" in _one_line(call("status", f"{uri}none"))
 

@@ -22,11 +22,10 @@ from tests.infra.permissions import consumer_policy, listed, may
 NAME = "permissions"
 ADAPTERS = Path(__file__).parents[2] / "consumer" / "aws"
 
-#: What only commands call, with the rights of those who run them.
-OF_COMMANDS = {"ListObjectsV2"}
-
 
 def _arn(call: Call) -> str:
+    if call.operation == "DeleteObjects":
+        return f"arn:aws:s3:::{call.place}/{call.parameters['Keys'][0]}"
     if call.service == "s3":
         return f"arn:aws:s3:::{call.place}" + (f"/{call.key}" if call.key else "")
     return f"arn:aws:{call.service}:us-east-1:000000000000:{call.place}"
@@ -44,8 +43,14 @@ def _needed(call: Call) -> Iterator[str]:
             yield "s3:PutObject"
             if "If-Match" in call.headers:
                 yield "s3:GetObject"
-        case "HeadBucket":
+            if "x-amz-tagging" in call.headers:
+                yield "s3:PutObjectTagging"
+        case "DeleteObjects":
+            yield "s3:DeleteObject"
+        case "HeadBucket" | "ListObjectsV2":
             yield "s3:ListBucket"
+        case "SendMessageBatch":
+            yield "sqs:SendMessage"
         case operation:
             yield f"{call.service}:{operation}"
 
@@ -53,7 +58,7 @@ def _needed(call: Call) -> Iterator[str]:
 def _in_the_code() -> set[str]:
     """Operations that the consumer's adapters have calls of."""
     names = set()
-    for module in ("s3", "sqs", "lease", "sns"):
+    for module in ("s3", "upload", "small_objects", "sqs", "lease", "sns"):
         for node in ast.walk(ast.parse((ADAPTERS / f"{module}.py").read_text())):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {
                 "client",
@@ -93,6 +98,8 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
             "consumer",
             (*QUICK, *null_engine(gate, lines=1)),
             LEASE_S=6,
+            DRAIN_S=0,
+            PART_PAGES=2,
             COMPLETION_TOPIC_ARN=topic,
         ).wait_ready()
         there.put("in/first.pdf", documents.blank_pdf(100))
@@ -101,6 +108,8 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
         consumer.line(event="message", key="in/first.pdf", job_result="stored")
         etag = there.put("in/first.pdf", documents.blank_pdf(200))
         consumer.line(event="message", key="in/first.pdf", etag=etag, job_result="stored")
+        there.put("in/long.pdf", documents.blank_pdf(100, pages=5))
+        consumer.line(event="message", key="in/long.pdf", job_result="stored")
         there.put("in/notes", b"no document")
         consumer.line(event="message", key="in/notes", job_result="not a document")
         there.send({"bucket-ocr": 1, "bucket": there.bucket, "key": "in/gone.pdf"})
@@ -108,8 +117,13 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
         proxy.fail("GetObject", answer(403, "AccessDenied"), key="in/refused.pdf")
         there.put("in/refused.pdf", documents.blank_pdf(100))
         consumer.line(event="message", key="in/refused.pdf", outcome="transient")
+        gate.unlink()
+        there.put("in/stopped.pdf", documents.blank_pdf(100))
+        consumer.wait_at_work()
+        assert consumer.stop() == 0
+        consumer.line(event="message", key="in/stopped.pdf", outcome="released")
         calls = [call for call in proxy.calls if call.status != 403]
-    assert {call.operation for call in calls} == _in_the_code() - OF_COMMANDS
+    assert {call.operation for call in calls} == _in_the_code()
     policy = consumer_policy(cloud, outputs["ConsumerPolicyArn"])
     needed = {(action, _arn(call)) for call in calls for action in _needed(call)}
     assert [each for each in needed if not may(policy, *each)] == []

@@ -1,6 +1,7 @@
 """A consumer that is stopped or killed in the middle of a document loses nothing and leaves nothing."""
 
 import contextlib
+import json
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from tests.e2e.stack import QUICK, RESULT_S, STOP_S, Consumer, Document, Stack, 
 
 PAGES, ENGINE = 3, (*QUICK, *null_engine(0.05, lines=1))
 LEASE_S = 6
+MAX_RECEIVE_COUNT = 3
 # From when another consumer could begin until it has begun, on a busy machine.
 BEGIN = timedelta(seconds=30)
 
@@ -32,13 +34,14 @@ class Work:
 
     def finished_by(self, consumer: Consumer) -> Document:
         """Wait until the consumer has read it; returns its result."""
-        line = consumer.line(RESULT_S, event="message", message_id=self.message_id)
+        line = consumer.line(RESULT_S, event="message", key=self.key)
         assert (line["job_result"], line["settled"]) == ("stored", "Delete")
         self.stack.wait_until_settled()
         return self.stack.result(self.key, silent=True)
 
-    def is_visible(self) -> bool:
-        return _message(self.stack, self.message_id).visible
+    def sent_again(self) -> QueuedMessage:
+        """The message that a stopped consumer has sent in place of the one that it held."""
+        return _sent_again(self.stack, self.message_id)
 
 
 @pytest.fixture
@@ -87,12 +90,38 @@ def test_sigterm_without_time_to_drain_releases_the_document_at_once(
     consumer.wait_at_work()
     family = consumer.children()
     assert consumer.stop() == 0
-    assert work.is_visible()
+    message = work.sent_again()
+    assert (message.visible, message.receive_count) == (True, 0)
     line = consumer.line(event="message", message_id=work.message_id)
-    assert (line["outcome"], line["settled"]) == ("released", "RetryAfter")
+    assert (line["outcome"], line["settled"]) == ("released", "SendAgain")
     assert gone(family, STOP_S) == []
     assert (_left(consumer), consumer.stderr) == ([], "")
     assert work.finished_by(start(work.stack, "second", ENGINE))["page_count"] == PAGES
+
+
+def test_a_document_whose_consumers_are_stopped_again_and_again_is_read_in_the_end(
+    work: Work, start: Start, waiting: Sequence[str], gate: Path
+) -> None:
+    policy = {"deadLetterTargetArn": _arn(work.stack, work.stack.dead_letter_queue_url)}
+    work.stack.sqs.set_queue_attributes(
+        QueueUrl=work.stack.queue_url,
+        Attributes={"RedrivePolicy": json.dumps(policy | {"maxReceiveCount": MAX_RECEIVE_COUNT})},
+    )
+    for number in range(MAX_RECEIVE_COUNT + 2):
+        consumer = start(work.stack, f"stopped-{number}", waiting, DRAIN_S=0).wait_ready()
+        consumer.wait_at_work()
+        assert consumer.stop() == 0
+        line = consumer.line(event="message", key=work.key)
+        assert (line["outcome"], line["receive_count"]) == ("released", 1)
+    assert work.stack.keys(silent=True) == {work.key}
+    gate.touch()
+    assert work.finished_by(start(work.stack, "last", waiting))["status"] == "SUCCESS"
+    assert not work.stack.dead_letters()
+
+
+def _arn(stack: Stack, queue_url: str) -> str:
+    answer = stack.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+    return answer["Attributes"]["QueueArn"]
 
 
 def test_the_document_of_a_killed_consumer_is_read_by_another_within_a_lease(
@@ -135,7 +164,7 @@ def _eight_documents(stack: Stack, proxy: FaultProxy, start: Start) -> None:
         is_short = number % 2 == 1
         if is_short:
             proxy.fail("GetObject", begin, key=key, times=None)
-        stack.put(key, documents.blank_pdf(100, pages=1 if is_short else 100), silent=True)
+        stack.put(key, documents.blank_pdf(100, pages=1 if is_short else 64), silent=True)
         stack.request(key)
     until(
         lambda: [message.visible for message in stack.cloud.messages(stack.queue_url)].count(False) == 8,
@@ -154,7 +183,8 @@ def _eight_documents(stack: Stack, proxy: FaultProxy, start: Start) -> None:
     assert all(line["event"] != "drain.cut_short" for line in consumer.lines)
     left = {message.message_id: message for message in stack.cloud.messages(stack.queue_url)}
     assert all(message.visible for message in left.values())
-    assert {left[message_id].receive_count for message_id in unstarted} == {0}
+    assert unstarted <= left.keys()
+    assert {message.receive_count for message in left.values()} == {0}
     outcomes = [line["outcome"] for line in consumer.lines if line["event"] == "message" and "key" in line]
     done = outcomes.count("done")
     assert (outcomes.count("released"), len(left)) == (8 - done, 12 - done)
@@ -175,19 +205,21 @@ def test_a_message_that_comes_with_the_last_poll_of_a_stopped_consumer_is_releas
         proxy.fail("ReceiveMessage", poll)
         consumer = start(stack.seen_at(proxy.url), "consumer", ENGINE, LEASE_S=600, STALL_S=600)
         assert poll.reached.wait(RESULT_S)
-        assert not _message(stack, message_id).visible
+        (held,) = stack.cloud.messages(stack.queue_url)
+        assert (held.message_id, held.visible) == (message_id, False)
         consumer.process.send_signal(signal.SIGTERM)
         consumer.line(event="drain.started")
         poll.release()
         assert consumer.process.wait(RESULT_S) == 0
         assert proxy.count("s3") == 0
-    assert _message(stack, message_id).visible
+    assert _sent_again(stack, message_id).visible
     line = consumer.line(event="message", message_id=message_id)
-    assert (line["outcome"], line["settled"]) == ("released", "RetryAfter")
+    assert (line["outcome"], line["settled"]) == ("released", "SendAgain")
 
 
-def _message(stack: Stack, message_id: str) -> QueuedMessage:
-    (found,) = [m for m in stack.cloud.messages(stack.queue_url) if m.message_id == message_id]
+def _sent_again(stack: Stack, message_id: str) -> QueuedMessage:
+    (found,) = stack.cloud.messages(stack.queue_url)
+    assert found.message_id != message_id
     return found
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 from consumer.domain import identity, keys
 from consumer.domain.completion import Completion
 from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceChangedError, SourceGoneError
+from consumer.domain.events import parse
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
 from tests.fakes import BUCKET
@@ -65,6 +66,7 @@ class Stored:
     last_modified: datetime
     moment: int
     content_type: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def etag(self) -> str:
@@ -126,12 +128,13 @@ class FakeS3:
         body: bytes,
         metadata: Mapping[str, str] | None = None,
         content_type: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Stored:
         self._journal.note("upload" if metadata is None else "result", f"{key} {body[:40]!r}")
         moment = self._journal.moment
         version_id = f"v{moment}" if self.versioned else None
         now = self._journal.clock.now()
-        stored = Stored(key, body, metadata or {}, version_id, now, moment, content_type)
+        stored = Stored(key, body, metadata or {}, version_id, now, moment, content_type, tags or {})
         self.uploads.setdefault(key, []).append(stored)
         self._replace(key)
         self.objects[key] = stored
@@ -139,6 +142,27 @@ class FakeS3:
             self._queue.send(event_of(stored), [key])
         self._judge(key)
         return stored
+
+    def put_new(
+        self,
+        key: str,
+        body: bytes,
+        metadata: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        if key in self.objects:
+            self._journal.note("conflict", key)
+            raise ConflictError(key)
+        self._journal.note("piece", key)
+        self.upload(key, body, metadata, "application/gzip", tags)
+
+    def delete_output(self, key: str) -> None:
+        """Delete an object that a consumer has written."""
+        there = self.objects.get(key)
+        self._journal.demand(
+            there is None or identity.SOURCE_ETAG in there.metadata, "promise 6", f"{key} is deleted"
+        )
+        self.objects.pop(key, None)
 
     def delete(self, key: str) -> None:
         if key in self.objects:
@@ -253,7 +277,11 @@ def tells(body: bytes, source: Stored) -> bool:
         may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
         return may_fail or result["error"]["code"] in {Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS}
     texts = [line["text"].encode() for line in result["detections"]]
-    return texts == source.body.removeprefix(b"%PDF-").split(b"\f")
+    given_up = {
+        warning["page_number"] for warning in result["warnings"] if warning["code"] == Code.RETRIES_EXHAUSTED
+    }
+    pages = enumerate(source.body.removeprefix(b"%PDF-").split(b"\f"), start=1)
+    return texts == [text for number, text in pages if number not in given_up]
 
 
 def event_of(stored: Stored) -> str:
@@ -279,7 +307,7 @@ def event_of(stored: Stored) -> str:
 
 @dataclass(eq=False)
 class Queued:
-    """A message, or SQS's second copy of one. `moment`: when it was sent."""
+    """A message, or SQS's second copy of one. `moment`: when it was sent. `by_consumer`: one has sent it."""
 
     message_id: str
     body: str
@@ -288,10 +316,15 @@ class Queued:
     sent_at: float
     moment: int
     visible_at: float
+    by_consumer: bool = False
     receive_count: int = 0
     latest: "Delivery | None" = None
     deleted: bool = False
     dead: bool = False
+
+    @property
+    def is_of_part(self) -> bool:
+        return parse(self.body).is_of_part
 
 
 @dataclass(eq=False)
@@ -332,16 +365,29 @@ class FakeSqs:
     bucket: FakeS3 | None = None
 
     def send(
-        self, body: str, names: Iterable[str], *, malformed: bool = False, message_id: str | None = None
+        self,
+        body: str,
+        names: Iterable[str],
+        *,
+        malformed: bool = False,
+        message_id: str | None = None,
+        delay_s: int = 0,
+        by_consumer: bool = False,
     ) -> Queued:
         now = self.journal.clock.seconds
         # Usually at once, sometimes late.
-        visible_at = now + (self.rng.choice((0.0, 0.1, 1.0, 8.0)) if self.rng else 0.0)
+        visible_at = now + delay_s + (self.rng.choice((0.0, 0.1, 1.0, 8.0)) if self.rng else 0.0)
         message_id = message_id or f"m{len(self.messages)}"
         moment = self.journal.moment
-        message = Queued(message_id, body, frozenset(names), malformed, now, moment, visible_at)
+        message = Queued(message_id, body, frozenset(names), malformed, now, moment, visible_at, by_consumer)
         self.messages.append(message)
+        if by_consumer:
+            self.journal.note("sent again", message_id)
         return message
+
+    def sent_again(self) -> list[Queued]:
+        """The messages that consumers have sent."""
+        return [message for message in self.messages if message.by_consumer]
 
     def there(self) -> list[Queued]:
         """All messages that are not deleted, dead letters too."""
@@ -386,13 +432,24 @@ class FakeSqs:
         if message.deleted:
             return
         assert self.bucket is not None
-        self.journal.demand(not message.malformed, "I1", f"{receipt} is malformed and was deleted")
+        again = self._sent_again_since(delivery.moment)
+        kept = not message.malformed or any(m.body == message.body for m in again)
+        self.journal.demand(kept, "I1", f"{receipt} is malformed and was deleted")
         for key in message.names:
             answered = self.bucket.was_answered_since(key, delivery.moment)
-            self.journal.demand(answered, "I1", f"{receipt} was deleted without a result of {key}")
+            left = again
+            if message.is_of_part:
+                # The rest of its document is asked for by messages that were there before.
+                left = [m for m in self.there() if m is not message]
+            kept = answered or any(key in m.names for m in left)
+            self.journal.demand(kept, "I1", f"{receipt} was deleted without a result of {key}")
         message.deleted = True
         self.deleted.append(message.message_id)
         self.bucket.check_coverage()
+
+    def _sent_again_since(self, moment: int) -> list[Queued]:
+        """Messages that consumers have sent since then, for work that they left; these answer for it (I2)."""
+        return [message for message in self.messages if message.by_consumer and message.moment >= moment]
 
     def change_visibility(self, receipt: str, hold_s: int) -> None:
         """Hide the message for so long; raises RefusedError."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -12,11 +12,13 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from consumer.clock import Watchdog
+from consumer.domain import events
+from consumer.domain.body import Body, chunks
 from consumer.domain.completion import Completion
 from consumer.domain.errors import ConflictError, ServiceError
 from consumer.domain.lease import LeaseSchedule, Lost, Overdue
 from consumer.domain.result import Source
-from consumer.ports import Message, ObjectInfo
+from consumer.ports import Message, NewObject, ObjectInfo
 from tests.fakes import BUCKET
 from tests.fakes.cloud import LEASE_S, Delivery, RefusedError
 from tests.fakes.network import Network
@@ -73,30 +75,61 @@ class FakeStore:
 
         return await self._network.call(operation, source.key, get)
 
-    async def put(
-        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], content_type: str
-    ) -> None:
-        def put() -> None:
-            _must_exist(bucket)
-            self._bucket.upload(key, body, metadata, content_type)
-
-        await self._network.call("put_output", key, put)
-
-    async def put_result(
-        self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, replaces: str | None
-    ) -> None:
-        me = self._me
+    async def put(self, new: NewObject, watchdog: Watchdog) -> None:
+        whole = _bytes(new.body, watchdog)
 
         def put() -> None:
+            _must_exist(new.bucket)
+            self._bucket.upload(new.key, whole, new.metadata, new.content_type)
+
+        await self._network.call("put_output", new.key, put)
+
+    async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:
+        whole = _bytes(new.body, watchdog)
+
+        def put() -> None:
+            _must_exist(new.bucket)
+            self._bucket.put_new(new.key, whole, new.metadata, tags)
+
+        await self._network.call("put_new", new.key, put, refusal=ConflictError("409"))
+
+    async def read(self, bucket: str, key: str) -> bytes | None:
+        def read() -> bytes | None:
             _must_exist(bucket)
-            self._bucket.put_result(me, key, body, metadata, replaces)
+            found = self._bucket.objects.get(key)
+            return found.body if found else None
+
+        return await self._network.call("read_object", key, read)
+
+    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        def delete() -> None:
+            _must_exist(bucket)
+            for key in keys:
+                self._bucket.delete_output(key)
+
+        await self._network.call("delete_objects", " ".join(keys), delete)
+
+    async def put_result(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> None:
+        me, whole = self._me, _bytes(new.body, watchdog)
+
+        def put() -> None:
+            _must_exist(new.bucket)
+            self._bucket.put_result(me, new.key, whole, new.metadata, replaces)
 
         puts = self._network.cloud.puts
-        puts[key] += 1
+        puts[new.key] += 1
         try:
-            await self._network.call("put", key, put, refusal=ConflictError("409"))
+            await self._network.call("put", new.key, put, refusal=ConflictError("409"))
         finally:
-            puts[key] -= 1
+            puts[new.key] -= 1
+
+
+def _bytes(body: Body, watchdog: Watchdog) -> bytes:
+    whole = b""
+    for chunk in chunks(body):
+        whole += chunk
+        watchdog.mark()
+    return whole
 
 
 def _must_exist(bucket: str) -> None:
@@ -152,6 +185,17 @@ class FakeQueue:
 
     async def max_receive_count(self) -> int | None:
         return await self._network.call("attributes", "", lambda: self._sqs.max_receive_count)
+
+    async def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
+        send = partial(self._send, tuple(bodies), delay_s)
+        await self._network.call("send", " ".join(bodies), send)
+
+    def _send(self, bodies: tuple[str, ...], delay_s: int) -> None:
+        for body in bodies:
+            parsed = events.parse(body)
+            names = [job.key for job in parsed.jobs]
+            malformed = bool(parsed.malformed)
+            self._sqs.send(body, names, malformed=malformed, delay_s=delay_s, by_consumer=True)
 
     async def delete(self, message: Message) -> None:
         self._sqs.settling(message.receipt, "delete")

@@ -1,6 +1,6 @@
 """The service put together over the fakes, as `consumer.app` puts it together over AWS and processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,15 +9,20 @@ from consumer.domain import keys
 from consumer.domain.errors import HostError
 from consumer.domain.events import Job
 from consumer.domain.outputs import OutputFormat
-from consumer.domain.result import ResultDocument
+from consumer.domain.result import Engine, ResultDocument
 from consumer.metrics import Metrics
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.parts import Parts
+from consumer.service.pieces import PieceStore
+from consumer.service.progress import ProgressLog
 from consumer.service.publisher import JobResult, Publisher
+from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
+from consumer.service.source_cache import SourceCache
 from consumer.service.worker import Worker
 from tests.fakes import BUCKET, ENGINE
 from tests.fakes.network import Network
@@ -26,6 +31,7 @@ from tests.fakes.reading import FakeRecognizer, FakeRenderer
 
 SLOTS: Final = 2
 DRAIN_S: Final = 20.0
+PART_PAGES: Final = 10
 
 
 def large_disk(_: Path) -> tuple[int, int, int]:
@@ -45,7 +51,7 @@ class Host:
 
 
 class Service:
-    """All that handles messages; files of more than 1,000 bytes are too large for it.
+    """All that handles messages; files of more than `max_file_bytes` are too large for it.
 
     `calls` and `faults` are those of its network. `busy`: the calls of `on_busy`.
     """
@@ -57,29 +63,28 @@ class Service:
         metrics: Metrics,
         *,
         outputs: Sequence[OutputFormat] = (),
+        engine: Engine = ENGINE,
+        usage: Callable[[Path], tuple[int, int, int]] = large_disk,
+        max_file_bytes: int = 1000,
+        part_pages: int = PART_PAGES,
     ) -> None:
         self._network = network
         self.calls, self.faults = network.calls, network.faults
         self.cloud, self.s3, self.sqs = network.cloud, network.cloud.s3, network.cloud.sqs
         self.metrics = metrics
         clock = self.clock = network.cloud.clock
-        disk_space = DiskSpace(folder, large_disk)
+        disk_space = DiskSpace(folder, usage)
         pages = Watchdog(clock)
         store = FakeStore(network)
         self.recognizer = FakeRecognizer(network, pages)
         self.scheduler = PageScheduler(
             self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=4
         )
-        self.documents = DocumentReader(
-            store,
-            FakeRenderer(folder),
-            self.scheduler,
-            disk_space,
-            engine=ENGINE,
-            work_dir=folder,
-            max_file_bytes=1000,
-            outputs=outputs,
-        )
+        sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
+        results = ResultMaker(disk_space, folder, engine, outputs=outputs)
+        progress = ProgressLog(clock, part_pages)
+        parts = Parts(PieceStore(store), FakeQueue(network, slots=0), progress, results, part_pages)
+        self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()
         self.breaker = CircuitBreaker([self.host.check], clock)
@@ -106,6 +111,7 @@ class Service:
             handler,
             self.breaker,
             max_in_flight=slots,
+            max_parts=max(1, slots // 2),
             drain_s=drain_s,
             idle_exit_s=idle_exit_s,
             on_busy=self.busy.append,

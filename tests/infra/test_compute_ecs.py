@@ -13,6 +13,7 @@ from tests.infra.permissions import granted
 Stack = dict[str, Any]
 
 VISIBLE, HELD = "ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"
+DELAYED = "ApproximateNumberOfMessagesDelayed"
 RECEIVED, DELETED = "NumberOfMessagesReceived", "NumberOfMessagesDeleted"
 #: Actions to which IAM knows no resources.
 WITHOUT_RESOURCES = {"ecr:GetAuthorizationToken", "ecs:DiscoverPollEndpoint"}
@@ -95,13 +96,24 @@ def _tasks(stack: Stack, alarm: str, value: float) -> int | None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "held", "tasks"),
-    [(0, 0, None), (1, 0, 1), (0, 1, 1), (50, 0, 1), (26, 25, 2), (151, 0, 4), (201, 0, 6), (5000, 0, 100)],
+    ("visible", "held", "delayed", "tasks"),
+    [
+        (0, 0, 0, None),
+        (1, 0, 0, 1),
+        (0, 1, 0, 1),
+        (0, 0, 1, 1),
+        (50, 0, 0, 1),
+        (26, 25, 0, 2),
+        (0, 25, 26, 2),
+        (151, 0, 0, 4),
+        (201, 0, 0, 6),
+        (5000, 0, 0, 100),
+    ],
 )
 def test_tasks_follow_the_documents_from_the_first_one_on(
-    stack: Stack, visible: int, held: int, tasks: int | None
+    stack: Stack, visible: int, held: int, delayed: int, tasks: int | None
 ) -> None:
-    value = _value(stack["WantedAlarm"], **{VISIBLE: visible, HELD: held})
+    value = _value(stack["WantedAlarm"], **{VISIBLE: visible, HELD: held, DELAYED: delayed})
     assert _tasks(stack, "WantedAlarm", value) == tasks
 
 
@@ -114,8 +126,9 @@ def test_the_last_task_goes_when_nothing_waits_and_nothing_is_in_flight(
     stack: Stack, parameters: Any
 ) -> None:
     alarm = stack["EmptyAlarm"]
-    left = [_value(alarm, **{VISIBLE: visible, HELD: held}) for visible, held in ((0, 0), (1, 0), (0, 1))]
-    assert [_tasks(stack, "EmptyAlarm", value) for value in left] == [0, None, None]
+    queues = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))
+    left = [_value(alarm, **dict(zip((VISIBLE, HELD, DELAYED), queue, strict=True))) for queue in queues]
+    assert [_tasks(stack, "EmptyAlarm", value) for value in left] == [0, None, None, None]
     # A period is a minute, and CloudWatch looks back a day at most.
     assert {metric.get("MetricStat", {}).get("Period", 60) for metric in alarm["Metrics"]} == {60}
     assert alarm["EvaluationPeriods"] == parameters["IdleMinutes"]["Default"]

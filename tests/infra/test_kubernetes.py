@@ -25,7 +25,7 @@ SCALER = r"""
     pollingInterval=\d+ minReplicaCount=\d+ maxReplicaCount=\d+
     triggers.type="aws-sqs-queue" triggers.authenticationRef.name=".+" triggers.metadata.queueURL="https://.+"
     triggers.metadata.awsRegion=".+" triggers.metadata.queueLength="\d+"
-    triggers.metadata.scaleOnInFlight="(true|false)"
+    triggers.metadata.(scaleOnInFlight|scaleOnDelayed)="(true|false)"
 """
 #: Fields of the objects that Kubernetes has no schema of, with their values as JSON, by
 #: https://keda.sh/docs/latest/reference and https://prometheus-operator.dev/docs/api-reference. KEDA itself
@@ -213,6 +213,8 @@ def test_keda_watches_the_queue_that_is_consumed_and_scales_from_zero(variant: s
     assert watched == (settings["BUCKET_OCR_QUEUE_URL"], settings["AWS_REGION"])
     # Otherwise the last pod is stopped during its last document, or a document in flight starts a second job.
     assert trigger["metadata"]["scaleOnInFlight"] == "true"
+    # Otherwise a long document has one pod, which postpones most of its parts.
+    assert trigger["metadata"]["scaleOnDelayed"] == "true"
     assert trigger["authenticationRef"]["name"] == objects["TriggerAuthentication"]["metadata"]["name"]
 
 

@@ -168,6 +168,11 @@ def _consumer(stack: Stack) -> Any:
     [
         (True, "s3:GetObject", f"{BUCKET}/in/a/scan.pdf"),
         (True, "s3:PutObject", f"{BUCKET}/in/a/scan.pdf.ocr.json"),
+        (True, "s3:PutObject", f"{BUCKET}/in/a/scan.pdf.ocr/parts/0123456789abcdef-300/1-64.json.gz"),
+        (True, "s3:DeleteObject", f"{BUCKET}/in/a/scan.pdf.ocr/parts/0123456789abcdef-300/1-64.json.gz"),
+        (False, "s3:DeleteObject", f"{BUCKET}/in/a/scan.pdf.ocr.json"),
+        (False, "s3:DeleteObject", f"{BUCKET}/in/a/scan.pdf"),
+        (False, "s3:PutObjectTagging", f"{BUCKET}/in/a/scan.pdf"),
         (True, "sqs:DeleteMessage", "Queue.Arn"),
         (True, "sns:Publish", "Topic"),
         (False, "s3:PutObject", f"{BUCKET}/in/a/scan.pdf"),

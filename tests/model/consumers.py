@@ -14,6 +14,9 @@ from tests.fakes.virtual_time import VirtualProcess
 #: One for all: nobody looks at it, and consumers come and go by the thousand.
 METRICS: Final = Metrics()
 
+#: So few that short documents are long.
+PART_PAGES: Final = 2
+
 
 class Consumer:
     """A consumer process, from its start to its end."""
@@ -31,6 +34,6 @@ class Consumer:
         self.process.call(self._stop.set)
 
     async def _run(self) -> None:
-        service = Service(self._network, self._folder, METRICS)
+        service = Service(self._network, self._folder, METRICS, part_pages=PART_PAGES)
         async with service.scheduler.running():
             await service.worker().run(self._stop)

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from consumer.domain import keys
-from consumer.domain.events import Job, parse
+from consumer.domain.events import Job, PartRange, parse, part_request
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "events"
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())
@@ -85,6 +85,11 @@ def test_a_real_event_is_understood(name: str) -> None:
         (request(pages=[1]), "pages.1:"),
         (request(pages="1-5"), "pages:"),
         (request(pages=[5, 1]), "pages:"),
+        (request(pages=[5, 1], etag="e", page_count=9), "pages:"),
+        (request(pages=[1, 10], etag="e", page_count=9), "pages:"),
+        (request(pages=[1, 5], etag="e", page_count=0), "page_count:"),
+        (request(pages=[1, 5], etag="", page_count=9), "etag:"),
+        (request(pages=[1, 5], etag="e", page_count=9, version_id=5), "version_id:"),
     ],
 )
 def test_a_body_in_no_accepted_form_is_malformed_and_the_field_is_named(body: str, location: str) -> None:
@@ -120,7 +125,10 @@ def test_two_records_of_one_key_are_one_job() -> None:
     [
         (request(version_id=None, force=False), Job("inbox", "a.pdf")),
         (request(version_id="v1", force=True), Job("inbox", "a.pdf", force=True)),
-        (request(etag="e", pages=[65, 128], page_count=5000), Job("inbox", "a.pdf", pages=(65, 128))),
+        (
+            request(etag="e", pages=[65, 128], page_count=5000),
+            Job("inbox", "a.pdf", part=PartRange(65, 128, 5000, "e")),
+        ),
         (request(pages=None, a_field_of_1_1={"x": [1]}), Job("inbox", "a.pdf")),
         (request(key="1+1%20.pdf"), Job("inbox", "1+1%20.pdf")),
         (in_sns(request(key="b.pdf")), Job("inbox", "b.pdf")),
@@ -130,6 +138,30 @@ def test_two_records_of_one_key_are_one_job() -> None:
 def test_a_request_is_a_job_for_its_object(body: str, job: Job) -> None:
     parsed = parse(body)
     assert (parsed.jobs, parsed.ignored, parsed.malformed) == ((job,), (), ())
+
+
+@pytest.mark.parametrize("fields", [{}, {"etag": "e"}, {"page_count": 5000}])
+def test_a_range_of_pages_of_no_certain_source_is_a_job_that_cannot_be_done(fields: Any) -> None:
+    (job,) = parse(request(pages=[1, 64], **fields)).jobs
+    assert job.part is None
+    assert "without `pages`" in job.problem
+
+
+@given(
+    st.text(min_size=1),
+    st.text(min_size=1),
+    st.none() | st.text(),
+    st.lists(st.integers(1, 10**6), min_size=3, max_size=3).map(sorted),
+)
+@settings(deadline=None)
+def test_a_request_for_a_part_comes_back_as_it_was(
+    key: str, etag: str, version_id: str | None, pages: list[int]
+) -> None:
+    assume(not (keys.is_own_output(key) or key.endswith("/") or keys.is_too_long(key)))
+    first, last, page_count = pages
+    part = PartRange(first, last, page_count, etag, version_id)
+    parsed = parse(part_request("inbox", key, part))
+    assert (parsed.jobs, parsed.ignored, parsed.malformed) == ((Job("inbox", key, part=part),), (), ())
 
 
 @pytest.mark.parametrize("key", ["a.pdf.ocr.json", "A.PDF.ocr/page-0001.png", "folder/", "x" * 1020 + "/"])

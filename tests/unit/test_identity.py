@@ -121,6 +121,19 @@ def test_a_result_is_current_only_for_the_same_object_and_the_same_engine(
     assert (head.is_of(now), head.is_current(now, engine)) == (is_of, is_current)
 
 
+@pytest.mark.parametrize(("code", "is_read"), [(Code.RETRIES_EXHAUSTED, False), (Code.PAGE_UNREADABLE, True)])
+def test_a_result_with_a_page_that_was_not_tried_to_the_end_is_never_current(
+    code: Code, *, is_read: bool
+) -> None:
+    document, _ = stored("v1")
+    warning = result.Warning(code=code, message="", page_number=1)
+    partial = document.model_copy(
+        update={"status": result.Status.PARTIAL, "error": None, "warnings": (warning,)}
+    )
+    head = ResultHead.of(partial)
+    assert head.is_current(document.source, document.engine.fingerprint) is is_read
+
+
 @pytest.mark.parametrize("code", [Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS])
 def test_a_result_of_a_source_that_was_not_read_is_never_current(code: Code) -> None:
     document, metadata = stored("v1", code)

@@ -1,14 +1,20 @@
 """The states of results, from a listing and the metadata of results."""
 
+import asyncio
+from collections import defaultdict
+
 import pytest
 
 from consumer.domain import identity
+from consumer.domain.errors import ServiceError
+from consumer.domain.parts import Identity, PageRange, Piece, Progress
 from consumer.domain.result import SCHEMA_VERSION, Status
+from consumer.ports import ObjectInfo
 from consumer.service import inventory
 from consumer.service.inventory import State
 from tests.fakes import BUCKET
 from tests.fakes.cloud import Cloud
-from tests.fakes.network import Faults, Network
+from tests.fakes.network import Fault, Faults, Network
 from tests.fakes.ports import FakeStore
 from tests.fakes.virtual_time import VirtualClock
 
@@ -42,13 +48,13 @@ async def test_each_source_has_a_state_and_only_existing_results_cost_a_request(
         s3.upload(f"{key}.ocr.json", b"{}", result)
     s3.upload("a/notes.txt", b"document")
     s3.upload("b/other.pdf", b"document")
-    assert [item async for item in inventory.states(FakeStore(network), BUCKET, "a/")] == [
-        ("a/done.pdf", State.DONE),
-        ("a/failed.pdf", State.FAILED),
-        ("a/foreign.pdf", State.PENDING),
-        ("a/new.png", State.PENDING),
-        ("a/partial.pdf", State.PARTIAL),
-        ("a/stale.pdf", State.STALE),
+    assert [item async for item in inventory.states(FakeStore(network), BUCKET, "a/", 10)] == [
+        ("a/done.pdf", State.DONE, None),
+        ("a/failed.pdf", State.FAILED, None),
+        ("a/foreign.pdf", State.PENDING, None),
+        ("a/new.png", State.PENDING, None),
+        ("a/partial.pdf", State.PARTIAL, None),
+        ("a/stale.pdf", State.STALE, None),
     ]
     heads = [key for operation, key in network.calls if operation == "head"]
     assert sorted(heads) == [f"{key}.ocr.json" for key in results]
@@ -58,4 +64,97 @@ async def test_more_sources_than_requests_at_once_keep_their_order(network: Netw
     keys = [f"{number:03}.pdf" for number in range(3 * inventory.PARALLEL_HEADS + 1)]
     for key in keys:
         network.cloud.s3.upload(key, b"document")
-    assert [key async for key, _ in inventory.states(FakeStore(network), BUCKET, "")] == keys
+    assert [key async for key, _, _ in inventory.states(FakeStore(network), BUCKET, "", 10)] == keys
+
+
+class HeldStore(FakeStore):
+    """A bucket whose HEADs are answered when a test wants it. `asked`: their keys, in order."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self.asked: list[str] = []
+        self.answers: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        self.asked.append(key)
+        await self.answers[key].wait()
+        return await super().head(bucket, key)
+
+    def answer(self, number: int) -> None:
+        self.answers[result_key(number)].set()
+
+
+def result_key(number: int) -> str:
+    return f"{number:03}.pdf.ocr.json"
+
+
+@pytest.fixture
+def held_store(network: Network) -> HeldStore:
+    """Make one with three times as many results as are looked at together."""
+    for number in range(3 * inventory.PARALLEL_HEADS):
+        etag = network.cloud.s3.upload(f"{number:03}.pdf", b"document").etag
+        network.cloud.s3.upload(result_key(number), b"{}", metadata(Status.SUCCESS, etag))
+    return HeldStore(network)
+
+
+async def settled() -> None:
+    """Let all tasks go as far as they can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_state_is_told_at_once_and_another_looked_at_in_its_place(held_store: HeldStore) -> None:
+    states = inventory.states(held_store, BUCKET, "", 10)
+    held_store.answer(0)
+    assert await anext(states) == ("000.pdf", State.DONE, None)
+    assert len(held_store.asked) == inventory.PARALLEL_HEADS
+
+    second = asyncio.ensure_future(anext(states))
+    await settled()
+    assert held_store.asked[-1] == result_key(inventory.PARALLEL_HEADS)
+    assert not second.done()
+    held_store.answer(1)
+    assert await second == ("001.pdf", State.DONE, None)
+
+
+async def test_a_look_that_fails_ends_the_others(held_store: HeldStore, network: Network) -> None:
+    network.faults.add("head", Fault.FAILS)
+    held_store.answer(0)
+    with pytest.raises(ServiceError):
+        assert [state async for state in inventory.states(held_store, BUCKET, "", 10)]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_long_document_in_work_has_a_progress_that_costs_no_request(network: Network) -> None:
+    s3 = network.cloud.s3
+    etag = s3.upload("a.pdf", b"document").etag
+    older = Identity.of("older", None, "sha256:1", 90)
+    whose = Identity.of(etag, None, "sha256:1", 25)
+    for identity_of, pages in (
+        (older, (1, 80)),
+        (whose, (1, 4)),
+        (whose, (5, 12)),
+        (whose, (11, 13)),
+        (whose, (21, 25)),
+    ):
+        s3.upload(Piece.named("a.pdf", identity_of, PageRange(*pages)).key, b"", {"ocr-source-etag": etag})
+    network.calls.clear()
+
+    states = [state async for state in inventory.states(FakeStore(network), BUCKET, "", 10)]
+
+    assert states == [("a.pdf", State.WORKING, Progress(2, 3, 18, 25))]
+    assert str(states[0].progress) == "2/3 parts (18/25 pages)"
+    assert [operation for operation, _ in network.calls] == ["list"]
+
+    s3.upload("a.pdf.ocr.json", b"{}", metadata(Status.SUCCESS, etag))
+    states = [state async for state in inventory.states(FakeStore(network), BUCKET, "", 10)]
+    assert states == [("a.pdf", State.DONE, None)]
+
+
+async def test_pieces_of_a_versioned_source_tell_its_progress_too(network: Network) -> None:
+    s3 = network.cloud.s3
+    etag = s3.upload("a.pdf", b"document").etag
+    for whose, last in ((Identity.of(etag, "v1", "f", 25), 20), (Identity.of("other", "v0", "f", 9), 3)):
+        s3.upload(Piece.named("a.pdf", whose, PageRange(1, last)).key, b"", {"ocr-source-etag": etag})
+    (state,) = [state async for state in inventory.states(FakeStore(network), BUCKET, "", 10)]
+    assert state.progress == Progress(2, 3, 20, 25)

@@ -15,7 +15,7 @@ from consumer.domain.formats import EXTENSIONS, has_source_extension
         ("a/b c/scan.PDF.ocr.json", True),
         ("scan.JpEg.ocr.md", True),
         ("scan.tiff.ocr.pdf", True),
-        ("scan.pdf.ocr/parts/1-64.json.gz", True),
+        ("scan.pdf.ocr/parts/0123456789abcdef-300/1-64.json.gz", True),
         ("scan.pdf.ocr/page-0001.png", True),
         ("line\nbreak.pdf.ocr.json", True),
         ("report.ocr.pdf", False),

@@ -354,7 +354,7 @@ async def test_a_source_that_goes_back_to_its_former_bytes_during_the_put_gets_t
 async def test_a_request_for_a_range_of_pages_is_refused_and_nothing_is_read(service: Service) -> None:
     service.s3.upload("a.pdf", b"%PDF-one\ftwo")
 
-    job = Job(BUCKET, "a.pdf", pages=(2, 2))
+    job = Job(BUCKET, "a.pdf", problem="send it without `pages`")
     report = await service.jobs.run(job, service.clock.now(), Watchdog(service.clock))
 
     assert report.outcome is Outcome.DONE
@@ -366,7 +366,7 @@ async def test_a_request_for_a_range_of_pages_is_refused_and_nothing_is_read(ser
 
 
 async def test_a_refused_request_neither_hides_nor_replaces_the_document(service: Service) -> None:
-    job = Job(BUCKET, "a.pdf", pages=(1, 1))
+    job = Job(BUCKET, "a.pdf", problem="send it without `pages`")
     service.s3.upload("a.pdf", b"%PDF-one")
     await service.jobs.run(job, service.clock.now(), Watchdog(service.clock))
 
@@ -384,7 +384,7 @@ async def test_a_refused_request_keeps_the_result_of_an_older_engine(service: Se
     result = service.s3.objects[RESULT]
     service.s3.objects[RESULT] = replace(result, metadata={**result.metadata, "ocr-fingerprint": "sha256:0"})
 
-    job = Job(BUCKET, "a.pdf", pages=(1, 1))
+    job = Job(BUCKET, "a.pdf", problem="send it without `pages`")
     await service.jobs.run(job, service.clock.now(), Watchdog(service.clock))
 
     assert service.texts("a.pdf") == ["one"]

@@ -1,6 +1,7 @@
 """The result document: its pages put together, and values that it refuses."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from consumer.domain import result
 from consumer.domain.assembly import Assembly, EncodedResult, failure
+from consumer.domain.body import chunks
 from consumer.domain.errors import Code
 from consumer.domain.result import Detection, Page, PageResult, ResultDocument, Status, failed_page
+from consumer.service.spool import FileSpool
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 SOURCE = result.Source(
@@ -25,6 +28,8 @@ SOURCE = result.Source(
 )
 ENGINE = result.Engine(name="fake", version="1", models={"read": "m"}, device="cpu", fingerprint="sha256:0")
 TIMING = result.Timing(queued_at=None, started_at=NOW, finished_at=NOW)
+#: Results as small as these are spooled in memory.
+NO_FOLDER = Path("/nowhere")
 SQUARE = ((0, 0), (9, 0), (9, 9), (0, 9))
 
 
@@ -41,14 +46,14 @@ def crash(number: int, code: Code = Code.ENGINE_CRASH) -> PageResult:
 
 def stored(result: EncodedResult) -> ResultDocument:
     """Read what is stored; its head says the same of the whole."""
-    document = ResultDocument.model_validate_json(result.body)
+    document = ResultDocument.model_validate_json(b"".join(chunks(result.body)))
     assert result.lines == len(document.detections)
     assert document.model_copy(update={"pages": (), "detections": ()}) == result.head
     return document
 
 
 def assembled(*pages: PageResult) -> ResultDocument:
-    assembly = Assembly()
+    assembly = Assembly(spool=lambda: FileSpool(NO_FOLDER))
     for page in pages:
         assembly.add(page)
     return stored(assembly.finish(SOURCE, ENGINE, TIMING))

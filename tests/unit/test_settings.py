@@ -37,6 +37,7 @@ def test_a_queue_is_all_that_must_be_set() -> None:
         "lease_s": 60,
         "stall_s": 300.0,
         "drain_s": 100.0,
+        "part_pages": 64,
         "max_file_bytes": 1024**3,
         "max_pages": 20_000,
         "max_page_pixels": 40_000_000,

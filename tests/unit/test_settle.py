@@ -14,16 +14,18 @@ from consumer.domain.settle import (
     NoAction,
     Outcome,
     RetryAfter,
+    SendAgain,
     backoff_s,
     decide,
     is_exhausted,
 )
 
-DISPOSITIONS: dict[Outcome, Disposition | type[RetryAfter]] = {
+DISPOSITIONS: dict[Outcome, Disposition | type[Disposition]] = {
     Outcome.DONE: Delete(),
     Outcome.MALFORMED: NoAction(),
     Outcome.LEASE_LOST: NoAction(),
-    Outcome.RELEASED: RetryAfter(0),
+    Outcome.RELEASED: SendAgain(0),
+    Outcome.POSTPONED: SendAgain,
     Outcome.HOST_FAILURE: RetryAfter(10),
     Outcome.TRANSIENT: RetryAfter,
     Outcome.BUG: RetryAfter,
@@ -56,7 +58,7 @@ def test_retries_spread_over_all_of_the_wait_and_grow_with_each_receive() -> Non
 
 
 @pytest.mark.parametrize(
-    ("outcome", "pending"),
+    ("outcome", "failed"),
     [
         (Outcome.DONE, False),
         (Outcome.MALFORMED, False),
@@ -64,19 +66,26 @@ def test_retries_spread_over_all_of_the_wait_and_grow_with_each_receive() -> Non
         (Outcome.TRANSIENT, True),
         (Outcome.HOST_FAILURE, True),
         (Outcome.BUG, True),
-        (Outcome.RELEASED, True),
+        (Outcome.RELEASED, False),
+        (Outcome.POSTPONED, False),
     ],
 )
-def test_pending_work_is_exhausted_at_the_last_receive_that_the_queue_allows(
-    outcome: Outcome, pending: bool
+def test_failed_work_is_exhausted_at_the_last_receive_that_the_queue_allows(
+    outcome: Outcome, failed: bool
 ) -> None:
     assert not is_exhausted(outcome, 4, 5)
-    assert is_exhausted(outcome, 5, 5) is pending
-    assert is_exhausted(outcome, 6, 5) is pending
+    assert is_exhausted(outcome, 5, 5) is failed
+    assert is_exhausted(outcome, 6, 5) is failed
     assert not is_exhausted(outcome, 1000, None)
 
 
 def test_an_exhausted_message_is_left_for_the_dead_letters_and_not_delayed() -> None:
     for outcome in (Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG):
         assert decide(outcome, 5, random.Random(1), exhausted=True) == NoAction()
-    assert decide(Outcome.RELEASED, 5, random.Random(1), exhausted=True) == RetryAfter(0)
+
+
+def test_postponed_messages_come_back_spread_over_half_a_minute() -> None:
+    rng = random.Random(1)
+    dispositions = [decide(Outcome.POSTPONED, 1, rng) for _ in range(500)]
+    delays_s = {each.delay_s for each in dispositions if isinstance(each, SendAgain)}
+    assert delays_s == set(range(5, 31))

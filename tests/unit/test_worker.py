@@ -4,14 +4,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from consumer.clock import Watchdog
 from consumer.domain.errors import Code, UnavailableError
+from consumer.domain.events import Job, PartRange, part_request
 from consumer.domain.result import Status
+from consumer.domain.settle import Outcome
 from consumer.metrics import Metrics
+from consumer.service.jobs import JobReport, JobRunner
 from consumer.service.worker import Worker
 from tests.fakes.cloud import LEASE_S, Cloud
 from tests.fakes.network import Fault, Faults, Network
@@ -21,6 +26,9 @@ from tests.fakes.virtual_time import running_loop
 #: In virtual time, which costs nothing.
 DEADLINE_S = 3600.0
 IDLE_EXIT_S = 60.0
+
+#: How long a part is in flight.
+PART_S = 20.0
 
 
 @pytest.fixture
@@ -63,6 +71,11 @@ def has_result(service: Service, key: str = "a.pdf") -> bool:
 
 def in_flight(service: Service) -> set[str]:
     return set(service.queue.held.values())
+
+
+def sent_again(service: Service) -> list[str]:
+    """Bodies of the messages that consumers have sent."""
+    return [message.body for message in service.sqs.sent_again()]
 
 
 def operations(service: Service) -> list[str]:
@@ -196,8 +209,10 @@ async def test_a_stop_finishes_documents_in_flight_or_releases_them_at_once(
     async with consuming(service, drain_s=drain_s):
         await until(lambda: service.recognizer.batches)
 
-    assert service.sqs.deleted == (["m"] if finished else [])
-    assert service.sqs.returned == ({} if finished else {"m": 0})
+    assert service.sqs.deleted == ["m"]
+    assert has_result(service) is finished
+    assert sent_again(service) == ([] if finished else [request("a.pdf")])
+    assert not service.sqs.returned
 
 
 async def test_a_message_that_comes_with_the_last_poll_is_released_unstarted(service: Service) -> None:
@@ -208,7 +223,8 @@ async def test_a_message_that_comes_with_the_last_poll_is_released_unstarted(ser
         run.stop.set()
         send(service, "m", "a.pdf")
 
-    assert service.sqs.returned == {"m": 0}
+    assert service.sqs.deleted == ["m"]
+    assert sent_again(service) == [request("a.pdf")]
     assert "head" not in operations(service)
 
 
@@ -298,15 +314,181 @@ async def test_without_a_dead_letter_queue_there_is_no_last_try(service: Service
     assert not has_result(service)
 
 
-async def test_a_document_stopped_at_its_last_receive_has_a_result_that_says_so(service: Service) -> None:
+async def test_a_stop_at_the_last_receive_costs_nothing_and_leaves_no_result(service: Service) -> None:
     service.s3.upload("a.pdf", b"%PDF-a 100")
     send(service, "m", "a.pdf", receive_count=5)
 
     async with consuming(service, drain_s=0):
         await until(lambda: service.recognizer.batches)
+    assert not has_result(service)
+    assert [message.receive_count for message in service.sqs.waiting()] == [0]
 
+    async with consuming(service):
+        await until(lambda: not service.sqs.waiting())
+    assert service.result("a.pdf").status is Status.SUCCESS
+
+
+@pytest.mark.parametrize("fault", [Fault.FAILS, Fault.LOST, Fault.SLOW])
+async def test_a_stopped_document_that_cannot_be_sent_again_is_released(
+    service: Service, fault: Fault
+) -> None:
+    service.s3.upload("a.pdf", b"%PDF-a 100")
+    service.faults.add("send", fault)
+    send(service, "m", "a.pdf")
+
+    async with consuming(service, drain_s=30):
+        await until(lambda: service.recognizer.batches)
+        stopped_at = service.clock.seconds
+
+    assert service.clock.seconds <= stopped_at + 30
     assert service.sqs.returned == {"m": 0}
-    assert str(service.result("a.pdf").error).count("the consumer was stopped") == 1
+    assert not service.sqs.deleted
+
+
+async def test_a_document_is_sent_again_before_its_message_is_deleted(service: Service) -> None:
+    service.s3.upload("a.pdf", b"%PDF-a 100")
+    send(service, "m", "a.pdf")
+    async with consuming(service, drain_s=0):
+        await until(lambda: service.recognizer.batches)
+    settling = {"attributes", "send", "delete", "retry"}
+    assert [each for each in operations(service) if each in settling] == ["send", "delete"]
+
+
+class PartJobs(JobRunner):
+    """Jobs for parts take `PART_S`; one that is stopped leaves a part for each of its pages."""
+
+    async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
+        if job.part is None:
+            return await super().run(job, queued_at, watchdog)
+        log_fields = {"bucket": job.bucket, "key": job.key}
+        try:
+            await asyncio.sleep(PART_S)
+        except asyncio.CancelledError:
+            pages = range(job.part.first, job.part.last + 1)
+            rest = [replace(job.part, first=page, last=page) for page in pages]
+            bodies = tuple(part_request(job.bucket, job.key, part) for part in rest)
+            return JobReport(job, Outcome.RELEASED, "stopped", log_fields, bodies)
+        return JobReport(job, Outcome.DONE, "", log_fields)
+
+
+@pytest.fixture
+def with_parts(service: Service) -> Service:
+    service.jobs = PartJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    return service
+
+
+def part(first: int, last: int) -> str:
+    return part_request("inbox", "book.pdf", PartRange(first, last, 5000, "etag"))
+
+
+def send_parts(service: Service, count: int) -> None:
+    for number in range(count):
+        service.sqs.send(part(number + 1, number + 1), (), message_id=f"p{number}")
+
+
+async def test_a_stopped_job_is_continued_by_the_messages_that_it_leaves(with_parts: Service) -> None:
+    service = with_parts
+    service.sqs.send(part(1, 3), (), message_id="m")
+    async with consuming(service, drain_s=0):
+        await until(lambda: in_flight(service))
+    assert service.sqs.deleted == ["m"]
+    assert sent_again(service) == [part(1, 1), part(2, 2), part(3, 3)]
+    assert counted(service, "messages_total", outcome="released") == 1
+
+
+async def test_a_job_without_progress_is_not_continued_but_tried_again(with_parts: Service) -> None:
+    service = with_parts
+    service.jobs = StoppedJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    service.sqs.send(part(1, 3), (), message_id="m")
+    async with consuming(service):
+        await until(lambda: "m" in service.sqs.returned)
+        assert service.sqs.returned["m"] >= 1
+    assert counted(service, "messages_total", outcome="transient") == 1
+
+
+class StoppedJobs(JobRunner):
+    """Jobs that only a stop ends; of each document the last page is left then."""
+
+    async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
+        try:
+            await asyncio.sleep(DEADLINE_S)
+        except asyncio.CancelledError:
+            return JobReport(job, Outcome.RELEASED, "stopped", {}, (part(9, 9),))
+        raise AssertionError
+
+
+@pytest.mark.parametrize("malformed", [True, False])
+async def test_a_message_of_more_than_the_stopped_job_is_sent_again_as_it_was(
+    service: Service, malformed: bool
+) -> None:
+    service.jobs = StoppedJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    keys = ["a.pdf"] if malformed else ["a.pdf", "b.pdf"]
+    body = json.dumps({"Records": json.loads(request(*keys))["Records"] + [{}] * malformed})
+    service.sqs.send(body, keys, malformed=malformed, message_id="m")
+    async with consuming(service, drain_s=0):
+        await until(lambda: in_flight(service))
+        stopped_at = service.clock.seconds
+    assert service.clock.seconds < stopped_at + 7
+    assert service.sqs.deleted == ["m"]
+    assert sent_again(service) == [body]
+
+
+async def test_whole_documents_take_no_slots_of_parts(with_parts: Service) -> None:
+    for key in ("a.pdf", "b.pdf"):
+        with_parts.s3.upload(key, b"%PDF-a 10")
+        send(with_parts, key, key)
+    send_parts(with_parts, 3)
+    async with consuming(with_parts, slots=5):
+        await asyncio.sleep(1)
+        assert in_flight(with_parts) == {"a.pdf", "b.pdf", "p0", "p1"}
+        await until(lambda: not with_parts.sqs.waiting())
+
+
+async def test_a_letter_behind_many_parts_is_read_at_once(with_parts: Service) -> None:
+    service = with_parts
+    service.s3.upload("letter.pdf", b"%PDF-a")
+    send_parts(service, 20)
+    send(service, "letter", "letter.pdf")
+    async with consuming(service, slots=4):
+        await until(lambda: has_result(service, "letter.pdf"))
+        assert service.clock.seconds < 1
+        assert in_flight(service) == {"p0", "p1"}
+        assert counted(service, "messages_in_flight") == 2
+        assert counted(service, "messages_total", outcome="postponed") == 18
+        assert all(5 <= message.visible_at - message.sent_at <= 30 for message in service.sqs.sent_again())
+        # The letter alone: how long a part has waited is not known before it is taken.
+        assert counted(service, "queue_wait_seconds_count") == 3
+        await until(lambda: not service.sqs.waiting())
+    assert counted(service, "messages_total", outcome="done") == 21
+    assert not service.sqs.returned
+
+
+async def test_a_part_that_cannot_be_postponed_by_sending_is_postponed_by_its_visibility(
+    with_parts: Service,
+) -> None:
+    service = with_parts
+    service.faults.add("send", Fault.FAILS)
+    send_parts(service, 2)
+    async with consuming(service, slots=2):
+        await until(lambda: "p1" in service.sqs.returned)
+        assert 5 <= service.sqs.returned["p1"] <= 30
+        await until(lambda: not service.sqs.waiting())
+
+
+@pytest.mark.parametrize(("slots", "parts"), [(1, 1), (2, 1), (3, 1), (8, 4)])
+async def test_parts_have_half_of_the_slots(with_parts: Service, slots: int, parts: int) -> None:
+    send_parts(with_parts, 10)
+    async with consuming(with_parts, slots=slots):
+        await asyncio.sleep(1)
+        assert len(in_flight(with_parts)) == parts
+        await until(lambda: not with_parts.sqs.waiting())
+
+
+async def test_a_consumer_does_not_end_while_parts_are_postponed(with_parts: Service) -> None:
+    send_parts(with_parts, 4)
+    async with consuming(with_parts, slots=2, idle_exit_s=0.5) as run:
+        await run.task
+    assert not with_parts.sqs.waiting()
 
 
 async def test_a_message_received_but_not_begun_at_a_stop_is_released(service: Service) -> None:
@@ -318,7 +500,8 @@ async def test_a_message_received_but_not_begun_at_a_stop_is_released(service: S
         service.faults.add("receive", lambda: None, times=7)
         service.faults.add("receive", run.stop.set)
         await run.task
-    assert service.sqs.returned == {str(number): 0 for number in range(8)}
+    assert sorted(service.sqs.deleted) == [str(number) for number in range(8)]
+    assert sorted(sent_again(service)) == [request(f"{number}.pdf") for number in range(8)]
 
 
 async def test_the_platform_knows_when_the_consumer_is_busy_and_when_it_is_not(service: Service) -> None:
@@ -360,15 +543,16 @@ async def test_after_a_failure_of_the_host_messages_are_tried_one_at_a_time(serv
         await asyncio.sleep(4)
         # It comes with a poll that began before the host failed.
         send(service, "b", "b.pdf")
-        await until(lambda: service.sqs.returned.get("b") == 0)
+        await until(lambda: service.sqs.deleted == ["b"])
+        (again,) = service.sqs.sent_again()
         assert not in_flight(service)
         send(service, "c", "c.pdf")
-        await until(lambda: in_flight(service) == {"b"})
+        await until(lambda: in_flight(service) == {again.message_id})
         await asyncio.sleep(15)
-        assert in_flight(service) == {"b"}
+        assert in_flight(service) == {again.message_id}
         # It works: both slots are used again.
         await until(lambda: len(in_flight(service)) == 2)
-        await until(lambda: len(service.sqs.deleted) == 3)
+        await until(lambda: not service.sqs.waiting())
 
 
 async def test_a_document_is_announced_before_its_message_is_deleted(service: Service) -> None:

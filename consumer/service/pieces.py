@@ -1,0 +1,186 @@
+"""Pieces of long documents in the bucket: pages that are read before the whole document is.
+
+A piece is gzip of a line of JSON for each page, a `PageResult`.
+"""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+
+from consumer.clock import Watchdog
+from consumer.domain import identity, keys, parts
+from consumer.domain.body import BytesBody
+from consumer.domain.errors import BucketOcrError, ConflictError, SourceGoneError
+from consumer.domain.identity import ResultHead
+from consumer.domain.parts import Identity, PageRange, Piece, Step
+from consumer.domain.result import PageResult, Source
+from consumer.ports import NewObject, ObjectStore
+from consumer.service import sources
+
+#: The lifecycle rule of the bucket removes pieces that nobody has removed.
+TAGS: Final = {"bucket-ocr": "part"}
+
+#: Whether a result is what this consumer would make of the source.
+IsCurrent = Callable[[ResultHead, Source], bool]
+
+#: Longest time to store pages of work that was stopped; its message must be released after it.
+_STOP_S: Final = 1.5
+
+log = structlog.get_logger(__name__)
+
+
+class PieceLostError(BucketOcrError):
+    """A piece is gone, or is none of ours."""
+
+
+class PieceBuffer:
+    """Consecutive pages that are read and not stored yet. They are compressed as they come."""
+
+    def __init__(self) -> None:
+        # The container of gzip, and its fastest level: this runs between two steps of the event loop.
+        self._compressor = zlib.compressobj(level=1, wbits=31)
+        self._chunks: list[bytes] = []
+        self._is_finished = False
+        self._first_page = 0
+        self.page_count = 0
+
+    @property
+    def pages(self) -> PageRange:
+        """The pages; there must be one."""
+        return PageRange(self._first_page, self._first_page + self.page_count - 1)
+
+    def add(self, page: PageResult) -> None:
+        """Take the next page."""
+        if not self.page_count:
+            self._first_page = page.page.page_number
+        self.page_count += 1
+        self._chunks.append(self._compressor.compress(page.model_dump_json().encode() + b"\n"))
+
+    def finish(self) -> bytes:
+        """Return the piece's body, as often as it is asked for; no page may be added then."""
+        if not self._is_finished:
+            self._chunks.append(self._compressor.flush())
+            self._is_finished = True
+        return b"".join(self._chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class PieceStore:
+    """The pieces of all documents."""
+
+    store: ObjectStore
+
+    async def stored(self, bucket: str, key: str) -> list[Piece]:
+        """List the pieces of a source, of whatever identity."""
+        listing = self.store.list(bucket, parts.folder(key))
+        found = [Piece.parse(key, name) async for name, _ in listing]
+        return [piece for piece in found if piece is not None]
+
+    async def put(
+        self,
+        source: Source,
+        whose: Identity,
+        buffer: PieceBuffer,
+        watchdog: Watchdog,
+        *,
+        exhausted: bool = False,
+    ) -> None:
+        """Store pages, unless they are stored."""
+        piece = Piece.named(source.key, whose, buffer.pages, exhausted=exhausted)
+        metadata = {identity.SOURCE_ETAG: source.etag}
+        body = BytesBody(buffer.finish())
+        try:
+            await self.store.put_new(
+                NewObject(source.bucket, piece.key, body, metadata, "application/gzip"), watchdog, TAGS
+            )
+        except ConflictError:
+            log.debug("piece.exists", key=piece.key)
+
+    async def put_in_time(
+        self, source: Source, whose: Identity, buffer: PieceBuffer, watchdog: Watchdog
+    ) -> bool:
+        """Store pages if that takes a moment only; returns whether they are stored. For work that ends."""
+        if not buffer.page_count:
+            return False
+        putting = asyncio.create_task(self.put(source, whose, buffer, watchdog))
+        await asyncio.wait([putting], timeout=_STOP_S)
+        if not putting.done():
+            putting.cancel()
+            await asyncio.wait([putting])
+        return not putting.cancelled() and putting.exception() is None
+
+    async def read(self, bucket: str, step: Step) -> list[PageResult]:
+        """Read pages of a piece; raises PieceLostError."""
+        body = await self.store.read(bucket, step.piece.key)
+        if body is None:
+            raise PieceLostError(f"{step.piece.key} is gone")
+        # In a thread: many pages take a while.
+        return await asyncio.to_thread(_decoded, body, step)
+
+    async def remove(self, bucket: str, pieces: Sequence[Piece]) -> None:
+        """Remove pieces."""
+        await self.store.delete(bucket, [piece.key for piece in pieces])
+
+    async def remove_leftovers(self, bucket: str, key: str, is_current: IsCurrent) -> bool:
+        """Remove the pieces that nobody will join: of older sources, and of a source with a current result.
+
+        If pages of a joined document were not read, the other pages stay: the next try needs them. Returns
+        whether pieces are wanted now that they are removed: then the document must be asked for again.
+        """
+        if not (pieces := await self.stored(bucket, key)):
+            return False
+        # Looked at after the listing: a source that is newer than this one has pieces that are not listed.
+        before = await self._look(bucket, key, is_current)
+        if not (leftovers := [piece for piece in pieces if before.is_leftover(piece)]):
+            return False
+        await self.remove(bucket, leftovers)
+        # The source may have gone back to its former bytes before they were removed.
+        after = await self._look(bucket, key, is_current)
+        return not all(map(after.is_leftover, leftovers))
+
+    async def _look(self, bucket: str, key: str, is_current: IsCurrent) -> "_State":
+        try:
+            source = (await sources.describe(self.store, bucket, key)).source
+        except SourceGoneError:
+            return _State()
+        existing = await self.store.head(bucket, keys.result_key(key))
+        result = ResultHead.from_metadata(existing.metadata) if existing else None
+        return _State(
+            source,
+            has_result=result is not None and result.is_of(source),
+            has_current=result is not None and is_current(result, source),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A source, None if it is gone; whether it has a result, and a current one."""
+
+    source: Source | None = None
+    has_result: bool = False
+    has_current: bool = False
+
+    def is_leftover(self, piece: Piece) -> bool:
+        """Whether nobody will join the piece."""
+        if self.source is None or self.has_current or (piece.exhausted and self.has_result):
+            return True
+        return not piece.identity.is_of_object(self.source.etag, self.source.version_id)
+
+
+def _decoded(body: bytes, step: Step) -> list[PageResult]:
+    """Read the pages of a step; raises PieceLostError."""
+    try:
+        lines = gzip.decompress(body).splitlines()
+        start = step.pages.first - step.piece.pages.first
+        pages = [PageResult.model_validate_json(line) for line in lines[start : start + step.pages.count]]
+    except (OSError, EOFError, zlib.error, ValidationError) as error:
+        raise PieceLostError(f"{step.piece.key} is no piece: {type(error).__name__}") from error
+    if [page.page.page_number for page in pages] != [*range(step.pages.first, step.pages.last + 1)]:
+        raise PieceLostError(f"{step.piece.key} has other pages")
+    return pages

@@ -1,0 +1,541 @@
+"""Long documents: handed out in parts, read by anybody, joined once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from consumer.clock import Watchdog
+from consumer.domain import parts
+from consumer.domain.errors import Code
+from consumer.domain.events import Job, PartRange, parse
+from consumer.domain.result import Status
+from consumer.domain.settle import Outcome
+from consumer.metrics import Metrics
+from consumer.service.jobs import JobReport
+from consumer.service.part_reader import CHECKPOINT_S
+from tests.fakes import BUCKET, ENGINE
+from tests.fakes.cloud import Cloud, Stored
+from tests.fakes.network import Fault, Faults, Network
+from tests.fakes.service import PART_PAGES, Service
+from tests.fakes.virtual_time import running_loop
+
+KEY = "a.pdf"
+RESULT = "a.pdf.ocr.json"
+COUNT = 25
+PARTS = [(1, 10), (11, 20), (21, 25)]
+
+
+class World:
+    """A bucket and a queue, and services that work on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cloud = Cloud(running_loop().clock, max_receive_count=5)
+        self._folder = folder
+        self.services: list[Service] = []
+
+    def service(self, fingerprint: str = ENGINE.fingerprint) -> Service:
+        folder = self._folder / str(len(self.services))
+        folder.mkdir()
+        engine = ENGINE.model_copy(update={"fingerprint": fingerprint})
+        self.services.append(Service(Network(self.cloud, Faults()), folder, Metrics(), engine=engine))
+        return self.services[-1]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path)
+    yield world
+    assert not world.cloud.journal.violations
+
+
+@pytest.fixture
+async def service(world: World) -> AsyncIterator[Service]:
+    service = world.service()
+    async with service.scheduler.running():
+        yield service
+
+
+def texts(name: str = "p", count: int = COUNT, seconds: float = 0.1) -> list[str]:
+    return [f"{name}{number} {seconds:g}" for number in range(1, count + 1)]
+
+
+def upload(service: Service, name: str = "p", count: int = COUNT, seconds: float = 0.1) -> Stored:
+    return service.s3.upload(KEY, b"%PDF-" + "\f".join(texts(name, count, seconds)).encode())
+
+
+def pieces(service: Service) -> list[str]:
+    """Names of the stored pieces, without their identity."""
+    folder = parts.folder(KEY)
+    return [key.rpartition("/")[2] for key in sorted(service.s3.objects) if key.startswith(folder)]
+
+
+def asked_for(service: Service) -> list[tuple[int, int]]:
+    """Ranges of pages that messages ask for which nobody has received."""
+    found = [job.part for message in service.sqs.waiting() for job in parse(message.body).jobs]
+    return [(part.first, part.last) for part in found if part is not None]
+
+
+async def run(service: Service, pages: tuple[int, int] | None = None, *, force: bool = False) -> JobReport:
+    """Run a job, for some pages or the whole; of the source as it is now."""
+    part = None
+    if pages is not None:
+        stored = service.s3.objects[KEY]
+        count = stored.body.count(b"\f") + 1
+        part = PartRange(*pages, page_count=count, etag=stored.etag, version_id=stored.version_id)
+    return await run_job(service, Job(BUCKET, KEY, force, part))
+
+
+async def run_job(service: Service, job: Job) -> JobReport:
+    return await service.jobs.run(job, service.clock.now(), Watchdog(service.clock))
+
+
+async def give_up(service: Service, pages: tuple[int, int]) -> str:
+    part = PartRange(*pages, page_count=COUNT, etag=service.s3.objects[KEY].etag)
+    job = Job(BUCKET, KEY, part=part)
+    return await service.jobs.write_exhausted_result(job, service.clock.now(), "why", Watchdog(service.clock))
+
+
+def reasons(reports: Sequence[JobReport]) -> list[str]:
+    assert {report.outcome for report in reports} == {Outcome.DONE}, reports
+    return [report.log_fields["job_result"] for report in reports]
+
+
+def count(service: Service, operation: str) -> int:
+    return [name for name, _ in service.calls].count(operation)
+
+
+async def test_a_long_document_is_handed_out_in_parts_of_this_very_object(service: Service) -> None:
+    source = upload(service)
+
+    assert reasons([await run(service)]) == ["handed out"]
+
+    assert asked_for(service) == PARTS
+    (job,) = parse(service.sqs.messages[0].body).jobs
+    part = PartRange(1, 10, COUNT, source.etag)
+    assert job == Job(BUCKET, KEY, part=part)
+    assert not service.recognizer.pages_read
+    assert set(service.s3.objects) == {KEY}
+
+
+async def test_the_parts_become_one_result_and_leave_nothing_behind(service: Service) -> None:
+    source = upload(service)
+    await run(service)
+
+    reports = [await run(service, pages) for pages in (PARTS[2], PARTS[0], PARTS[1])]
+
+    assert reasons(reports) == ["part stored", "part stored", "stored"]
+    result = service.result(KEY)
+    assert (result.status, result.page_count, result.source.etag) == (Status.SUCCESS, COUNT, source.etag)
+    assert [page.page_number for page in result.pages] == [*range(1, COUNT + 1)]
+    assert service.texts(KEY) == texts()
+    assert set(service.s3.objects) == {KEY, RESULT}
+    assert service.recognizer.pages_read == COUNT
+    # One consumer downloads it once, whatever it reads of it.
+    assert count(service, "download") == 1
+
+
+async def test_pieces_are_outputs_of_our_own_that_the_bucket_may_expire(service: Service) -> None:
+    source = upload(service)
+    await run(service, PARTS[0])
+    (piece,) = (stored for key, stored in service.s3.objects.items() if ".ocr/parts/" in key)
+    assert piece.metadata == {"ocr-source-etag": source.etag}
+    assert piece.tags == {"bucket-ocr": "part"}
+
+
+@pytest.mark.parametrize("count", [1, PART_PAGES])
+async def test_an_ordinary_document_is_read_without_a_listing(service: Service, count: int) -> None:
+    upload(service, count=count)
+    assert reasons([await run(service)]) == ["stored"]
+    assert not {"list", "put_new", "send"} & {name for name, _ in service.calls}
+
+
+async def test_what_is_delivered_twice_is_read_once(service: Service) -> None:
+    upload(service)
+    await run(service)
+    await run(service, PARTS[0])
+    await run(service, PARTS[0])
+    assert service.recognizer.pages_read == 10
+
+    service.sqs.messages.clear()
+    await run(service)
+    assert asked_for(service) == PARTS[1:]
+
+    for pages in (PARTS[1], PARTS[2], PARTS[2], PARTS[0]):
+        await run(service, pages)
+    await run(service)
+    assert service.recognizer.pages_read == COUNT
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_document_whose_pages_are_all_stored_is_joined_by_whoever_comes(service: Service) -> None:
+    upload(service)
+    for pages in PARTS[:2]:
+        await run(service, pages)
+    service.faults.add("put", Fault.FAILS)
+    assert (await run(service, PARTS[2])).outcome is Outcome.TRANSIENT
+
+    assert reasons([await run(service)]) == ["stored"]
+    assert service.texts(KEY) == texts()
+    assert set(service.s3.objects) == {KEY, RESULT}
+    assert service.recognizer.pages_read == COUNT
+
+
+async def test_two_that_join_at_once_leave_one_result_and_nothing_else(service: Service) -> None:
+    upload(service)
+    for pages in PARTS[:2]:
+        await run(service, pages)
+
+    reports = await asyncio.gather(run(service, PARTS[2]), run(service, PARTS[2]))
+
+    assert sorted(reasons(reports)) == ["stored", "stored meanwhile"]
+    assert service.texts(KEY) == texts()
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_joiner_that_comes_too_late_for_a_piece_finds_the_result(service: Service) -> None:
+    upload(service)
+    for pages in PARTS:
+        await run(service, pages)
+    result = service.s3.objects.pop(RESULT)
+    for pages in PARTS[:2]:
+        await run(service, pages)
+
+    def another_joins() -> None:
+        for key in [key for key in service.s3.objects if ".ocr/parts/" in key]:
+            del service.s3.objects[key]
+        service.s3.objects[RESULT] = result
+
+    service.faults.add("read_object", another_joins)
+    assert reasons([await run(service, PARTS[2])]) == ["joined meanwhile"]
+    assert service.s3.objects[RESULT] is result
+    assert set(service.s3.objects) == {KEY, RESULT}
+    assert not asked_for(service)
+
+
+@pytest.mark.parametrize("lost", ["gone", "torn", "foreign"])
+async def test_a_piece_that_is_lost_is_read_again(service: Service, lost: str) -> None:
+    upload(service)
+    for pages in PARTS[:2]:
+        await run(service, pages)
+    name = next(key for key in service.s3.objects if key.endswith("/1-10.json.gz"))
+    stored = service.s3.objects[name]
+
+    def lose() -> None:
+        if lost == "gone":
+            del service.s3.objects[name]
+        else:
+            body = stored.body[:-20] if lost == "torn" else b"foreign"
+            service.s3.objects[name] = replace(stored, body=body)
+
+    service.faults.add("read_object", lose)
+    assert reasons([await run(service, PARTS[2])]) == ["handed out"]
+    assert asked_for(service) == [PARTS[0]]
+    assert reasons([await run(service, PARTS[0])]) == ["stored"]
+    assert service.texts(KEY) == texts()
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_killed_consumer_loses_only_the_pages_since_it_stored_some(
+    world: World, service: Service
+) -> None:
+    upload(service, seconds=1)
+    dead = world.service()
+    async with dead.scheduler.running():
+        work = asyncio.create_task(run(dead, PARTS[0]))
+        await asyncio.sleep(CHECKPOINT_S + 2.5)
+        # Nothing of it has any effect from now on.
+        dead._network.process.alive = False
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+    stored = pieces(service)
+    assert stored == ["1-3.json.gz"]
+
+    await run(service, PARTS[0])
+    assert service.recognizer.pages_read == 7
+    for pages in PARTS[1:]:
+        await run(service, pages)
+    assert service.texts(KEY) == texts(seconds=1)
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_pages_that_come_while_others_are_stored_are_stored_too(service: Service) -> None:
+    upload(service, seconds=1)
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(4)
+    # The checkpoint's look at the source takes longer than the rest of the part.
+    service.faults.add("head", Fault.SLOW)
+    await work
+    assert pieces(service) == ["1-3.json.gz", "4-10.json.gz"]
+
+
+async def test_a_part_whose_pages_are_gone_is_not_done(service: Service) -> None:
+    upload(service)
+
+    def lose() -> None:
+        for key in [key for key in service.s3.objects if ".ocr/parts/" in key]:
+            del service.s3.objects[key]
+
+    # After the listing at the start of the part.
+    service.faults.add("list", lambda: None)
+    service.faults.add("list", lose)
+    assert (await run(service, PARTS[0])).outcome is Outcome.TRANSIENT
+    assert reasons([await run(service, PARTS[0])]) == ["part stored"]
+
+
+async def test_a_part_that_is_stopped_keeps_all_that_was_read(service: Service) -> None:
+    upload(service, seconds=1)
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(8.5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert pieces(service) == ["1-3.json.gz", "4-7.json.gz"]
+    await run(service, PARTS[0])
+    # The batch that was being read is read again.
+    assert service.recognizer.pages_read == 10 + 2
+
+
+async def test_a_part_that_is_stopped_while_it_stores_pages_keeps_them(service: Service) -> None:
+    upload(service, seconds=1)
+    service.faults.add("put_new", Fault.SLOW)
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(8.5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert pieces(service) == ["1-3.json.gz", "4-7.json.gz"]
+
+
+async def test_an_ordinary_document_that_is_stopped_goes_on_at_its_page(service: Service) -> None:
+    upload(service, count=8, seconds=1)
+    work = asyncio.create_task(run(service))
+    await asyncio.sleep(4.5)
+    work.cancel()
+    report = await work
+    assert report.outcome is Outcome.RELEASED
+    assert pieces(service) == ["1-3.json.gz"]
+    (body,) = report.continuation
+    (job,) = parse(body).jobs
+    assert job.part == PartRange(4, 8, 8, service.s3.objects[KEY].etag)
+
+    assert reasons([await run_job(service, job)]) == ["stored"]
+    assert service.texts(KEY) == texts(count=8, seconds=1)
+    assert service.recognizer.pages_read == 8 + 2
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_an_ordinary_document_whose_pages_cannot_be_stored_is_released_as_it_was(
+    service: Service,
+) -> None:
+    upload(service, count=8, seconds=1)
+    work = asyncio.create_task(run(service))
+    await asyncio.sleep(4.5)
+    service.faults.add("put_new", Fault.FAILS)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+
+async def test_a_source_deleted_meanwhile_ends_the_reading_and_leaves_nothing(service: Service) -> None:
+    upload(service, seconds=4)
+    await run(service, PARTS[1])
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(9)
+    service.s3.delete(KEY)
+    deleted_at = service.clock.seconds
+
+    assert reasons([await work]) == ["source gone"]
+
+    assert service.clock.seconds - deleted_at <= CHECKPOINT_S
+    assert not service.s3.objects
+
+
+async def test_a_source_overwritten_meanwhile_is_left_to_its_own_message(service: Service) -> None:
+    upload(service, seconds=4)
+    await run(service, PARTS[1])
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(9)
+    upload(service, "new", 12)
+    overwritten_at = service.clock.seconds
+
+    assert reasons([await work]) == ["superseded"]
+
+    assert service.clock.seconds - overwritten_at <= CHECKPOINT_S
+    assert set(service.s3.objects) == {KEY}
+    await run(service)
+    for pages in ((1, 10), (11, 12)):
+        await run(service, pages)
+    assert service.texts(KEY) == texts("new", 12)
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_the_pieces_of_a_newer_source_are_kept(service: Service) -> None:
+    old = upload(service)
+    await run(service, PARTS[0])
+    upload(service, "new")
+    await run(service, PARTS[0])
+    late = Job(BUCKET, KEY, part=PartRange(*PARTS[1], page_count=COUNT, etag=old.etag))
+    assert reasons([await run_job(service, late)]) == ["superseded"]
+    assert pieces(service) == ["1-10.json.gz"]
+    assert service.recognizer.pages_read == 20
+
+
+async def test_a_source_that_goes_back_while_its_pieces_are_removed_is_asked_for_again(
+    service: Service,
+) -> None:
+    old = upload(service)
+    await run(service, PARTS[0])
+    upload(service, "new")
+    service.faults.add("delete_objects", lambda: upload(service))
+    late = Job(BUCKET, KEY, part=PartRange(*PARTS[1], page_count=COUNT, etag=old.etag))
+    assert reasons([await run_job(service, late)]) == ["superseded"]
+    assert not pieces(service)
+    assert [parse(message.body).jobs for message in service.sqs.messages] == [(Job(BUCKET, KEY),)]
+
+
+async def test_a_part_that_fails_for_good_ends_the_document_partial_and_can_be_redriven(
+    service: Service,
+) -> None:
+    upload(service)
+    await run(service, PARTS[0])
+    await run(service, (11, 13))
+    assert await give_up(service, PARTS[1]) == "part stored"
+
+    assert reasons([await run(service, PARTS[2])]) == ["stored"]
+
+    result = service.result(KEY)
+    assert result.status is Status.PARTIAL
+    failed = [page.page_number for page in result.pages if page.status is Status.FAILURE]
+    assert failed == [*range(14, 21)]
+    assert {(warning.code, warning.message) for warning in result.warnings} == {
+        (Code.RETRIES_EXHAUSTED, "pages 11 to 20 were why")
+    }
+    assert service.s3.objects[RESULT].metadata["ocr-fingerprint"] == "none"
+    # What was read is kept for the next try.
+    assert pieces(service) == ["1-10.json.gz", "11-13.json.gz", "21-25.json.gz"]
+
+    assert reasons([await run(service, PARTS[1])]) == ["stored"]
+    assert service.texts(KEY) == texts()
+    assert service.result(KEY).status is Status.SUCCESS
+    assert set(service.s3.objects) == {KEY, RESULT}
+    assert service.recognizer.pages_read == COUNT
+
+
+async def test_a_part_that_was_given_up_is_read_if_it_is_asked_for_again(service: Service) -> None:
+    upload(service)
+    await give_up(service, PARTS[1])
+    for pages in PARTS:
+        await run(service, pages)
+    assert service.result(KEY).status is Status.SUCCESS
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_part_is_given_up_only_if_the_source_has_no_result(service: Service) -> None:
+    upload(service)
+    for pages in PARTS:
+        await run(service, pages)
+    before = service.s3.objects[RESULT]
+    service.s3.objects[RESULT] = replace(before, metadata={**before.metadata, "ocr-fingerprint": "sha256:0"})
+    assert await give_up(service, PARTS[1]) == "not stored: the source has a result"
+    assert service.s3.objects[RESULT].body == before.body
+
+
+async def test_the_last_part_to_be_given_up_joins(service: Service) -> None:
+    upload(service)
+    for pages in PARTS[:2]:
+        await run(service, pages)
+    assert await give_up(service, PARTS[2]) == "stored"
+    assert service.result(KEY).status is Status.PARTIAL
+
+
+async def test_pages_of_two_engines_are_never_mixed_and_none_is_forgotten(
+    world: World, service: Service
+) -> None:
+    newer = world.service("sha256:2")
+    upload(service)
+    await run(service)
+    await run(service, PARTS[0])
+    service.sqs.messages.clear()
+    async with newer.scheduler.running():
+        assert reasons([await run(newer, PARTS[1])]) == ["part stored"]
+        assert reasons([await run(newer, PARTS[2])]) == ["handed out again"]
+        assert asked_for(newer) == [PARTS[0]]
+        assert pieces(newer) == ["11-20.json.gz", "21-25.json.gz"]
+        assert reasons([await run(newer, PARTS[0])]) == ["stored"]
+    assert newer.recognizer.pages_read == COUNT
+    assert newer.result(KEY).engine.fingerprint == "sha256:2"
+    assert newer.texts(KEY) == texts()
+    assert set(newer.s3.objects) == {KEY, RESULT}
+
+
+async def test_pages_that_fail_inside_parts_are_failed_pages_of_the_whole(service: Service) -> None:
+    pages = texts()
+    pages[3], pages[15] = "torn", "hung"
+    service.s3.upload(KEY, b"%PDF-" + "\f".join(pages).encode())
+    for part in PARTS:
+        await run(service, part)
+    # The journal compares a result with all of its source's texts.
+    service.cloud.journal.violations.clear()
+    result = service.result(KEY)
+    assert result.status is Status.PARTIAL
+    assert [(warning.page_number, warning.code) for warning in result.warnings] == [
+        (4, Code.PAGE_UNREADABLE),
+        (16, Code.ENGINE_TIMEOUT),
+    ]
+    assert service.s3.objects[RESULT].metadata["ocr-fingerprint"] == ENGINE.fingerprint
+
+
+async def test_a_part_of_another_number_of_pages_hands_the_document_out_as_it_is(service: Service) -> None:
+    source = upload(service)
+    wrong = Job(BUCKET, KEY, part=PartRange(1, 10, COUNT + 1, source.etag))
+    assert reasons([await run_job(service, wrong)]) == ["handed out"]
+    assert asked_for(service) == PARTS
+
+
+async def test_a_broken_document_fails_as_a_whole_whoever_asks(service: Service) -> None:
+    source = service.s3.upload(KEY, b"%PDF-broken")
+    job = Job(BUCKET, KEY, part=PartRange(1, 10, COUNT, source.etag))
+    assert reasons([await run_job(service, job)]) == ["stored"]
+    error = service.result(KEY).error
+    assert error is not None
+    assert error.code is Code.CORRUPT_DOCUMENT
+
+
+async def test_a_forced_document_is_read_in_one_go(service: Service) -> None:
+    upload(service)
+    assert reasons([await run(service, force=True)]) == ["stored"]
+    assert service.texts(KEY) == texts()
+    assert not asked_for(service)
+
+
+async def test_a_name_that_leaves_no_room_for_pieces_is_read_in_one_go(service: Service) -> None:
+    key = "x" * 1000 + ".pdf"
+    service.s3.upload(key, b"%PDF-" + "\f".join(texts()).encode())
+    assert reasons([await run_job(service, Job(BUCKET, key))]) == ["stored"]
+    assert service.texts(key) == texts()
+
+
+async def test_the_start_and_once_a_minute_the_progress_of_a_document_are_logged(service: Service) -> None:
+    upload(service, seconds=9)
+    with capture_logs() as lines:
+        await run(service)
+        for pages in PARTS:
+            await run(service, pages)
+    (handed_out,) = (line for line in lines if line["event"] == "document.handed_out")
+    assert (handed_out["key"], handed_out["pages"], handed_out["parts"]) == (KEY, COUNT, 3)
+    progress = [int(line["pages_stored"]) for line in lines if line["event"] == "document.progress"]
+    # 25 pages of 9 seconds.
+    assert len(progress) == 3
+    assert progress == sorted(progress)
+    assert 0 < progress[0] < progress[-1] < COUNT
+
+
+async def test_a_document_that_cannot_be_handed_out_is_tried_again(service: Service) -> None:
+    upload(service)
+    service.faults.add("send", Fault.FAILS)
+    assert (await run(service)).outcome is Outcome.TRANSIENT

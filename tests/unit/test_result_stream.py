@@ -1,0 +1,128 @@
+"""Results as they come: each form is that of the whole document, however it is cut into chunks."""
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+import pytest
+
+from consumer.cli.result_stream import NoResultError, ResultStream, open_stream
+from consumer.domain import result
+from consumer.domain.errors import Code
+from consumer.domain.result import Detection, Page, ResultDocument, Status
+
+NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
+SQUARE = ((0, 0), (9, 0), (9, 9), (0, 9))
+SOURCE = result.Source(
+    bucket="inbox",
+    key="ü" * 500 + ".pdf",
+    version_id=None,
+    etag="e1",
+    size_bytes=9,
+    content_type=None,
+    last_modified=NOW,
+)
+ENGINE = result.Engine(
+    name="fake",
+    version="1",
+    models={f"role {n}": "m" * 50 for n in range(30)},
+    device="cpu",
+    fingerprint="sha256:0",
+)
+CHUNKS = (1, 7, 1000, 1_000_000)
+
+
+def document(*pages: str, status: Status = Status.SUCCESS) -> ResultDocument:
+    """Make a result of pages with a line for each word, whose markdown is the text."""
+    failed = status is Status.FAILURE
+    error = result.Failure(code=Code.CORRUPT_DOCUMENT, message="bröken", retryable=False) if failed else None
+    return ResultDocument(
+        status=status,
+        source=SOURCE,
+        engine=ENGINE,
+        page_count=len(pages),
+        pages=tuple(
+            Page(
+                page_number=number,
+                status=Status.SUCCESS,
+                width_px=10,
+                height_px=10,
+                scale=2.0,
+                dpi=144.0,
+                markdown=text,
+            )
+            for number, text in enumerate(pages, 1)
+        ),
+        detections=tuple(
+            Detection(text=word, box=SQUARE, confidence=0.5, page_number=number)
+            for number, text in enumerate(pages, 1)
+            for word in text.split()
+        ),
+        error=error,
+        timing=result.Timing(queued_at=None, started_at=NOW, finished_at=NOW),
+    )
+
+
+async def chunks(body: bytes, size_bytes: int) -> AsyncGenerator[bytes]:
+    for start in range(0, len(body), size_bytes):
+        yield body[start : start + size_bytes]
+
+
+async def opened(body: bytes, size_bytes: int = 1000) -> ResultStream:
+    return await open_stream(chunks(body, size_bytes))
+
+
+@pytest.mark.parametrize("size_bytes", CHUNKS)
+@pytest.mark.parametrize(
+    "pages",
+    [
+        (),
+        ("",),
+        ("one two",),
+        ("", ""),
+        ("", "", "ünder three"),
+        ("one", "", "", "four five", ""),
+        ("one", "two", ""),
+        tuple(f"page{number} 文字 x" for number in range(300)),
+    ],
+)
+async def test_each_form_is_that_of_the_whole_document(pages: tuple[str, ...], size_bytes: int) -> None:
+    body = document(*pages).model_dump_json().encode()
+    texts = ["\n".join(text.split()) + "\n" for text in pages]
+    expected = {
+        "json": body.decode() + "\n",
+        "markdown": "\n\n".join(pages) + "\n",
+        "text": "\f".join(texts).rstrip("\n") + "\n",
+    }
+    printed = {}
+    for form in expected:
+        stream = await opened(body, size_bytes)
+        assert stream.error is None
+        forms = {"json": stream.json, "markdown": stream.markdown, "text": stream.text}
+        printed[form] = b"".join([chunk async for chunk in forms[form]()]).decode()
+    assert printed == expected
+
+
+@pytest.mark.parametrize("size_bytes", CHUNKS)
+async def test_why_a_document_failed_is_known(size_bytes: int) -> None:
+    failed = document(status=Status.FAILURE)
+    body = failed.model_dump_json().encode()
+    stream = await opened(body, size_bytes)
+    assert stream.error == failed.error
+    assert b"".join([chunk async for chunk in stream.json()]) == body + b"\n"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"mine", b"{}", b"[]", b'{"schema_version": "1.0"}', b"%PDF-1.7", b'"' + b"x" * 100_000]
+)
+async def test_something_else_is_no_result(body: bytes) -> None:
+    with pytest.raises(NoResultError):
+        await opened(body)
+
+
+@pytest.mark.parametrize("form", ["text", "markdown"])
+async def test_a_document_that_ends_early_is_no_result(form: str) -> None:
+    body = document(*["one two"] * 300).model_dump_json().encode()
+    stream = await opened(body[: len(body) - 500])
+    forms = {"markdown": stream.markdown, "text": stream.text}
+    with pytest.raises(NoResultError):
+        assert [chunk async for chunk in forms[form]()]
