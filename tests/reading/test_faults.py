@@ -243,6 +243,27 @@ def test_a_short_line_and_the_long_one_above_it_that_is_askew_stay_two() -> None
     assert len(found.boxes) == 2
 
 
+def test_pieces_of_a_line_that_are_likely_stay_without_the_line_itself() -> None:
+    def found(score: float, *spans: tuple[int, int]) -> Found:
+        boxes = [[(x1, 500), (x2, 500), (x2, 540), (x1, 540)] for x1, x2 in spans]
+        return Found(np.array(boxes, np.float32), np.full(len(spans), score, np.float32))
+
+    pieces, line = found(0.8, (40, 325), (345, 626)), found(0.7, (40, 626))
+
+    assert pieces.or_better(line).boxes[:, 0, 0].tolist() == [40, 345]
+    assert len(found(0.8, (40, 325)).or_better(line).boxes) == 1
+
+
+def test_a_short_word_of_a_line_that_runs_down_is_read(reader: Reader) -> None:
+    page = np.rot90(sheet([(60, 40, "PAID", 14), (112, 40, "IN", 14), (140, 40, "FULL", 14)], 300, 80), -1)
+    canvas = sheet(column(lines(20), x=130))
+    canvas[300 : 300 + page.shape[0], 20 : 20 + page.shape[1]] = np.minimum(
+        canvas[300 : 300 + page.shape[0], 20 : 20 + page.shape[1]], page
+    )
+
+    assert recall(reader.read(canvas), ["PAID", "IN", "FULL"]) == 1.0
+
+
 @pytest.mark.parametrize("text", ["Page 3", "Chapter", "2026"])
 def test_a_word_alone_on_a_page_is_read(reader: Reader, text: str) -> None:
     assert [line.text for line in reader.read(sheet([(300, 400, text, 14)])).detections] == [text]

@@ -79,14 +79,15 @@ class Found:
 
     def or_better(self, others: Self) -> Self:
         """All these lines, and likely ones of `others`, also in place of unlikely ones and of pieces."""
-        lengths_px = self.lengths_px
-        kept = np.ones(len(self.boxes), np.bool_)
         likely = others.only(others.scores >= LIKELY)
-        for box, length_px in zip(likely.boxes, likely.lengths_px, strict=True):
+        lengths_px = np.where(self.scores >= LIKELY, self.lengths_px, 0)
+        kept = np.ones(len(self.boxes), np.bool_)
+        better = np.ones(len(likely.boxes), np.bool_)
+        for n, (box, length_px) in enumerate(zip(likely.boxes, likely.lengths_px, strict=True)):
             inside = _within(box, self.boxes)
-            is_whole = lengths_px[inside].sum() >= WHOLE * length_px
-            kept[inside] &= is_whole & (self.scores[inside] >= LIKELY)
-        return self.only(kept).with_others(likely)
+            better[n] = lengths_px[inside].sum() < WHOLE * length_px
+            kept[inside] &= not better[n]
+        return self.only(kept).with_others(likely.only(better))
 
     def inside(self, boxes: Boxes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Return the number and total length of these lines whose middle lies in each of `boxes`."""

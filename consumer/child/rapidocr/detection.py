@@ -50,7 +50,7 @@ _LEAST_KERNEL_PX: Final = 3
 #: at again at full size, in tiles with `_SMALL_MARKS` marks as high as characters that were too small to be
 #: seen. Every page is looked at again where there are other marks: the detector misses lines on empty pages,
 #: and finds them in a part of the page (measured: scores of 0.2 and 0.7). If such parts make much of a page
-#: that was not reduced, as on speckled ones, all of it is looked at again, reduced.
+#: that was not reduced, as on speckled ones, or still have marks, all of it is looked at again, reduced.
 _REDUCED: Final = 0.7
 _SMALL_LINE_PX: Final = 11.0
 _SMALL_MARKS: Final = 24
@@ -144,12 +144,13 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
     found = _seen(page, scale, networks, progress)
     if scale <= _REDUCED:
         found = _with_small_print(page, found, scale, networks, progress)
-    parts = _parts_with_marks(page, found.boxes[found.scores >= LIKELY], min(scale, 1.0))
-    if sum(page[part].size for part in parts) <= _MOST_PARTS * page.size:
+    parts = _parts_with_marks(page, found, min(scale, 1.0))
+    if parts and sum(page[part].size for part in parts) <= _MOST_PARTS * page.size:
         for rows, columns in parts:
             again = _seen(page[rows, columns], scale, networks, progress)
             found = found.or_better(again.moved(columns.start, rows.start))
-    elif scale > _REDUCED:
+        parts = _parts_with_marks(page, found, min(scale, 1.0))
+    if parts and scale > _REDUCED:
         found = found.or_better(_seen(page, scale * _AGAIN, networks, progress))
     return found
 
@@ -205,8 +206,9 @@ def _marks(pixels: Image, lines: Boxes, most_px: float) -> npt.NDArray[np.int32]
     return np.asarray(stats[is_mark], np.int32)
 
 
-def _parts_with_marks(page: Image, lines: Boxes, scale: float) -> list[tuple[slice, slice]]:
-    """The rows and columns of parts of a page in which text outside these lines was missed at this scale."""
+def _parts_with_marks(page: Image, found: Found, scale: float) -> list[tuple[slice, slice]]:
+    """The rows and columns of parts of a page in which text outside likely lines was missed at this scale."""
+    lines = found.boxes[found.scores >= LIKELY]
     size = [max(1, round(side * scale)) for side in page.shape[1::-1]]
     seen = np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), np.uint8)
     marks = _marks(seen, lines * scale, _MOST_MARK_PX)

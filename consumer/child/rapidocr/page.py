@@ -33,6 +33,9 @@ _LEAST: Final = 0.65
 #: A line that the detector doubts must be read this well to count.
 _GOOD: Final = 0.9
 
+#: Least number of characters of a word that may look like one when it is turned.
+_WORD: Final = 3
+
 #: Noise and pictures are found as boxes that are hardly longer than high.
 _UNREAD_ASPECT: Final = 1.8
 
@@ -160,6 +163,7 @@ class _Boxes:
         lines = [n for n in level if self._is_line[n]]
         self._read((n, 2) for n in lines if self.readings[n][0].confidence < DOUBTFUL)
         turns = [self._best(n) for n in every]
+        self._prolong(turns)
         if any(turns[n] == 2 for n in lines):
             self._read((n, 2) for n in level)
             self._follow_neighbours(level, lines, turns)
@@ -176,7 +180,32 @@ class _Boxes:
         """The most convincing turn; the first candidate, unless another is clearly better."""
         readings, first = self.readings[n], self._candidates[n][0]
         best = max(readings, key=lambda turn: readings[turn].confidence)
-        return best if is_clearly_better(readings[best].confidence, readings[first].confidence) else first
+        if is_clearly_better(readings[best].confidence, readings[first].confidence):
+            return best
+        # A word that runs down may look like a character, and no character looks like a word.
+        is_word = len(readings[best].text) >= _WORD and readings[best].confidence >= DOUBTFUL
+        return best if is_word and len(readings[first].text) == 1 else first
+
+    def _prolong(self, turns: list[Turn]) -> None:
+        """Turn boxes of about one character that prolong a line that runs down or up, if they say more."""
+        tried = [
+            (n, turn)
+            for line, turn in enumerate(turns)
+            if turn in {1, 3}
+            for n in self._prolonging(line)
+            if self._candidates[n] == (0,) and self.readings[n][0].confidence < DOUBTFUL
+        ]
+        self._read(tried)
+        for n, _ in tried:
+            turns[n] = self._best(n)
+
+    def _prolonging(self, line: int) -> npt.NDArray[np.int64]:
+        """Boxes above and below one that runs down or up, about as wide, and less than that away."""
+        low, high = self._boxes.min(axis=1), self._boxes.max(axis=1)
+        width = high[line, 0] - low[line, 0]
+        common = np.minimum(high[:, 0], high[line, 0]) - np.maximum(low[:, 0], low[line, 0])
+        gap = np.maximum(low[:, 1] - high[line, 1], low[line, 1] - high[:, 1])
+        return np.flatnonzero((common > 0.7 * width) & (gap > -0.3 * width) & (gap < width))
 
     def _follow_neighbours(self, level: list[int], lines: list[int], turns: list[Turn]) -> None:
         """Give boxes that read well both ways, as numbers may, the turn of the nearest one that does not."""

@@ -35,6 +35,9 @@ _READ_HEIGHT: Final = 0.92
 #: A space is read where it is this likely, even if a blank is likelier (measured on the words of 64 pages).
 _SPACE: Final = 0.2
 
+#: A 1 that follows a small letter is an l if that is so likely: typewriter faces have them alike.
+_ALIKE: Final = 0.05
+
 #: The recogniser sees no spaces on a ground of medium grey, the colour of its padding (measured: 116 to 140).
 #: Such a line is made lighter or darker by `_SHIFT`, away from its ink.
 _PADDING: Final = 127
@@ -208,6 +211,13 @@ def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
         is_spaced = not _UNSPACED.match(text[-1]) and not _UNSPACED.match(after)
         if is_spaced and likely[place + 1 : following, -1].max(initial=0) > _SPACE:
             text += " "
+        elif after == "1" and text[-1].islower() and _is_ell(likely[following], characters):
+            after = "l"
         text += after
     # At most one space between two words.
     return Reading(" ".join(text.split()), float(likely[kept, best[kept]].mean()))
+
+
+def _is_ell(likely: Floats, characters: Sequence[str]) -> bool:
+    """Whether what was read as a 1 may be an l."""
+    return "l" in characters and likely[characters.index("l")] > _ALIKE
