@@ -11,6 +11,7 @@ import structlog
 from consumer.clock import Clock, Watchdog
 from consumer.domain.errors import ServiceError
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
+from consumer.domain.turns import PartTurns
 from consumer.metrics import Metrics
 from consumer.ports import Queue
 from consumer.service.circuit_breaker import CircuitBreaker
@@ -56,7 +57,7 @@ class Worker:
     metrics: Metrics
     pauses: Pauses = DEFAULT_PAUSES
     _in_flight: int = field(default=0, init=False)
-    _parts_in_flight: int = field(default=0, init=False)
+    _turns: PartTurns = field(default_factory=PartTurns, init=False)
     _receive_error: str | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
 
@@ -106,7 +107,7 @@ class Worker:
                 # It came with a poll that had begun before.
                 await self.handler.release(context)
                 self._permits.release()
-            elif context.notification.is_of_part and self._parts_in_flight >= self.max_parts:
+            elif context.notification.is_of_part and self._turns.in_flight >= self.max_parts:
                 messages.create_task(self._postpone(context))
             else:
                 self._count(1, context)
@@ -121,9 +122,10 @@ class Worker:
 
     async def _postpone(self, context: MessageContext) -> None:
         # The queue looks empty until then, and there is work.
-        self._postponed_until = self.clock.monotonic() + self.pauses.postpone_s[1]
+        now_s, longest_s = self.clock.monotonic(), self.pauses.postpone_s[1]
+        self._postponed_until = now_s + longest_s
         try:
-            await self.handler.postpone(context)
+            await self.handler.postpone(context, self._turns.next_s(now_s, longest_s))
         finally:
             self._permits.release()
 
@@ -131,7 +133,8 @@ class Worker:
         self._busy_at = self.clock.monotonic()
         was_busy = self._in_flight > 0
         self._in_flight += step
-        self._parts_in_flight += step * context.notification.is_of_part
+        if context.notification.is_of_part:
+            (self._turns.begin if step > 0 else self._turns.end)(self._busy_at)
         self.metrics.in_flight.set(self._in_flight)
         if (is_busy := self._in_flight > 0) != was_busy:
             self.on_busy(is_busy)

@@ -455,7 +455,7 @@ async def test_a_letter_behind_many_parts_is_read_at_once(with_parts: Service) -
         assert in_flight(service) == {"p0", "p1"}
         assert counted(service, "messages_in_flight") == 2
         assert counted(service, "messages_total", outcome="postponed") == 18
-        assert all(5 <= message.visible_at - message.sent_at <= 30 for message in service.sqs.sent_again())
+        assert all(1 <= message.visible_at - message.sent_at <= 30 for message in service.sqs.sent_again())
         # The letter alone: how long a part has waited is not known before it is taken.
         assert counted(service, "queue_wait_seconds_count") == 3
         await until(lambda: not service.sqs.waiting())
@@ -471,7 +471,7 @@ async def test_a_part_that_cannot_be_postponed_by_sending_is_postponed_by_its_vi
     send_parts(service, 2)
     async with consuming(service, slots=2):
         await until(lambda: "p1" in service.sqs.returned)
-        assert 5 <= service.sqs.returned["p1"] <= 30
+        assert 1 <= service.sqs.returned["p1"] <= 30
         await until(lambda: not service.sqs.waiting())
 
 
