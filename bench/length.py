@@ -2,9 +2,10 @@
 
     make bench/length
 
-The engine reads nothing, in a time a page that is a wait, so that it takes no processor. Seconds are those from
-the upload to the end of the document's last message. It prints a table, and exits with 1 if a long document takes
-over a tenth more time a page than one of 100 pages, or two consumers more than 0.6 of the time of one.
+The engine reads nothing, in a time a page that is a wait, so that it takes no processor. Seconds are those
+from the upload to the end of the document's last message. It prints a table, and exits with 1 if a long
+document takes over a tenth more time a page than one of 100 pages, or two consumers more than 0.6 of the time
+of one.
 """
 
 import contextlib
@@ -90,7 +91,7 @@ def _lengths(stack: Stack, folder: Path, longest: int) -> dict[int, list[_Readin
 
 
 def _consumers(stack: Stack, folder: Path) -> tuple[list[float], list[float]]:
-    """Read a document of a thousand pages by one and by two consumers, in turn; returns the seconds of each."""
+    """Read a document of a thousand pages by one and by two consumers, in turn; returns their seconds."""
     one: list[float] = []
     two: list[float] = []
     with _consumer(stack, folder / "one", _ORDINARY_PAGE_S) as first:
@@ -118,7 +119,7 @@ def _requests(stack: Stack, folder: Path) -> dict[str, float]:
 
 
 def _parts(stack: Stack, folder: Path, pages: int) -> dict[str, list[float]]:
-    """Have parts of one page read, two of each document; returns the seconds of each kind but for the page's."""
+    """Have parts of one page read, two of each document; returns their seconds but for the page's."""
     source = _pdf(pages)
     seconds: dict[str, list[float]] = {"first": [], "next": [], "download": []}
     with _consumer(stack, folder / "parts", _FAST_PAGE_S) as consumer:
@@ -154,6 +155,7 @@ def _read(stack: Stack, key: str, pages: int, *consumers: Consumer) -> _Reading:
     started = time.time()
     stack.put(key, source)
     line = until(_result_of(key, consumers), DEADLINE_S, f"the result of {key}", every_s=1.0)
+    assert line is not None
     assert line["status"] == "SUCCESS"
     return _Reading(
         pages,
@@ -224,7 +226,7 @@ def _print_table(
 
 def _spread(values: list[float]) -> str:
     """Write the median, with the lowest and the highest."""
-    return f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

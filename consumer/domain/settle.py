@@ -66,7 +66,7 @@ def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | 
     return outcome in FAILED and max_receive_count is not None and receive_count >= max_receive_count
 
 
-def decide(
+def decide(  # noqa: PLR0913
     outcome: Outcome,
     receive_count: int,
     rng: random.Random,
@@ -77,8 +77,8 @@ def decide(
 ) -> Disposition:
     """Choose the disposition of a message that has been received `receive_count` times (from 1).
 
-    `exhausted`: the result of `is_exhausted`. `turn_s`: seconds until it is the turn of a postponed one, None if
-    that is far away.
+    `exhausted`: the result of `is_exhausted`. `turn_s`: seconds until it is the turn of a postponed one, None
+    if that is far away.
     """
     if exhausted:
         # The next receive moves it to the dead-letter queue.

@@ -484,6 +484,13 @@ async def test_parts_have_half_of_the_slots(with_parts: Service, slots: int, par
         await until(lambda: not with_parts.sqs.waiting())
 
 
+async def test_slots_of_parts_that_end_fast_are_not_empty(with_parts: Service) -> None:
+    send_parts(with_parts, 30)
+    async with consuming(with_parts, slots=4):
+        await until(lambda: not with_parts.sqs.waiting())
+    assert with_parts.clock.seconds < 1.25 * 30 * PART_S / 2
+
+
 async def test_a_consumer_does_not_end_while_parts_are_postponed(with_parts: Service) -> None:
     send_parts(with_parts, 4)
     async with consuming(with_parts, slots=2, idle_exit_s=0.5) as run:
