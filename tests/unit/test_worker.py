@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -355,20 +356,28 @@ async def test_a_document_is_sent_again_before_its_message_is_deleted(service: S
 
 
 class PartJobs(JobRunner):
-    """Jobs for parts take `PART_S`; one that is stopped leaves a part for each of its pages."""
+    """Jobs for parts take `part_s`; one that is stopped leaves a part for each of its pages."""
+
+    part_s: ClassVar = PART_S
 
     async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
         if job.part is None:
             return await super().run(job, queued_at, watchdog)
         log_fields = {"bucket": job.bucket, "key": job.key}
         try:
-            await asyncio.sleep(PART_S)
+            await asyncio.sleep(self.part_s)
         except asyncio.CancelledError:
             pages = range(job.part.first, job.part.last + 1)
             rest = [replace(job.part, first=page, last=page) for page in pages]
             bodies = tuple(part_request(job.bucket, job.key, part) for part in rest)
             return JobReport(job, Outcome.RELEASED, "stopped", log_fields, bodies)
         return JobReport(job, Outcome.DONE, "", log_fields)
+
+
+class FastPartJobs(PartJobs):
+    """Jobs of an engine that is faster than messages can be postponed."""
+
+    part_s: ClassVar = 0.7
 
 
 @pytest.fixture
@@ -484,11 +493,13 @@ async def test_parts_have_half_of_the_slots(with_parts: Service, slots: int, par
         await until(lambda: not with_parts.sqs.waiting())
 
 
-async def test_slots_of_parts_that_end_fast_are_not_empty(with_parts: Service) -> None:
-    send_parts(with_parts, 30)
-    async with consuming(with_parts, slots=4):
-        await until(lambda: not with_parts.sqs.waiting())
-    assert with_parts.clock.seconds < 1.25 * 30 * PART_S / 2
+@pytest.mark.parametrize("kind", [FastPartJobs, PartJobs])
+async def test_slots_of_parts_are_seldom_empty(service: Service, kind: type[PartJobs]) -> None:
+    service.jobs = kind(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    send_parts(service, 60)
+    async with consuming(service, slots=4):
+        await until(lambda: not service.sqs.waiting())
+        assert service.clock.seconds < 1.3 * 60 * kind.part_s / 2
 
 
 async def test_a_consumer_does_not_end_while_parts_are_postponed(with_parts: Service) -> None:
