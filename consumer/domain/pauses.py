@@ -21,7 +21,7 @@ class Pauses:
     breaker_s: float = 5.0
     backoff_s: float = 5.0
     host_failure_s: int = 10
-    postpone_s: tuple[int, int] = (5, 30)
+    postpone_s: tuple[int, int] = (1, 30)
 
 
 DEFAULT_PAUSES: Final = Pauses()

@@ -1,5 +1,6 @@
 """The disposition of a message whose work has ended."""
 
+import math
 import random
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -65,17 +66,19 @@ def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | 
     return outcome in FAILED and max_receive_count is not None and receive_count >= max_receive_count
 
 
-def decide(
+def decide(  # noqa: PLR0913
     outcome: Outcome,
     receive_count: int,
     rng: random.Random,
     pauses: Pauses = DEFAULT_PAUSES,
     *,
     exhausted: bool = False,
+    turn_s: float | None = None,
 ) -> Disposition:
     """Choose the disposition of a message that has been received `receive_count` times (from 1).
 
-    `exhausted`: the result of `is_exhausted`.
+    `exhausted`: the result of `is_exhausted`. `turn_s`: seconds until it is the turn of a postponed one, None
+    if that is far away.
     """
     if exhausted:
         # The next receive moves it to the dead-letter queue.
@@ -88,13 +91,20 @@ def decide(
         case Outcome.RELEASED:
             return SendAgain()
         case Outcome.POSTPONED:
-            # At random, so that the parts of a document do not come back all at once.
-            return SendAgain(rng.randint(*pauses.postpone_s))
+            return SendAgain(_postpone_s(turn_s, rng, pauses))
         case Outcome.HOST_FAILURE:
             delay_s = pauses.host_failure_s
         case Outcome.TRANSIENT | Outcome.BUG:
             delay_s = backoff_s(receive_count, rng, pauses.backoff_s)
     return RetryAfter(delay_s)
+
+
+def _postpone_s(turn_s: float | None, rng: random.Random, pauses: Pauses) -> int:
+    shortest_s, longest_s = pauses.postpone_s
+    if turn_s is None:
+        # At random, so that the parts of a document do not come back all at once.
+        return rng.randint((shortest_s + longest_s) // 2, longest_s)
+    return min(max(shortest_s, math.ceil(turn_s)), longest_s)
 
 
 def backoff_s(receive_count: int, rng: random.Random, base_s: float = DEFAULT_PAUSES.backoff_s) -> int:

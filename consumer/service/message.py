@@ -123,17 +123,17 @@ class MessageHandler:
         """Settle a message on which no work will be begun here; no error of it ends the consumer."""
         await self._put_back(context, Outcome.RELEASED)
 
-    async def postpone(self, context: MessageContext) -> None:
-        """Let a message come again in a while; no error of it ends the consumer."""
-        await self._put_back(context, Outcome.POSTPONED)
+    async def postpone(self, context: MessageContext, turn_s: float | None) -> None:
+        """Let a message come again when it is its turn, see `decide`; no error of it ends the consumer."""
+        await self._put_back(context, Outcome.POSTPONED, turn_s)
 
-    async def _put_back(self, context: MessageContext, outcome: Outcome) -> None:
+    async def _put_back(self, context: MessageContext, outcome: Outcome, turn_s: float | None = None) -> None:
         message_id = context.message.message_id
         try:
             # Nobody renews its lease.
             async with asyncio.timeout(_RELEASE_DEADLINE_S):
                 context.complete_reports(outcome, _NOT_READ)
-                await self._settle(context, outcome, await self._decide(context, outcome))
+                await self._settle(context, outcome, await self._decide(context, outcome, turn_s))
         except TimeoutError:
             # Its lease runs out, and it comes again.
             log.warning("settle.failed", message_id=message_id, error="it took too long")
@@ -221,11 +221,15 @@ class MessageHandler:
             )
         return True
 
-    async def _decide(self, context: MessageContext, outcome: Outcome) -> Disposition:
+    async def _decide(
+        self, context: MessageContext, outcome: Outcome, turn_s: float | None = None
+    ) -> Disposition:
         """Decide what is to be done with the message; what is to be sent again has been sent then."""
         exhausted = await self._write_exhausted_results(context, outcome)
         receive_count = context.message.receive_count
-        disposition = settle.decide(outcome, receive_count, self.rng, self.pauses, exhausted=exhausted)
+        disposition = settle.decide(
+            outcome, receive_count, self.rng, self.pauses, exhausted=exhausted, turn_s=turn_s
+        )
         if isinstance(disposition, settle.SendAgain):
             return await _sent_again(self.queue, context, disposition)
         return disposition

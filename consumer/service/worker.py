@@ -15,6 +15,7 @@ from consumer.metrics import Metrics
 from consumer.ports import Queue
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.message import MessageContext, MessageHandler
+from consumer.service.part_slots import PartSlots
 
 #: Pause between two looks at an open circuit breaker.
 _BREAKER_PAUSE_S: Final = 1.0
@@ -56,11 +57,11 @@ class Worker:
     metrics: Metrics
     pauses: Pauses = DEFAULT_PAUSES
     _in_flight: int = field(default=0, init=False)
-    _parts_in_flight: int = field(default=0, init=False)
     _receive_error: str | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        self._part_slots = PartSlots(self.max_parts, self.clock)
         self._permits = asyncio.Semaphore(self.max_in_flight)
         self._busy_at = self._postponed_until = self.clock.monotonic()
         self.metrics.healthy.set_function(lambda: self.problem is None)
@@ -106,8 +107,8 @@ class Worker:
                 # It came with a poll that had begun before.
                 await self.handler.release(context)
                 self._permits.release()
-            elif context.notification.is_of_part and self._parts_in_flight >= self.max_parts:
-                messages.create_task(self._postpone(context))
+            elif context.notification.is_of_part and self._part_slots.are_full:
+                messages.create_task(self._wait_or_postpone(context))
             else:
                 self._count(1, context)
                 messages.create_task(self._handle(context), name=f"message {context.message.message_id}")
@@ -119,11 +120,21 @@ class Worker:
             self._count(-1, context)
             self._permits.release()
 
+    async def _wait_or_postpone(self, context: MessageContext) -> None:
+        # A part that waits leaves a slot for letters.
+        may_wait = self._in_flight + 2 <= self.max_in_flight
+        if may_wait and await self._part_slots.wait() and self.problem is None:
+            self._count(1, context)
+            await self._handle(context)
+        else:
+            await self._postpone(context)
+
     async def _postpone(self, context: MessageContext) -> None:
         # The queue looks empty until then, and there is work.
-        self._postponed_until = self.clock.monotonic() + self.pauses.postpone_s[1]
+        longest_s = self.pauses.postpone_s[1]
+        self._postponed_until = self.clock.monotonic() + longest_s
         try:
-            await self.handler.postpone(context)
+            await self.handler.postpone(context, self._part_slots.next_turn_s(longest_s))
         finally:
             self._permits.release()
 
@@ -131,7 +142,8 @@ class Worker:
         self._busy_at = self.clock.monotonic()
         was_busy = self._in_flight > 0
         self._in_flight += step
-        self._parts_in_flight += step * context.notification.is_of_part
+        if context.notification.is_of_part:
+            (self._part_slots.begin if step > 0 else self._part_slots.end)()
         self.metrics.in_flight.set(self._in_flight)
         if (is_busy := self._in_flight > 0) != was_busy:
             self.on_busy(is_busy)

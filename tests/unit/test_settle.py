@@ -84,8 +84,13 @@ def test_an_exhausted_message_is_left_for_the_dead_letters_and_not_delayed() -> 
         assert decide(outcome, 5, random.Random(1), exhausted=True) == NoAction()
 
 
-def test_postponed_messages_come_back_spread_over_half_a_minute() -> None:
+def test_postponed_messages_whose_turn_is_far_away_come_back_spread_over_a_quarter_of_a_minute() -> None:
     rng = random.Random(1)
     dispositions = [decide(Outcome.POSTPONED, 1, rng) for _ in range(500)]
     delays_s = {each.delay_s for each in dispositions if isinstance(each, SendAgain)}
-    assert delays_s == set(range(5, 31))
+    assert delays_s == set(range(15, 31))
+
+
+@pytest.mark.parametrize(("turn_s", "delay_s"), [(0.1, 1), (7.2, 8), (29.5, 30)])
+def test_a_postponed_message_comes_back_when_it_is_its_turn(turn_s: float, delay_s: int) -> None:
+    assert decide(Outcome.POSTPONED, 1, random.Random(1), turn_s=turn_s) == SendAgain(delay_s)
