@@ -43,6 +43,7 @@ from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
+from consumer.service.progress import ProgressLog
 from consumer.service.publisher import Publisher
 from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
@@ -194,7 +195,8 @@ class _Builder:
         engine = _engine(recognizer.engine, options)
         sources = SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes)
         results = ResultMaker(disk_space, folder, engine)
-        parts = Parts(PieceStore(store), queue, self.clock, results, options.part_pages)
+        progress = ProgressLog(self.clock, options.part_pages)
+        parts = Parts(PieceStore(store), queue, progress, results, options.part_pages)
         documents = DocumentReader(sources, renderer, scheduler, parts, results)
         checks = [disk_space.check, renderer.check, recognizer.check]
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)

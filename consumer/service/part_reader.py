@@ -24,16 +24,17 @@ CHECKPOINT_S: Final = 5.0
 
 @dataclass(slots=True)
 class _Unstored:
-    """The pages that are read and not stored yet."""
+    """The pages that are read and not stored yet. `storing`: those that are on their way."""
 
     buffer: PieceBuffer = field(default_factory=PieceBuffer)
+    storing: PieceBuffer = field(default_factory=PieceBuffer)
 
     def add(self, page: PageResult) -> None:
         self.buffer.add(page)
 
     def take(self) -> PieceBuffer:
-        buffer, self.buffer = self.buffer, PieceBuffer()
-        return buffer
+        self.storing, self.buffer = self.buffer, PieceBuffer()
+        return self.storing
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class PartReader:
             if page_count != part.page_count:
                 # Who has asked for the part knew another document.
                 return await self.documents.read(source, attempt)
-        return await parts.finish(source, attempt, whose)
+        return await parts.finish(source, attempt, whose, wanted)
 
     async def _read_gap(
         self, document: RenderedDocument, source: Source, attempt: Attempt, gap: PageRange
@@ -74,8 +75,10 @@ class PartReader:
         whose = self.documents.parts.identity(source, document.page_count)
         reading = asyncio.create_task(self.documents.scheduler.run(document, unstored.add, gap))
         try:
-            while not reading.done():
-                await asyncio.wait([reading], timeout=CHECKPOINT_S)
+            is_read = False
+            while not is_read:
+                # The last pages may come while others are being stored.
+                is_read = bool((await asyncio.wait([reading], timeout=CHECKPOINT_S))[0])
                 await self._checkpoint(unstored, source, attempt, whose)
             await reading
         except (SourceChangedError, SourceGoneError):
@@ -83,7 +86,10 @@ class PartReader:
             raise
         except BaseException:
             await _end(reading)
-            await self.documents.parts.pieces.put_in_time(source, whose, unstored.take(), attempt.watchdog)
+            # Pages on their way may be stored: then they are refused, and that is all.
+            put = self.documents.parts.pieces.put_in_time
+            left = (unstored.storing, unstored.take())
+            await asyncio.gather(*(put(source, whose, buffer, attempt.watchdog) for buffer in left))
             raise
 
     async def _checkpoint(
@@ -92,6 +98,7 @@ class PartReader:
         parts = self.documents.parts
         if (buffer := unstored.take()).page_count:
             await parts.pieces.put(source, whose, buffer, attempt.watchdog)
+            unstored.storing = PieceBuffer()
         await sources.require_unchanged(parts.pieces.store, source)
         await parts.report_progress(source, whose)
 

@@ -5,30 +5,23 @@ missing. Two that join at once do no harm: the put of the result is conditional.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
 import structlog
 
-from consumer.clock import Clock
 from consumer.domain import events, keys, parts
 from consumer.domain.assembly import EncodedResult
-from consumer.domain.errors import BucketOcrError, Code
+from consumer.domain.errors import BucketOcrError, Code, TransientError
 from consumer.domain.events import PartRange
 from consumer.domain.identity import ResultHead
-from consumer.domain.parts import Identity, PageRange, Piece, Progress
+from consumer.domain.parts import Identity, PageRange, Piece
 from consumer.domain.result import Source, failed_page
 from consumer.ports import Queue
 from consumer.service.attempt import Attempt
 from consumer.service.pieces import IsCurrent, PieceBuffer, PieceLostError, PieceStore
+from consumer.service.progress import ProgressLog
 from consumer.service.publisher import NoResult
 from consumer.service.results import ResultMaker
-
-#: The progress of a document is logged once in so many seconds.
-_REPORT_S: Final = 60.0
-
-#: A document that did not move for so long is not remembered.
-_FORGET_S: Final = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +40,9 @@ class Parts:
 
     pieces: PieceStore
     queue: Queue
-    clock: Clock
+    progress: ProgressLog
     results: ResultMaker
     part_pages: int
-    #: When the progress of a document was last logged, or the document first seen.
-    _reported_at: dict[tuple[str, str, Identity], float] = field(default_factory=dict, init=False)
 
     def are_for(self, source: Source, page_count: int) -> bool:
         """Whether a document is read in parts."""
@@ -77,7 +68,6 @@ class Parts:
         own = [piece for piece in pieces if piece.identity == whose]
         if not await self._send(source, whose, own):
             return await self._join(source, attempt, whose, own)
-        self._reported_at[source.bucket, source.key, whose] = self.clock.monotonic()
         return NoResult("handed out")
 
     async def _send(self, source: Source, whose: Identity, own: Iterable[Piece]) -> bool:
@@ -88,14 +78,7 @@ class Parts:
         ]
         if wanted:
             await self.queue.send([self.request(source, whose, pages) for pages in wanted])
-            log.info(
-                "document.handed_out",
-                bucket=source.bucket,
-                key=source.key,
-                etag=source.etag,
-                pages=whose.page_count,
-                parts=len(wanted),
-            )
+            self.progress.handed_out(source, whose, len(wanted))
         return bool(wanted)
 
     def request(self, source: Source, whose: Identity, pages: PageRange) -> str:
@@ -117,14 +100,25 @@ class Parts:
             for page_number in range(gap.first, gap.last + 1):
                 buffer.add(failed_page(page_number, Code.RETRIES_EXHAUSTED, message))
             await self.pieces.put(source, whose, buffer, attempt.watchdog, exhausted=True)
-        return await self.finish(source, attempt, whose)
+        return await self.finish(source, attempt, whose, PageRange(part.first, part.last))
 
-    async def finish(self, source: Source, attempt: Attempt, whose: Identity) -> EncodedResult | NoResult:
-        """Join the document if all of its pages are stored."""
+    async def finish(
+        self, source: Source, attempt: Attempt, whose: Identity, part: PageRange
+    ) -> EncodedResult | NoResult:
+        """After a part: join the document if all of its pages are stored.
+
+        Raises TransientError if the part itself is not: no other message asks for its pages.
+        """
         pieces = await self.pieces.stored(source.bucket, source.key)
         own = [piece for piece in pieces if piece.identity == whose]
         if _is_complete(whose, own):
             return await self._join(source, attempt, whose, own)
+        if parts.missing(part, [piece.pages for piece in own]):
+            if await self._is_joined(source):
+                return NoResult("joined meanwhile")
+            raise TransientError(
+                f"pages {part} of s3://{source.bucket}/{source.key} were stored and are gone"
+            )
         # Consumers of two releases have shared the document. Their pages must not be mixed, and no message
         # for those of the others is left.
         others = [
@@ -137,7 +131,7 @@ class Parts:
             await self._send(source, whose, own)
             await self.pieces.remove(source.bucket, others)
             return NoResult("handed out again")
-        self._report(source, whose, own)
+        self.progress.report(source, whose, own)
         return NoResult("part stored")
 
     async def remove_leftovers(self, bucket: str, key: str, is_current: IsCurrent) -> None:
@@ -147,34 +141,9 @@ class Parts:
 
     async def report_progress(self, source: Source, whose: Identity) -> None:
         """Log how much of a document is stored, once a minute."""
-        if self.clock.monotonic() >= self._last_report_at(source, whose) + _REPORT_S:
+        if self.progress.is_due(source, whose):
             pieces = await self.pieces.stored(source.bucket, source.key)
-            self._report(source, whose, [piece for piece in pieces if piece.identity == whose])
-
-    def _report(self, source: Source, whose: Identity, own: Iterable[Piece]) -> None:
-        now = self.clock.monotonic()
-        if now < self._last_report_at(source, whose) + _REPORT_S:
-            return
-        self._reported_at[source.bucket, source.key, whose] = now
-        stored = [piece.pages for piece in own]
-        progress = Progress.of(whose.page_count, stored, self.part_pages)
-        log.info(
-            "document.progress",
-            bucket=source.bucket,
-            key=source.key,
-            etag=source.etag,
-            parts_stored=progress.parts_done,
-            parts=progress.parts,
-            pages_stored=progress.pages_done,
-            pages=progress.pages,
-        )
-
-    def _last_report_at(self, source: Source, whose: Identity) -> float:
-        now = self.clock.monotonic()
-        for name, at in [*self._reported_at.items()]:
-            if at + _FORGET_S < now:
-                del self._reported_at[name]
-        return self._reported_at.setdefault((source.bucket, source.key, whose), now)
+            self.progress.report(source, whose, [piece for piece in pieces if piece.identity == whose])
 
     async def _join(
         self, source: Source, attempt: Attempt, whose: Identity, own: Sequence[Piece]
@@ -190,23 +159,26 @@ class Parts:
                 for page in pages:
                     assembly.add(page)
                 attempt.watchdog.mark()
-        self._reported_at.pop((source.bucket, source.key, whose), None)
         return self.results.finish(assembly, source, attempt)
 
     async def _mend(
         self, source: Source, attempt: Attempt, lost: Piece, error: PieceLostError
     ) -> EncodedResult | NoResult:
         """Do without a piece: another consumer has joined them all, or its pages must be read again."""
-        info = await self.pieces.store.head(source.bucket, keys.result_key(source.key))
-        result = ResultHead.from_metadata(info.metadata) if info else None
-        if result and (
-            result.is_current(source, self.results.engine.fingerprint)
-            or (lost.exhausted and result.is_of(source))
-        ):
+        if await self._is_joined(source, exhausted=lost.exhausted):
             return NoResult("joined meanwhile")
         log.warning("piece.lost", bucket=source.bucket, error=str(error))
         await self.pieces.remove(source.bucket, [lost])
         return await self.hand_out(source, attempt, lost.identity.page_count)
+
+    async def _is_joined(self, source: Source, *, exhausted: bool = False) -> bool:
+        """Whether there is a current result, or `exhausted` any of this source."""
+        info = await self.pieces.store.head(source.bucket, keys.result_key(source.key))
+        result = ResultHead.from_metadata(info.metadata) if info else None
+        if result is None:
+            return False
+        is_current = result.is_current(source, self.results.engine.fingerprint)
+        return is_current or (exhausted and result.is_of(source))
 
 
 def is_of(part: PartRange, source: Source) -> bool:

@@ -46,6 +46,7 @@ class PieceBuffer:
         # The container of gzip, and its fastest level: this runs between two steps of the event loop.
         self._compressor = zlib.compressobj(level=1, wbits=31)
         self._chunks: list[bytes] = []
+        self._is_finished = False
         self._first_page = 0
         self.page_count = 0
 
@@ -62,8 +63,11 @@ class PieceBuffer:
         self._chunks.append(self._compressor.compress(page.model_dump_json().encode() + b"\n"))
 
     def finish(self) -> bytes:
-        """Return the piece's body; no page may be added then."""
-        return b"".join((*self._chunks, self._compressor.flush()))
+        """Return the piece's body, as often as it is asked for; no page may be added then."""
+        if not self._is_finished:
+            self._chunks.append(self._compressor.flush())
+            self._is_finished = True
+        return b"".join(self._chunks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def _eight_documents(stack: Stack, proxy: FaultProxy, start: Start) -> None:
         is_short = number % 2 == 1
         if is_short:
             proxy.fail("GetObject", begin, key=key, times=None)
-        stack.put(key, documents.blank_pdf(100, pages=1 if is_short else 100), silent=True)
+        stack.put(key, documents.blank_pdf(100, pages=1 if is_short else 64), silent=True)
         stack.request(key)
     until(
         lambda: [message.visible for message in stack.cloud.messages(stack.queue_url)].count(False) == 8,

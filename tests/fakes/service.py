@@ -18,6 +18,7 @@ from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
+from consumer.service.progress import ProgressLog
 from consumer.service.publisher import JobResult, Publisher
 from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
@@ -81,7 +82,8 @@ class Service:
         )
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
         results = ResultMaker(disk_space, folder, engine, outputs=outputs)
-        parts = Parts(PieceStore(store), FakeQueue(network, slots=0), clock, results, part_pages)
+        progress = ProgressLog(clock, part_pages)
+        parts = Parts(PieceStore(store), FakeQueue(network, slots=0), progress, results, part_pages)
         self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()

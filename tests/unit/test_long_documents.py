@@ -263,6 +263,30 @@ async def test_a_killed_consumer_loses_only_the_pages_since_it_stored_some(
     assert set(service.s3.objects) == {KEY, RESULT}
 
 
+async def test_pages_that_come_while_others_are_stored_are_stored_too(service: Service) -> None:
+    upload(service, seconds=1)
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(4)
+    # The checkpoint's look at the source takes longer than the rest of the part.
+    service.faults.add("head", Fault.SLOW)
+    await work
+    assert pieces(service) == ["1-3.json.gz", "4-10.json.gz"]
+
+
+async def test_a_part_whose_pages_are_gone_is_not_done(service: Service) -> None:
+    upload(service)
+
+    def lose() -> None:
+        for key in [key for key in service.s3.objects if ".ocr/parts/" in key]:
+            del service.s3.objects[key]
+
+    # After the listing at the start of the part.
+    service.faults.add("list", lambda: None)
+    service.faults.add("list", lose)
+    assert (await run(service, PARTS[0])).outcome is Outcome.TRANSIENT
+    assert reasons([await run(service, PARTS[0])]) == ["part stored"]
+
+
 async def test_a_part_that_is_stopped_keeps_all_that_was_read(service: Service) -> None:
     upload(service, seconds=1)
     work = asyncio.create_task(run(service, PARTS[0]))
@@ -274,6 +298,17 @@ async def test_a_part_that_is_stopped_keeps_all_that_was_read(service: Service) 
     await run(service, PARTS[0])
     # The batch that was being read is read again.
     assert service.recognizer.pages_read == 10 + 2
+
+
+async def test_a_part_that_is_stopped_while_it_stores_pages_keeps_them(service: Service) -> None:
+    upload(service, seconds=1)
+    service.faults.add("put_new", Fault.SLOW)
+    work = asyncio.create_task(run(service, PARTS[0]))
+    await asyncio.sleep(8.5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert pieces(service) == ["1-3.json.gz", "4-7.json.gz"]
 
 
 async def test_an_ordinary_document_that_is_stopped_goes_on_at_its_page(service: Service) -> None:
