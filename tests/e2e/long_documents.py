@@ -57,13 +57,9 @@ def ask_for_part(stack: Stack, key: str, first: int, last: int, page_count: int)
 
 def limit_receives(stack: Stack, count: int) -> None:
     """Let the queue give up a message after so many receives."""
-    answer = stack.sqs.get_queue_attributes(
-        QueueUrl=stack.dead_letter_queue_url, AttributeNames=["QueueArn"]
-    )
+    answer = stack.sqs.get_queue_attributes(QueueUrl=stack.dead_letter_queue_url, AttributeNames=["QueueArn"])
     policy = {"deadLetterTargetArn": answer["Attributes"]["QueueArn"], "maxReceiveCount": count}
-    stack.sqs.set_queue_attributes(
-        QueueUrl=stack.queue_url, Attributes={"RedrivePolicy": json.dumps(policy)}
-    )
+    stack.sqs.set_queue_attributes(QueueUrl=stack.queue_url, Attributes={"RedrivePolicy": json.dumps(policy)})
 
 
 def pieces(stack: Stack, key: str) -> set[str]:

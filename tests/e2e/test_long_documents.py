@@ -67,7 +67,7 @@ def test_two_consumers_read_a_long_document_in_the_memory_of_a_short_one(
     assert all(read_parts(consumer, "long.pdf") for consumer in (first, second))
     more_bytes = [consumer.most_bytes() - short_bytes for consumer in (first, second)]
     with capsys.disabled():
-        print(f"\n{pages} pages in {seconds:.1f} s; for {SHORT_PAGES} pages {short_bytes:,} bytes, more: {more_bytes}")  # noqa: T201
+        print(f"\n{pages} pages in {seconds:.1f} s; {short_bytes=:,}, {more_bytes=}")  # noqa: T201
     assert max(more_bytes) <= ALLOWED_BYTES
 
 

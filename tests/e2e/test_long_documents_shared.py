@@ -1,4 +1,4 @@
-"""A long document whose source changes, whose messages come twice, or of which two consumers make the result."""
+"""A long document whose source changes, whose messages come twice, or that two consumers join."""
 
 import re
 from collections import Counter
@@ -21,11 +21,13 @@ from tests.e2e.long_documents import (
     pieces,
 )
 from tests.e2e.proxy import Exchange, Fault, FaultProxy, hold
-from tests.e2e.stack import RESULT_S, Stack, until
+from tests.e2e.stack import RESULT_S, Consumer, Stack, until
 
 PAGES = 48
 #: So long that it is not finished before something happens to it.
 LONG_PAGES = 400
+#: So that a consumer that is held takes no other message.
+ONE_AT_A_TIME = SETTINGS | {"MAX_IN_FLIGHT": 1}
 
 
 @pytest.fixture
@@ -77,18 +79,24 @@ def test_two_that_join_at_once_store_one_result(
     put = hold()
     proxy.fail("PutObject", put, key=f"{key}.ocr.json", times=None)
     seen, engine = stack.seen_at(proxy.url), journal.engine(0.01)
-    first = start(seen, "first", engine, **SETTINGS).wait_ready()
+    first = start(seen, "first", engine, **ONE_AT_A_TIME).wait_ready()
     ask_for(stack, key, PAGES)
     assert put.reached.wait(RESULT_S)
-    second = start(seen, "second", engine, **SETTINGS | {"MAX_IN_FLIGHT": 1}).wait_ready()
+    second = start(seen, "second", engine, **ONE_AT_A_TIME).wait_ready()
     ask_for_part(stack, key, 1, PART_PAGES, PAGES)
     until(lambda: proxy.count("PutObject", key=f"{key}.ocr.json") == 2, RESULT_S, "a second put")
     put.release()
     assert_read(stack.result(key, silent=True), PAGES)
     assert_only_result(stack, key)
-    ended = Counter(first.job_results(key) + second.job_results(key))
-    assert (ended["stored"], ended["stored meanwhile"]) == (1, 1)
+    # The line of a message is written after it is settled.
+    until(lambda: ended(first, key) and ended(second, key), RESULT_S, "two joins")
+    assert {*ended(first, key), *ended(second, key)} == {"stored", "stored meanwhile"}
     assert journal.pages.total() == PAGES
+
+
+def ended(consumer: Consumer, key: str) -> list[str]:
+    """How its joins of the document have ended."""
+    return [result for result in consumer.job_results(key) if result.startswith("stored")]
 
 
 def test_one_that_joins_while_another_removes_the_pieces_finds_the_result(
@@ -98,12 +106,12 @@ def test_one_that_joins_while_another_removes_the_pieces_finds_the_result(
     put, get = hold(), hold()
     proxy.fail("PutObject", put, key=f"{key}.ocr.json")
     seen, engine = stack.seen_at(proxy.url), journal.engine(0.01)
-    start(seen, "first", engine, **SETTINGS).wait_ready()
+    start(seen, "first", engine, **ONE_AT_A_TIME).wait_ready()
     ask_for(stack, key, PAGES)
     assert put.reached.wait(RESULT_S)
     for piece in pieces(stack, key):
         proxy.fail("GetObject", get, key=piece, times=None)
-    second = start(seen, "second", engine, **SETTINGS | {"MAX_IN_FLIGHT": 1}).wait_ready()
+    second = start(seen, "second", engine, **ONE_AT_A_TIME).wait_ready()
     stack.request(key)
     assert get.reached.wait(RESULT_S)
     put.release()
@@ -156,9 +164,10 @@ def refused(pages: range) -> Fault:
 
 
 def metadata(stack: Stack, key: str) -> dict[str, str]:
+    """Metadata of the result."""
     head = stack.object(f"{key}.ocr.json", silent=True)
     assert head is not None
-    return head["Metadata"]
+    return dict(head["Metadata"])
 
 
 def test_no_page_of_a_document_whose_messages_all_come_twice_is_read_twice(

@@ -84,11 +84,9 @@ def test_a_long_document_survives_the_death_of_a_consumer_every_ten_seconds(
     assert_only_result(stack, key)
     again = journal.pages.total() - case.pages
     without = fleet.killed_without_part
+    killed = len(fleet.killed)
     with capsys.disabled():
-        print(  # noqa: T201
-            f"\n{case.pages} pages, {len(fleet.killed)} killed, {without} of them before they had stored a part;"
-            f" {again} pages were read again"
-        )
+        print(f"\n{case.pages} pages; {killed=}, {without=} a stored part; read {again=}")  # noqa: T201
     assert fleet.killed
     assert again <= ALLOWED_SHARE * case.pages + case.part_pages * without
 
