@@ -54,6 +54,9 @@ class PartReader:
         whose = parts.identity(source, part.page_count)
         wanted = PageRange(part.first, part.last)
         if gaps := pages_of.missing(wanted, await parts.read_ranges(source, whose)):
+            if await parts.is_joined(source):
+                # The result was looked at before the listing, and its pieces were removed in between.
+                return NoResult("joined meanwhile")
             try:
                 async with self.documents.opened(source, attempt) as document:
                     page_count = document.page_count

@@ -114,7 +114,7 @@ class Parts:
         if _is_complete(whose, own):
             return await self._join(source, attempt, whose, own)
         if parts.missing(part, [piece.pages for piece in own]):
-            if await self._is_joined(source):
+            if await self.is_joined(source):
                 return NoResult("joined meanwhile")
             raise TransientError(
                 f"pages {part} of s3://{source.bucket}/{source.key} were stored and are gone"
@@ -165,13 +165,13 @@ class Parts:
         self, source: Source, attempt: Attempt, lost: Piece, error: PieceLostError
     ) -> EncodedResult | NoResult:
         """Do without a piece: another consumer has joined them all, or its pages must be read again."""
-        if await self._is_joined(source, exhausted=lost.exhausted):
+        if await self.is_joined(source, exhausted=lost.exhausted):
             return NoResult("joined meanwhile")
         log.warning("piece.lost", bucket=source.bucket, error=str(error))
         await self.pieces.remove(source.bucket, [lost])
         return await self.hand_out(source, attempt, lost.identity.page_count)
 
-    async def _is_joined(self, source: Source, *, exhausted: bool = False) -> bool:
+    async def is_joined(self, source: Source, *, exhausted: bool = False) -> bool:
         """Whether there is a current result, or `exhausted` any of this source."""
         info = await self.pieces.store.head(source.bucket, keys.result_key(source.key))
         result = ResultHead.from_metadata(info.metadata) if info else None

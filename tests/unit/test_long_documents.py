@@ -216,6 +216,23 @@ async def test_a_joiner_that_comes_too_late_for_a_piece_finds_the_result(service
     assert not asked_for(service)
 
 
+async def test_a_part_whose_pieces_are_joined_before_they_are_listed_is_not_read_again(
+    service: Service,
+) -> None:
+    upload(service)
+    for pages in PARTS:
+        await run(service, pages)
+    result = service.s3.objects.pop(RESULT)
+
+    def another_joins() -> None:
+        service.s3.objects[RESULT] = result
+
+    service.faults.add("list", another_joins)
+    assert reasons([await run(service, PARTS[0])]) == ["joined meanwhile"]
+    assert service.recognizer.pages_read == COUNT
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
 @pytest.mark.parametrize("lost", ["gone", "torn", "foreign"])
 async def test_a_piece_that_is_lost_is_read_again(service: Service, lost: str) -> None:
     upload(service)
