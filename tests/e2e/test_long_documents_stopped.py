@@ -34,7 +34,7 @@ def journal(tmp_path: Path) -> Journal:
 
 @dataclass
 class Fleet:
-    """Two consumers; for each one that is killed another one is started at once."""
+    """Two consumers. When one is killed, another one is started at once, and is ready before the next dies."""
 
     start: Callable[[str], Consumer]
     killed: list[Consumer] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Fleet:
         victim = self._alive.pop(self._chance.randrange(2))
         kill(victim)
         self.killed.append(victim)
-        self._alive.append(self.start(f"consumer-{len(self.killed) + 1}"))
+        self._alive.append(self.start(f"consumer-{len(self.killed) + 1}").wait_ready())
 
     @property
     def killed_without_part(self) -> int:
