@@ -3,7 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
 from aiohttp import web
@@ -26,8 +28,6 @@ from tests.e2e.stack import RESULT_S, Consumer, Stack, until
 PAGES = 48
 #: So long that it is not finished before something happens to it.
 LONG_PAGES = 400
-#: So that a consumer that is held takes no other message.
-ONE_AT_A_TIME = SETTINGS | {"MAX_IN_FLIGHT": 1}
 
 
 @pytest.fixture
@@ -72,52 +72,67 @@ def test_a_long_document_that_is_deleted_in_the_middle_leaves_nothing_and_stops_
     assert journal.pages.total() == begun + 1 < LONG_PAGES
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two consumers behind a proxy, each with one message at a time: one that is held takes no other."""
+
+    consumers: tuple[Consumer, Consumer]
+    proxy: FaultProxy
+
+    @classmethod
+    def started(cls, stack: Stack, start: Start, journal: Journal, proxy: FaultProxy) -> Self:
+        seen, settings = stack.seen_at(proxy.url), SETTINGS | {"MAX_IN_FLIGHT": 1}
+        first, second = (start(seen, name, journal.engine(0.01), **settings) for name in ("first", "second"))
+        return cls((first.wait_ready(), second.wait_ready()), proxy)
+
+    def puts(self, key: str) -> int:
+        """How many puts of a result there were; one that is tried again counts once."""
+        calls = [call for call in self.proxy.calls if call.matches("PutObject", f"{key}.ocr.json")]
+        return len({call.headers["amz-sdk-invocation-id"] for call in calls})
+
+    def wait_for(self, key: str, *results: str) -> None:
+        """Wait until both have worked on it, and jobs of theirs have ended so."""
+
+        def ended() -> bool:
+            both = [consumer.job_results(key) for consumer in self.consumers]
+            return all(both) and {*results} <= {result for one in both for result in one}
+
+        until(ended, RESULT_S, f"jobs that ended as {results}")
+
+
 def test_two_that_join_at_once_store_one_result(
     lone_stack: Stack, start: Start, journal: Journal, proxy: FaultProxy
 ) -> None:
-    stack, key = lone_stack, "long.pdf"
-    put = hold()
+    stack, key, put = lone_stack, "long.pdf", hold()
+    pair = Pair.started(stack, start, journal, proxy)
     proxy.fail("PutObject", put, key=f"{key}.ocr.json", times=None)
-    seen, engine = stack.seen_at(proxy.url), journal.engine(0.01)
-    first = start(seen, "first", engine, **ONE_AT_A_TIME).wait_ready()
     ask_for(stack, key, PAGES)
     assert put.reached.wait(RESULT_S)
-    second = start(seen, "second", engine, **ONE_AT_A_TIME).wait_ready()
     ask_for_part(stack, key, 1, PART_PAGES, PAGES)
-    until(lambda: proxy.count("PutObject", key=f"{key}.ocr.json") == 2, RESULT_S, "a second put")
+    until(lambda: pair.puts(key) == 2, RESULT_S, "a second put")
     put.release()
     assert_read(stack.result(key, silent=True), PAGES)
     assert_only_result(stack, key)
-    # The line of a message is written after it is settled.
-    until(lambda: ended(first, key) and ended(second, key), RESULT_S, "two joins")
-    assert {*ended(first, key), *ended(second, key)} == {"stored", "stored meanwhile"}
+    pair.wait_for(key, "stored", "stored meanwhile")
     assert journal.pages.total() == PAGES
-
-
-def ended(consumer: Consumer, key: str) -> list[str]:
-    """How its joins of the document have ended."""
-    return [result for result in consumer.job_results(key) if result.startswith("stored")]
 
 
 def test_one_that_joins_while_another_removes_the_pieces_finds_the_result(
     lone_stack: Stack, start: Start, journal: Journal, proxy: FaultProxy
 ) -> None:
-    stack, key = lone_stack, "long.pdf"
-    put, get = hold(), hold()
-    proxy.fail("PutObject", put, key=f"{key}.ocr.json")
-    seen, engine = stack.seen_at(proxy.url), journal.engine(0.01)
-    start(seen, "first", engine, **ONE_AT_A_TIME).wait_ready()
+    stack, key, put, get = lone_stack, "long.pdf", hold(), hold()
+    pair = Pair.started(stack, start, journal, proxy)
+    proxy.fail("PutObject", put, key=f"{key}.ocr.json", times=None)
     ask_for(stack, key, PAGES)
     assert put.reached.wait(RESULT_S)
     for piece in pieces(stack, key):
         proxy.fail("GetObject", get, key=piece, times=None)
-    second = start(seen, "second", engine, **ONE_AT_A_TIME).wait_ready()
     stack.request(key)
     assert get.reached.wait(RESULT_S)
     put.release()
     until(lambda: not pieces(stack, key), RESULT_S, "removed pieces")
     get.release()
-    second.line(event="message", job_result="joined meanwhile", settled="Delete")
+    pair.wait_for(key, "stored", "joined meanwhile")
     assert_read(stack.result(key, silent=True), PAGES)
     assert_only_result(stack, key)
     assert journal.pages.total() == PAGES

@@ -34,7 +34,7 @@ def journal(tmp_path: Path) -> Journal:
 
 @dataclass
 class Fleet:
-    """Two consumers. When one is killed, another one is started at once, and is ready before the next dies."""
+    """Two consumers. When one is killed, another one is started at once, and is ready before another dies."""
 
     start: Callable[[str], Consumer]
     killed: list[Consumer] = field(default_factory=list)
