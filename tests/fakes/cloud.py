@@ -448,8 +448,8 @@ class FakeSqs:
         self.bucket.check_coverage()
 
     def _sent_again_since(self, moment: int) -> list[Queued]:
-        """Messages that consumers have sent since then, for work that they left."""
-        return [message for message in self.there() if message.by_consumer and message.moment >= moment]
+        """Messages that consumers have sent since then, for work that they left; these answer for it (I2)."""
+        return [message for message in self.messages if message.by_consumer and message.moment >= moment]
 
     def change_visibility(self, receipt: str, hold_s: int) -> None:
         """Hide the message for so long; raises RefusedError."""
