@@ -16,6 +16,7 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.part_reader import PartReader
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.progress import ProgressLog
@@ -88,7 +89,9 @@ class Service:
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()
         self.breaker = CircuitBreaker([self.host.check], clock)
-        self.jobs = JobRunner(self.publisher, self.documents, self.breaker, FakeTopic(network))
+        # One that has been running for a day.
+        part_reader = PartReader(self.documents, clock, clock.monotonic() - 86400)
+        self.jobs = JobRunner(self.publisher, self.documents, part_reader, self.breaker, FakeTopic(network))
         self.busy: list[bool] = []
 
     def worker(

@@ -16,7 +16,7 @@ from consumer.domain.result import Status
 from consumer.domain.settle import Outcome
 from consumer.metrics import Metrics
 from consumer.service.jobs import JobReport
-from consumer.service.part_reader import CHECKPOINT_S
+from consumer.service.part_reader import CHECKPOINT_S, PartReader
 from tests.fakes import BUCKET, ENGINE
 from tests.fakes.cloud import Cloud, Stored
 from tests.fakes.network import Fault, Faults, Network
@@ -278,6 +278,19 @@ async def test_a_killed_consumer_loses_only_the_pages_since_it_stored_some(
         await run(service, pages)
     assert service.texts(KEY) == texts(seconds=1)
     assert set(service.s3.objects) == {KEY, RESULT}
+
+
+@pytest.mark.parametrize(
+    ("age_s", "stored"), [(0, ["1-1", "10-10", "2-3", "4-5", "6-7", "8-9"]), (60, ["1-5", "6-10"])]
+)
+async def test_a_consumer_stores_pages_the_more_often_the_younger_it_is(
+    service: Service, age_s: float, stored: list[str]
+) -> None:
+    upload(service, seconds=0.5)
+    part_reader = PartReader(service.documents, service.clock, service.clock.monotonic() - age_s)
+    service.jobs = replace(service.jobs, part_reader=part_reader)
+    await run(service, PARTS[0])
+    assert pieces(service) == [f"{pages}.json.gz" for pages in stored]
 
 
 async def test_pages_that_come_while_others_are_stored_are_stored_too(service: Service) -> None:
