@@ -26,8 +26,9 @@ from tests.e2e.proxy import Exchange, Fault, FaultProxy, hold
 from tests.e2e.stack import RESULT_S, Consumer, Stack, until
 
 PAGES = 48
-#: So long that it is not finished before something happens to it.
+#: So long that it is not finished before something happens to it, and no part of it either.
 LONG_PAGES = 400
+LONG_PARTS = SETTINGS | {"PART_PAGES": 200}
 
 
 @pytest.fixture
@@ -46,9 +47,9 @@ def test_a_long_document_that_is_overwritten_in_the_middle_gets_the_result_of_th
 ) -> None:
     stack, key = lone_stack, "long.pdf"
     for folder in ("first", "second"):
-        start(stack, folder, journal.engine(0.05), **SETTINGS).wait_ready()
+        start(stack, folder, journal.engine(0.05), **LONG_PARTS).wait_ready()
     ask_for(stack, key, LONG_PAGES)
-    until(lambda: len(pieces(stack, key)) >= 2, RESULT_S, "stored pages")
+    until(lambda: pieces(stack, key), RESULT_S, "stored pages")
     ask_for(stack, key, PAGES, shift=LONG_PAGES)
     assert_read(stack.result(key, silent=True), PAGES, shift=LONG_PAGES)
     assert_only_result(stack, key)
@@ -60,9 +61,9 @@ def test_a_long_document_that_is_deleted_in_the_middle_leaves_nothing_and_stops_
 ) -> None:
     stack, key = lone_stack, "long.pdf"
     for folder in ("first", "second"):
-        start(stack, folder, journal.engine(0.05), **SETTINGS).wait_ready()
+        start(stack, folder, journal.engine(0.05), **LONG_PARTS).wait_ready()
     ask_for(stack, key, LONG_PAGES)
-    until(lambda: len(pieces(stack, key)) >= 2, RESULT_S, "stored pages")
+    until(lambda: pieces(stack, key), RESULT_S, "stored pages")
     stack.s3.delete_object(Bucket=stack.silent_bucket, Key=key)
     stack.wait_until_settled()
     begun = journal.pages.total()
