@@ -97,7 +97,7 @@ def has_result(stack: Stack, key: str, deadline_s: float) -> bool:
 def test_a_long_document_whose_consumers_are_stopped_again_and_again_is_read_in_the_end(
     lone_stack: Stack, start: Start, journal: Journal, stops: int
 ) -> None:
-    stack, key, pages = lone_stack, "long.pdf", 20 * stops
+    stack, key, pages = lone_stack, "long.pdf", 30 * stops
     limit_receives(stack, MAX_RECEIVE_COUNT)
     engine = journal.engine(0.1)
     ask_for(stack, key, pages)
@@ -106,13 +106,12 @@ def test_a_long_document_whose_consumers_are_stopped_again_and_again_is_read_in_
         consumer = start(stack, f"stopped-{number}", engine, DRAIN_S=0, **SETTINGS)
         journal.wait(begun + 10)
         assert consumer.stop() == 0
-    last = start(stack, "last", engine, **SETTINGS)
+    start(stack, "last", engine, **SETTINGS)
 
     assert_read(stack.result(key, silent=True), pages)
     assert_only_result(stack, key)
-    # A batch at most was with the engine at each stop.
-    batch = last.line(event="ready")
-    assert journal.pages.total() - pages <= stops * 2, batch
+    # The page that the engine had, and perhaps the next one.
+    assert journal.pages.total() - pages <= stops * 2
 
 
 def test_a_short_document_that_is_stopped_goes_on_where_it_was(lone_stack: Stack, start: Start) -> None:
