@@ -6,6 +6,7 @@ missing. Two that join at once do no harm: the put of the result is conditional.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -22,6 +23,12 @@ from consumer.service.pieces import IsCurrent, PieceBuffer, PieceLostError, Piec
 from consumer.service.progress import ProgressLog
 from consumer.service.publisher import NoResult
 from consumer.service.results import ResultMaker
+
+#: The messages of parts become visible bit by bit, so that a letter behind them does not wait for all.
+_PARTS_PER_SECOND: Final = 10
+
+#: SQS allows no longer delay, in seconds.
+_MAX_DELAY_S: Final = 900
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +84,11 @@ class Parts:
             pages for pages in parts.ranges(whose.page_count, self.part_pages) if parts.missing(pages, read)
         ]
         if wanted:
-            await self.queue.send([self.request(source, whose, pages) for pages in wanted])
+            for start in range(0, len(wanted), _PARTS_PER_SECOND):
+                bodies = [
+                    self.request(source, whose, pages) for pages in wanted[start : start + _PARTS_PER_SECOND]
+                ]
+                await self.queue.send(bodies, min(start // _PARTS_PER_SECOND, _MAX_DELAY_S))
             self.progress.handed_out(source, whose, len(wanted))
         return bool(wanted)
 

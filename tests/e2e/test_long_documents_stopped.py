@@ -58,7 +58,7 @@ class Case:
     allowed: int
 
 
-SMALL, FULL = Case(240, 16, 0.0, 16), Case(2000, 64, 0.05, 0)
+SMALL, FULL = Case(240, 120, 0.0, 40), Case(2000, 64, 0.05, 0)
 PAGE_S = 0.1
 EVERY_S = 10.0
 
@@ -100,13 +100,15 @@ def test_a_long_document_whose_consumers_are_stopped_again_and_again_is_read_in_
     stack, key, pages = lone_stack, "long.pdf", 30 * stops
     limit_receives(stack, MAX_RECEIVE_COUNT)
     engine = journal.engine(0.1)
+    # Two messages, each of which comes again and again.
+    settings = SETTINGS | {"PART_PAGES": pages // 2}
     ask_for(stack, key, pages)
     for number in range(stops):
         begun = journal.pages.total()
-        consumer = start(stack, f"stopped-{number}", engine, DRAIN_S=0, **SETTINGS)
+        consumer = start(stack, f"stopped-{number}", engine, DRAIN_S=0, **settings)
         journal.wait(begun + 10)
         assert consumer.stop() == 0
-    start(stack, "last", engine, **SETTINGS)
+    start(stack, "last", engine, **settings)
 
     assert_read(stack.result(key, silent=True), pages)
     assert_only_result(stack, key)

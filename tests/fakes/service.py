@@ -79,7 +79,7 @@ class Service:
         store = FakeStore(network)
         self.recognizer = FakeRecognizer(network, pages)
         self.scheduler = PageScheduler(
-            self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=4
+            self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=5
         )
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
         results = ResultMaker(disk_space, folder, engine, outputs=outputs)

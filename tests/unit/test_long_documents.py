@@ -121,6 +121,15 @@ async def test_a_long_document_is_handed_out_in_parts_of_this_very_object(servic
     assert set(service.s3.objects) == {KEY}
 
 
+async def test_the_parts_of_a_very_long_document_become_visible_bit_by_bit(service: Service) -> None:
+    upload(service, count=PART_PAGES * 12)
+    began_s = service.clock.seconds
+    await run(service)
+    assert len(asked_for(service)) == 12
+    delays = [round(message.visible_at - began_s) for message in service.sqs.waiting()]
+    assert delays == [0] * 10 + [1] * 2
+
+
 async def test_the_parts_become_one_result_and_leave_nothing_behind(service: Service) -> None:
     source = upload(service)
     await run(service)
