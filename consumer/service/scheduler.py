@@ -162,6 +162,11 @@ class PageScheduler:
         run = _Run(add, pages.first, pages.last, is_part)
         try:
             await self._read_all(run, document)
+        except asyncio.CancelledError:
+            # It may have waited for a place in the window while pages of it were read.
+            if not any(page.done() and page.exception() for page in run.pending):
+                run.hand_on()
+            raise
         finally:
             self._drop_ready(run)
             for result in run.pending:

@@ -242,6 +242,23 @@ async def test_a_cancelled_document_leaves_no_file_and_frees_its_places(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_cancelled_document_hands_on_what_was_read_while_it_waited_for_the_window(
+    tmp_path: Path,
+) -> None:
+    async with scheduling(batch_pages=1, window_pages=1) as (scheduler, _):
+        first: list[PageResult] = []
+        second: list[PageResult] = []
+        runs = [
+            asyncio.create_task(scheduler.run(document(tmp_path, *pages_of("p", 9, 1)), pages.append))
+            for pages in (first, second)
+        ]
+        await asyncio.sleep(1.5)
+        for run in runs:
+            run.cancel()
+        await asyncio.wait(runs)
+        assert (numbers(first), numbers(second)) == ([1], [])
+
+
 async def test_a_document_cancelled_in_the_engine_takes_no_other_along(tmp_path: Path) -> None:
     async with scheduling() as (scheduler, recognizer):
         work = asyncio.create_task(read(scheduler, document(tmp_path, "cancelled 10")))
