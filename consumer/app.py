@@ -41,6 +41,7 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.part_reader import PartReader
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.progress import ProgressLog
@@ -202,7 +203,9 @@ class _Builder:
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)
         announce = await self.stack.enter_async_context(announcer(options.completion_topic_arn, self.clock))
         self._report_ready(layout, engine, folder)
-        return JobRunner(Publisher(store, self.clock, self.metrics), documents, breaker, announce), breaker
+        publisher = Publisher(store, self.clock, self.metrics)
+        part_reader = PartReader(documents, self.clock, self.clock.monotonic())
+        return JobRunner(publisher, documents, part_reader, breaker, announce), breaker
 
     def _report_ready(self, layout: ProcessLayout, engine: Engine, folder: Path) -> None:
         capacity = layout.capacity

@@ -179,7 +179,7 @@ MUTANTS = (
     Mutant(
         "the message of a long document is deleted before those of its parts are sent",
         "consumer/service/parts.py",
-        "            await self.queue.send([self.request(source, whose, pages) for pages in wanted])\n",
+        "                await self.queue.send(bodies, min(start // _PARTS_PER_SECOND, _MAX_DELAY_S))\n",
         "",
     ),
     Mutant(

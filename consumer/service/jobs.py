@@ -45,6 +45,7 @@ class JobRunner:
 
     publisher: Publisher
     documents: DocumentReader
+    part_reader: PartReader
     breaker: CircuitBreaker
     announce: Announce
 
@@ -109,7 +110,7 @@ class JobRunner:
         if job.part is None:
             make = partial(self.documents.read, whole=job.force)
         else:
-            make, job = partial(PartReader(self.documents).read, job.part), replace(job, force=False)
+            make, job = partial(self.part_reader.read, job.part), replace(job, force=False)
         result = await self.publisher.ensure_result(
             job, queued_at, watchdog, accepts=self._is_current, make=make
         )

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
+from consumer.clock import Clock
 from consumer.domain import parts as pages_of
 from consumer.domain.assembly import EncodedResult
 from consumer.domain.errors import DocumentError, SourceChangedError, SourceGoneError
@@ -20,6 +21,11 @@ from consumer.service.publisher import NoResult
 
 #: Pages are stored, and the source is described, so often.
 CHECKPOINT_S: Final = 5.0
+
+#: A consumer that was started a while ago does so more often: after this share of its age. So one that is
+#: killed loses a few per cent of its work, however short its life was.
+_AGE_SHARE: Final = 0.05
+_LEAST_CHECKPOINT_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -39,9 +45,11 @@ class _Unstored:
 
 @dataclass(frozen=True, slots=True)
 class PartReader:
-    """Reads parts of the documents that `documents` has handed out."""
+    """Reads parts of the documents that `documents` has handed out; `started_at`: when this consumer was."""
 
     documents: DocumentReader
+    clock: Clock
+    started_at: float
 
     async def read(self, part: PartRange, source: Source, attempt: Attempt) -> EncodedResult | NoResult:
         """Read the pages of a part that are not stored; if that were the last ones, make the result.
@@ -54,6 +62,9 @@ class PartReader:
         whose = parts.identity(source, part.page_count)
         wanted = PageRange(part.first, part.last)
         if gaps := pages_of.missing(wanted, await parts.read_ranges(source, whose)):
+            if await parts.is_joined(source):
+                # The result was looked at before the listing, and its pieces were removed in between.
+                return NoResult("joined meanwhile")
             try:
                 async with self.documents.opened(source, attempt) as document:
                     page_count = document.page_count
@@ -68,6 +79,11 @@ class PartReader:
                 return await self.documents.read(source, attempt)
         return await parts.finish(source, attempt, whose, wanted)
 
+    @property
+    def _checkpoint_s(self) -> float:
+        age_s = self.clock.monotonic() - self.started_at
+        return min(CHECKPOINT_S, max(_LEAST_CHECKPOINT_S, _AGE_SHARE * age_s))
+
     async def _read_gap(
         self, document: RenderedDocument, source: Source, attempt: Attempt, gap: PageRange
     ) -> None:
@@ -78,7 +94,7 @@ class PartReader:
             is_read = False
             while not is_read:
                 # The last pages may come while others are being stored.
-                is_read = bool((await asyncio.wait([reading], timeout=CHECKPOINT_S))[0])
+                is_read = bool((await asyncio.wait([reading], timeout=self._checkpoint_s))[0])
                 await self._checkpoint(unstored, source, attempt, whose)
             await reading
         except (SourceChangedError, SourceGoneError):

@@ -6,6 +6,7 @@ missing. Two that join at once do no harm: the put of the result is conditional.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -22,6 +23,12 @@ from consumer.service.pieces import IsCurrent, PieceBuffer, PieceLostError, Piec
 from consumer.service.progress import ProgressLog
 from consumer.service.publisher import NoResult
 from consumer.service.results import ResultMaker
+
+#: The messages of parts become visible bit by bit, so that a letter behind them does not wait for all.
+_PARTS_PER_SECOND: Final = 10
+
+#: SQS allows no longer delay, in seconds.
+_MAX_DELAY_S: Final = 900
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +84,11 @@ class Parts:
             pages for pages in parts.ranges(whose.page_count, self.part_pages) if parts.missing(pages, read)
         ]
         if wanted:
-            await self.queue.send([self.request(source, whose, pages) for pages in wanted])
+            for start in range(0, len(wanted), _PARTS_PER_SECOND):
+                bodies = [
+                    self.request(source, whose, pages) for pages in wanted[start : start + _PARTS_PER_SECOND]
+                ]
+                await self.queue.send(bodies, min(start // _PARTS_PER_SECOND, _MAX_DELAY_S))
             self.progress.handed_out(source, whose, len(wanted))
         return bool(wanted)
 
@@ -114,7 +125,7 @@ class Parts:
         if _is_complete(whose, own):
             return await self._join(source, attempt, whose, own)
         if parts.missing(part, [piece.pages for piece in own]):
-            if await self._is_joined(source):
+            if await self.is_joined(source):
                 return NoResult("joined meanwhile")
             raise TransientError(
                 f"pages {part} of s3://{source.bucket}/{source.key} were stored and are gone"
@@ -165,13 +176,13 @@ class Parts:
         self, source: Source, attempt: Attempt, lost: Piece, error: PieceLostError
     ) -> EncodedResult | NoResult:
         """Do without a piece: another consumer has joined them all, or its pages must be read again."""
-        if await self._is_joined(source, exhausted=lost.exhausted):
+        if await self.is_joined(source, exhausted=lost.exhausted):
             return NoResult("joined meanwhile")
         log.warning("piece.lost", bucket=source.bucket, error=str(error))
         await self.pieces.remove(source.bucket, [lost])
         return await self.hand_out(source, attempt, lost.identity.page_count)
 
-    async def _is_joined(self, source: Source, *, exhausted: bool = False) -> bool:
+    async def is_joined(self, source: Source, *, exhausted: bool = False) -> bool:
         """Whether there is a current result, or `exhausted` any of this source."""
         info = await self.pieces.store.head(source.bucket, keys.result_key(source.key))
         result = ResultHead.from_metadata(info.metadata) if info else None

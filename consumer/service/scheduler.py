@@ -39,22 +39,31 @@ log = structlog.get_logger(__name__)
 
 
 class RoundRobin(Generic[_Item]):
-    """A queue of many owners' items, which takes one of each owner in turn, each owner's in order."""
+    """A queue of many owners' items, which takes one of each owner in turn, each owner's in order.
+
+    Between two turns of others, one owner that has had no turn yet may go first.
+    """
 
     def __init__(self) -> None:
         # Owners with items only; the first is served next.
         self._items: dict[Hashable, deque[_Item]] = {}
+        self._new: dict[Hashable, deque[_Item]] = {}
+        self._last_was_new = False
 
-    def add(self, owner: Hashable, item: _Item) -> None:
-        """Queue an item; a new owner is served after all that wait already."""
-        self._items.setdefault(owner, deque()).append(item)
+    def add(self, owner: Hashable, item: _Item, *, goes_first: bool = False) -> None:
+        """Queue an item; an owner without others is served after all that wait, or `goes_first`."""
+        is_new = owner in self._new or (goes_first and owner not in self._items)
+        owners = self._new if is_new else self._items
+        owners.setdefault(owner, deque()).append(item)
 
     def take(self, count: int) -> list[_Item]:
         """Remove and return up to `count` items."""
         taken: list[_Item] = []
-        while self._items and len(taken) < count:
-            owner, items = next(iter(self._items.items()))
-            del self._items[owner]
+        while (self._items or self._new) and len(taken) < count:
+            self._last_was_new = bool(self._new) and not (self._last_was_new and self._items)
+            owners = self._new if self._last_was_new else self._items
+            owner, items = next(iter(owners.items()))
+            del owners[owner]
             taken.append(items.popleft())
             if items:
                 self._items[owner] = items
@@ -62,26 +71,28 @@ class RoundRobin(Generic[_Item]):
 
     def discard(self, owner: Hashable) -> list[_Item]:
         """Remove and return all items of one owner."""
-        return list(self._items.pop(owner, ()))
+        return [*self._items.pop(owner, ()), *self._new.pop(owner, ())]
 
 
 @dataclass(eq=False, slots=True)
 class _ReadyPage:
     image: PageImage
     result: asyncio.Future[PageResult]
+    is_part: bool
 
 
 @dataclass(eq=False)
 class _Run:
     """The pages of one document that were begun and not yet handed on.
 
-    `next_page`: the next to be handed on; `last_page`: the last of all. `hung`: codes of the latest
-    consecutive pages that timed out.
+    `next_page`: the next to be handed on; `last_page`: the last of all. `is_part`: they are a part of it.
+    `hung`: codes of the latest consecutive pages that timed out.
     """
 
     add: Callable[[PageResult], None]
     next_page: int
     last_page: int
+    is_part: bool
     pending: deque[asyncio.Future[PageResult]] = field(default_factory=deque)
     hung: list[Code] = field(default_factory=list)
 
@@ -119,6 +130,8 @@ class PageScheduler:
 
     def __post_init__(self) -> None:
         self._window = asyncio.Semaphore(self.window_pages)
+        # Parts leave a place free, so that a letter is rendered at once.
+        self._part_window = asyncio.Semaphore(max(1, self.window_pages - 1))
         self.metrics.ready_pages_limit.set(self.window_pages)
 
     @asynccontextmanager
@@ -144,10 +157,16 @@ class PageScheduler:
         A page that cannot be rendered or read is a failed one, and the rest go on; after three in a row that
         hung, the rest is not tried. A cancelled document takes its waiting pages with it.
         """
+        is_part = pages is not None
         pages = pages or PageRange(1, document.page_count)
-        run = _Run(add, pages.first, pages.last)
+        run = _Run(add, pages.first, pages.last, is_part)
         try:
             await self._read_all(run, document)
+        except asyncio.CancelledError:
+            # It may have waited for a place in the window while pages of it were read.
+            if not any(page.done() and page.exception() for page in run.pending):
+                run.hand_on()
+            raise
         finally:
             self._drop_ready(run)
             for result in run.pending:
@@ -187,12 +206,11 @@ class PageScheduler:
 
         async def attempt() -> PageImage:
             # Given back while the document waits for disk space: the pages ahead of it free that.
-            await self._window.acquire()
-            self.metrics.ready_pages.inc()
+            await self._enter_window(run.is_part)
             try:
                 return await document.render(page_number)
             except BaseException:
-                self._leave_window()
+                self._leave_window(run.is_part)
                 raise
             finally:
                 self.watchdog.mark()
@@ -203,7 +221,8 @@ class PageScheduler:
             result.set_result(self._counted(failed_page(page_number, error.code, error.message)))
         else:
             self.disk_space.hold()
-            self._ready.add(run, _ReadyPage(image, result))
+            goes_first = page_number == 1 and not run.is_part
+            self._ready.add(run, _ReadyPage(image, result, run.is_part), goes_first=goes_first)
             self._has_ready.set()
         return result
 
@@ -241,12 +260,26 @@ class PageScheduler:
         except OSError as error:
             log.warning("page.not_deleted", path=page.image.path, error=str(error))
         self.disk_space.release()
-        self._leave_window()
+        self._leave_window(page.is_part)
 
-    def _leave_window(self) -> None:
+    async def _enter_window(self, is_part: bool) -> None:
+        """Wait until a page may be rendered."""
+        if is_part:
+            await self._part_window.acquire()
+        try:
+            await self._window.acquire()
+        except BaseException:
+            if is_part:
+                self._part_window.release()
+            raise
+        self.metrics.ready_pages.inc()
+
+    def _leave_window(self, is_part: bool) -> None:
         """Let another page be rendered."""
         self.metrics.ready_pages.dec()
         self._window.release()
+        if is_part:
+            self._part_window.release()
 
     def _counted(self, result: PageResult) -> PageResult:
         self.metrics.count_page(result)

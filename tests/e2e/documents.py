@@ -36,6 +36,21 @@ def blank_pdf(width_pt: int, pages: int = 1) -> bytes:
     return data
 
 
+def numbered_pdf(pages: int, shift: int = 0) -> bytes:
+    """Make a PDF of empty pages, each with the size of its number plus `shift`; see `numbered_size`."""
+    with pymupdf.open() as document:
+        for number in range(1, pages + 1):
+            width_px, height_px = numbered_size(number + shift)
+            document.new_page(width=width_px / 2, height=height_px / 2)
+        data: bytes = document.tobytes()
+    return data
+
+
+def numbered_size(number: int) -> tuple[int, int]:
+    """Give the size of a page in pixels that no page with another number has."""
+    return 200 + 2 * (number % 100), 100 + 2 * (number // 100)
+
+
 def dense_pdf(columns: int, rows: int) -> bytes:
     """Make a PDF of one page with a line of text in each row of each column."""
     with pymupdf.open() as document:

@@ -1,8 +1,9 @@
-"""An engine that reads nothing: entry `null_engine:build`, with the arguments `PAGE LEAK_BYTES LINES`.
+"""An engine that reads nothing: entry `null_engine:build`; arguments `PAGE LEAK_BYTES LINES JOURNAL`.
 
 Every page takes PAGE seconds, or until the file PAGE exists, costs next to no processor time, leaves
 LEAK_BYTES of memory behind that is never given back, and has LINES lines of 60 characters, one below the
-other, with the page's size.
+other, with the page's size. The file JOURNAL, unless it is empty, gets a line for each page whose reading
+begins: the page's number, width and height.
 """
 
 import json
@@ -23,10 +24,11 @@ _POLL_S = 0.02
 class NullEngine:
     """The engine. `page`: seconds for a page, including the time to leak, or a file that pages wait for."""
 
-    def __init__(self, page: float | Path, leak_bytes: int, lines: int) -> None:
+    def __init__(self, page: float | Path, leak_bytes: int, lines: int, journal: str) -> None:
         self._page = page
         self._leak_bytes = leak_bytes
         self._lines = lines
+        self._journal = journal
         self._leaked: list[bytearray] = []
 
     def ready(self) -> protocol.Reply:
@@ -40,6 +42,10 @@ class NullEngine:
 
     def _read(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
         started_s = time.monotonic()
+        if self._journal:
+            # Engines of several consumers share the file: one write appends a whole line.
+            with Path(self._journal).open("ab", buffering=0) as journal:
+                journal.write(f"{image.page_number} {image.width_px} {image.height_px}\n".encode())
         # Filled, since untouched memory costs nothing.
         self._leaked.append(bytearray(b"x") * self._leak_bytes)
         lines = [self._line(image, number) for number in range(self._lines)]
@@ -66,6 +72,6 @@ class NullEngine:
 
 def build(options_json: str) -> NullEngine:
     """Build the handler of an engine process."""
-    page, leak_bytes, lines = json.loads(options_json)["arguments"]
+    page, leak_bytes, lines, journal = json.loads(options_json)["arguments"]
     wait = Path(page) if Path(page).is_absolute() else float(page)
-    return NullEngine(wait, int(leak_bytes), int(lines))
+    return NullEngine(wait, int(leak_bytes), int(lines), journal)

@@ -48,9 +48,11 @@ _SETPRIV = shutil.which("setpriv")
 _MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []
 
 
-def null_engine(page: float | Path, *, leak_bytes: int = 0, lines: int = 0) -> tuple[str, ...]:
+def null_engine(
+    page: float | Path, *, leak_bytes: int = 0, lines: int = 0, journal: Path | str = ""
+) -> tuple[str, ...]:
     """Give the program of an engine that reads nothing, with its arguments; see `null_engine.py`."""
-    return (str(_NULL_ENGINE), str(page), str(leak_bytes), str(lines))
+    return (str(_NULL_ENGINE), str(page), str(leak_bytes), str(lines), str(journal))
 
 
 def until(look: Callable[[], _T], deadline_s: float, what: str, *, every_s: float = _POLL_S) -> _T:
@@ -256,6 +258,12 @@ class Consumer:
         lines = self.asked("/metrics")[1].splitlines()
         samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
+
+    def most_bytes(self) -> int:
+        """The most memory that it has held so far, without its children."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        (kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(kib) * 1024
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)

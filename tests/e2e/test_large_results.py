@@ -10,7 +10,7 @@ import pytest
 from consumer.domain.result import ResultDocument
 from tests.e2e import documents
 from tests.e2e.conftest import Start
-from tests.e2e.stack import COMMAND_S, SCRIPTED, Consumer, Stack, null_engine
+from tests.e2e.stack import COMMAND_S, SCRIPTED, Stack, null_engine
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
@@ -33,13 +33,6 @@ finally:
 """
 
 
-def most_bytes(consumer: Consumer) -> int:
-    """The most memory that the parent has held so far."""
-    status = Path(f"/proc/{consumer.process.pid}/status").read_text()
-    (kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(kib) * 1024
-
-
 def test_the_consumer_needs_no_more_memory_for_a_result_of_200_mb(
     lone_stack: Stack, start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,7 +44,7 @@ def test_the_consumer_needs_no_more_memory_for_a_result_of_200_mb(
         lone_stack.put(key, documents.blank_pdf(100, pages))
         line = consumer.line(RESULT_S, event="message", key=key)
         assert (line["status"], line["lines"]) == ("SUCCESS", pages * LINES)
-        bytes_held.append(most_bytes(consumer))
+        bytes_held.append(consumer.most_bytes())
         consumer.stop()
     head = lone_stack.object(f"{LARGE_PAGES}.pdf.ocr.json")
     assert head is not None

@@ -16,6 +16,7 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.part_reader import PartReader
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.progress import ProgressLog
@@ -78,7 +79,7 @@ class Service:
         store = FakeStore(network)
         self.recognizer = FakeRecognizer(network, pages)
         self.scheduler = PageScheduler(
-            self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=4
+            self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=5
         )
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
         results = ResultMaker(disk_space, folder, engine, outputs=outputs)
@@ -88,7 +89,9 @@ class Service:
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()
         self.breaker = CircuitBreaker([self.host.check], clock)
-        self.jobs = JobRunner(self.publisher, self.documents, self.breaker, FakeTopic(network))
+        # One that has been running for a day.
+        part_reader = PartReader(self.documents, clock, clock.monotonic() - 86400)
+        self.jobs = JobRunner(self.publisher, self.documents, part_reader, self.breaker, FakeTopic(network))
         self.busy: list[bool] = []
 
     def worker(

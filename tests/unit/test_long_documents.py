@@ -16,7 +16,7 @@ from consumer.domain.result import Status
 from consumer.domain.settle import Outcome
 from consumer.metrics import Metrics
 from consumer.service.jobs import JobReport
-from consumer.service.part_reader import CHECKPOINT_S
+from consumer.service.part_reader import CHECKPOINT_S, PartReader
 from tests.fakes import BUCKET, ENGINE
 from tests.fakes.cloud import Cloud, Stored
 from tests.fakes.network import Fault, Faults, Network
@@ -121,6 +121,15 @@ async def test_a_long_document_is_handed_out_in_parts_of_this_very_object(servic
     assert set(service.s3.objects) == {KEY}
 
 
+async def test_the_parts_of_a_very_long_document_become_visible_bit_by_bit(service: Service) -> None:
+    upload(service, count=PART_PAGES * 12)
+    began_s = service.clock.seconds
+    await run(service)
+    assert len(asked_for(service)) == 12
+    delays = [round(message.visible_at - began_s) for message in service.sqs.waiting()]
+    assert delays == [0] * 10 + [1] * 2
+
+
 async def test_the_parts_become_one_result_and_leave_nothing_behind(service: Service) -> None:
     source = upload(service)
     await run(service)
@@ -216,6 +225,23 @@ async def test_a_joiner_that_comes_too_late_for_a_piece_finds_the_result(service
     assert not asked_for(service)
 
 
+async def test_a_part_whose_pieces_are_joined_before_they_are_listed_is_not_read_again(
+    service: Service,
+) -> None:
+    upload(service)
+    for pages in PARTS:
+        await run(service, pages)
+    result = service.s3.objects.pop(RESULT)
+
+    def another_joins() -> None:
+        service.s3.objects[RESULT] = result
+
+    service.faults.add("list", another_joins)
+    assert reasons([await run(service, PARTS[0])]) == ["joined meanwhile"]
+    assert service.recognizer.pages_read == COUNT
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
 @pytest.mark.parametrize("lost", ["gone", "torn", "foreign"])
 async def test_a_piece_that_is_lost_is_read_again(service: Service, lost: str) -> None:
     upload(service)
@@ -261,6 +287,19 @@ async def test_a_killed_consumer_loses_only_the_pages_since_it_stored_some(
         await run(service, pages)
     assert service.texts(KEY) == texts(seconds=1)
     assert set(service.s3.objects) == {KEY, RESULT}
+
+
+@pytest.mark.parametrize(
+    ("age_s", "stored"), [(0, ["1-1", "10-10", "2-3", "4-5", "6-7", "8-9"]), (60, ["1-5", "6-10"])]
+)
+async def test_a_consumer_stores_pages_the_more_often_the_younger_it_is(
+    service: Service, age_s: float, stored: list[str]
+) -> None:
+    upload(service, seconds=0.5)
+    part_reader = PartReader(service.documents, service.clock, service.clock.monotonic() - age_s)
+    service.jobs = replace(service.jobs, part_reader=part_reader)
+    await run(service, PARTS[0])
+    assert pieces(service) == [f"{pages}.json.gz" for pages in stored]
 
 
 async def test_pages_that_come_while_others_are_stored_are_stored_too(service: Service) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from consumer.clock import Watchdog
 from consumer.domain.errors import ChildError, Code, DiskFullError
 from consumer.domain.page import PageImage
+from consumer.domain.parts import PageRange
 from consumer.domain.result import PageResult
 from consumer.metrics import Metrics
 from consumer.service.disk_space import DiskSpace
@@ -107,12 +108,21 @@ def test_owners_are_served_in_turn_and_each_ones_items_in_order(operations: list
                 others.discard(owner)
 
 
-@given(st.lists(OWNERS, max_size=20))
-def test_a_discarded_owner_takes_its_own_items_along_and_no_others(owners: list[str]) -> None:
+def test_an_owner_that_goes_first_does_so_between_two_turns_of_the_others() -> None:
+    queue: RoundRobin[str] = RoundRobin()
+    for owner in "abab":
+        queue.add(owner, owner)
+    for owner in "xyx":
+        queue.add(owner, owner, goes_first=True)
+    assert queue.take(5) + queue.take(5) == ["x", "a", "y", "b", "x", "a", "b"]
+
+
+@given(st.lists(st.tuples(OWNERS, st.booleans()), max_size=20))
+def test_a_discarded_owner_takes_its_own_items_along_and_no_others(owners: list[tuple[str, bool]]) -> None:
     queue: RoundRobin[tuple[str, int]] = RoundRobin()
-    items = [(owner, number) for number, owner in enumerate(owners)]
-    for item in items:
-        queue.add(item[0], item)
+    items = [(owner, number) for number, (owner, _) in enumerate(owners)]
+    for item, (_, goes_first) in zip(items, owners, strict=True):
+        queue.add(item[0], item, goes_first=goes_first)
     assert queue.discard("a") == [item for item in items if item[0] == "a"]
     assert queue.discard("a") == []
     assert sorted(queue.take(100)) == sorted(item for item in items if item[0] != "a")
@@ -153,6 +163,23 @@ async def test_a_letter_behind_a_long_report_waits_for_a_few_batches(tmp_path: P
         (place,) = (n for n, batch in enumerate(recognizer.batches) if "letter" in batch)
         assert place <= 3
         assert len(texts(await report)) == 500
+
+
+async def test_a_letter_behind_parts_of_a_long_document_is_read_next(tmp_path: Path) -> None:
+    async with scheduling(batch_pages=1) as (scheduler, recognizer):
+        long = [document(tmp_path, *pages_of(f"part{n}", 100, 1)) for n in range(4)]
+        parts = [asyncio.create_task(scheduler.run(each, lambda _: None, PageRange(1, 100))) for each in long]
+        await asyncio.sleep(10.5)
+        begun = len(recognizer.batches)
+        assert texts(await read(scheduler, document(tmp_path, "letter"))) == ["letter"]
+        assert recognizer.batches.index(["letter"]) == begun
+        for part in parts:
+            part.cancel()
+        await asyncio.wait(parts)
+        # All places are free again.
+        await scheduler.run(long[0], lambda _: None, PageRange(1, 10))
+        assert len(texts(await read(scheduler, document(tmp_path, *pages_of("last", 10))))) == 10
+        assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_page_that_cannot_be_rendered_fails_and_the_others_do_not(tmp_path: Path) -> None:
@@ -213,6 +240,23 @@ async def test_a_cancelled_document_leaves_no_file_and_frees_its_places(tmp_path
         assert len(await read(scheduler, document(tmp_path, *pages_of("heir", 9)))) == 9
     assert recognizer.batches == [["cancelled-1 10"], *([text] for text in pages_of("heir", 9))]
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_cancelled_document_hands_on_what_was_read_while_it_waited_for_the_window(
+    tmp_path: Path,
+) -> None:
+    async with scheduling(batch_pages=1, window_pages=1) as (scheduler, _):
+        first: list[PageResult] = []
+        second: list[PageResult] = []
+        runs = [
+            asyncio.create_task(scheduler.run(document(tmp_path, *pages_of("p", 9, 1)), pages.append))
+            for pages in (first, second)
+        ]
+        await asyncio.sleep(1.5)
+        for run in runs:
+            run.cancel()
+        await asyncio.wait(runs)
+        assert (numbers(first), numbers(second)) == ([1], [])
 
 
 async def test_a_document_cancelled_in_the_engine_takes_no_other_along(tmp_path: Path) -> None:

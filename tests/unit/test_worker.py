@@ -382,7 +382,8 @@ class FastPartJobs(PartJobs):
 
 @pytest.fixture
 def with_parts(service: Service) -> Service:
-    service.jobs = PartJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    jobs = service.jobs
+    service.jobs = PartJobs(jobs.publisher, jobs.documents, jobs.part_reader, jobs.breaker, jobs.announce)
     return service
 
 
@@ -407,7 +408,7 @@ async def test_a_stopped_job_is_continued_by_the_messages_that_it_leaves(with_pa
 
 async def test_a_job_without_progress_is_not_continued_but_tried_again(with_parts: Service) -> None:
     service = with_parts
-    service.jobs = StoppedJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    service.jobs = stopped_jobs(service)
     service.sqs.send(part(1, 3), (), message_id="m")
     async with consuming(service):
         await until(lambda: "m" in service.sqs.returned)
@@ -426,11 +427,16 @@ class StoppedJobs(JobRunner):
         raise AssertionError
 
 
+def stopped_jobs(service: Service) -> StoppedJobs:
+    jobs = service.jobs
+    return StoppedJobs(jobs.publisher, jobs.documents, jobs.part_reader, jobs.breaker, jobs.announce)
+
+
 @pytest.mark.parametrize("malformed", [True, False])
 async def test_a_message_of_more_than_the_stopped_job_is_sent_again_as_it_was(
     service: Service, malformed: bool
 ) -> None:
-    service.jobs = StoppedJobs(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    service.jobs = stopped_jobs(service)
     keys = ["a.pdf"] if malformed else ["a.pdf", "b.pdf"]
     body = json.dumps({"Records": json.loads(request(*keys))["Records"] + [{}] * malformed})
     service.sqs.send(body, keys, malformed=malformed, message_id="m")
