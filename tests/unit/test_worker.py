@@ -380,10 +380,14 @@ class FastPartJobs(PartJobs):
     part_s: ClassVar = 0.7
 
 
+def jobs_of_parts(service: Service, kind: type[PartJobs]) -> PartJobs:
+    jobs = service.jobs
+    return kind(jobs.publisher, jobs.documents, jobs.part_reader, jobs.breaker, jobs.announce)
+
+
 @pytest.fixture
 def with_parts(service: Service) -> Service:
-    jobs = service.jobs
-    service.jobs = PartJobs(jobs.publisher, jobs.documents, jobs.part_reader, jobs.breaker, jobs.announce)
+    service.jobs = jobs_of_parts(service, PartJobs)
     return service
 
 
@@ -501,7 +505,7 @@ async def test_parts_have_half_of_the_slots(with_parts: Service, slots: int, par
 
 @pytest.mark.parametrize("kind", [FastPartJobs, PartJobs])
 async def test_slots_of_parts_are_seldom_empty(service: Service, kind: type[PartJobs]) -> None:
-    service.jobs = kind(service.publisher, service.documents, service.breaker, service.jobs.announce)
+    service.jobs = jobs_of_parts(service, kind)
     send_parts(service, 60)
     async with consuming(service, slots=4):
         await until(lambda: not service.sqs.waiting())
