@@ -104,7 +104,7 @@ class Settings(EngineSettings, PartSettings):
     #: Largest source that is read.
     max_file_bytes: int = Field(default=1024**3, ge=1)
     #: Most pages of a document that is read.
-    max_pages: int = Field(default=20_000, ge=1)
+    max_pages: int = Field(default=20_000, ge=1, le=999_999)
     #: Larger pages are rendered smaller, with a warning.
     max_page_pixels: int = Field(default=40_000_000, ge=10_000)
     #: An engine process is replaced after so many pages,

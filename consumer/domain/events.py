@@ -145,7 +145,8 @@ class _TestEvent(BaseModel):
         return self.event
 
 
-_PageNumber = Annotated[StrictInt, Field(ge=1)]
+#: No document has more pages; a greater number would make endless work.
+_PageNumber = Annotated[StrictInt, Field(ge=1, le=999_999)]
 
 
 class _Request(BaseModel):

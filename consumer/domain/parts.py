@@ -18,8 +18,8 @@ from consumer.domain import keys
 _SOURCE_DIGITS, _ENGINE_DIGITS = 10, 6
 
 _NAME: Final = re.compile(
-    rf"(?P<source>[0-9a-f]{{{_SOURCE_DIGITS}}})(?P<engine>[0-9a-f]{{{_ENGINE_DIGITS}}})-(?P<page_count>[1-9]\d*)"
-    r"/(?P<first>[1-9]\d*)-(?P<last>[1-9]\d*)(?P<exhausted>\.exhausted)?\.json\.gz",
+    rf"(?P<source>[0-9a-f]{{{_SOURCE_DIGITS}}})(?P<engine>[0-9a-f]{{{_ENGINE_DIGITS}}})-(?P<page_count>[1-9]\d{{0,5}})"
+    r"/(?P<first>[1-9]\d{0,5})-(?P<last>[1-9]\d{0,5})(?P<exhausted>\.exhausted)?\.json\.gz",
     re.ASCII,
 )
 
@@ -154,10 +154,15 @@ class Progress:
     @classmethod
     def of(cls, page_count: int, stored: Sequence[PageRange], part_pages: int) -> Self:
         """Count the pages that are stored."""
-        left = sum(gap.count for gap in missing(PageRange(1, page_count), stored))
-        whole = ranges(page_count, part_pages)
-        done = sum(not missing(part, stored) for part in whole)
-        return cls(done, len(whole), page_count - left, page_count)
+        gaps = missing(PageRange(1, page_count), stored)
+        left, last = 0, -1
+        for gap in gaps:
+            # Numbers of the parts with the first and the last page of the gap, from 0.
+            first, end = (gap.first - 1) // part_pages, (gap.last - 1) // part_pages
+            left += end - max(first, last + 1) + 1
+            last = end
+        whole = -(-page_count // part_pages)
+        return cls(whole - left, whole, page_count - sum(gap.count for gap in gaps), page_count)
 
     def __str__(self) -> str:
         return f"{self.parts_done}/{self.parts} parts ({self.pages_done}/{self.pages} pages)"

@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import structlog
+
 from consumer.clock import Watchdog
 from consumer.domain.assembly import EncodedResult
 from consumer.domain.errors import Code, HostError, ServiceError, TransientError, UnavailableError
@@ -21,6 +23,8 @@ from consumer.service.documents import DocumentReader
 from consumer.service.part_reader import PartReader
 from consumer.service.parts import StoppedError
 from consumer.service.publisher import JobResult, Make, Publisher
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,11 @@ class JobRunner:
         """Remove pieces that nobody will join; an ordinary document has none, and is not looked at."""
         head = result.result.head if result.result else None
         if job.part is not None or (head and self.documents.parts.are_for(head.source, head.page_count)):
-            await self.documents.parts.remove_leftovers(job.bucket, job.key, self._is_current)
+            try:
+                await self.documents.parts.remove_leftovers(job.bucket, job.key, self._is_current)
+            except ServiceError as error:
+                # The result is there, and the lifecycle rule removes what is left.
+                log.warning("pieces.not_removed", bucket=job.bucket, key=job.key, error=str(error))
 
     async def _ensure_any_result(
         self, job: Job, queued_at: datetime, watchdog: Watchdog, make: Make

@@ -1,6 +1,7 @@
 """Long documents: handed out in parts, read by anybody, joined once."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -242,7 +243,7 @@ async def test_a_part_whose_pieces_are_joined_before_they_are_listed_is_not_read
     assert set(service.s3.objects) == {KEY, RESULT}
 
 
-@pytest.mark.parametrize("lost", ["gone", "torn", "foreign"])
+@pytest.mark.parametrize("lost", ["gone", "torn", "foreign", "bloated"])
 async def test_a_piece_that_is_lost_is_read_again(service: Service, lost: str) -> None:
     upload(service)
     for pages in PARTS[:2]:
@@ -254,7 +255,12 @@ async def test_a_piece_that_is_lost_is_read_again(service: Service, lost: str) -
         if lost == "gone":
             del service.s3.objects[name]
         else:
-            body = stored.body[:-20] if lost == "torn" else b"foreign"
+            bodies = {
+                "torn": stored.body[:-20],
+                "foreign": b"foreign",
+                "bloated": gzip.compress(b"\n" * 100_000),
+            }
+            body = bodies[lost]
             service.s3.objects[name] = replace(stored, body=body)
 
     service.faults.add("read_object", lose)
@@ -263,6 +269,16 @@ async def test_a_piece_that_is_lost_is_read_again(service: Service, lost: str) -
     assert reasons([await run(service, PARTS[0])]) == ["stored"]
     assert service.texts(KEY) == texts()
     assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_result_whose_pieces_cannot_be_removed_is_announced(service: Service) -> None:
+    upload(service)
+    for pages in PARTS[:-1]:
+        await run(service, pages)
+    service.faults.add("delete_objects", Fault.FAILS)
+    report = await run(service, PARTS[-1])
+    assert (report.outcome, reasons([report])) == (Outcome.DONE, ["stored"])
+    assert len(service.cloud.announced) == 1
 
 
 async def test_a_killed_consumer_loses_only_the_pages_since_it_stored_some(

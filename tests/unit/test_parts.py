@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain import keys, parts
-from consumer.domain.parts import Identity, PageRange, Piece
+from consumer.domain.parts import Identity, PageRange, Piece, Progress
 
 KEY = "a b/ü.pdf"
 LAST = 40
@@ -73,6 +73,14 @@ def test_parts_hold_every_page_once_in_order(page_count: int, part_pages: int) -
     assert all(each.count == part_pages for each in ranges[:-1])
 
 
+@given(st.lists(page_ranges, max_size=9), st.integers(1, 80))
+def test_a_part_is_done_when_all_of_its_pages_are_stored(stored: list[PageRange], part_pages: int) -> None:
+    progress = Progress.of(LAST, stored, part_pages)
+    whole = parts.ranges(LAST, part_pages)
+    assert progress.parts == len(whole)
+    assert progress.parts_done == sum(not parts.missing(part, stored) for part in whole)
+
+
 @given(st.text(), page_ranges, st.booleans())
 def test_a_piece_is_known_by_its_key(key: str, pages: PageRange, exhausted: bool) -> None:
     named = Piece.named(key, IDENTITY, pages, exhausted=exhausted)
@@ -100,6 +108,7 @@ def test_a_piece_is_an_output_of_our_own_and_its_key_is_that_of_the_contract() -
         "{}/1-41.json.gz",
         "{}/1-9.json",
         "{}/a/1-9",
+        f"{str(IDENTITY).split('-')[0]}-1000000/1-9.json.gz",
     ],
 )
 def test_other_keys_are_no_pieces(name: str) -> None:
