@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.domain.errors import SettingsError
 from consumer.domain.languages import SHIPPED, group_for
+from consumer.domain.parts import MOST_PAGES
 
 PREFIX: Final = "BUCKET_OCR_"
 
@@ -104,7 +105,7 @@ class Settings(EngineSettings, PartSettings):
     #: Largest source that is read.
     max_file_bytes: int = Field(default=1024**3, ge=1)
     #: Most pages of a document that is read.
-    max_pages: int = Field(default=20_000, ge=1, le=999_999)
+    max_pages: int = Field(default=20_000, ge=1, le=MOST_PAGES)
     #: Larger pages are rendered smaller, with a warning.
     max_page_pixels: int = Field(default=40_000_000, ge=10_000)
     #: An engine process is replaced after so many pages,

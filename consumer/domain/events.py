@@ -13,6 +13,7 @@ from pydantic import AliasPath, BaseModel, Field, StrictBool, StrictInt, Validat
 
 from consumer.domain import keys
 from consumer.domain.errors import MalformedMessageError
+from consumer.domain.parts import MOST_PAGES
 
 #: S3 events may come in an SNS envelope, but no sender nests envelopes.
 _MAX_ENVELOPES = 2
@@ -145,8 +146,7 @@ class _TestEvent(BaseModel):
         return self.event
 
 
-#: No document has more pages; a greater number would make endless work.
-_PageNumber = Annotated[StrictInt, Field(ge=1, le=999_999)]
+_PageNumber = Annotated[StrictInt, Field(ge=1, le=MOST_PAGES)]
 
 
 class _Request(BaseModel):

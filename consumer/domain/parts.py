@@ -14,12 +14,15 @@ from typing import Final, Self
 
 from consumer.domain import keys
 
+#: No document has more pages; a greater number would make endless work.
+MOST_PAGES: Final = 1_000_000
+
 #: Digits of a source and of an engine in an identity.
 _SOURCE_DIGITS, _ENGINE_DIGITS = 10, 6
 
 _NAME: Final = re.compile(
-    rf"(?P<source>[0-9a-f]{{{_SOURCE_DIGITS}}})(?P<engine>[0-9a-f]{{{_ENGINE_DIGITS}}})-(?P<page_count>[1-9]\d{{0,5}})"
-    r"/(?P<first>[1-9]\d{0,5})-(?P<last>[1-9]\d{0,5})(?P<exhausted>\.exhausted)?\.json\.gz",
+    rf"(?P<source>[0-9a-f]{{{_SOURCE_DIGITS}}})(?P<engine>[0-9a-f]{{{_ENGINE_DIGITS}}})-(?P<page_count>[1-9]\d{{0,6}})"
+    r"/(?P<first>[1-9]\d{0,6})-(?P<last>[1-9]\d{0,6})(?P<exhausted>\.exhausted)?\.json\.gz",
     re.ASCII,
 )
 
@@ -88,7 +91,7 @@ class Piece:
             return None
         pages = PageRange(int(match["first"]), int(match["last"]))
         identity = Identity(match["source"], match["engine"], int(match["page_count"]))
-        if not pages.first <= pages.last <= identity.page_count:
+        if not pages.first <= pages.last <= identity.page_count <= MOST_PAGES:
             return None
         return cls(key, identity, pages, match["exhausted"] is not None)
 

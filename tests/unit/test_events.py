@@ -147,6 +147,10 @@ def test_a_range_of_pages_of_no_certain_source_is_a_job_that_cannot_be_done(fiel
     assert "without `pages`" in job.problem
 
 
+def test_a_range_of_more_pages_than_any_document_has_is_malformed() -> None:
+    assert parse(request(pages=[1, 64], etag="e", page_count=10**6 + 1)).malformed
+
+
 @given(
     st.text(min_size=1),
     st.text(min_size=1),

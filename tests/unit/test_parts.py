@@ -108,7 +108,7 @@ def test_a_piece_is_an_output_of_our_own_and_its_key_is_that_of_the_contract() -
         "{}/1-41.json.gz",
         "{}/1-9.json",
         "{}/a/1-9",
-        f"{str(IDENTITY).split('-')[0]}-1000000/1-9.json.gz",
+        f"{str(IDENTITY).split('-')[0]}-1000001/1-9.json.gz",
     ],
 )
 def test_other_keys_are_no_pieces(name: str) -> None:
