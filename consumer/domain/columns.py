@@ -86,12 +86,17 @@ class _Side:
         return sum(line.has_digits for line in self.lines) / len(self.lines)
 
     @property
+    def is_sentences(self) -> bool:
+        """Whether most lines go on with one."""
+        return sum(line.goes_on for line in self.lines) * 2 > len(self.lines)
+
+    @property
     def is_column(self) -> bool:
         """Whether most lines are about as wide as the widest."""
         widths = self.widths
         full = widths[int(len(widths) * 0.9)]
         least = _CLOSE_COLUMN if self.is_close(_COLUMN_PITCH) else _COLUMN
-        if sum(line.goes_on for line in self.lines) * 2 > len(self.lines):
+        if self.is_sentences:
             least = _PROSE
         elif sum(w >= 0.9 * full for w in widths) >= 0.6 * len(widths):
             least = _JUSTIFIED
@@ -100,8 +105,7 @@ class _Side:
     @property
     def is_prose(self) -> bool:
         """Whether it is a column and most lines go on with a sentence, or are long."""
-        goes_on = sum(line.goes_on for line in self.lines) * 2 > len(self.lines)
-        return self.is_column and (goes_on or self.aspect >= _COLUMN)
+        return self.is_column and (self.is_sentences or self.aspect >= _COLUMN)
 
     def is_block(self, *, has_others: bool) -> bool:
         """Whether these are lines of a small block, of two side by side or of more."""

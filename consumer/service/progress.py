@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -31,14 +31,7 @@ class ProgressLog:
     def handed_out(self, source: Source, whose: Identity, part_count: int) -> None:
         """Log the start of a document."""
         self._reported_at[source.bucket, source.key, whose] = self.clock.monotonic()
-        log.info(
-            "document.handed_out",
-            bucket=source.bucket,
-            key=source.key,
-            etag=source.etag,
-            pages=whose.page_count,
-            parts=part_count,
-        )
+        _log_of(source).info("document.handed_out", pages=whose.page_count, parts=part_count)
 
     def is_due(self, source: Source, whose: Identity) -> bool:
         """Whether the last line is long enough ago."""
@@ -54,13 +47,14 @@ class ProgressLog:
             return
         self._reported_at[source.bucket, source.key, whose] = self.clock.monotonic()
         progress = Progress.of(whose.page_count, [piece.pages for piece in own], self.part_pages)
-        log.info(
+        _log_of(source).info(
             "document.progress",
-            bucket=source.bucket,
-            key=source.key,
-            etag=source.etag,
             parts_stored=progress.parts_done,
             parts=progress.parts,
             pages_stored=progress.pages_done,
             pages=progress.pages,
         )
+
+
+def _log_of(source: Source) -> Any:
+    return log.bind(bucket=source.bucket, key=source.key, etag=source.etag)

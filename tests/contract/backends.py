@@ -12,7 +12,7 @@ from local_cloud import LocalCloud
 
 from consumer.aws.s3 import S3Store
 from consumer.aws.sqs import SqsQueue
-from consumer.clock import Clock, SystemClock
+from consumer.clock import Clock, SystemClock, Watchdog
 from consumer.ports import Message, ObjectStore, Queue
 from tests.fakes import BUCKET
 from tests.fakes.cloud import LEASE_S, Cloud
@@ -28,6 +28,18 @@ _POLL_S: Final = 0.05
 
 #: Of a busy machine.
 DEADLINE_S: Final = 60.0
+
+
+class Steps(Watchdog):
+    """Counts the steps forward."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.count = 0
+
+    def mark(self) -> None:
+        super().mark()
+        self.count += 1
 
 
 class BucketBackend(ABC):

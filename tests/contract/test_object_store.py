@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from consumer.aws.s3 import S3Store
-from consumer.clock import SystemClock, Watchdog
 from consumer.domain import keys
 from consumer.domain.body import CHUNK_BYTES, Body, BytesBody, JoinedBody
 from consumer.domain.errors import ConflictError, ServiceError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
 from consumer.ports import NewObject, ObjectInfo, ObjectStore
 from consumer.service.spool import FileSpool
-from tests.contract.backends import BucketBackend, FakeBucketBackend, LocalStackBucketBackend
+from tests.contract.backends import BucketBackend, FakeBucketBackend, LocalStackBucketBackend, Steps
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -44,18 +43,6 @@ async def _head(store: ObjectStore, bucket: str, key: str = KEY) -> ObjectInfo:
     head = await store.head(bucket, key)
     assert head is not None
     return head
-
-
-class Steps(Watchdog):
-    """Counts the steps forward."""
-
-    def __init__(self) -> None:
-        super().__init__(SystemClock())
-        self.count = 0
-
-    def mark(self) -> None:
-        super().mark()
-        self.count += 1
 
 
 class TestHead:

@@ -18,6 +18,7 @@ from consumer.domain.body import CHUNK_BYTES, BytesBody
 from consumer.domain.errors import ServiceError, SourceChangedError, SourceGoneError, UnavailableError
 from consumer.domain.result import Source
 from consumer.ports import NewObject
+from tests.contract.backends import Steps
 from tests.e2e.proxy import Fault, FaultProxy, answer, reset_before, reset_midway, rewritten, stall_midway
 
 if TYPE_CHECKING:
@@ -32,18 +33,6 @@ CUT_BYTES = 40_000
 def proxy(cloud: LocalCloud) -> Iterator[FaultProxy]:
     with FaultProxy(cloud.endpoint_url) as proxy:
         yield proxy
-
-
-class Steps(Watchdog):
-    """Counts the steps forward."""
-
-    def __init__(self) -> None:
-        super().__init__(SystemClock())
-        self.count = 0
-
-    def mark(self) -> None:
-        super().mark()
-        self.count += 1
 
 
 @asynccontextmanager

@@ -42,14 +42,19 @@ def proxy(lone_stack: Stack) -> Iterator[FaultProxy]:
         yield proxy
 
 
-def test_a_long_document_that_is_overwritten_in_the_middle_gets_the_result_of_the_new_one(
-    lone_stack: Stack, start: Start, journal: Journal
-) -> None:
-    stack, key = lone_stack, "long.pdf"
+def read_half_way(stack: Stack, key: str, start: Start, journal: Journal) -> None:
+    """Let two consumers begin a long document, until pages of it are stored."""
     for folder in ("first", "second"):
         start(stack, folder, journal.engine(0.05), **LONG_PARTS).wait_ready()
     ask_for(stack, key, LONG_PAGES)
     until(lambda: pieces(stack, key), RESULT_S, "stored pages")
+
+
+def test_a_long_document_that_is_overwritten_in_the_middle_gets_the_result_of_the_new_one(
+    lone_stack: Stack, start: Start, journal: Journal
+) -> None:
+    stack, key = lone_stack, "long.pdf"
+    read_half_way(stack, key, start, journal)
     ask_for(stack, key, PAGES, shift=LONG_PAGES)
     assert_read(stack.result(key, silent=True), PAGES, shift=LONG_PAGES)
     assert_only_result(stack, key)
@@ -60,10 +65,7 @@ def test_a_long_document_that_is_deleted_in_the_middle_leaves_nothing_and_stops_
     lone_stack: Stack, start: Start, journal: Journal
 ) -> None:
     stack, key = lone_stack, "long.pdf"
-    for folder in ("first", "second"):
-        start(stack, folder, journal.engine(0.05), **LONG_PARTS).wait_ready()
-    ask_for(stack, key, LONG_PAGES)
-    until(lambda: pieces(stack, key), RESULT_S, "stored pages")
+    read_half_way(stack, key, start, journal)
     stack.s3.delete_object(Bucket=stack.silent_bucket, Key=key)
     stack.wait_until_settled()
     begun = journal.pages.total()
