@@ -22,7 +22,7 @@ from consumer.service.publisher import NoResult
 #: Pages are stored, and the source is described, so often.
 CHECKPOINT_S: Final = 5.0
 
-#: A consumer that was started a while ago does so more often: after this share of its age. So one that is
+#: A consumer that was started lately does so more often: after this share of its age. So one that is
 #: killed loses a few per cent of its work, however short its life was.
 _AGE_SHARE: Final = 0.05
 _LEAST_CHECKPOINT_S: Final = 1.0
