@@ -42,12 +42,14 @@ from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
 from consumer.service.part_reader import PartReader
+from consumer.service.part_requests import PartRequests
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.progress import ProgressLog
 from consumer.service.publisher import Publisher
 from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
+from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
 from consumer.service.work_dir import work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
@@ -151,15 +153,21 @@ class _Builder:
             log.warning("settings.without_effect", name=name, engine=layout.engine.name)
         queue = await self._queue()
         jobs, breaker = await self._jobs(layout, folder, queue)
-        handler = MessageHandler(
+        settler = Settler(
             queue,
-            self._leases(layout.capacity.max_in_flight),
             jobs,
-            watchdog=self.watchdog,
             clock=self.clock,
             rng=random.SystemRandom(),
             metrics=self.metrics,
             pauses=self.pauses,
+        )
+        handler = MessageHandler(
+            self._leases(layout.capacity.max_in_flight),
+            jobs,
+            settler,
+            watchdog=self.watchdog,
+            clock=self.clock,
+            metrics=self.metrics,
         )
         return Worker(
             queue,
@@ -197,7 +205,8 @@ class _Builder:
         sources = SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes)
         results = ResultMaker(disk_space, folder, engine)
         progress = ProgressLog(self.clock, options.part_pages)
-        parts = Parts(PieceStore(store), queue, progress, results, options.part_pages)
+        requests = PartRequests(queue, progress, results.engine.fingerprint, options.part_pages)
+        parts = Parts(PieceStore(store), requests, results)
         documents = DocumentReader(sources, renderer, scheduler, parts, results)
         checks = [disk_space.check, renderer.check, recognizer.check]
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)

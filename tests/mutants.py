@@ -39,9 +39,9 @@ MUTANTS = (
     Mutant(
         "the message is deleted before the result is put",
         "consumer/service/message.py",
-        "            report = await self.jobs.run(job, context.message.sent_at, context.watchdog)\n",
-        "            await self.queue.delete(context.message)\n"
-        "            report = await self.jobs.run(job, context.message.sent_at, context.watchdog)\n",
+        "            is_again = context.message.receive_count > 1\n",
+        "            is_again = context.message.receive_count > 1\n"
+        "            await self.settler.queue.delete(context.message)\n",
     ),
     Mutant(
         "the first result is put without If-None-Match",
@@ -65,14 +65,14 @@ MUTANTS = (
         "the message is settled with a stale receipt, although its lease is lost",
         "consumer/service/message.py",
         "                if not lease.lost.is_set():\n"
-        "                    disposition = await self._decide(context, outcome)\n"
+        "                    disposition = await self.settler.decide(context, outcome)\n"
         "            finally:\n"
         "                for end in ends:\n"
         "                    end.cancel()\n"
         "                self._work.discard(work)\n"
         "        if lease.lost.is_set():\n"
         "            return Outcome.LEASE_LOST, settle.NoAction()\n",
-        "                disposition = await self._decide(context, outcome)\n"
+        "                disposition = await self.settler.decide(context, outcome)\n"
         "            finally:\n"
         "                for end in ends:\n"
         "                    end.cancel()\n"
@@ -104,7 +104,7 @@ MUTANTS = (
     Mutant(
         "a refused put is taken for a stored result",
         "consumer/service/publisher.py",
-        "                if not (match := _accepted(existing, source, accepts)):\n"
+        "                if not (match := _accepted(existing, attempt.replaces, source, accepts)):\n"
         "                    continue\n"
         '                reason, completion = "stored meanwhile", Completion(source, match)\n',
         '                reason = "stored meanwhile"\n'
@@ -125,8 +125,8 @@ MUTANTS = (
     Mutant(
         "a release counts towards giving up",
         "consumer/domain/settle.py",
-        "            return SendAgain()\n",
-        "            return RetryAfter(0)\n",
+        "            return SendAgain(rng.randint(*pause_s[outcome]))\n",
+        "            return RetryAfter(rng.randint(*pause_s[outcome]))\n",
     ),
     Mutant(
         "work in flight is not cancelled at the end of the drain",
@@ -173,31 +173,31 @@ MUTANTS = (
     Mutant(
         "a part reads pages again that are stored",
         "consumer/service/part_reader.py",
-        "pages_of.missing(wanted, await parts.read_ranges(source, whose))",
-        "[wanted]",
+        "if gaps := pages_of.missing(part.pages, await parts.read_ranges(source, whose)):",
+        "if gaps := [part.pages]:",
     ),
     Mutant(
         "the message of a long document is deleted before those of its parts are sent",
-        "consumer/service/parts.py",
-        "                await self.queue.send(bodies, min(start // _PARTS_PER_SECOND, _MAX_DELAY_S))\n",
+        "consumer/service/part_requests.py",
+        "            await self.queue.send(bodies, min(start // _PARTS_PER_SECOND, _MAX_DELAY_S))\n",
         "",
     ),
     Mutant(
         "pieces of all identities are joined",
         "consumer/service/parts.py",
-        "        own = [piece for piece in pieces if piece.identity == whose]\n        if _is",
-        "        own = pieces\n        if _is",
+        "        own = [piece for piece in pieces if piece.identity == whose]\n        if parts.is",
+        "        own = pieces\n        if parts.is",
     ),
     Mutant(
         "pieces stay when their document is joined",
         "consumer/service/pieces.py",
-        "self.source is None or self.has_current or",
-        "self.source is None or",
+        "        return self.has_current or not piece.identity",
+        "        return not piece.identity",
     ),
     Mutant(
         "pieces of a newer source are removed",
         "consumer/service/pieces.py",
-        "        return not piece.identity.is_of_object(self.source.etag, self.source.version_id)\n",
+        "        return self.has_current or not piece.identity.is_of_object(etag, version_id)\n",
         "        return True\n",
     ),
     Mutant(

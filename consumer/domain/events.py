@@ -6,14 +6,24 @@ Accepted: an S3 event notification, the same inside an SNS envelope, an EventBri
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final, Self
 from urllib.parse import unquote_plus
 
-from pydantic import AliasPath, BaseModel, Field, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import (
+    AliasPath,
+    AwareDatetime,
+    BaseModel,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from consumer.domain import keys
 from consumer.domain.errors import MalformedMessageError
-from consumer.domain.parts import MOST_PAGES
+from consumer.domain.parts import MOST_PAGES, PageRange
 
 #: S3 events may come in an SNS envelope, but no sender nests envelopes.
 _MAX_ENVELOPES = 2
@@ -26,6 +36,9 @@ class PartRange:
     """A range of pages of one very object; 1 <= `first` <= `last` <= `page_count`.
 
     `etag`, without quotation marks, and `version_id`: of the source that was found to have so many pages.
+    `replaces`: ETag of the result that is to be replaced although it is current. `engine`: digest of the
+    engine that is to read the pages; None for any. `passed`: how often other consumers have passed it on.
+    `queued_at`: when the message came that asked for the whole document.
     """
 
     first: int
@@ -33,6 +46,15 @@ class PartRange:
     page_count: int
     etag: str
     version_id: str | None = None
+    replaces: str | None = None
+    engine: str | None = None
+    passed: int = 0
+    queued_at: datetime | None = None
+
+    @property
+    def pages(self) -> PageRange:
+        """The pages as a range."""
+        return PageRange(self.first, self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +125,10 @@ def part_request(bucket: str, key: str, part: PartRange) -> str:
             "version_id": part.version_id,
             "pages": [part.first, part.last],
             "page_count": part.page_count,
+            "replaces": part.replaces,
+            "engine": part.engine,
+            "passed": part.passed,
+            "queued_at": part.queued_at.isoformat() if part.queued_at else None,
         }
     )
 
@@ -160,6 +186,10 @@ class _Request(BaseModel):
     version_id: str | None = None
     pages: tuple[_PageNumber, _PageNumber] | None = None
     page_count: _PageNumber | None = None
+    replaces: str | None = None
+    engine: str | None = None
+    passed: Annotated[StrictInt, Field(ge=0)] = 0
+    queued_at: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _pages_in_order(self) -> Self:
@@ -174,7 +204,16 @@ class _Request(BaseModel):
             return _job(self.bucket, self.key, self.force)
         if self.etag is None or self.page_count is None:
             return _job(self.bucket, self.key, self.force, problem=_NO_SOURCE)
-        part = PartRange(*self.pages, self.page_count, self.etag, self.version_id)
+        part = PartRange(
+            *self.pages,
+            self.page_count,
+            self.etag,
+            self.version_id,
+            replaces=self.replaces,
+            engine=self.engine,
+            passed=self.passed,
+            queued_at=self.queued_at,
+        )
         return _job(self.bucket, self.key, self.force, part)
 
 

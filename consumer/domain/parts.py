@@ -39,6 +39,11 @@ class PageRange:
         """Number of its pages."""
         return self.last - self.first + 1
 
+    @property
+    def numbers(self) -> range:
+        """Its page numbers."""
+        return range(self.first, self.last + 1)
+
     def __str__(self) -> str:
         return f"{self.first}-{self.last}"
 
@@ -47,7 +52,8 @@ class PageRange:
 class Identity:
     """What pages must have in common to be joined: the very object, the engine, and the number of pages.
 
-    `source` and `engine` are digests.
+    `source` and `engine` are digests. A document that is read again although it has a result has a `source`
+    of its own, because the pages of before must not count.
     """
 
     source: str
@@ -55,17 +61,26 @@ class Identity:
     page_count: int
 
     @classmethod
-    def of(cls, etag: str, version_id: str | None, fingerprint: str, page_count: int) -> Self:
-        """Identity of the pages of an object, read by an engine with this fingerprint."""
-        source = _digest(f"{etag}\n{version_id or ''}")[:_SOURCE_DIGITS]
-        return cls(source, _digest(fingerprint)[:_ENGINE_DIGITS], page_count)
+    def of(
+        cls,
+        etag: str,
+        version_id: str | None,
+        fingerprint: str,
+        page_count: int,
+        replaces: str | None = None,
+    ) -> Self:
+        """Identity of the pages of an object, read by an engine with this fingerprint.
+
+        `replaces`: ETag of the result that is to be replaced although it is current.
+        """
+        return cls(_source_digest(etag, version_id, replaces), engine_digest(fingerprint), page_count)
 
     def __str__(self) -> str:
         return f"{self.source}{self.engine}-{self.page_count}"
 
-    def is_of_object(self, etag: str, version_id: str | None) -> bool:
+    def is_of_object(self, etag: str, version_id: str | None, replaces: str | None = None) -> bool:
         """Whether the pages are those of this very object, by any engine."""
-        return self.source == _digest(f"{etag}\n{version_id or ''}")[:_SOURCE_DIGITS]
+        return self.source == _source_digest(etag, version_id, replaces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +222,34 @@ def _walk(wanted: PageRange, pieces: Iterable[Piece]) -> list[Step]:
         else:
             break
     return walk
+
+
+def is_complete(whose: Identity, pieces: Iterable[Piece]) -> bool:
+    """Whether these pieces hold all pages of a document."""
+    return not missing(PageRange(1, whose.page_count), [piece.pages for piece in pieces])
+
+
+def leading(pieces: Sequence[Piece]) -> Identity:
+    """Return the identity with the most pages in these pieces; there must be one."""
+    by_identity: dict[Identity, list[PageRange]] = {}
+    for piece in pieces:
+        by_identity.setdefault(piece.identity, []).append(piece.pages)
+
+    def pages_and_name(whose: Identity) -> tuple[int, str]:
+        gaps = missing(PageRange(1, whose.page_count), by_identity[whose])
+        return whose.page_count - sum(gap.count for gap in gaps), str(whose)
+
+    return max(by_identity, key=pages_and_name)
+
+
+def engine_digest(fingerprint: str) -> str:
+    """Digest of an engine's fingerprint: short, for keys and messages."""
+    return _digest(fingerprint)[:_ENGINE_DIGITS]
+
+
+def _source_digest(etag: str, version_id: str | None, replaces: str | None) -> str:
+    facts = [etag, version_id or ""] + ([replaces] if replaces else [])
+    return _digest("\n".join(facts))[:_SOURCE_DIGITS]
 
 
 def _digest(text: str) -> str:

@@ -10,6 +10,13 @@ from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 
 BACKOFF_CAP_S: Final = 900.0
 
+#: Shortest and longest time after which another consumer may receive a part that was passed on.
+_PASS_ON_S: Final = (1, 4)
+
+#: A part that has no turn yet waits for this share of the time since its document came, and so long at most.
+_POSTPONE_SHARE: Final = 0.25
+_LONGEST_POSTPONE_S: Final = 300
+
 
 class Outcome(Enum):
     """How the work on a message ended."""
@@ -22,6 +29,9 @@ class Outcome(Enum):
     LEASE_LOST = auto()  #: the message may be in other hands
     RELEASED = auto()  #: stopped before the work was done
     POSTPONED = auto()  #: a part of a document, while enough parts were in flight
+    PASSED_ON = (
+        auto()
+    )  #: a part of a document: another consumer reads it, or its missing pages are asked for anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +84,12 @@ def decide(  # noqa: PLR0913
     *,
     exhausted: bool = False,
     turn_s: float | None = None,
+    waited_s: float = 0.0,
 ) -> Disposition:
     """Choose the disposition of a message that has been received `receive_count` times (from 1).
 
     `exhausted`: the result of `is_exhausted`. `turn_s`: seconds until it is the turn of a postponed one, None
-    if that is far away.
+    if that is far away. `waited_s`: how long ago its document was uploaded.
     """
     if exhausted:
         # The next receive moves it to the dead-letter queue.
@@ -88,10 +99,14 @@ def decide(  # noqa: PLR0913
             return Delete()
         case Outcome.MALFORMED | Outcome.LEASE_LOST:
             return NoAction()
-        case Outcome.RELEASED:
-            return SendAgain()
-        case Outcome.POSTPONED:
-            return SendAgain(_postpone_s(turn_s, rng, pauses))
+        case Outcome.RELEASED | Outcome.POSTPONED | Outcome.PASSED_ON:
+            pause_s = {
+                Outcome.RELEASED: (0, 0),
+                Outcome.POSTPONED: _postpone_s(turn_s, waited_s, pauses),
+                Outcome.PASSED_ON: _PASS_ON_S,
+            }
+            # At random, so that the parts of a document do not come back all at once.
+            return SendAgain(rng.randint(*pause_s[outcome]))
         case Outcome.HOST_FAILURE:
             delay_s = pauses.host_failure_s
         case Outcome.TRANSIENT | Outcome.BUG:
@@ -99,12 +114,16 @@ def decide(  # noqa: PLR0913
     return RetryAfter(delay_s)
 
 
-def _postpone_s(turn_s: float | None, rng: random.Random, pauses: Pauses) -> int:
+def _postpone_s(turn_s: float | None, waited_s: float, pauses: Pauses) -> tuple[int, int]:
+    """Shortest and longest time after which a postponed part comes again."""
     shortest_s, longest_s = pauses.postpone_s
     if turn_s is None:
-        # At random, so that the parts of a document do not come back all at once.
-        return rng.randint((shortest_s + longest_s) // 2, longest_s)
-    return min(max(shortest_s, math.ceil(turn_s)), longest_s)
+        # The more documents there are, the longer they wait. Otherwise each request for a part of them would
+        # come and go for nothing every half minute.
+        longest_s = max(longest_s, min(_LONGEST_POSTPONE_S, round(waited_s * _POSTPONE_SHARE)))
+        return (shortest_s + longest_s) // 2, longest_s
+    turn = min(max(shortest_s, math.ceil(turn_s)), longest_s)
+    return turn, turn
 
 
 def backoff_s(receive_count: int, rng: random.Random, base_s: float = DEFAULT_PAUSES.backoff_s) -> int:

@@ -16,13 +16,15 @@ from consumer.service.spool import FileSpool
 class Attempt:
     """`queued_at`: when the message was sent, None if that is unknown; `stage_seconds` by stage.
 
-    `files` closes what the result is put from; whoever makes the attempt ends it.
+    `replaces`: ETag of the result that is to be replaced although it is current; None if there is no such
+    result. `files` closes what the result is put from; whoever makes the attempt ends it.
     """
 
     queued_at: datetime | None
     watchdog: Watchdog
     clock: Clock
     metrics: Metrics
+    replaces: str | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict, init=False)
     files: ExitStack = field(default_factory=ExitStack, init=False)
     started_at: datetime = field(init=False)

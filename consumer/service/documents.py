@@ -13,7 +13,8 @@ from consumer.domain.parts import PageRange
 from consumer.domain.result import PageResult, Source
 from consumer.ports import RenderedDocument, Renderer
 from consumer.service.attempt import Attempt
-from consumer.service.parts import Parts, StoppedError
+from consumer.service.part_requests import StoppedError
+from consumer.service.parts import Parts
 from consumer.service.pieces import PieceBuffer
 from consumer.service.publisher import NoResult
 from consumer.service.results import ResultMaker
@@ -31,20 +32,18 @@ class DocumentReader:
     parts: Parts
     results: ResultMaker
 
-    async def read(
-        self, source: Source, attempt: Attempt, *, whole: bool = False
-    ) -> EncodedResult | NoResult:
+    async def read(self, source: Source, attempt: Attempt) -> EncodedResult | NoResult:
         """Read the source, or hand it out if it is long; one that can never be read gets a FAILURE result.
 
-        `whole`: hand out nothing. The body lasts as long as the attempt. Raises SourceChangedError,
-        SourceGoneError, TransientError and StoppedError.
+        The body lasts as long as the attempt. Raises SourceChangedError, SourceGoneError, TransientError and
+        StoppedError.
         """
         try:
             async with self.opened(source, attempt) as document:
                 page_count = document.page_count
-                if whole or not self.parts.are_for(source, page_count):
+                if not self.parts.are_for(source, page_count):
                     pages = self.results.begin(attempt)
-                    await self._read_all(document, source, attempt, pages, whole=whole)
+                    await self._read_all(document, source, attempt, pages)
                     return self.results.finish(pages, source, attempt)
             return await self.parts.hand_out(source, attempt, page_count)
         except DocumentError as error:
@@ -62,10 +61,9 @@ class DocumentReader:
                     yield document
 
     async def _read_all(
-        self, document: RenderedDocument, source: Source, attempt: Attempt, pages: Assembly, *, whole: bool
+        self, document: RenderedDocument, source: Source, attempt: Attempt, pages: Assembly
     ) -> None:
-        # What is stored of a document that is read in one go would not be asked for by the next try.
-        can_go_on = not whole and self.parts.has_room(source, document.page_count)
+        can_go_on = self.parts.has_room(source, document.page_count)
         unstored = PieceBuffer()
 
         def add(page: PageResult) -> None:
@@ -77,11 +75,11 @@ class DocumentReader:
             with attempt.stage("read"):
                 await self.scheduler.run(document, add)
         except asyncio.CancelledError:
-            whose = self.parts.identity(source, document.page_count)
+            whose = self.parts.requests.identity(source, attempt, document.page_count)
             if not await self.parts.pieces.put_in_time(source, whose, unstored, attempt.watchdog):
                 raise
             rest = PageRange(min(unstored.pages.last + 1, document.page_count), document.page_count)
-            raise StoppedError((self.parts.request(source, whose, rest),)) from None
+            raise StoppedError((self.parts.requests.body(source, attempt, whose, rest),)) from None
 
 
 def _format(path: Path) -> formats.Format:

@@ -21,7 +21,7 @@ from consumer.service.attempt import Attempt
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.documents import DocumentReader
 from consumer.service.part_reader import PartReader
-from consumer.service.parts import StoppedError
+from consumer.service.part_requests import PassedOnError, StoppedError
 from consumer.service.publisher import JobResult, Make, Publisher
 
 log = structlog.get_logger(__name__)
@@ -32,8 +32,9 @@ class JobReport:
     """How the work on a job ended.
 
     `reason`: why it is not done, in words for the reader of the result; empty if it is done. `log_fields` go
-    into the message's log line; they never hold text of the document. `continuation`: of a released job,
-    bodies of messages that ask for what is left of it; empty for the message as it was.
+    into the message's log line; they never hold text of the document. `continuation`: of a job that was
+    released or passed on, bodies of messages that ask for what is left of it; empty for the message as it
+    was.
     """
 
     job: Job
@@ -53,14 +54,19 @@ class JobRunner:
     breaker: CircuitBreaker
     announce: Announce
 
-    async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
-        """Make sure that the source has a current result, and announce it; no error leaves this."""
+    async def run(
+        self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool = False
+    ) -> JobReport:
+        """Make sure that the source has a current result, and announce it; no error leaves this.
+
+        `is_again`: the message was received before.
+        """
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
         if job.part is not None:
             log_fields["part"] = f"{job.part.first}-{job.part.last}/{job.part.page_count}"
         outcome, reason = Outcome.DONE, ""
         try:
-            result = await self._ensure_current_result(job, queued_at, watchdog)
+            result = await self._ensure_current_result(job, queued_at, watchdog, is_again=is_again)
             self.breaker.record_storage_success()
             if "read" in result.stage_seconds:
                 self.breaker.record_host_success()
@@ -70,6 +76,9 @@ class JobRunner:
                 outcome = Outcome.TRANSIENT
         except StoppedError as error:
             return JobReport(job, Outcome.RELEASED, str(error), log_fields, error.continuation)
+        except PassedOnError as error:
+            log_fields["job_result"] = f"passed on: {error}"
+            return JobReport(job, Outcome.PASSED_ON, str(error), log_fields, error.continuation)
         except TransientError as error:
             log_fields["error"] = reason = str(error)
             outcome = Outcome.HOST_FAILURE if isinstance(error, HostError) else Outcome.TRANSIENT
@@ -106,15 +115,16 @@ class JobRunner:
     def _is_current(self, head: ResultHead, source: Source) -> bool:
         return head.is_current(source, self.documents.results.engine.fingerprint)
 
-    async def _ensure_current_result(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobResult:
+    async def _ensure_current_result(
+        self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool
+    ) -> JobResult:
         """Make sure that the source has a current result, or that all of its missing pages are asked for."""
         if job.problem:
-            make = self._failure(Code.INVALID_OPTIONS, job.problem)
-            return await self._ensure_any_result(job, queued_at, watchdog, make)
-        if job.part is None:
-            make = partial(self.documents.read, whole=job.force)
-        else:
-            make, job = partial(self.part_reader.read, job.part), replace(job, force=False)
+            failure = self._failure(Code.INVALID_OPTIONS, job.problem)
+            return await self._ensure_any_result(job, queued_at, watchdog, failure)
+        make: Make = self.documents.read
+        if job.part is not None:
+            make, job = partial(self.part_reader.read, job.part, is_again=is_again), replace(job, force=False)
         result = await self.publisher.ensure_result(
             job, queued_at, watchdog, accepts=self._is_current, make=make
         )
@@ -136,7 +146,7 @@ class JobRunner:
     ) -> JobResult:
         """Make a result, unless the source has one, by any engine: a failure replaces none."""
         return await self.publisher.ensure_result(
-            replace(job, force=False), queued_at, watchdog, accepts=ResultHead.is_of, make=make
+            replace(job, force=False, part=None), queued_at, watchdog, accepts=ResultHead.is_of, make=make
         )
 
     def _failure(self, code: Code, reason: str) -> Make:

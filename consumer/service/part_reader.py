@@ -1,13 +1,14 @@
 """Reads a part of a long document, and stores its pages as it goes on, so that a crash costs seconds."""
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from consumer.clock import Clock
 from consumer.domain import parts as pages_of
 from consumer.domain.assembly import EncodedResult
-from consumer.domain.errors import DocumentError, SourceChangedError, SourceGoneError
+from consumer.domain.errors import Code, DocumentError, SourceChangedError, SourceGoneError
 from consumer.domain.events import PartRange
 from consumer.domain.parts import Identity, PageRange
 from consumer.domain.result import PageResult, Source
@@ -15,7 +16,7 @@ from consumer.ports import RenderedDocument
 from consumer.service import sources
 from consumer.service.attempt import Attempt
 from consumer.service.documents import DocumentReader
-from consumer.service.parts import is_of
+from consumer.service.part_requests import PassedOnError, is_of, is_stray, pass_on
 from consumer.service.pieces import PieceBuffer
 from consumer.service.publisher import NoResult
 
@@ -26,6 +27,12 @@ CHECKPOINT_S: Final = 5.0
 #: killed loses a few per cent of its work, however short its life was.
 _AGE_SHARE: Final = 0.05
 _LEAST_CHECKPOINT_S: Final = 1.0
+
+#: After so many parts in which three pages in a row hung, the other parts of a document are not tried.
+_HOPELESS_PARTS: Final = 3
+
+#: So many documents with such a part are remembered.
+_REMEMBERED: Final = 1000
 
 
 @dataclass(slots=True)
@@ -43,6 +50,24 @@ class _Unstored:
         return self.storing
 
 
+class HopelessDocuments:
+    """Documents with parts in which page after page hung: a long one has hundreds of parts."""
+
+    def __init__(self) -> None:
+        self._codes: dict[Identity, list[Code]] = {}
+
+    def add(self, whose: Identity, code: Code) -> None:
+        """Note a part of which the rest was not tried."""
+        self._codes[whose] = [*self._codes.pop(whose, ()), code]
+        if len(self._codes) > _REMEMBERED:
+            del self._codes[next(iter(self._codes))]
+
+    def code(self, whose: Identity) -> Code | None:
+        """Return why further parts are not worth a try; None if they are."""
+        codes = self._codes.get(whose, [])
+        return codes[-1] if len(codes) >= _HOPELESS_PARTS else None
+
+
 @dataclass(frozen=True, slots=True)
 class PartReader:
     """Reads parts of the documents that `documents` has handed out; `started_at`: when this consumer was."""
@@ -50,34 +75,61 @@ class PartReader:
     documents: DocumentReader
     clock: Clock
     started_at: float
+    _hopeless: HopelessDocuments = field(default_factory=HopelessDocuments, init=False)
 
-    async def read(self, part: PartRange, source: Source, attempt: Attempt) -> EncodedResult | NoResult:
+    async def read(
+        self, part: PartRange, source: Source, attempt: Attempt, *, is_again: bool = False
+    ) -> EncodedResult | NoResult:
         """Read the pages of a part that are not stored; if that were the last ones, make the result.
 
-        Raises SourceChangedError, SourceGoneError and TransientError.
+        `is_again`: the message was received before. Raises SourceChangedError, SourceGoneError,
+        TransientError and PassedOnError.
         """
+        parts = self.documents.parts
         if not is_of(part, source):
             return NoResult("superseded")
-        parts = self.documents.parts
-        whose = parts.identity(source, part.page_count)
-        wanted = PageRange(part.first, part.last)
-        if gaps := pages_of.missing(wanted, await parts.read_ranges(source, whose)):
-            if await parts.is_joined(source):
+        if not parts.requests.is_ours(part):
+            pass_on(part, source, "it is for another engine")
+        whose = parts.requests.identity(source, attempt, part.page_count)
+        if gaps := pages_of.missing(part.pages, await parts.read_ranges(source, whose)):
+            if await parts.is_joined(source, attempt):
                 # The result was looked at before the listing, and its pieces were removed in between.
                 return NoResult("joined meanwhile")
+            if is_again and gaps != [part.pages]:
+                # Whoever had the message has stored pages and is gone, which is no failure of the part.
+                requests = tuple(parts.requests.body(source, attempt, whose, gap) for gap in gaps)
+                raise PassedOnError("its missing pages are asked for anew", requests)
             try:
-                async with self.documents.opened(source, attempt) as document:
-                    page_count = document.page_count
-                    if page_count == part.page_count:
-                        with attempt.stage("read"):
-                            for gap in gaps:
-                                await self._read_gap(document, source, attempt, gap)
+                read = await self._read_missing(part, source, attempt, gaps)
             except DocumentError as error:
                 return self.documents.results.failure(source, attempt, error.code, error.message)
-            if page_count != part.page_count:
-                # Who has asked for the part knew another document.
-                return await self.documents.read(source, attempt)
-        return await parts.finish(source, attempt, whose, wanted)
+            if read is None:
+                return NoResult("no such pages")
+            part, whose = read, parts.requests.identity(source, attempt, read.page_count)
+        return await parts.finish(source, attempt, whose, part.pages, is_stray=is_stray(part))
+
+    async def _read_missing(
+        self, part: PartRange, source: Source, attempt: Attempt, gaps: Sequence[PageRange]
+    ) -> PartRange | None:
+        """Read the pages; returns the part that they are here, None if the document has no such pages."""
+        parts = self.documents.parts
+        whose = parts.requests.identity(source, attempt, part.page_count)
+        if code := self._hopeless.code(whose):
+            for gap in gaps:
+                pages = (self.documents.scheduler.not_tried(n, code) for n in gap.numbers)
+                await parts.pieces.put_pages(source, whose, pages, attempt.watchdog)
+            return part
+        async with self.documents.opened(source, attempt) as document:
+            if document.page_count != part.page_count:
+                pass_on(part, source, f"the document has {document.page_count} pages here")
+                if (counted := _counted(part, document.page_count)) is None:
+                    return None
+                part, whose = counted, parts.requests.identity(source, attempt, document.page_count)
+                gaps = pages_of.missing(part.pages, await parts.read_ranges(source, whose))
+            with attempt.stage("read"):
+                for gap in gaps:
+                    await self._read_gap(document, source, attempt, gap)
+        return part
 
     @property
     def _checkpoint_s(self) -> float:
@@ -88,7 +140,7 @@ class PartReader:
         self, document: RenderedDocument, source: Source, attempt: Attempt, gap: PageRange
     ) -> None:
         unstored = _Unstored()
-        whose = self.documents.parts.identity(source, document.page_count)
+        whose = self.documents.parts.requests.identity(source, attempt, document.page_count)
         reading = asyncio.create_task(self.documents.scheduler.run(document, unstored.add, gap))
         try:
             is_read = False
@@ -96,7 +148,8 @@ class PartReader:
                 # The last pages may come while others are being stored.
                 is_read = bool((await asyncio.wait([reading], timeout=self._checkpoint_s))[0])
                 await self._checkpoint(unstored, source, attempt, whose)
-            await reading
+            if code := await reading:
+                self._hopeless.add(whose, code)
         except (SourceChangedError, SourceGoneError):
             await _end(reading)
             raise
@@ -119,7 +172,13 @@ class PartReader:
         await parts.report_progress(source, whose)
 
 
-async def _end(reading: asyncio.Task[None]) -> None:
+def _counted(part: PartRange, page_count: int) -> PartRange | None:
+    """Return the part of a document with this number of pages; the last part has all that are left."""
+    last = page_count if part.last == part.page_count else min(part.last, page_count)
+    return replace(part, last=last, page_count=page_count) if part.first <= last else None
+
+
+async def _end(reading: asyncio.Task[Code | None]) -> None:
     reading.cancel()
     await asyncio.wait([reading])
     if not reading.cancelled():

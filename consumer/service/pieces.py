@@ -7,7 +7,7 @@ import asyncio
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,6 +106,21 @@ class PieceStore:
         except ConflictError:
             log.debug("piece.exists", key=piece.key)
 
+    async def put_pages(
+        self,
+        source: Source,
+        whose: Identity,
+        pages: Iterable[PageResult],
+        watchdog: Watchdog,
+        *,
+        exhausted: bool = False,
+    ) -> None:
+        """Store consecutive pages, unless they are stored."""
+        buffer = PieceBuffer()
+        for page in pages:
+            buffer.add(page)
+        await self.put(source, whose, buffer, watchdog, exhausted=exhausted)
+
     async def put_in_time(
         self, source: Source, whose: Identity, buffer: PieceBuffer, watchdog: Watchdog
     ) -> bool:
@@ -157,6 +172,7 @@ class PieceStore:
         result = ResultHead.from_metadata(existing.metadata) if existing else None
         return _State(
             source,
+            result_etag=existing.etag if existing else None,
             has_result=result is not None and result.is_of(source),
             has_current=result is not None and is_current(result, source),
         )
@@ -164,17 +180,21 @@ class PieceStore:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """A source, None if it is gone; whether it has a result, and a current one."""
+    """A source, None if it is gone; the ETag of its result, whether that is of this source, and current."""
 
     source: Source | None = None
+    result_etag: str | None = None
     has_result: bool = False
     has_current: bool = False
 
     def is_leftover(self, piece: Piece) -> bool:
         """Whether nobody will join the piece."""
-        if self.source is None or self.has_current or (piece.exhausted and self.has_result):
+        if self.source is None or (piece.exhausted and self.has_result):
             return True
-        return not piece.identity.is_of_object(self.source.etag, self.source.version_id)
+        etag, version_id = self.source.etag, self.source.version_id
+        if self.result_etag and piece.identity.is_of_object(etag, version_id, replaces=self.result_etag):
+            return False
+        return self.has_current or not piece.identity.is_of_object(etag, version_id)
 
 
 def _decoded(body: bytes, step: Step) -> list[PageResult]:

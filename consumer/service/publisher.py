@@ -88,8 +88,11 @@ class Publisher:
         if identity.SOURCE_ETAG in info.metadata:
             return JobResult("own output")
         existing = await self.store.head(job.bucket, keys.result_key(job.key))
-        if not job.force and (match := _accepted(existing, info.source, accepts)):
-            return JobResult("already current", completion=Completion(info.source, match))
+        attempt.replaces = job.part.replaces if job.part else None
+        if match := _accepted(existing, attempt.replaces, info.source, accepts):
+            if not job.force:
+                return JobResult("already current", completion=Completion(info.source, match))
+            attempt.replaces = existing.etag if existing else None
         if not await self._is_document(info.source):
             return JobResult("not a document")
         result = await make(info.source, attempt)
@@ -111,7 +114,7 @@ class Publisher:
                 self.metrics.conflicts.inc()
                 # A put that was sent again after its answer was lost looks the same.
                 existing = await self.store.head(source.bucket, keys.result_key(source.key))
-                if not (match := _accepted(existing, source, accepts)):
+                if not (match := _accepted(existing, attempt.replaces, source, accepts)):
                     continue
                 reason, completion = "stored meanwhile", Completion(source, match)
             else:
@@ -143,7 +146,11 @@ class Publisher:
         return formats.sniff(start) is not None
 
 
-def _accepted(existing: ObjectInfo | None, source: Source, accepts: Accepts) -> ResultHead | None:
-    """Return the head of the existing result if it is accepted."""
-    head = ResultHead.from_metadata(existing.metadata) if existing else None
+def _accepted(
+    existing: ObjectInfo | None, replaces: str | None, source: Source, accepts: Accepts
+) -> ResultHead | None:
+    """Return the head of the existing result if it is accepted, and not to be replaced."""
+    if existing is None or existing.etag == replaces:
+        return None
+    head = ResultHead.from_metadata(existing.metadata)
     return head if head is not None and accepts(head, source) else None

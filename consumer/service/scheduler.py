@@ -7,11 +7,11 @@ behind a long report waits for a batch or two, not for the report.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import structlog
 
@@ -23,8 +23,8 @@ from consumer.domain.result import PageResult, failed_page
 from consumer.metrics import Metrics
 from consumer.ports import Recognizer, RenderedDocument
 from consumer.service.disk_space import DiskSpace
-
-_Item = TypeVar("_Item")
+from consumer.service.page_window import PageWindow
+from consumer.service.round_robin import RoundRobin
 
 #: After so many pages in a row on which a renderer or an engine hung, the rest of a document is not tried:
 #: at a minute or two each, a long one would hold up others for days.
@@ -36,42 +36,6 @@ _PENDING_PAGES: Final = 256
 _TIMEOUTS: Final = frozenset({Code.RENDER_TIMEOUT, Code.ENGINE_TIMEOUT})
 
 log = structlog.get_logger(__name__)
-
-
-class RoundRobin(Generic[_Item]):
-    """A queue of many owners' items, which takes one of each owner in turn, each owner's in order.
-
-    Between two turns of others, one owner that has had no turn yet may go first.
-    """
-
-    def __init__(self) -> None:
-        # Owners with items only; the first is served next.
-        self._items: dict[Hashable, deque[_Item]] = {}
-        self._new: dict[Hashable, deque[_Item]] = {}
-        self._last_was_new = False
-
-    def add(self, owner: Hashable, item: _Item, *, goes_first: bool = False) -> None:
-        """Queue an item; an owner without others is served after all that wait, or `goes_first`."""
-        is_new = owner in self._new or (goes_first and owner not in self._items)
-        owners = self._new if is_new else self._items
-        owners.setdefault(owner, deque()).append(item)
-
-    def take(self, count: int) -> list[_Item]:
-        """Remove and return up to `count` items."""
-        taken: list[_Item] = []
-        while (self._items or self._new) and len(taken) < count:
-            self._last_was_new = bool(self._new) and not (self._last_was_new and self._items)
-            owners = self._new if self._last_was_new else self._items
-            owner, items = next(iter(owners.items()))
-            del owners[owner]
-            taken.append(items.popleft())
-            if items:
-                self._items[owner] = items
-        return taken
-
-    def discard(self, owner: Hashable) -> list[_Item]:
-        """Remove and return all items of one owner."""
-        return [*self._items.pop(owner, ()), *self._new.pop(owner, ())]
 
 
 @dataclass(eq=False, slots=True)
@@ -129,10 +93,7 @@ class PageScheduler:
     _has_ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
-        self._window = asyncio.Semaphore(self.window_pages)
-        # Parts leave a place free, so that a letter is rendered at once.
-        self._part_window = asyncio.Semaphore(max(1, self.window_pages - 1))
-        self.metrics.ready_pages_limit.set(self.window_pages)
+        self._window = PageWindow(self.window_pages, self.metrics)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -151,17 +112,19 @@ class PageScheduler:
         document: RenderedDocument,
         add: Callable[[PageResult], None],
         pages: PageRange | None = None,
-    ) -> None:
+    ) -> Code | None:
         """Render and read these pages, by default all; `add` gets each, in page order.
 
         A page that cannot be rendered or read is a failed one, and the rest go on; after three in a row that
-        hung, the rest is not tried. A cancelled document takes its waiting pages with it.
+        hung, the rest is not tried, and the code of the last of them is returned. A cancelled document takes
+        its waiting pages with it.
         """
         is_part = pages is not None
         pages = pages or PageRange(1, document.page_count)
         run = _Run(add, pages.first, pages.last, is_part)
         try:
             await self._read_all(run, document)
+            return run.hung[-1] if run.is_hopeless else None
         except asyncio.CancelledError:
             # It may have waited for a place in the window while pages of it were read.
             if not any(page.done() and page.exception() for page in run.pending):
@@ -189,14 +152,18 @@ class PageScheduler:
     async def _skip_rest(self, run: _Run) -> None:
         """Hand on what an engine has already begun to read, and mark all other pages as not tried."""
         self._drop_ready(run)
-        message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
         code = run.hung[-1]
         for page_number in range(run.next_page, run.last_page + 1):
             result = run.pending.popleft() if run.pending else None
             if result is None or result.cancelled():
-                run.add(self._counted(failed_page(page_number, code, message)))
+                run.add(self.not_tried(page_number, code))
             else:
                 run.add(await result)
+
+    def not_tried(self, page_number: int, code: Code) -> PageResult:
+        """Make the result of a page of a hopeless document."""
+        message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
+        return self._counted(failed_page(page_number, code, message))
 
     async def _render(
         self, run: _Run, document: RenderedDocument, page_number: int
@@ -206,11 +173,11 @@ class PageScheduler:
 
         async def attempt() -> PageImage:
             # Given back while the document waits for disk space: the pages ahead of it free that.
-            await self._enter_window(run.is_part)
+            await self._window.enter(is_part=run.is_part)
             try:
                 return await document.render(page_number)
             except BaseException:
-                self._leave_window(run.is_part)
+                self._window.leave(is_part=run.is_part)
                 raise
             finally:
                 self.watchdog.mark()
@@ -260,26 +227,7 @@ class PageScheduler:
         except OSError as error:
             log.warning("page.not_deleted", path=page.image.path, error=str(error))
         self.disk_space.release()
-        self._leave_window(page.is_part)
-
-    async def _enter_window(self, is_part: bool) -> None:
-        """Wait until a page may be rendered."""
-        if is_part:
-            await self._part_window.acquire()
-        try:
-            await self._window.acquire()
-        except BaseException:
-            if is_part:
-                self._part_window.release()
-            raise
-        self.metrics.ready_pages.inc()
-
-    def _leave_window(self, is_part: bool) -> None:
-        """Let another page be rendered."""
-        self.metrics.ready_pages.dec()
-        self._window.release()
-        if is_part:
-            self._part_window.release()
+        self._window.leave(is_part=page.is_part)
 
     def _counted(self, result: PageResult) -> PageResult:
         self.metrics.count_page(result)

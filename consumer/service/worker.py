@@ -14,7 +14,8 @@ from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.metrics import Metrics
 from consumer.ports import Queue
 from consumer.service.circuit_breaker import CircuitBreaker
-from consumer.service.message import MessageContext, MessageHandler
+from consumer.service.message import MessageHandler
+from consumer.service.message_context import MessageContext
 from consumer.service.part_slots import PartSlots
 
 #: Pause between two looks at an open circuit breaker.
@@ -132,11 +133,15 @@ class Worker:
     async def _postpone(self, context: MessageContext) -> None:
         # The queue looks empty until then, and there is work.
         longest_s = self.pauses.postpone_s[1]
-        self._postponed_until = self.clock.monotonic() + longest_s
+        self._note_postponed(longest_s)
         try:
-            await self.handler.postpone(context, self._part_slots.next_turn_s(longest_s))
+            turn_s = self._part_slots.next_turn_s(longest_s)
+            self._note_postponed(await self.handler.postpone(context, turn_s))
         finally:
             self._permits.release()
+
+    def _note_postponed(self, delay_s: float) -> None:
+        self._postponed_until = max(self._postponed_until, self.clock.monotonic() + delay_s)
 
     def _count(self, step: int, context: MessageContext) -> None:
         self._busy_at = self.clock.monotonic()

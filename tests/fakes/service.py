@@ -17,12 +17,14 @@ from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
 from consumer.service.part_reader import PartReader
+from consumer.service.part_requests import PartRequests
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.progress import ProgressLog
 from consumer.service.publisher import JobResult, Publisher
 from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
+from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
 from consumer.service.worker import Worker
 from tests.fakes import BUCKET, ENGINE
@@ -84,7 +86,10 @@ class Service:
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
         results = ResultMaker(disk_space, folder, engine, outputs=outputs)
         progress = ProgressLog(clock, part_pages)
-        parts = Parts(PieceStore(store), FakeQueue(network, slots=0), progress, results, part_pages)
+        requests = self.requests = PartRequests(
+            FakeQueue(network, slots=0), progress, engine.fingerprint, part_pages
+        )
+        parts = Parts(PieceStore(store), requests, results)
         self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()
@@ -100,13 +105,14 @@ class Service:
         """Make the loop, and the queue that it consumes."""
         watchdog = Watchdog(self.clock)
         queue = self.queue = FakeQueue(self._network, slots)
+        rng = self._network.rng("settle")
+        settler = Settler(queue, self.jobs, clock=self.clock, rng=rng, metrics=self.metrics)
         handler = MessageHandler(
-            queue,
             FakeLeases(self._network, queue),
             self.jobs,
+            settler,
             watchdog=watchdog,
             clock=self.clock,
-            rng=self._network.rng("settle"),
             metrics=self.metrics,
         )
         return Worker(

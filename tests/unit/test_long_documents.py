@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from structlog.testing import capture_logs
 from consumer.clock import Watchdog
 from consumer.domain import parts
 from consumer.domain.errors import Code
-from consumer.domain.events import Job, PartRange, parse
+from consumer.domain.events import Job, PartRange, parse, part_request
+from consumer.domain.parts import PageRange, engine_digest
 from consumer.domain.result import Status
 from consumer.domain.settle import Outcome
 from consumer.metrics import Metrics
 from consumer.service.jobs import JobReport
 from consumer.service.part_reader import CHECKPOINT_S, PartReader
+from consumer.service.part_requests import MOST_PASSES
 from tests.fakes import BUCKET, ENGINE
 from tests.fakes.cloud import Cloud, Stored
 from tests.fakes.network import Fault, Faults, Network
@@ -42,7 +45,9 @@ class World:
         folder = self._folder / str(len(self.services))
         folder.mkdir()
         engine = ENGINE.model_copy(update={"fingerprint": fingerprint})
-        self.services.append(Service(Network(self.cloud, Faults()), folder, Metrics(), engine=engine))
+        self.services.append(
+            Service(Network(self.cloud, Faults()), folder, Metrics(), engine=engine, max_file_bytes=100_000)
+        )
         return self.services[-1]
 
 
@@ -82,12 +87,15 @@ def asked_for(service: Service) -> list[tuple[int, int]]:
 
 async def run(service: Service, pages: tuple[int, int] | None = None, *, force: bool = False) -> JobReport:
     """Run a job, for some pages or the whole; of the source as it is now."""
-    part = None
-    if pages is not None:
-        stored = service.s3.objects[KEY]
-        count = stored.body.count(b"\f") + 1
-        part = PartRange(*pages, page_count=count, etag=stored.etag, version_id=stored.version_id)
+    part = None if pages is None else part_of(service, pages)
     return await run_job(service, Job(BUCKET, KEY, force, part))
+
+
+def part_of(service: Service, pages: tuple[int, int]) -> PartRange:
+    """Some pages of the source as it is now."""
+    stored = service.s3.objects[KEY]
+    count = stored.body.count(b"\f") + 1
+    return PartRange(*pages, page_count=count, etag=stored.etag, version_id=stored.version_id)
 
 
 async def run_job(service: Service, job: Job) -> JobReport:
@@ -116,7 +124,8 @@ async def test_a_long_document_is_handed_out_in_parts_of_this_very_object(servic
 
     assert asked_for(service) == PARTS
     (job,) = parse(service.sqs.messages[0].body).jobs
-    part = PartRange(1, 10, COUNT, source.etag)
+    engine = engine_digest(ENGINE.fingerprint)
+    part = PartRange(1, 10, COUNT, source.etag, engine=engine, queued_at=service.clock.now())
     assert job == Job(BUCKET, KEY, part=part)
     assert not service.recognizer.pages_read
     assert set(service.s3.objects) == {KEY}
@@ -376,12 +385,24 @@ async def test_an_ordinary_document_that_is_stopped_goes_on_at_its_page(service:
     assert pieces(service) == ["1-3.json.gz"]
     (body,) = report.continuation
     (job,) = parse(body).jobs
-    assert job.part == PartRange(4, 8, 8, service.s3.objects[KEY].etag)
+    assert job.part is not None
+    assert (job.part.pages, job.part.page_count) == (PageRange(4, 8), 8)
 
     assert reasons([await run_job(service, job)]) == ["stored"]
     assert service.texts(KEY) == texts(count=8, seconds=1)
     assert service.recognizer.pages_read == 8 + 2
     assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_result_tells_when_its_document_came_and_not_when_its_last_part_did(service: Service) -> None:
+    upload(service)
+    uploaded_at = service.clock.now()
+    await run(service)
+    await asyncio.sleep(60)
+    for message in service.sqs.waiting():
+        (job,) = parse(message.body).jobs
+        assert job.part is not None
+        assert job.part.queued_at == uploaded_at
 
 
 async def test_an_ordinary_document_whose_pages_cannot_be_stored_is_released_as_it_was(
@@ -545,11 +566,23 @@ async def test_pages_that_fail_inside_parts_are_failed_pages_of_the_whole(servic
     assert service.s3.objects[RESULT].metadata["ocr-fingerprint"] == ENGINE.fingerprint
 
 
-async def test_a_part_of_another_number_of_pages_hands_the_document_out_as_it_is(service: Service) -> None:
+@pytest.mark.parametrize("counted", [COUNT - 2, COUNT + 2, COUNT + 40])
+async def test_a_document_that_another_release_counts_otherwise_is_read_as_it_is_here(
+    service: Service, counted: int
+) -> None:
     source = upload(service)
-    wrong = Job(BUCKET, KEY, part=PartRange(1, 10, COUNT + 1, source.etag))
-    assert reasons([await run_job(service, wrong)]) == ["handed out"]
-    assert asked_for(service) == PARTS
+    for pages in parts.ranges(counted, PART_PAGES):
+        part = PartRange(pages.first, pages.last, counted, source.etag)
+        # Those that have counted so are gone.
+        while (report := await run_job(service, Job(BUCKET, KEY, part=part))).outcome is Outcome.PASSED_ON:
+            (body,) = report.continuation
+            (job,) = parse(body).jobs
+            assert job.part == replace(part, passed=part.passed + 1)
+            part = job.part
+        assert part.passed == MOST_PASSES or service.s3.objects.get(RESULT)
+    assert service.texts(KEY) == texts()
+    assert service.recognizer.pages_read == COUNT
+    assert not asked_for(service)
 
 
 async def test_a_broken_document_fails_as_a_whole_whoever_asks(service: Service) -> None:
@@ -561,11 +594,173 @@ async def test_a_broken_document_fails_as_a_whole_whoever_asks(service: Service)
     assert error.code is Code.CORRUPT_DOCUMENT
 
 
-async def test_a_forced_document_is_read_in_one_go(service: Service) -> None:
+async def received(service: Service) -> list[JobReport]:
+    """Run the jobs of all messages that are waiting, each once."""
+    bodies = [message.body for message in service.sqs.waiting()]
+    service.sqs.messages.clear()
+    return [await run_job(service, job) for body in bodies for job in parse(body).jobs]
+
+
+def allow_replacing(service: Service) -> None:
+    """A result that is forced replaces one of the same source, which the journal takes for a fault."""
+    violations = service.cloud.journal.violations
+    violations[:] = [text for text in violations if "replaces" not in text]
+
+
+async def read_in_parts(service: Service) -> str:
+    """Read a document to its end; returns the ETag of its result."""
+    await run(service)
+    await received(service)
+    return service.s3.objects[RESULT].etag
+
+
+async def test_a_forced_document_is_read_again_in_parts_and_keeps_its_result_until_then(
+    service: Service,
+) -> None:
     upload(service)
-    assert reasons([await run(service, force=True)]) == ["stored"]
+    before = await read_in_parts(service)
+    service.clock.seconds += 1
+
+    assert reasons([await run(service, force=True)]) == ["handed out"]
+    assert asked_for(service) == PARTS
+    assert reasons(await received(service)) == ["part stored", "part stored", "stored"]
+    allow_replacing(service)
+
+    assert service.recognizer.pages_read == 2 * COUNT
+    assert service.s3.objects[RESULT].etag != before
     assert service.texts(KEY) == texts()
-    assert not asked_for(service)
+    assert set(service.s3.objects) == {KEY, RESULT}
+    # What is delivered again finds the new result.
+    assert reasons([await run(service, PARTS[0])]) == ["already current"]
+
+
+async def test_a_forced_document_that_is_stopped_goes_on_at_its_page(service: Service) -> None:
+    upload(service, count=8, seconds=1)
+    await run(service)
+    work = asyncio.create_task(run(service, force=True))
+    await asyncio.sleep(4.5)
+    work.cancel()
+    report = await work
+    assert report.outcome is Outcome.RELEASED
+    (job,) = parse(report.continuation[0]).jobs
+    assert reasons([await run_job(service, job)]) == ["stored"]
+    allow_replacing(service)
+    assert service.recognizer.pages_read == 8 + 8 + 2
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_forced_part_that_fails_for_good_leaves_the_result_that_is_there(service: Service) -> None:
+    upload(service)
+    before = await read_in_parts(service)
+    await run(service, force=True)
+    jobs = [job for message in service.sqs.waiting() for job in parse(message.body).jobs]
+    for job in jobs[:2]:
+        await run_job(service, job)
+    now, watchdog = service.clock.now(), Watchdog(service.clock)
+    done = await service.jobs.write_exhausted_result(jobs[2], now, "why", watchdog)
+    assert done == "not stored: the source has a result"
+    assert service.s3.objects[RESULT].etag == before
+    # A redrive costs that part.
+    assert pieces(service) == ["1-10.json.gz", "11-20.json.gz"]
+    assert reasons([await run_job(service, jobs[2])]) == ["stored"]
+    allow_replacing(service)
+    assert service.recognizer.pages_read == 2 * COUNT
+
+
+async def test_consumers_that_are_killed_again_and_again_use_up_no_try_if_they_store_pages(
+    service: Service,
+) -> None:
+    upload(service, seconds=1)
+    await run(service, (1, 4))
+    (waiting,) = [parse(part_request(BUCKET, KEY, part_of(service, (1, 10)))).jobs]
+    report = await service.jobs.run(waiting[0], service.clock.now(), Watchdog(service.clock), is_again=True)
+    assert report.outcome is Outcome.PASSED_ON
+    (job,) = parse(report.continuation[0]).jobs
+    assert job.part is not None
+    assert job.part.pages == PageRange(5, 10)
+    # Nothing has been stored since: that counts as a try.
+    report = await service.jobs.run(job, service.clock.now(), Watchdog(service.clock), is_again=True)
+    assert reasons([report]) == ["part stored"]
+
+
+async def test_a_document_on_which_page_after_page_hangs_costs_no_time_out_for_each_part(
+    service: Service,
+) -> None:
+    service.s3.upload(KEY, b"%PDF-" + "\f".join(["hung"] * 100).encode())
+    await run(service)
+    read = []
+    for message in service.sqs.waiting():
+        (job,) = parse(message.body).jobs
+        await run_job(service, job)
+        read.append(service.recognizer.pages_read)
+    service.cloud.journal.violations.clear()
+    # Of the three parts that are tried, a batch or two; then nothing.
+    assert read[2] == read[-1] <= 3 * 5
+    result = service.result(KEY)
+    assert result.status is Status.FAILURE
+    assert result.page_count == 100
+
+
+class Fleet:
+    """Consumers with two engines that share a queue; who receives a message is chance."""
+
+    def __init__(self, services: Sequence[Service], seed: int) -> None:
+        self.services = services
+        self._rng = random.Random(seed)
+        self.received = 0
+
+    async def consume(self, share: float) -> None:
+        """Handle all messages; `share` of the receives are those of the first engine."""
+        sqs = self.services[0].sqs
+        while sqs.messages:
+            message = sqs.messages.pop(self._rng.randrange(len(sqs.messages)))
+            service = self.services[0] if self._rng.random() < share else self.services[1]
+            self.received += 1
+            assert self.received < 5000
+            for job in parse(message.body).jobs:
+                report = await run_job(service, job)
+                assert report.outcome in {Outcome.DONE, Outcome.PASSED_ON}, report
+                if report.outcome is Outcome.PASSED_ON:
+                    await service.requests.queue.send(report.continuation)
+
+    @property
+    def pages_read(self) -> int:
+        return sum(service.recognizer.pages_read for service in self.services)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("share", "most"), [(0.5, 1.2), (0.9, 1.3), (0.03, 3.0), (0.0, 1.0)])
+async def test_two_engines_on_one_queue_read_a_document_about_once(
+    world: World, service: Service, seed: int, share: float, most: float
+) -> None:
+    newer = world.service("sha256:2")
+    count = 40 * PART_PAGES
+    upload(service, count=count, seconds=0.001)
+    fleet = Fleet([service, newer], seed)
+    async with newer.scheduler.running():
+        await run(service)
+        await fleet.consume(share)
+    assert service.texts(KEY) == texts(count=count, seconds=0.001)
+    assert set(service.s3.objects) == {KEY, RESULT}
+    assert fleet.pages_read <= most * count
+
+
+async def test_two_that_settle_on_different_engines_forget_no_page(world: World, service: Service) -> None:
+    newer = world.service("sha256:2")
+    upload(service)
+    async with newer.scheduler.running():
+        for pages in PARTS[:2]:
+            await run(service, pages)
+        # Both find that nothing is asked for any more; each removes the pages of the other.
+        stray = replace(part_of(service, PARTS[2]), passed=MOST_PASSES)
+        await run_job(newer, Job(BUCKET, KEY, part=stray))
+        await asyncio.gather(
+            run_job(service, Job(BUCKET, KEY, part=part_of(service, PARTS[1]))),
+            run_job(newer, Job(BUCKET, KEY, part=stray)),
+        )
+        await Fleet([service, newer], 1).consume(0.5)
+    assert service.texts(KEY) == texts()
+    assert set(service.s3.objects) == {KEY, RESULT}
 
 
 async def test_a_name_that_leaves_no_room_for_pieces_is_read_in_one_go(service: Service) -> None:

@@ -20,7 +20,8 @@ from consumer.domain.parts import PageRange
 from consumer.domain.result import PageResult
 from consumer.metrics import Metrics
 from consumer.service.disk_space import DiskSpace
-from consumer.service.scheduler import PageScheduler, RoundRobin
+from consumer.service.round_robin import RoundRobin
+from consumer.service.scheduler import PageScheduler
 from tests.fakes.cloud import Cloud
 from tests.fakes.network import Faults, Network
 from tests.fakes.reading import FakeDocument, FakeRecognizer

@@ -26,6 +26,7 @@ DISPOSITIONS: dict[Outcome, Disposition | type[Disposition]] = {
     Outcome.LEASE_LOST: NoAction(),
     Outcome.RELEASED: SendAgain(0),
     Outcome.POSTPONED: SendAgain,
+    Outcome.PASSED_ON: SendAgain,
     Outcome.HOST_FAILURE: RetryAfter(10),
     Outcome.TRANSIENT: RetryAfter,
     Outcome.BUG: RetryAfter,

@@ -360,7 +360,9 @@ class PartJobs(JobRunner):
 
     part_s: ClassVar = PART_S
 
-    async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
+    async def run(
+        self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool = False
+    ) -> JobReport:
         if job.part is None:
             return await super().run(job, queued_at, watchdog)
         log_fields = {"bucket": job.bucket, "key": job.key}
@@ -423,7 +425,9 @@ async def test_a_job_without_progress_is_not_continued_but_tried_again(with_part
 class StoppedJobs(JobRunner):
     """Jobs that only a stop ends; of each document the last page is left then."""
 
-    async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog) -> JobReport:
+    async def run(
+        self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool = False
+    ) -> JobReport:
         try:
             await asyncio.sleep(DEADLINE_S)
         except asyncio.CancelledError:

@@ -1,0 +1,137 @@
+"""Settles a message whose work has ended: deletes it, sends it again, or leaves it; and logs it."""
+
+import asyncio
+import logging
+import random
+from dataclasses import KW_ONLY, dataclass
+from typing import Final
+
+import structlog
+
+from consumer.clock import Clock
+from consumer.domain import settle
+from consumer.domain.errors import ServiceError
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
+from consumer.domain.settle import Disposition, Outcome
+from consumer.metrics import Metrics
+from consumer.ports import Message, Queue
+from consumer.service.jobs import JobRunner
+from consumer.service.message_context import MessageContext
+
+_LEVELS: Final = {
+    Outcome.DONE: logging.INFO,
+    Outcome.RELEASED: logging.INFO,
+    Outcome.BUG: logging.ERROR,
+    # A long document has several of these a second.
+    Outcome.POSTPONED: logging.DEBUG,
+    Outcome.PASSED_ON: logging.INFO,
+}
+
+#: Longest time to send a message again. What comes after it must fit into the time to release.
+_SEND_DEADLINE_S: Final = 3.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """Settles messages of `queue`."""
+
+    queue: Queue
+    jobs: JobRunner
+    _: KW_ONLY
+    clock: Clock
+    rng: random.Random
+    metrics: Metrics
+    pauses: Pauses = DEFAULT_PAUSES
+
+    async def _write_exhausted_results(self, context: MessageContext, outcome: Outcome) -> bool:
+        """Store results for pending jobs if this was the last try; returns whether it was."""
+        message = context.message
+        pending = [report for report in context.reports if report.outcome is not Outcome.DONE]
+        if not pending or outcome not in settle.FAILED:
+            return False
+        try:
+            max_receive_count = await self.queue.max_receive_count()
+        except ServiceError as error:
+            log.warning("queue.unknown", message_id=message.message_id, error=str(error))
+            return False
+        if not settle.is_exhausted(outcome, message.receive_count, max_receive_count):
+            return False
+        for report in pending:
+            text = f"not read in {message.receive_count} tries; the last one: {report.reason}"
+            context.log_fields["exhausted_result"] = await self.jobs.write_exhausted_result(
+                report.job, context.queued_at(report.job), text, context.watchdog
+            )
+        return True
+
+    async def decide(
+        self, context: MessageContext, outcome: Outcome, turn_s: float | None = None
+    ) -> Disposition:
+        """Decide what is to be done with the message; what is to be sent again has been sent then.
+
+        `turn_s`: see `domain.settle.decide`.
+        """
+        exhausted = await self._write_exhausted_results(context, outcome)
+        receive_count = context.message.receive_count
+        waited_s = max(
+            (
+                (self.clock.now() - context.queued_at(job)).total_seconds()
+                for job in context.notification.jobs
+            ),
+            default=0.0,
+        )
+        disposition = settle.decide(
+            outcome,
+            receive_count,
+            self.rng,
+            self.pauses,
+            exhausted=exhausted,
+            turn_s=turn_s,
+            waited_s=waited_s,
+        )
+        if isinstance(disposition, settle.SendAgain):
+            return await _sent_again(self.queue, context, disposition)
+        return disposition
+
+    async def settle(self, context: MessageContext, outcome: Outcome, disposition: Disposition) -> None:
+        """Do what was decided, count the message, and log it."""
+        message = context.message
+        try:
+            await _apply(self.queue, disposition, message)
+        except ServiceError as error:
+            # The message comes again by itself, and then costs two HEAD requests.
+            log.warning("settle.failed", message_id=message.message_id, error=str(error))
+        self.metrics.count_message(outcome)
+        # Nearly every message names one document; its fields then stand in the line itself.
+        documents = [dict(report.log_fields) for report in context.reports]
+        log.log(
+            _LEVELS.get(outcome, logging.WARNING),
+            "message",
+            message_id=message.message_id,
+            receive_count=message.receive_count,
+            outcome=outcome.name.lower(),
+            settled=type(disposition).__name__,
+            **(context.log_fields | (documents[0] if len(documents) == 1 else {"documents": documents})),
+        )
+
+
+async def _sent_again(queue: Queue, context: MessageContext, disposition: settle.SendAgain) -> Disposition:
+    """Send what is left to do; returns what is still to be done with the message."""
+    try:
+        async with asyncio.timeout(_SEND_DEADLINE_S):
+            await queue.send(context.bodies, disposition.delay_s)
+    except (ServiceError, TimeoutError) as error:
+        # This costs a receive. Some may have been sent nevertheless, and their work is done once.
+        text = str(error) or f"no answer in {_SEND_DEADLINE_S:g} s"
+        log.warning("send.failed", message_id=context.message.message_id, error=text)
+        return settle.RetryAfter(disposition.delay_s)
+    return disposition
+
+
+async def _apply(queue: Queue, disposition: Disposition, message: Message) -> None:
+    match disposition:
+        case settle.Delete() | settle.SendAgain():
+            await queue.delete(message)
+        case settle.RetryAfter(delay_s=delay_s):
+            await queue.retry_after(message, delay_s)
