@@ -171,6 +171,30 @@ MUTANTS = (
         "        for output in ():\n",
     ),
     Mutant(
+        "a lost machine uses up a try of a part, although it has stored pages",
+        "consumer/service/part_reader.py",
+        "            if is_again and gaps != [part.pages]:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "each part of a document is read by the engine that receives it",
+        "consumer/service/part_requests.py",
+        "        return part.engine in {None, parts.engine_digest(self.fingerprint)}\n",
+        "        return True\n",
+    ),
+    Mutant(
+        "the parts of a forced document find the result that they are to replace",
+        "consumer/service/publisher.py",
+        "    if existing is None or existing.etag == replaces:\n",
+        "    if existing is None:\n",
+    ),
+    Mutant(
+        "a hopeless document costs three time-outs for each of its parts",
+        "consumer/service/part_reader.py",
+        "        if code := self._hopeless.code(whose):\n",
+        "        if code := None:\n",
+    ),
+    Mutant(
         "a part reads pages again that are stored",
         "consumer/service/part_reader.py",
         "if gaps := pages_of.missing(part.pages, await parts.read_ranges(source, whose)):",

@@ -1,5 +1,6 @@
 """Objects of S3 that are known to be small: read whole, and deleted many at once."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 #: S3 deletes so many objects in a request.
 _DELETED_AT_ONCE: Final = 1000
+
+#: Control characters, and two that are none at all; a carriage return would be read as a line feed.
+_NOT_IN_XML: Final = re.compile("[\x00-\x1f\ufffe\uffff]")
 
 
 async def read_object(client: "S3Client", bucket: str, key: str) -> bytes | None:
@@ -31,6 +35,11 @@ async def read_object(client: "S3Client", bucket: str, key: str) -> bytes | None
 
 async def delete_objects(client: "S3Client", bucket: str, keys: Sequence[str]) -> None:
     """Delete objects; those that do not exist are no error."""
+    # The request for many is XML, which has no such characters.
+    for key in filter(_NOT_IN_XML.search, keys):
+        async with service_call(f"DELETE s3://{bucket}/{key}"):
+            await client.delete_object(Bucket=bucket, Key=key)
+    keys = [key for key in keys if not _NOT_IN_XML.search(key)]
     for start in range(0, len(keys), _DELETED_AT_ONCE):
         objects: list[ObjectIdentifierTypeDef] = [
             {"Key": key} for key in keys[start : start + _DELETED_AT_ONCE]

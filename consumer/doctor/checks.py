@@ -19,7 +19,7 @@ Attributes = Mapping[str, str]
 _S3: Final = "s3.amazonaws.com"
 _SEND: Final = "sqs:SendMessage"
 
-#: Consumers that are stopped use receives up, too.
+#: Consumers that are killed use receives up, too.
 _FEW_RECEIVES: Final = 3
 
 _REGION: Final = re.compile(r"(?<=[/.])[a-z]{2}(?:-[a-z]+)+-\d(?=[/.])")
@@ -95,7 +95,7 @@ def redrive(queue_url: str, attributes: Attributes, arn: str, dead_letters: Attr
     """Judge the redrive policy. `arn`, `dead_letters`: the dead-letter queue and its attributes."""
     count = int(_redrive(attributes).get("maxReceiveCount", 0))
     if count < _FEW_RECEIVES:
-        message = f"moves messages there after {count} receive(s), and a consumer that is stopped uses one up"
+        message = f"moves messages there after {count} receive(s), and a consumer that is killed uses one up"
         yield Finding("redrive", Level.WARNING, queue_url, message, _set_policy(queue_url, arn))
     kept_s = int(dead_letters.get("MessageRetentionPeriod", 0))
     if kept_s <= int(attributes.get("MessageRetentionPeriod", 0)):

@@ -149,6 +149,17 @@ class TestPieces:
         with pytest.raises(ServiceError, match=f"s3://{NO_BUCKET}"):
             await backend.store.delete(NO_BUCKET, [KEY])
 
+    @pytest.mark.parametrize("character", ["\x01", "\r", "\n", "\x1f", "\uffff"])
+    async def test_are_deleted_whatever_their_names_hold(
+        self, backend: BucketBackend, character: str
+    ) -> None:
+        names = [f"{KEY}.ocr/{character}/{number}" for number in range(2)]
+        for name in names:
+            await self._put(backend, name)
+        await backend.store.delete(backend.name, [*names, f"{KEY}.ocr/other"])
+        for name in names:
+            assert await backend.store.head(backend.name, name) is None
+
     async def test_can_be_put_again_when_it_was_deleted(self, backend: BucketBackend) -> None:
         await self._put(backend, KEY + ".piece")
         await backend.store.delete(backend.name, [KEY + ".piece"])
