@@ -140,12 +140,11 @@ class Parts:
         with attempt.stage("join"):
             for step in parts.steps(whose.page_count, own):
                 try:
-                    pages = await self.pieces.read(source.bucket, step)
+                    async for page in self.pieces.read(source.bucket, step):
+                        assembly.add(page)
+                        attempt.watchdog.mark()
                 except PieceLostError as error:
                     return await self._mend(source, attempt, step.piece, error)
-                for page in pages:
-                    assembly.add(page)
-                attempt.watchdog.mark()
         return self.results.finish(assembly, source, attempt)
 
     async def _mend(

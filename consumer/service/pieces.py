@@ -7,7 +7,7 @@ import asyncio
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,13 +134,15 @@ class PieceStore:
             await asyncio.wait([putting])
         return not putting.cancelled() and putting.exception() is None
 
-    async def read(self, bucket: str, step: Step) -> list[PageResult]:
-        """Read pages of a piece; raises PieceLostError."""
+    async def read(self, bucket: str, step: Step) -> AsyncIterator[PageResult]:
+        """Yield pages of a piece, one at a time: many would fill the memory. Raises PieceLostError."""
         body = await self.store.read(bucket, step.piece.key)
         if body is None:
             raise PieceLostError(f"{step.piece.key} is gone")
-        # In a thread: many pages take a while.
-        return await asyncio.to_thread(_decoded, body, step)
+        pages = _decoded(body, step)
+        # In a thread: a page of thousands of lines takes a while.
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            yield page
 
     async def remove(self, bucket: str, pieces: Sequence[Piece]) -> None:
         """Remove pieces."""
@@ -197,18 +199,18 @@ class _State:
         return self.has_current or not piece.identity.is_of_object(etag, version_id)
 
 
-def _decoded(body: bytes, step: Step) -> list[PageResult]:
-    """Read the pages of a step; raises PieceLostError."""
-    pages: list[PageResult] = []
+def _decoded(body: bytes, step: Step) -> Iterator[PageResult]:
+    """Yield the pages of a step; raises PieceLostError."""
     try:
         with gzip.open(io.BytesIO(body)) as file:
             # Line by line: clients can overwrite pieces, and a small one may unpack to any size.
             for page_number in range(step.piece.pages.first, step.pages.last + 1):
                 line = file.readline(_LONGEST_PAGE_BYTES)
-                if page_number >= step.pages.first:
-                    pages.append(PageResult.model_validate_json(line))
+                if page_number < step.pages.first:
+                    continue
+                page = PageResult.model_validate_json(line)
+                if page.page.page_number != page_number:
+                    raise PieceLostError(f"{step.piece.key} has other pages")
+                yield page
     except (OSError, EOFError, zlib.error, ValidationError) as error:
         raise PieceLostError(f"{step.piece.key} is no piece: {type(error).__name__}") from error
-    if [page.page.page_number for page in pages] != [*range(step.pages.first, step.pages.last + 1)]:
-        raise PieceLostError(f"{step.piece.key} has other pages")
-    return pages
