@@ -1,4 +1,4 @@
-"""A result of 100 MB over a line of 1 MB/s: it takes longer than any deadline, and comes through."""
+"""A result of 200 MB over a line of 1 MB/s: it takes longer than any deadline, and comes through."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from consumer.domain.body import BytesBody
 from consumer.ports import NewObject
 
 BYTES_PER_S = 1_000_000
-BODY = os.urandom(100 * BYTES_PER_S)
+BODY = os.urandom(200 * BYTES_PER_S)
 READ_BYTES = 100_000
 
 
@@ -38,6 +38,7 @@ class SlowService:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1200)
 async def test_a_put_over_a_slow_line_comes_through(session: AioSession, connection: dict[str, Any]) -> None:
     service, watchdog = SlowService(), Watchdog(SystemClock())
     longest_s = 0.0
