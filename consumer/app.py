@@ -43,6 +43,7 @@ from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PartRequests
+from consumer.service.part_slots import PartSlots
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.progress import ProgressLog
@@ -62,6 +63,9 @@ _STUCK_S: Final = 120.0
 
 #: Child processes and connections are closed within this, after the drain.
 _CLOSE_S: Final = 10.0
+
+#: A part of a document waits so long for a slot, before it is postponed.
+_PART_WAIT_S: Final = 20.0
 
 log = structlog.get_logger(__name__)
 
@@ -153,14 +157,8 @@ class _Builder:
             log.warning("settings.without_effect", name=name, engine=layout.engine.name)
         queue = await self._queue()
         jobs, breaker = await self._jobs(layout, folder, queue)
-        settler = Settler(
-            queue,
-            jobs,
-            clock=self.clock,
-            rng=random.SystemRandom(),
-            metrics=self.metrics,
-            pauses=self.pauses,
-        )
+        rng = random.SystemRandom()
+        settler = Settler(queue, jobs, rng=rng, metrics=self.metrics, pauses=self.pauses)
         handler = MessageHandler(
             self._leases(layout.capacity.max_in_flight),
             jobs,
@@ -174,8 +172,7 @@ class _Builder:
             handler,
             breaker,
             max_in_flight=layout.capacity.max_in_flight,
-            # Of two slots one at least is for whole documents.
-            max_parts=max(1, layout.capacity.max_in_flight // 2),
+            part_slots=self._part_slots(layout.capacity.max_in_flight, rng),
             drain_s=options.drain_s,
             idle_exit_s=options.idle_exit_s,
             on_busy=await self.stack.enter_async_context(task_protection()),
@@ -205,8 +202,8 @@ class _Builder:
         sources = SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes)
         results = ResultMaker(disk_space, folder, engine)
         progress = ProgressLog(self.clock, options.part_pages)
-        requests = PartRequests(queue, progress, results.engine.fingerprint, options.part_pages)
-        parts = Parts(PieceStore(store), requests, results)
+        requests = PartRequests(queue, progress, engine.fingerprint, options.part_pages, options.max_pages)
+        parts = Parts(PieceStore(store, engine.fingerprint, options.max_pages), requests, results)
         documents = DocumentReader(sources, renderer, scheduler, parts, results)
         checks = [disk_space.check, renderer.check, recognizer.check]
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)
@@ -215,6 +212,13 @@ class _Builder:
         publisher = Publisher(store, self.clock, self.metrics)
         part_reader = PartReader(documents, self.clock, self.clock.monotonic())
         return JobRunner(publisher, documents, part_reader, breaker, announce), breaker
+
+    def _part_slots(self, max_in_flight: int, rng: random.Random) -> PartSlots:
+        # Of two slots one at least is for whole documents.
+        most = max(1, max_in_flight // 2)
+        # The lease of a part that waits is renewed a third of it later, as that of one that does not.
+        wait_s = min(_PART_WAIT_S, self.options.lease_s / 3)
+        return PartSlots(most, wait_s, self.clock, rng, self.pauses)
 
     def _report_ready(self, layout: ProcessLayout, engine: Engine, folder: Path) -> None:
         capacity = layout.capacity

@@ -38,7 +38,7 @@ class PartRange:
     `etag`, without quotation marks, and `version_id`: of the source that was found to have so many pages.
     `replaces`: ETag of the result that is to be replaced although it is current. `engine`: digest of the
     engine that is to read the pages; None for any. `passed`: how often other consumers have passed it on.
-    `queued_at`: when the message came that asked for the whole document.
+    `queued_at`: when the message came that asked for the whole document; `started_at`: when work on it began.
     """
 
     first: int
@@ -50,6 +50,7 @@ class PartRange:
     engine: str | None = None
     passed: int = 0
     queued_at: datetime | None = None
+    started_at: datetime | None = None
 
     @property
     def pages(self) -> PageRange:
@@ -129,6 +130,7 @@ def part_request(bucket: str, key: str, part: PartRange) -> str:
             "engine": part.engine,
             "passed": part.passed,
             "queued_at": part.queued_at.isoformat() if part.queued_at else None,
+            "started_at": part.started_at.isoformat() if part.started_at else None,
         }
     )
 
@@ -190,6 +192,7 @@ class _Request(BaseModel):
     engine: str | None = None
     passed: Annotated[StrictInt, Field(ge=0)] = 0
     queued_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _pages_in_order(self) -> Self:
@@ -213,6 +216,7 @@ class _Request(BaseModel):
             engine=self.engine,
             passed=self.passed,
             queued_at=self.queued_at,
+            started_at=self.started_at,
         )
         return _job(self.bucket, self.key, self.force, part)
 

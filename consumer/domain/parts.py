@@ -17,11 +17,12 @@ from consumer.domain import keys
 #: No document has more pages; a greater number would make endless work.
 MOST_PAGES: Final = 1_000_000
 
-#: Digits of a source and of an engine in an identity.
+#: Digits in an identity: of a source; of an engine, and of a result that is to be replaced.
 _SOURCE_DIGITS, _ENGINE_DIGITS = 10, 6
 
 _NAME: Final = re.compile(
-    rf"(?P<source>[0-9a-f]{{{_SOURCE_DIGITS}}})(?P<engine>[0-9a-f]{{{_ENGINE_DIGITS}}})-(?P<page_count>[1-9]\d{{0,6}})"
+    rf"(?P<source>[0-9a-f]{{{_SOURCE_DIGITS}}})(?P<engine>[0-9a-f]{{{_ENGINE_DIGITS}}})"
+    rf"(?P<replaces>[0-9a-f]{{{_ENGINE_DIGITS}}})?-(?P<page_count>[1-9]\d{{0,6}})"
     r"/(?P<first>[1-9]\d{0,6})-(?P<last>[1-9]\d{0,6})(?P<exhausted>\.exhausted)?\.json\.gz",
     re.ASCII,
 )
@@ -52,13 +53,14 @@ class PageRange:
 class Identity:
     """What pages must have in common to be joined: the very object, the engine, and the number of pages.
 
-    `source` and `engine` are digests. A document that is read again although it has a result has a `source`
-    of its own, because the pages of before must not count.
+    `source` and `engine` are digests. So is `replaces`, of the result that is to be replaced although it is
+    current: the pages that were read for that one must not count. It is empty if there is no such result.
     """
 
     source: str
     engine: str
     page_count: int
+    replaces: str = ""
 
     @classmethod
     def of(
@@ -73,14 +75,15 @@ class Identity:
 
         `replaces`: ETag of the result that is to be replaced although it is current.
         """
-        return cls(_source_digest(etag, version_id, replaces), engine_digest(fingerprint), page_count)
+        source, engine = _source_digest(etag, version_id), engine_digest(fingerprint)
+        return cls(source, engine, page_count, result_digest(replaces) if replaces else "")
 
     def __str__(self) -> str:
-        return f"{self.source}{self.engine}-{self.page_count}"
+        return f"{self.source}{self.engine}{self.replaces}-{self.page_count}"
 
-    def is_of_object(self, etag: str, version_id: str | None, replaces: str | None = None) -> bool:
+    def is_of_object(self, etag: str, version_id: str | None) -> bool:
         """Whether the pages are those of this very object, by any engine."""
-        return self.source == _source_digest(etag, version_id, replaces)
+        return self.source == _source_digest(etag, version_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ class Piece:
         if match is None:
             return None
         pages = PageRange(int(match["first"]), int(match["last"]))
-        identity = Identity(match["source"], match["engine"], int(match["page_count"]))
+        page_count, replaces = int(match["page_count"]), match["replaces"] or ""
+        identity = Identity(match["source"], match["engine"], page_count, replaces)
         if not pages.first <= pages.last <= identity.page_count <= MOST_PAGES:
             return None
         return cls(key, identity, pages, match["exhausted"] is not None)
@@ -132,7 +136,7 @@ def source_key(key: str) -> str | None:
 
 def has_room(source_key: str, page_count: int) -> bool:
     """Whether the keys of all pieces are as short as S3 demands; if not, the document is read as a whole."""
-    identity = Identity("0" * _SOURCE_DIGITS, "0" * _ENGINE_DIGITS, page_count)
+    identity = Identity("0" * _SOURCE_DIGITS, "0" * _ENGINE_DIGITS, page_count, "0" * _ENGINE_DIGITS)
     longest = Piece.named(source_key, identity, PageRange(page_count, page_count), exhausted=True)
     return len(longest.key.encode()) <= keys.MAX_KEY_BYTES
 
@@ -247,9 +251,13 @@ def engine_digest(fingerprint: str) -> str:
     return _digest(fingerprint)[:_ENGINE_DIGITS]
 
 
-def _source_digest(etag: str, version_id: str | None, replaces: str | None) -> str:
-    facts = [etag, version_id or ""] + ([replaces] if replaces else [])
-    return _digest("\n".join(facts))[:_SOURCE_DIGITS]
+def result_digest(etag: str) -> str:
+    """Digest of a result's ETag, as an identity has it."""
+    return _digest(etag)[:_ENGINE_DIGITS]
+
+
+def _source_digest(etag: str, version_id: str | None) -> str:
+    return _digest(f"{etag}\n{version_id or ''}")[:_SOURCE_DIGITS]
 
 
 def _digest(text: str) -> str:

@@ -1,6 +1,5 @@
 """The disposition of a message whose work has ended."""
 
-import math
 import random
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,10 +11,6 @@ BACKOFF_CAP_S: Final = 900.0
 
 #: Shortest and longest time after which another consumer may receive a part that was passed on.
 _PASS_ON_S: Final = (1, 4)
-
-#: A part that has no turn yet waits for this share of the time since its document came, and so long at most.
-_POSTPONE_SHARE: Final = 0.25
-_LONGEST_POSTPONE_S: Final = 300
 
 
 class Outcome(Enum):
@@ -29,9 +24,8 @@ class Outcome(Enum):
     LEASE_LOST = auto()  #: the message may be in other hands
     RELEASED = auto()  #: stopped before the work was done
     POSTPONED = auto()  #: a part of a document, while enough parts were in flight
-    PASSED_ON = (
-        auto()
-    )  #: a part of a document: another consumer reads it, or its missing pages are asked for anew
+    PASSED_ON = auto()  #: a part of a document that another consumer is to read
+    RENEWED = auto()  #: a part of a document of which pages are stored: the others are asked for anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +77,12 @@ def decide(  # noqa: PLR0913
     pauses: Pauses = DEFAULT_PAUSES,
     *,
     exhausted: bool = False,
-    turn_s: float | None = None,
-    waited_s: float = 0.0,
+    delay_s: int = 0,
 ) -> Disposition:
     """Choose the disposition of a message that has been received `receive_count` times (from 1).
 
-    `exhausted`: the result of `is_exhausted`. `turn_s`: seconds until it is the turn of a postponed one, None
-    if that is far away. `waited_s`: how long ago its document was uploaded.
+    `exhausted`: the result of `is_exhausted`. `delay_s`: after how many seconds one that was postponed is to
+    come again.
     """
     if exhausted:
         # The next receive moves it to the dead-letter queue.
@@ -99,31 +92,15 @@ def decide(  # noqa: PLR0913
             return Delete()
         case Outcome.MALFORMED | Outcome.LEASE_LOST:
             return NoAction()
-        case Outcome.RELEASED | Outcome.POSTPONED | Outcome.PASSED_ON:
-            pause_s = {
-                Outcome.RELEASED: (0, 0),
-                Outcome.POSTPONED: _postpone_s(turn_s, waited_s, pauses),
-                Outcome.PASSED_ON: _PASS_ON_S,
-            }
-            # At random, so that the parts of a document do not come back all at once.
-            return SendAgain(rng.randint(*pause_s[outcome]))
+        case Outcome.PASSED_ON:
+            return SendAgain(rng.randint(*_PASS_ON_S))
+        case Outcome.RELEASED | Outcome.RENEWED | Outcome.POSTPONED:
+            return SendAgain(delay_s)
         case Outcome.HOST_FAILURE:
             delay_s = pauses.host_failure_s
         case Outcome.TRANSIENT | Outcome.BUG:
             delay_s = backoff_s(receive_count, rng, pauses.backoff_s)
     return RetryAfter(delay_s)
-
-
-def _postpone_s(turn_s: float | None, waited_s: float, pauses: Pauses) -> tuple[int, int]:
-    """Shortest and longest time after which a postponed part comes again."""
-    shortest_s, longest_s = pauses.postpone_s
-    if turn_s is None:
-        # The more documents there are, the longer they wait. Otherwise each request for a part of them would
-        # come and go for nothing every half minute.
-        longest_s = max(longest_s, min(_LONGEST_POSTPONE_S, round(waited_s * _POSTPONE_SHARE)))
-        return (shortest_s + longest_s) // 2, longest_s
-    turn = min(max(shortest_s, math.ceil(turn_s)), longest_s)
-    return turn, turn
 
 
 def backoff_s(receive_count: int, rng: random.Random, base_s: float = DEFAULT_PAUSES.backoff_s) -> int:

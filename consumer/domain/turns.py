@@ -25,7 +25,6 @@ class PartTurns:
         self._moved_at = 0.0
         #: From the end of a part to that of the next.
         self._average_s = _SHORTEST_INTERVAL_S
-        self._has_ended = False
         self._last_turn_at = 0.0
 
     def begin(self, now_s: float) -> None:
@@ -39,11 +38,6 @@ class PartTurns:
         self.in_flight -= 1
         self._average_s += _WEIGHT * (now_s - self._moved_at - self._average_s)
         self._moved_at = now_s
-        self._has_ended = True
-
-    def is_soon(self, now_s: float, soon_s: float) -> bool:
-        """Whether a part is likely to end within `soon_s`; if none has ended yet, nothing is known."""
-        return self._has_ended and self._interval_s(now_s) <= soon_s
 
     def next_s(self, now_s: float, longest_s: float) -> float | None:
         """Give the next turn; returns the seconds until then, None if there is none within `longest_s`."""

@@ -13,7 +13,7 @@ from consumer.clock import Watchdog
 from consumer.domain.assembly import EncodedResult
 from consumer.domain.errors import Code, HostError, ServiceError, TransientError, UnavailableError
 from consumer.domain.events import Job
-from consumer.domain.identity import ResultHead
+from consumer.domain.identity import NOT_READ, ResultHead
 from consumer.domain.result import Source
 from consumer.domain.settle import Outcome
 from consumer.ports import Announce
@@ -21,7 +21,7 @@ from consumer.service.attempt import Attempt
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.documents import DocumentReader
 from consumer.service.part_reader import PartReader
-from consumer.service.part_requests import PassedOnError, StoppedError
+from consumer.service.part_requests import PassedOnError, StoppedError, pass_on
 from consumer.service.publisher import JobResult, Make, Publisher
 
 log = structlog.get_logger(__name__)
@@ -77,8 +77,8 @@ class JobRunner:
         except StoppedError as error:
             return JobReport(job, Outcome.RELEASED, str(error), log_fields, error.continuation)
         except PassedOnError as error:
-            log_fields["job_result"] = f"passed on: {error}"
-            return JobReport(job, Outcome.PASSED_ON, str(error), log_fields, error.continuation)
+            log_fields["job_result"] = str(error)
+            return JobReport(job, error.outcome, str(error), log_fields, error.continuation)
         except TransientError as error:
             log_fields["error"] = reason = str(error)
             outcome = Outcome.HOST_FAILURE if isinstance(error, HostError) else Outcome.TRANSIENT
@@ -102,9 +102,13 @@ class JobRunner:
         try:
             if job.part is None:
                 make = self._failure(Code.RETRIES_EXHAUSTED, reason)
+                result = await self._ensure_any_result(job, queued_at, watchdog, make)
             else:
                 make = partial(self.documents.parts.give_up, job.part, reason=reason)
-            result = await self._ensure_any_result(job, queued_at, watchdog, make)
+                whole = replace(job, part=None)
+                result = await self.publisher.ensure_result(
+                    whole, queued_at, watchdog, accepts=_has_all_pages, make=make
+                )
             await self._remove_leftovers(job, result)
         except Exception as error:  # noqa: BLE001 - the dead letter still names the source
             return f"without a result: {error}"
@@ -124,6 +128,11 @@ class JobRunner:
             return await self._ensure_any_result(job, queued_at, watchdog, failure)
         make: Make = self.documents.read
         if job.part is not None:
+            if job.part.engine not in {None, self.documents.parts.requests.engine}:
+                # Before anything is looked at: what is current and left over is for its engine to say.
+                pass_on(job.bucket, job.key, job.part, "it is for another engine")
+            if job.part.page_count > self.documents.parts.requests.most_pages:
+                return JobResult("no such pages")
             make, job = partial(self.part_reader.read, job.part, is_again=is_again), replace(job, force=False)
         result = await self.publisher.ensure_result(
             job, queued_at, watchdog, accepts=self._is_current, make=make
@@ -134,9 +143,10 @@ class JobRunner:
     async def _remove_leftovers(self, job: Job, result: JobResult) -> None:
         """Remove pieces that nobody will join; an ordinary document has none, and is not looked at."""
         head = result.result.head if result.result else None
+        is_joined = head is not None and result.completion is not None
         if job.part is not None or (head and self.documents.parts.are_for(head.source, head.page_count)):
             try:
-                await self.documents.parts.remove_leftovers(job.bucket, job.key, self._is_current)
+                await self.documents.parts.remove_leftovers(job.bucket, job.key, is_joined=is_joined)
             except ServiceError as error:
                 # The result is there, and the lifecycle rule removes what is left.
                 log.warning("pieces.not_removed", bucket=job.bucket, key=job.key, error=str(error))
@@ -146,7 +156,7 @@ class JobRunner:
     ) -> JobResult:
         """Make a result, unless the source has one, by any engine: a failure replaces none."""
         return await self.publisher.ensure_result(
-            replace(job, force=False, part=None), queued_at, watchdog, accepts=ResultHead.is_of, make=make
+            replace(job, force=False), queued_at, watchdog, accepts=ResultHead.is_of, make=make
         )
 
     def _failure(self, code: Code, reason: str) -> Make:
@@ -169,6 +179,11 @@ class JobRunner:
         except ServiceError as error:
             return f"the result is stored, and was not announced: {error}"
         return None
+
+
+def _has_all_pages(head: ResultHead, source: Source) -> bool:
+    """Whether a result is of the source, and every part of it was tried."""
+    return head.is_of(source) and head.fingerprint != NOT_READ
 
 
 def _log_fields(result: JobResult) -> dict[str, Any]:

@@ -62,31 +62,23 @@ class MessageHandler:
         """Settle a message on which no work will be begun here; no error of it ends the consumer."""
         await self._put_back(context, Outcome.RELEASED)
 
-    async def postpone(self, context: MessageContext, turn_s: float | None) -> int:
-        """Let a message come again when it is its turn, see `decide`; no error of it ends the consumer.
+    async def postpone(self, context: MessageContext, delay_s: int) -> None:
+        """Let a message come again after a while; no error of it ends the consumer."""
+        await self._put_back(context, Outcome.POSTPONED, delay_s)
 
-        Returns the seconds until it is visible; 0 if that is not known.
-        """
-        disposition = await self._put_back(context, Outcome.POSTPONED, turn_s)
-        return disposition.delay_s if isinstance(disposition, settle.SendAgain | settle.RetryAfter) else 0
-
-    async def _put_back(
-        self, context: MessageContext, outcome: Outcome, turn_s: float | None = None
-    ) -> Disposition:
-        disposition: Disposition = settle.NoAction()
+    async def _put_back(self, context: MessageContext, outcome: Outcome, delay_s: int = 0) -> None:
         message_id = context.message.message_id
         try:
             # Nobody renews its lease.
             async with asyncio.timeout(_RELEASE_DEADLINE_S):
                 context.complete_reports(outcome, _NOT_READ)
-                disposition = await self.settler.decide(context, outcome, turn_s)
+                disposition = await self.settler.decide(context, outcome, delay_s)
                 await self.settler.settle(context, outcome, disposition)
         except TimeoutError:
             # Its lease runs out, and it comes again.
             log.warning("settle.failed", message_id=message_id, error="it took too long")
         except Exception:  # as above
             log.exception("message.abandoned", message_id=message_id)
-        return disposition
 
     def cancel_all(self) -> None:
         """End all work, now and later; the messages are released."""

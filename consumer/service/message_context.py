@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from consumer.clock import Watchdog
+from consumer.clock import Clock, Watchdog
 from consumer.domain.events import Job, Notification
 from consumer.domain.settle import Outcome
 from consumer.ports import Message
@@ -14,6 +14,7 @@ from consumer.service.jobs import JobReport
 #: can do.
 _SEVERITY: Final = (
     Outcome.DONE,
+    Outcome.RENEWED,
     Outcome.PASSED_ON,
     Outcome.MALFORMED,
     Outcome.TRANSIENT,
@@ -35,6 +36,11 @@ class MessageContext:
     def queued_at(self, job: Job) -> datetime:
         """When the document of a job came; the message of a part is younger."""
         return (job.part and job.part.queued_at) or self.message.sent_at
+
+    def waited_s(self, clock: Clock) -> float:
+        """Seconds since its first document came."""
+        came_at = [self.queued_at(job) for job in self.notification.jobs] or [self.message.sent_at]
+        return (clock.now() - min(came_at)).total_seconds()
 
     @property
     def is_cut_short(self) -> bool:

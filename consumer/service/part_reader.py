@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NoReturn
 
 from consumer.clock import Clock
 from consumer.domain import parts as pages_of
 from consumer.domain.assembly import EncodedResult
 from consumer.domain.errors import Code, DocumentError, SourceChangedError, SourceGoneError
-from consumer.domain.events import PartRange
+from consumer.domain.events import PartRange, part_request
 from consumer.domain.parts import Identity, PageRange
 from consumer.domain.result import PageResult, Source
+from consumer.domain.settle import Outcome
 from consumer.ports import RenderedDocument
 from consumer.service import sources
 from consumer.service.attempt import Attempt
@@ -28,8 +29,11 @@ CHECKPOINT_S: Final = 5.0
 _AGE_SHARE: Final = 0.05
 _LEAST_CHECKPOINT_S: Final = 1.0
 
-#: After so many parts in which three pages in a row hung, the other parts of a document are not tried.
+#: After so many parts in a row of which the rest was not tried, the other parts of a document are not tried.
 _HOPELESS_PARTS: Final = 3
+
+#: The host may be well again after so long.
+_FORGET_S: Final = 3600.0
 
 #: So many documents with such a part are remembered.
 _REMEMBERED: Final = 1000
@@ -51,21 +55,29 @@ class _Unstored:
 
 
 class HopelessDocuments:
-    """Documents with parts in which page after page hung: a long one has hundreds of parts."""
+    """Documents in which the rest of part after part was not tried. A long one has hundreds of parts.
+
+    Times are in seconds, of a monotonic clock.
+    """
 
     def __init__(self) -> None:
-        self._codes: dict[Identity, list[Code]] = {}
+        # Parts in a row, the last one's code, and when it was read; the latest document is the last.
+        self._hung: dict[Identity, tuple[int, Code, float]] = {}
 
-    def add(self, whose: Identity, code: Code) -> None:
-        """Note a part of which the rest was not tried."""
-        self._codes[whose] = [*self._codes.pop(whose, ()), code]
-        if len(self._codes) > _REMEMBERED:
-            del self._codes[next(iter(self._codes))]
+    def note(self, whose: Identity, code: Code | None, now_s: float) -> None:
+        """Note how the reading of a part has ended: with `code`, its rest was not tried; None: it was."""
+        count, _, at_s = self._hung.pop(whose, (0, code, now_s))
+        if code is not None:
+            self._hung[whose] = (count + 1 if now_s < at_s + _FORGET_S else 1), code, now_s
+        if len(self._hung) > _REMEMBERED:
+            del self._hung[next(iter(self._hung))]
 
-    def code(self, whose: Identity) -> Code | None:
+    def code(self, whose: Identity, now_s: float) -> Code | None:
         """Return why further parts are not worth a try; None if they are."""
-        codes = self._codes.get(whose, [])
-        return codes[-1] if len(codes) >= _HOPELESS_PARTS else None
+        match self._hung.get(whose):
+            case (count, code, at_s) if count >= _HOPELESS_PARTS and now_s < at_s + _FORGET_S:
+                return code
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +100,15 @@ class PartReader:
         parts = self.documents.parts
         if not is_of(part, source):
             return NoResult("superseded")
-        if not parts.requests.is_ours(part):
-            pass_on(part, source, "it is for another engine")
+        attempt.started_at = part.started_at or attempt.started_at
         whose = parts.requests.identity(source, attempt, part.page_count)
         if gaps := pages_of.missing(part.pages, await parts.read_ranges(source, whose)):
             if await parts.is_joined(source, attempt):
                 # The result was looked at before the listing, and its pieces were removed in between.
                 return NoResult("joined meanwhile")
             if is_again and gaps != [part.pages]:
-                # Whoever had the message has stored pages and is gone, which is no failure of the part.
-                requests = tuple(parts.requests.body(source, attempt, whose, gap) for gap in gaps)
-                raise PassedOnError("its missing pages are asked for anew", requests)
+                # Pages were stored since it was sent. If its consumer was killed then, it has not failed.
+                _renew(part, source, gaps)
             try:
                 read = await self._read_missing(part, source, attempt, gaps)
             except DocumentError as error:
@@ -114,21 +124,22 @@ class PartReader:
         """Read the pages; returns the part that they are here, None if the document has no such pages."""
         parts = self.documents.parts
         whose = parts.requests.identity(source, attempt, part.page_count)
-        if code := self._hopeless.code(whose):
+        if code := self._hopeless.code(whose, self.clock.monotonic()):
+            reason = f"in {_HOPELESS_PARTS} parts in a row, page after page took too long"
             for gap in gaps:
-                pages = (self.documents.scheduler.not_tried(n, code) for n in gap.numbers)
+                pages = (self.documents.scheduler.not_tried(n, code, reason) for n in gap.numbers)
                 await parts.pieces.put_pages(source, whose, pages, attempt.watchdog)
             return part
         async with self.documents.opened(source, attempt) as document:
             if document.page_count != part.page_count:
-                pass_on(part, source, f"the document has {document.page_count} pages here")
+                pass_on(source.bucket, source.key, part, f"the document has {document.page_count} pages here")
                 if (counted := _counted(part, document.page_count)) is None:
                     return None
                 part, whose = counted, parts.requests.identity(source, attempt, document.page_count)
                 gaps = pages_of.missing(part.pages, await parts.read_ranges(source, whose))
             with attempt.stage("read"):
-                for gap in gaps:
-                    await self._read_gap(document, source, attempt, gap)
+                codes = [await self._read_gap(document, source, attempt, gap) for gap in gaps]
+            self._hopeless.note(whose, next(filter(None, codes), None), self.clock.monotonic())
         return part
 
     @property
@@ -138,7 +149,8 @@ class PartReader:
 
     async def _read_gap(
         self, document: RenderedDocument, source: Source, attempt: Attempt, gap: PageRange
-    ) -> None:
+    ) -> Code | None:
+        """Read pages and store them as they come; returns the code of those that hung, see `run`."""
         unstored = _Unstored()
         whose = self.documents.parts.requests.identity(source, attempt, document.page_count)
         reading = asyncio.create_task(self.documents.scheduler.run(document, unstored.add, gap))
@@ -148,8 +160,7 @@ class PartReader:
                 # The last pages may come while others are being stored.
                 is_read = bool((await asyncio.wait([reading], timeout=self._checkpoint_s))[0])
                 await self._checkpoint(unstored, source, attempt, whose)
-            if code := await reading:
-                self._hopeless.add(whose, code)
+            return await reading
         except (SourceChangedError, SourceGoneError):
             await _end(reading)
             raise
@@ -170,6 +181,13 @@ class PartReader:
             unstored.storing = PieceBuffer()
         await sources.require_unchanged(parts.pieces.store, source)
         await parts.report_progress(source, whose)
+
+
+def _renew(part: PartRange, source: Source, gaps: Sequence[PageRange]) -> NoReturn:
+    """Ask for the missing pages of a part anew; raises PassedOnError."""
+    left = [replace(part, first=gap.first, last=gap.last) for gap in gaps]
+    bodies = tuple(part_request(source.bucket, source.key, each) for each in left)
+    raise PassedOnError("its missing pages are asked for anew", Outcome.RENEWED, bodies)
 
 
 def _counted(part: PartRange, page_count: int) -> PartRange | None:

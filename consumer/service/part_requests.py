@@ -9,6 +9,7 @@ from consumer.domain.errors import BucketOcrError
 from consumer.domain.events import PartRange
 from consumer.domain.parts import Identity, PageRange
 from consumer.domain.result import Source
+from consumer.domain.settle import Outcome
 from consumer.ports import Queue
 from consumer.service.attempt import Attempt
 from consumer.service.progress import ProgressLog
@@ -33,29 +34,38 @@ class StoppedError(BucketOcrError):
 
 
 class PassedOnError(BucketOcrError):
-    """The pages are to be read later, or by another consumer; `continuation`: messages that ask for them."""
+    """The pages of a part are to be read by another consumer, or are asked for anew.
 
-    def __init__(self, message: str, continuation: tuple[str, ...]) -> None:
+    `outcome`: which of both; `continuation`: bodies of messages that ask for them.
+    """
+
+    def __init__(self, message: str, outcome: Outcome, continuation: tuple[str, ...]) -> None:
         super().__init__(message)
+        self.outcome = outcome
         self.continuation = continuation
 
 
 @dataclass(frozen=True, slots=True)
 class PartRequests:
-    """Asks for parts of `part_pages` pages. `fingerprint`: of the engine of this consumer."""
+    """Asks for parts of `part_pages` pages. `fingerprint`: of the engine of this consumer.
+
+    No document has more than `most_pages`. What claims to be a part of a longer one was made up.
+    """
 
     queue: Queue
     progress: ProgressLog
     fingerprint: str
     part_pages: int
+    most_pages: int
 
     def identity(self, source: Source, attempt: Attempt, page_count: int) -> Identity:
         """Identity of the pages that this consumer reads."""
         return Identity.of(source.etag, source.version_id, self.fingerprint, page_count, attempt.replaces)
 
-    def is_ours(self, part: PartRange) -> bool:
-        """Whether this consumer has the engine that is to read a part."""
-        return part.engine in {None, parts.engine_digest(self.fingerprint)}
+    @property
+    def engine(self) -> str:
+        """Digest of the engine of this consumer."""
+        return parts.engine_digest(self.fingerprint)
 
     async def send_missing(
         self, source: Source, attempt: Attempt, whose: Identity, stored: Sequence[PageRange]
@@ -88,6 +98,7 @@ class PartRequests:
             replaces=attempt.replaces,
             engine=whose.engine,
             queued_at=attempt.queued_at,
+            started_at=attempt.started_at,
         )
         return events.part_request(source.bucket, source.key, part)
 
@@ -102,8 +113,8 @@ def is_stray(part: PartRange) -> bool:
     return part.passed >= MOST_PASSES
 
 
-def pass_on(part: PartRange, source: Source, reason: str) -> None:
+def pass_on(bucket: str, key: str, part: PartRange, reason: str) -> None:
     """Leave a part to another consumer, unless none that reads it seems to be there; raises PassedOnError."""
     if not is_stray(part):
-        body = events.part_request(source.bucket, source.key, replace(part, passed=part.passed + 1))
-        raise PassedOnError(reason, (body,))
+        body = events.part_request(bucket, key, replace(part, passed=part.passed + 1))
+        raise PassedOnError(reason, Outcome.PASSED_ON, (body,))

@@ -1,23 +1,33 @@
 """The slots that parts of documents have, so that a letter does not wait for a book."""
 
 import asyncio
+import math
+import random
 from dataclasses import dataclass, field
 from typing import Final
 
 from consumer.clock import Clock
+from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.turns import PartTurns
 
-#: A part that may begin so soon waits here: messages are postponed by whole seconds. The shortest lease is
-#: much longer.
-_WAIT_S: Final = 2.0
+#: A part of a document that came long ago may be postponed for this share of the time since, and for so long.
+#: Otherwise the parts of a hundred long documents would come and go for nothing every half minute.
+_POSTPONE_SHARE: Final = 0.25
+_LONGEST_POSTPONE_S: Final = 120
 
 
 @dataclass(eq=False)
 class PartSlots:
-    """At most `most` parts are in flight at once. `begin` and `end` are called with each."""
+    """At most `most` parts are in flight at once. `begin` and `end` are called with each.
+
+    `wait_s`: how long a part may wait here for a slot; nobody renews its lease.
+    """
 
     most: int
+    wait_s: float
     clock: Clock
+    rng: random.Random
+    pauses: Pauses = DEFAULT_PAUSES
     _turns: PartTurns = field(default_factory=PartTurns, init=False)
     _part_ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _is_awaited: bool = field(default=False, init=False)
@@ -36,24 +46,33 @@ class PartSlots:
         self._turns.end(self.clock.monotonic())
         self._part_ended.set()
 
-    async def wait(self) -> bool:
-        """Wait for the end of a part if that is likely to come soon; returns whether another may begin.
+    async def wait(self, stop: asyncio.Event) -> bool:
+        """Wait a while for the end of a part, or for `stop`; returns whether another part may begin.
 
         One waits at a time.
         """
-        if self._is_awaited or not self._turns.is_soon(self.clock.monotonic(), _WAIT_S):
+        if self._is_awaited:
             return False
         self._is_awaited = True
         self._part_ended.clear()
+        waiting = [asyncio.create_task(event.wait()) for event in (self._part_ended, stop)]
         try:
-            async with asyncio.timeout(_WAIT_S):
-                await self._part_ended.wait()
-        except TimeoutError:
-            return False
+            await asyncio.wait(waiting, timeout=self.wait_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._is_awaited = False
-        return not self.are_full
+            for task in waiting:
+                task.cancel()
+        return not self.are_full and not stop.is_set()
 
-    def next_turn_s(self, longest_s: float) -> float | None:
-        """Give a turn to a part; returns the seconds until then, None if there is none within `longest_s`."""
-        return self._turns.next_s(self.clock.monotonic(), longest_s)
+    def delay_s(self, waited_s: float) -> int:
+        """Give a turn to a part that is postponed; returns the seconds until then.
+
+        `waited_s`: how long ago its document came.
+        """
+        shortest_s, longest_s = self.pauses.postpone_s
+        longest_s = max(longest_s, min(_LONGEST_POSTPONE_S, round(waited_s * _POSTPONE_SHARE)))
+        turn_s = self._turns.next_s(self.clock.monotonic(), longest_s)
+        if turn_s is None:
+            # At random, so that the parts of a document do not come back all at once.
+            return self.rng.randint((shortest_s + longest_s) // 2, longest_s)
+        return min(max(shortest_s, math.ceil(turn_s)), longest_s)

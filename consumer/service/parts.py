@@ -18,7 +18,7 @@ from consumer.domain.parts import Identity, PageRange, Piece
 from consumer.domain.result import Source, failed_page
 from consumer.service.attempt import Attempt
 from consumer.service.part_requests import PartRequests, is_of, is_stray
-from consumer.service.pieces import IsCurrent, PieceLostError, PieceStore
+from consumer.service.pieces import PieceLostError, PieceStore
 from consumer.service.publisher import NoResult
 from consumer.service.results import ResultMaker
 
@@ -76,8 +76,8 @@ class Parts:
     ) -> EncodedResult | NoResult:
         """After a part: join the document if all of its pages are stored.
 
-        `is_stray`: see there. Raises TransientError if the part itself is not stored: no other message asks
-        for its pages.
+        `is_stray`: no consumer with the engine that the part was for seems to be left. Raises TransientError
+        if the part itself is not stored: no other message asks for its pages.
         """
         pieces = await self.pieces.stored(source.bucket, source.key)
         own = [piece for piece in pieces if piece.identity == whose]
@@ -107,7 +107,7 @@ class Parts:
         won = [piece.pages for piece in by_anyone if piece.identity == winner]
         asked = await self.requests.send_missing(source, attempt, winner, won)
         if not asked:
-            # Whoever is asked for a part of it joins it.
+            # A request for any part of it makes a consumer join it.
             asked = parts.ranges(winner.page_count, self.requests.part_pages)[:1]
             await self.requests.send(source, attempt, winner, asked)
         losers = [piece for piece in by_anyone if piece.identity != winner]
@@ -119,9 +119,9 @@ class Parts:
         await self.requests.send_missing(source, attempt, winner, [*left, *asked])
         return NoResult("handed out again")
 
-    async def remove_leftovers(self, bucket: str, key: str, is_current: IsCurrent) -> None:
+    async def remove_leftovers(self, bucket: str, key: str, *, is_joined: bool) -> None:
         """Remove the pieces of a source that nobody will join."""
-        if await self.pieces.remove_leftovers(bucket, key, is_current):
+        if await self.pieces.remove_leftovers(bucket, key, is_joined=is_joined):
             await self.requests.queue.send([events.request(bucket, key)])
 
     async def report_progress(self, source: Source, whose: Identity) -> None:

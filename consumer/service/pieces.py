@@ -7,7 +7,7 @@ import asyncio
 import gzip
 import io
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,9 +26,6 @@ from consumer.service import sources
 
 #: The lifecycle rule of the bucket removes pieces that nobody has removed.
 TAGS: Final = {"bucket-ocr": "part"}
-
-#: Whether a result is what this consumer would make of the source.
-IsCurrent = Callable[[ResultHead, Source], bool]
 
 #: Longest time to store pages of work that was stopped; its message must be released after it.
 _STOP_S: Final = 1.5
@@ -76,15 +73,20 @@ class PieceBuffer:
 
 @dataclass(frozen=True, slots=True)
 class PieceStore:
-    """The pieces of all documents."""
+    """The pieces of all documents. `fingerprint`: of the engine of this consumer."""
 
     store: ObjectStore
+    fingerprint: str
+    most_pages: int
 
     async def stored(self, bucket: str, key: str) -> list[Piece]:
-        """List the pieces of a source, of whatever identity."""
+        """List the pieces of a source, of whatever identity.
+
+        Those of documents of more than `most_pages` pages are left out: clients can put objects of any name.
+        """
         listing = self.store.list(bucket, parts.folder(key))
         found = [Piece.parse(key, name) async for name, _ in listing]
-        return [piece for piece in found if piece is not None]
+        return [piece for piece in found if piece and piece.identity.page_count <= self.most_pages]
 
     async def put(
         self,
@@ -148,55 +150,58 @@ class PieceStore:
         """Remove pieces."""
         await self.store.delete(bucket, [piece.key for piece in pieces])
 
-    async def remove_leftovers(self, bucket: str, key: str, is_current: IsCurrent) -> bool:
+    async def remove_leftovers(self, bucket: str, key: str, *, is_joined: bool) -> bool:
         """Remove the pieces that nobody will join: of older sources, and of a source with a current result.
 
-        If pages of a joined document were not read, the other pages stay: the next try needs them. Returns
-        whether pieces are wanted now that they are removed: then the document must be asked for again.
+        Those of other engines stay, which may be at work on them. If pages of a joined document were not
+        read, the other pages stay: the next try needs them. `is_joined`: this consumer has just joined it.
+        Returns whether pieces are wanted now that they are removed: then it must be asked for again.
         """
         if not (pieces := await self.stored(bucket, key)):
             return False
         # Looked at after the listing: a source that is newer than this one has pieces that are not listed.
-        before = await self._look(bucket, key, is_current)
-        if not (leftovers := [piece for piece in pieces if before.is_leftover(piece)]):
+        before = await self._look(bucket, key)
+        leftovers = [
+            piece for piece in pieces if before.is_leftover(piece) or (is_joined and piece.exhausted)
+        ]
+        if not leftovers:
             return False
         await self.remove(bucket, leftovers)
         # The source may have gone back to its former bytes before they were removed.
-        after = await self._look(bucket, key, is_current)
-        return not all(map(after.is_leftover, leftovers))
+        after = await self._look(bucket, key)
+        return not all(piece.exhausted or after.is_leftover(piece) for piece in leftovers)
 
-    async def _look(self, bucket: str, key: str, is_current: IsCurrent) -> "_State":
+    async def _look(self, bucket: str, key: str) -> "_State":
         try:
             source = (await sources.describe(self.store, bucket, key)).source
         except SourceGoneError:
-            return _State()
+            return _State(parts.engine_digest(self.fingerprint))
         existing = await self.store.head(bucket, keys.result_key(key))
         result = ResultHead.from_metadata(existing.metadata) if existing else None
-        return _State(
-            source,
-            result_etag=existing.etag if existing else None,
-            has_result=result is not None and result.is_of(source),
-            has_current=result is not None and is_current(result, source),
-        )
+        is_current = result is not None and result.is_current(source, self.fingerprint)
+        current_etag = existing.etag if existing and is_current else None
+        return _State(parts.engine_digest(self.fingerprint), source, current_etag)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """A source, None if it is gone; the ETag of its result, whether that is of this source, and current."""
+    """The source, None if it is gone, and the ETag of its result by this engine, None if that is not current.
 
+    `engine`: digest of this engine.
+    """
+
+    engine: str
     source: Source | None = None
-    result_etag: str | None = None
-    has_result: bool = False
-    has_current: bool = False
+    current_etag: str | None = None
 
     def is_leftover(self, piece: Piece) -> bool:
         """Whether nobody will join the piece."""
-        if self.source is None or (piece.exhausted and self.has_result):
+        whose = piece.identity
+        if self.source is None or not whose.is_of_object(self.source.etag, self.source.version_id):
             return True
-        etag, version_id = self.source.etag, self.source.version_id
-        if self.result_etag and piece.identity.is_of_object(etag, version_id, replaces=self.result_etag):
+        if self.current_etag is None or whose.engine != self.engine:
             return False
-        return self.has_current or not piece.identity.is_of_object(etag, version_id)
+        return whose.replaces != parts.result_digest(self.current_etag)
 
 
 def _decoded(body: bytes, step: Step) -> Iterator[PageResult]:

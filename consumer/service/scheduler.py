@@ -156,14 +156,14 @@ class PageScheduler:
         for page_number in range(run.next_page, run.last_page + 1):
             result = run.pending.popleft() if run.pending else None
             if result is None or result.cancelled():
-                run.add(self.not_tried(page_number, code))
+                reason = f"{_HUNG_PAGES} pages in a row before it took too long"
+                run.add(self.not_tried(page_number, code, reason))
             else:
                 run.add(await result)
 
-    def not_tried(self, page_number: int, code: Code) -> PageResult:
-        """Make the result of a page of a hopeless document."""
-        message = f"not tried: {_HUNG_PAGES} pages in a row before it took too long"
-        return self._counted(failed_page(page_number, code, message))
+    def not_tried(self, page_number: int, code: Code, reason: str) -> PageResult:
+        """Make the result of a page that is not worth a try."""
+        return self._counted(failed_page(page_number, code, f"not tried: {reason}"))
 
     async def _render(
         self, run: _Run, document: RenderedDocument, page_number: int

@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import random
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 import structlog
 
-from consumer.clock import Clock
 from consumer.domain import settle
 from consumer.domain.errors import ServiceError
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
@@ -22,9 +21,10 @@ _LEVELS: Final = {
     Outcome.DONE: logging.INFO,
     Outcome.RELEASED: logging.INFO,
     Outcome.BUG: logging.ERROR,
+    Outcome.RENEWED: logging.INFO,
     # A long document has several of these a second.
     Outcome.POSTPONED: logging.DEBUG,
-    Outcome.PASSED_ON: logging.INFO,
+    Outcome.PASSED_ON: logging.DEBUG,
 }
 
 #: Longest time to send a message again. What comes after it must fit into the time to release.
@@ -33,17 +33,18 @@ _SEND_DEADLINE_S: Final = 3.0
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Settler:
     """Settles messages of `queue`."""
 
     queue: Queue
     jobs: JobRunner
     _: KW_ONLY
-    clock: Clock
     rng: random.Random
     metrics: Metrics
     pauses: Pauses = DEFAULT_PAUSES
+    #: Whether the queue has deleted the last message that it was asked to delete.
+    _can_delete: bool = field(default=True, init=False)
 
     async def _write_exhausted_results(self, context: MessageContext, outcome: Outcome) -> bool:
         """Store results for pending jobs if this was the last try; returns whether it was."""
@@ -65,40 +66,28 @@ class Settler:
             )
         return True
 
-    async def decide(
-        self, context: MessageContext, outcome: Outcome, turn_s: float | None = None
-    ) -> Disposition:
+    async def decide(self, context: MessageContext, outcome: Outcome, delay_s: int = 0) -> Disposition:
         """Decide what is to be done with the message; what is to be sent again has been sent then.
 
-        `turn_s`: see `domain.settle.decide`.
+        `delay_s`: see `domain.settle.decide`.
         """
         exhausted = await self._write_exhausted_results(context, outcome)
         receive_count = context.message.receive_count
-        waited_s = max(
-            (
-                (self.clock.now() - context.queued_at(job)).total_seconds()
-                for job in context.notification.jobs
-            ),
-            default=0.0,
-        )
         disposition = settle.decide(
-            outcome,
-            receive_count,
-            self.rng,
-            self.pauses,
-            exhausted=exhausted,
-            turn_s=turn_s,
-            waited_s=waited_s,
+            outcome, receive_count, self.rng, self.pauses, exhausted=exhausted, delay_s=delay_s
         )
-        if isinstance(disposition, settle.SendAgain):
-            return await _sent_again(self.queue, context, disposition)
-        return disposition
+        if not isinstance(disposition, settle.SendAgain):
+            return disposition
+        if not self._can_delete:
+            # It would be there twice, and each of both would be sent again in its turn.
+            return settle.RetryAfter(disposition.delay_s)
+        return await _sent_again(self.queue, context, disposition)
 
     async def settle(self, context: MessageContext, outcome: Outcome, disposition: Disposition) -> None:
         """Do what was decided, count the message, and log it."""
         message = context.message
         try:
-            await _apply(self.queue, disposition, message)
+            await self._apply(disposition, message)
         except ServiceError as error:
             # The message comes again by itself, and then costs two HEAD requests.
             log.warning("settle.failed", message_id=message.message_id, error=str(error))
@@ -115,6 +104,15 @@ class Settler:
             **(context.log_fields | (documents[0] if len(documents) == 1 else {"documents": documents})),
         )
 
+    async def _apply(self, disposition: Disposition, message: Message) -> None:
+        match disposition:
+            case settle.Delete() | settle.SendAgain():
+                self._can_delete = False
+                await self.queue.delete(message)
+                self._can_delete = True
+            case settle.RetryAfter(delay_s=delay_s):
+                await self.queue.retry_after(message, delay_s)
+
 
 async def _sent_again(queue: Queue, context: MessageContext, disposition: settle.SendAgain) -> Disposition:
     """Send what is left to do; returns what is still to be done with the message."""
@@ -127,11 +125,3 @@ async def _sent_again(queue: Queue, context: MessageContext, disposition: settle
         log.warning("send.failed", message_id=context.message.message_id, error=text)
         return settle.RetryAfter(disposition.delay_s)
     return disposition
-
-
-async def _apply(queue: Queue, disposition: Disposition, message: Message) -> None:
-    match disposition:
-        case settle.Delete() | settle.SendAgain():
-            await queue.delete(message)
-        case settle.RetryAfter(delay_s=delay_s):
-            await queue.retry_after(message, delay_s)

@@ -37,8 +37,8 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Consumes a queue.
 
-    `max_in_flight`: most messages in flight at once. `max_parts`: most of them that ask for parts of
-    documents, so that a letter does not wait for a book. `drain_s`: time to finish them when stopped.
+    `max_in_flight`: most messages in flight at once. `part_slots`: for those of them that ask for parts of
+    documents. `drain_s`: time to finish them when stopped.
     `idle_exit_s`: it ends by itself after so long without a message; None: it never does. `on_busy` is called
     with True when the first message comes in flight, and with False when the last one is settled.
     `watchdog` sees the progress of the loop and of all messages.
@@ -49,7 +49,7 @@ class Worker:
     breaker: CircuitBreaker
     _: KW_ONLY
     max_in_flight: int
-    max_parts: int
+    part_slots: PartSlots
     drain_s: float
     idle_exit_s: float | None
     on_busy: Callable[[bool], None]
@@ -62,7 +62,6 @@ class Worker:
     _stopping: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self._part_slots = PartSlots(self.max_parts, self.clock)
         self._permits = asyncio.Semaphore(self.max_in_flight)
         self._busy_at = self._postponed_until = self.clock.monotonic()
         self.metrics.healthy.set_function(lambda: self.problem is None)
@@ -108,8 +107,8 @@ class Worker:
                 # It came with a poll that had begun before.
                 await self.handler.release(context)
                 self._permits.release()
-            elif context.notification.is_of_part and self._part_slots.are_full:
-                messages.create_task(self._wait_or_postpone(context))
+            elif context.notification.is_of_part and self.part_slots.are_full:
+                messages.create_task(self._wait_or_postpone(context, stop))
             else:
                 self._count(1, context)
                 messages.create_task(self._handle(context), name=f"message {context.message.message_id}")
@@ -121,34 +120,33 @@ class Worker:
             self._count(-1, context)
             self._permits.release()
 
-    async def _wait_or_postpone(self, context: MessageContext) -> None:
+    async def _wait_or_postpone(self, context: MessageContext, stop: asyncio.Event) -> None:
         # A part that waits leaves a slot for letters.
         may_wait = self._in_flight + 2 <= self.max_in_flight
-        if may_wait and await self._part_slots.wait() and self.problem is None:
+        if may_wait and await self.part_slots.wait(stop) and self.problem is None:
             self._count(1, context)
             await self._handle(context)
+        elif stop.is_set():
+            await self.handler.release(context)
+            self._permits.release()
         else:
             await self._postpone(context)
 
     async def _postpone(self, context: MessageContext) -> None:
+        delay_s = self.part_slots.delay_s(context.waited_s(self.clock))
         # The queue looks empty until then, and there is work.
-        longest_s = self.pauses.postpone_s[1]
-        self._note_postponed(longest_s)
+        self._postponed_until = max(self._postponed_until, self.clock.monotonic() + delay_s)
         try:
-            turn_s = self._part_slots.next_turn_s(longest_s)
-            self._note_postponed(await self.handler.postpone(context, turn_s))
+            await self.handler.postpone(context, delay_s)
         finally:
             self._permits.release()
-
-    def _note_postponed(self, delay_s: float) -> None:
-        self._postponed_until = max(self._postponed_until, self.clock.monotonic() + delay_s)
 
     def _count(self, step: int, context: MessageContext) -> None:
         self._busy_at = self.clock.monotonic()
         was_busy = self._in_flight > 0
         self._in_flight += step
         if context.notification.is_of_part:
-            (self._part_slots.begin if step > 0 else self._part_slots.end)()
+            (self.part_slots.begin if step > 0 else self.part_slots.end)()
         self.metrics.in_flight.set(self._in_flight)
         if (is_busy := self._in_flight > 0) != was_busy:
             self.on_busy(is_busy)

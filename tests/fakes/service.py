@@ -18,6 +18,7 @@ from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PartRequests
+from consumer.service.part_slots import PartSlots
 from consumer.service.parts import Parts
 from consumer.service.pieces import PieceStore
 from consumer.service.progress import ProgressLog
@@ -35,6 +36,8 @@ from tests.fakes.reading import FakeRecognizer, FakeRenderer
 SLOTS: Final = 2
 DRAIN_S: Final = 20.0
 PART_PAGES: Final = 10
+MOST_PAGES: Final = 20_000
+PART_WAIT_S: Final = 10.0
 
 
 def large_disk(_: Path) -> tuple[int, int, int]:
@@ -87,9 +90,9 @@ class Service:
         results = ResultMaker(disk_space, folder, engine, outputs=outputs)
         progress = ProgressLog(clock, part_pages)
         requests = self.requests = PartRequests(
-            FakeQueue(network, slots=0), progress, engine.fingerprint, part_pages
+            FakeQueue(network, slots=0), progress, engine.fingerprint, part_pages, MOST_PAGES
         )
-        parts = Parts(PieceStore(store), requests, results)
+        parts = Parts(PieceStore(store, engine.fingerprint, MOST_PAGES), requests, results)
         self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)
         self.publisher = Publisher(store, clock, metrics)
         self.host = Host()
@@ -106,7 +109,7 @@ class Service:
         watchdog = Watchdog(self.clock)
         queue = self.queue = FakeQueue(self._network, slots)
         rng = self._network.rng("settle")
-        settler = Settler(queue, self.jobs, clock=self.clock, rng=rng, metrics=self.metrics)
+        settler = Settler(queue, self.jobs, rng=rng, metrics=self.metrics)
         handler = MessageHandler(
             FakeLeases(self._network, queue),
             self.jobs,
@@ -120,7 +123,7 @@ class Service:
             handler,
             self.breaker,
             max_in_flight=slots,
-            max_parts=max(1, slots // 2),
+            part_slots=PartSlots(max(1, slots // 2), PART_WAIT_S, self.clock, rng),
             drain_s=drain_s,
             idle_exit_s=idle_exit_s,
             on_busy=self.busy.append,

@@ -9,8 +9,15 @@ from hypothesis import HealthCheck, settings
 from tests.fakes.virtual_time import VirtualLoop
 
 VIRTUAL = {
-    *("test_circuit_breaker", "test_disk_space", "test_long_documents", "test_publisher", "test_scheduler"),
-    *("test_result_files", "test_service_call", "test_source_cache", "test_worker"),
+    *("test_circuit_breaker", "test_disk_space", "test_long_documents", "test_part_slots"),
+    *(
+        "test_publisher",
+        "test_result_files",
+        "test_scheduler",
+        "test_service_call",
+        "test_source_cache",
+        "test_worker",
+    ),
 }
 
 # A busy machine is no failure.

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import random
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from structlog.testing import capture_logs
 from consumer.clock import Watchdog
 from consumer.domain import parts
 from consumer.domain.errors import Code
-from consumer.domain.events import Job, PartRange, parse, part_request
-from consumer.domain.parts import PageRange, engine_digest
+from consumer.domain.events import Job, PartRange, parse, part_request, request
+from consumer.domain.parts import Identity, PageRange, Piece, engine_digest
 from consumer.domain.result import Status
 from consumer.domain.settle import Outcome
 from consumer.metrics import Metrics
@@ -125,7 +126,8 @@ async def test_a_long_document_is_handed_out_in_parts_of_this_very_object(servic
     assert asked_for(service) == PARTS
     (job,) = parse(service.sqs.messages[0].body).jobs
     engine = engine_digest(ENGINE.fingerprint)
-    part = PartRange(1, 10, COUNT, source.etag, engine=engine, queued_at=service.clock.now())
+    now = service.clock.now()
+    part = PartRange(1, 10, COUNT, source.etag, engine=engine, queued_at=now, started_at=now)
     assert job == Job(BUCKET, KEY, part=part)
     assert not service.recognizer.pages_read
     assert set(service.s3.objects) == {KEY}
@@ -395,14 +397,17 @@ async def test_an_ordinary_document_that_is_stopped_goes_on_at_its_page(service:
 
 
 async def test_a_result_tells_when_its_document_came_and_not_when_its_last_part_did(service: Service) -> None:
-    upload(service)
-    uploaded_at = service.clock.now()
-    await run(service)
-    await asyncio.sleep(60)
-    for message in service.sqs.waiting():
-        (job,) = parse(message.body).jobs
-        assert job.part is not None
-        assert job.part.queued_at == uploaded_at
+    upload(service, seconds=3)
+    service.sqs.send(request(BUCKET, KEY), [KEY])
+    came_at = service.clock.now()
+    await asyncio.sleep(1)
+    async with consuming(service):
+        while RESULT not in service.s3.objects:
+            await asyncio.sleep(1)
+    timing = service.result(KEY).timing
+    assert timing.queued_at == came_at
+    assert (timing.started_at - came_at).total_seconds() == 1
+    assert (timing.finished_at - came_at).total_seconds() > COUNT
 
 
 async def test_an_ordinary_document_whose_pages_cannot_be_stored_is_released_as_it_was(
@@ -667,20 +672,37 @@ async def test_a_forced_part_that_fails_for_good_leaves_the_result_that_is_there
     assert service.recognizer.pages_read == 2 * COUNT
 
 
-async def test_consumers_that_are_killed_again_and_again_use_up_no_try_if_they_store_pages(
+@asynccontextmanager
+async def consuming(service: Service) -> AsyncIterator[None]:
+    """A consumer at work, as long as the context lasts."""
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(service.worker(slots=8).run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+async def test_a_part_that_comes_again_is_asked_for_anew_without_the_pages_that_are_stored(
     service: Service,
 ) -> None:
-    upload(service, seconds=1)
+    """So a machine that was lost uses up no receive of it; one that has stored nothing does."""
+    upload(service)
     await run(service, (1, 4))
-    (waiting,) = [parse(part_request(BUCKET, KEY, part_of(service, (1, 10)))).jobs]
-    report = await service.jobs.run(waiting[0], service.clock.now(), Watchdog(service.clock), is_again=True)
-    assert report.outcome is Outcome.PASSED_ON
-    (job,) = parse(report.continuation[0]).jobs
-    assert job.part is not None
-    assert job.part.pages == PageRange(5, 10)
-    # Nothing has been stored since: that counts as a try.
-    report = await service.jobs.run(job, service.clock.now(), Watchdog(service.clock), is_again=True)
-    assert reasons([report]) == ["part stored"]
+    for pages in PARTS:
+        part = replace(part_of(service, pages), passed=3)
+        service.sqs.send(part_request(BUCKET, KEY, part), [KEY])
+    # Received by a consumer that is killed then.
+    for _ in PARTS:
+        assert service.sqs.receive("killed", 1) is not None
+    await asyncio.sleep(2)
+    async with consuming(service):
+        while RESULT not in service.s3.objects:
+            await asyncio.sleep(1)
+    sent = {parse(message.body).jobs[0].part for message in service.sqs.sent_again()}
+    assert sent == {replace(part_of(service, (5, 10)), passed=3)}
+    assert service.recognizer.pages_read == COUNT
 
 
 async def test_a_document_on_which_page_after_page_hangs_costs_no_time_out_for_each_part(
@@ -688,17 +710,44 @@ async def test_a_document_on_which_page_after_page_hangs_costs_no_time_out_for_e
 ) -> None:
     service.s3.upload(KEY, b"%PDF-" + "\f".join(["hung"] * 100).encode())
     await run(service)
-    read = []
+    began_at, read = [], []
     for message in service.sqs.waiting():
+        began_at.append(service.recognizer.pages_read)
         (job,) = parse(message.body).jobs
         await run_job(service, job)
         read.append(service.recognizer.pages_read)
     service.cloud.journal.violations.clear()
     # Of the three parts that are tried, a batch or two; then nothing.
-    assert read[2] == read[-1] <= 3 * 5
+    assert 0 < read[0] < read[1] < read[2] == read[-1] <= 3 * 5
     result = service.result(KEY)
     assert result.status is Status.FAILURE
     assert result.page_count == 100
+    assert "in 3 parts in a row" in result.warnings[-1].message
+
+
+async def test_pages_that_hang_far_apart_cost_themselves(service: Service) -> None:
+    pages = texts(count=100)
+    for first in (0, 30, 60, 90):
+        pages[first : first + 3] = ["hung"] * 3
+    service.s3.upload(KEY, b"%PDF-" + "\f".join(pages).encode())
+    await run(service)
+    await received(service)
+    service.cloud.journal.violations.clear()
+    # Of those four parts the rest is not tried, and of no other.
+    assert len(service.texts(KEY)) >= 60
+
+
+async def test_a_document_that_was_hopeless_is_tried_again_an_hour_later(service: Service) -> None:
+    service.s3.upload(KEY, b"%PDF-" + "\f".join(["hung"] * 100).encode())
+    await run(service)
+    await received(service)
+    read = service.recognizer.pages_read
+    service.s3.delete(RESULT)
+    await asyncio.sleep(3600)
+    await run(service)
+    await received(service)
+    assert service.recognizer.pages_read == 2 * read
+    service.cloud.journal.violations.clear()
 
 
 class Fleet:
@@ -709,19 +758,35 @@ class Fleet:
         self._rng = random.Random(seed)
         self.received = 0
 
-    async def consume(self, share: float) -> None:
-        """Handle all messages; `share` of the receives are those of the first engine."""
+    async def consume(self, share: float, *, leaves_after: int = 10**6, killed: float = 0.0) -> None:
+        """Handle all messages.
+
+        `share` of the receives are those of the first engine, and none when so many pages are read. This
+        share of the parts of the second engine is `killed`, and comes again.
+        """
         sqs = self.services[0].sqs
         while sqs.messages:
             message = sqs.messages.pop(self._rng.randrange(len(sqs.messages)))
-            service = self.services[0] if self._rng.random() < share else self.services[1]
+            is_first = self._rng.random() < share and self.pages_read < leaves_after
             self.received += 1
             assert self.received < 5000
             for job in parse(message.body).jobs:
-                report = await run_job(service, job)
-                assert report.outcome in {Outcome.DONE, Outcome.PASSED_ON}, report
-                if report.outcome is Outcome.PASSED_ON:
-                    await service.requests.queue.send(report.continuation)
+                if not is_first and self._rng.random() < killed:
+                    await self._kill(job)
+                report = await self._run(self.services[0 if is_first else 1], job)
+                await self.services[0].requests.queue.send(report.continuation)
+
+    async def _kill(self, job: Job) -> None:
+        """Store a page of a part, as a consumer has done that is killed then."""
+        part = job.part
+        if part is not None and part.passed >= MOST_PASSES and part.first < part.last:
+            await self._run(self.services[1], replace(job, part=replace(part, last=part.first)))
+
+    async def _run(self, service: Service, job: Job) -> JobReport:
+        now, watchdog = service.clock.now(), Watchdog(service.clock)
+        report = await service.jobs.run(job, now, watchdog, is_again=True)
+        assert report.outcome in {Outcome.DONE, Outcome.PASSED_ON, Outcome.RENEWED}, report
+        return report
 
     @property
     def pages_read(self) -> int:
@@ -745,19 +810,105 @@ async def test_two_engines_on_one_queue_read_a_document_about_once(
     assert fleet.pages_read <= most * count
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("left_at", [0.1, 0.6, 0.95])
+@pytest.mark.parametrize("killed", [0.0, 0.3])
+async def test_a_release_that_is_rolled_out_in_the_middle_costs_the_pages_that_the_former_one_has_read(
+    world: World, service: Service, seed: int, left_at: float, killed: float
+) -> None:
+    newer = world.service("sha256:2")
+    count = 40 * PART_PAGES
+    upload(service, count=count, seconds=0.001)
+    fleet = Fleet([service, newer], seed)
+    async with newer.scheduler.running():
+        await run(service)
+        await fleet.consume(0.5, leaves_after=round(left_at * count), killed=killed)
+    assert service.result(KEY).engine.fingerprint == "sha256:2"
+    assert service.texts(KEY) == texts(count=count, seconds=0.001)
+    assert fleet.pages_read <= (1.1 + left_at) * count
+
+
+async def test_a_consumer_with_another_engine_removes_no_pieces_of_a_document_in_work(
+    world: World, service: Service
+) -> None:
+    """It has the current result of its own engine, which says nothing about the other."""
+    newer = world.service("sha256:2")
+    upload(service)
+    await read_in_parts(service)
+    async with newer.scheduler.running():
+        await run(newer)
+        jobs = [job for message in newer.sqs.waiting() for job in parse(message.body).jobs]
+        await run_job(newer, jobs[0])
+        report = await run_job(service, jobs[1])
+        assert report.outcome is Outcome.PASSED_ON
+        assert reasons([await run(service, PARTS[0])]) == ["already current"]
+        assert pieces(service) == ["1-10.json.gz"]
+        allow_replacing(service)
+
+
+async def test_a_forced_document_gets_its_result_though_a_client_deletes_the_old_one(
+    service: Service,
+) -> None:
+    upload(service)
+    await read_in_parts(service)
+    await run(service, force=True)
+    jobs = [job for message in service.sqs.waiting() for job in parse(message.body).jobs]
+    await run_job(service, jobs[0])
+    service.s3.delete(RESULT)
+    await run_job(service, jobs[1])
+    await run_job(service, jobs[2])
+    assert service.texts(KEY) == texts()
+    assert service.recognizer.pages_read == 2 * COUNT
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_part_that_fails_for_good_ends_the_document_partial_also_after_an_outage(
+    service: Service,
+) -> None:
+    upload(service)
+    now, watchdog = service.clock.now(), Watchdog(service.clock)
+    await service.jobs.write_exhausted_result(Job(BUCKET, KEY), now, "outage", watchdog)
+    assert service.result(KEY).status is Status.FAILURE
+    # A redrive of the document, and later of the part that has failed again.
+    for part in PARTS[:2]:
+        await run(service, part)
+    for _ in range(2):
+        assert await give_up(service, PARTS[2]) == "stored"
+        assert service.result(KEY).status is Status.PARTIAL
+        assert pieces(service) == ["1-10.json.gz", "11-20.json.gz"]
+    await run(service, PARTS[2])
+    assert service.result(KEY).status is Status.SUCCESS
+    assert set(service.s3.objects) == {KEY, RESULT}
+    allow_replacing(service)
+
+
+async def test_pieces_and_parts_of_documents_that_are_too_long_were_made_up(service: Service) -> None:
+    source = upload(service)
+    await run(service, PARTS[0])
+    forged = Identity.of(source.etag, source.version_id, ENGINE.fingerprint, 900_000)
+    service.s3.upload(Piece.named(KEY, forged, PageRange(1, 900_000)).key, b"forged")
+    part = PartRange(1, 900_000, 900_000, source.etag)
+    assert reasons([await run_job(service, Job(BUCKET, KEY, part=part))]) == ["no such pages"]
+    for pages in PARTS[1:]:
+        await run(service, pages)
+    assert service.texts(KEY) == texts()
+    assert not asked_for(service)
+
+
 async def test_two_that_settle_on_different_engines_forget_no_page(world: World, service: Service) -> None:
     newer = world.service("sha256:2")
     upload(service)
     async with newer.scheduler.running():
         for pages in PARTS[:2]:
             await run(service, pages)
-        # Both find that nothing is asked for any more; each removes the pages of the other.
         stray = replace(part_of(service, PARTS[2]), passed=MOST_PASSES)
-        await run_job(newer, Job(BUCKET, KEY, part=stray))
-        await asyncio.gather(
-            run_job(service, Job(BUCKET, KEY, part=part_of(service, PARTS[1]))),
-            run_job(newer, Job(BUCKET, KEY, part=stray)),
-        )
+        # It settles on its own engine, and is stopped before it lists again; so the other one settles, too.
+        newer.faults.add("delete", Fault.SLOW)
+        settling = asyncio.create_task(run_job(newer, Job(BUCKET, KEY, part=stray)))
+        while newer.recognizer.pages_read < 5 or not asked_for(newer):
+            await asyncio.sleep(0.01)
+        await run(service, PARTS[1])
+        await settling
         await Fleet([service, newer], 1).consume(0.5)
     assert service.texts(KEY) == texts()
     assert set(service.s3.objects) == {KEY, RESULT}

@@ -1,6 +1,7 @@
 """Which pages of a long document are stored, and under which keys."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -88,6 +89,8 @@ def test_a_piece_is_known_by_its_key(key: str, pages: PageRange, exhausted: bool
     assert parts.source_key(named.key) == key
     assert named.key.startswith(parts.folder(key))
     assert Piece.parse(key + "x", named.key) is None
+    forced = Piece.named(key, replace(IDENTITY, replaces="0a1b2c"), pages, exhausted=exhausted)
+    assert Piece.parse(key, forced.key) == forced
 
 
 def test_a_piece_is_an_output_of_our_own_and_its_key_is_that_of_the_contract() -> None:
@@ -122,6 +125,7 @@ def test_other_keys_are_no_pieces(name: str) -> None:
         Identity.of("etag", "v1", "sha256:1", LAST),
         Identity.of("etag", None, "sha256:2", LAST),
         Identity.of("etag", None, "sha256:1", LAST + 1),
+        Identity.of("etag", None, "sha256:1", LAST, "replaced"),
     ],
 )
 def test_each_fact_makes_another_identity(other: Identity) -> None:
@@ -141,7 +145,7 @@ def test_a_key_leaves_room_for_pieces_if_the_longest_is_short_enough(page_count:
     has_room = [length for length in range(900, 1016) if parts.has_room("x" * length, page_count)]
     longest = Piece.named(
         "x" * has_room[-1],
-        Identity.of("", None, "", page_count),
+        Identity.of("", None, "", page_count, "replaced"),
         PageRange(page_count, page_count),
         exhausted=True,
     )

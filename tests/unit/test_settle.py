@@ -27,6 +27,7 @@ DISPOSITIONS: dict[Outcome, Disposition | type[Disposition]] = {
     Outcome.RELEASED: SendAgain(0),
     Outcome.POSTPONED: SendAgain,
     Outcome.PASSED_ON: SendAgain,
+    Outcome.RENEWED: SendAgain(0),
     Outcome.HOST_FAILURE: RetryAfter(10),
     Outcome.TRANSIENT: RetryAfter,
     Outcome.BUG: RetryAfter,
@@ -85,13 +86,11 @@ def test_an_exhausted_message_is_left_for_the_dead_letters_and_not_delayed() -> 
         assert decide(outcome, 5, random.Random(1), exhausted=True) == NoAction()
 
 
-def test_postponed_messages_whose_turn_is_far_away_come_back_spread_over_a_quarter_of_a_minute() -> None:
+def test_a_postponed_message_comes_back_after_the_delay_that_it_was_given() -> None:
+    assert decide(Outcome.POSTPONED, 1, random.Random(1), delay_s=7) == SendAgain(7)
+
+
+def test_a_part_that_is_passed_on_is_not_received_by_the_same_consumer_at_once() -> None:
     rng = random.Random(1)
-    dispositions = [decide(Outcome.POSTPONED, 1, rng) for _ in range(500)]
-    delays_s = {each.delay_s for each in dispositions if isinstance(each, SendAgain)}
-    assert delays_s == set(range(15, 31))
-
-
-@pytest.mark.parametrize(("turn_s", "delay_s"), [(0.1, 1), (7.2, 8), (29.5, 30)])
-def test_a_postponed_message_comes_back_when_it_is_its_turn(turn_s: float, delay_s: int) -> None:
-    assert decide(Outcome.POSTPONED, 1, random.Random(1), turn_s=turn_s) == SendAgain(delay_s)
+    given = {decide(Outcome.PASSED_ON, 1, rng) for _ in range(200)}
+    assert given == {SendAgain(delay_s) for delay_s in range(1, 5)}

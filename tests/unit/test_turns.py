@@ -47,14 +47,6 @@ def test_parts_do_not_come_back_all_at_once_though_they_end_at_once() -> None:
     assert max(delays_s(*at_work(part_s=0.0), 100)) > 5
 
 
-def test_the_end_of_a_part_is_soon_if_others_ended_fast_and_the_next_is_not_late() -> None:
-    turns, now_s = at_work(part_s=2.0)
-    assert turns.is_soon(now_s + 1.5, 2)
-    assert not turns.is_soon(now_s + 2.5, 2)
-    assert not at_work(part_s=10.0)[0].is_soon(now_s, 2)
-    assert not PartTurns().is_soon(now_s, 2)
-
-
 def test_the_time_without_a_part_does_not_count() -> None:
     turns, now_s = at_work(part_s=4.0)
     turns.end(now_s)
