@@ -75,7 +75,8 @@ def queue(queue_url: str, attributes: Attributes) -> Iterator[Finding]:
         yield Finding("queue", Level.FAULT, queue_url, message, remedy)
     waiting = attributes.get("ApproximateNumberOfMessages", "?")
     leased = attributes.get("ApproximateNumberOfMessagesNotVisible", "?")
-    message = f"is there: {waiting} message(s) waiting, {leased} in flight"
+    delayed = attributes.get("ApproximateNumberOfMessagesDelayed", "?")
+    message = f"is there: {waiting} message(s) waiting, {leased} in flight, {delayed} delayed"
     yield Finding("queue", Level.OK, queue_url, message)
 
 

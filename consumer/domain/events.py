@@ -21,12 +21,15 @@ from pydantic import (
     model_validator,
 )
 
-from consumer.domain import keys
+from consumer.domain import keys, parts
 from consumer.domain.errors import MalformedMessageError
 from consumer.domain.parts import MOST_PAGES, PageRange
 
 #: S3 events may come in an SNS envelope, but no sender nests envelopes.
 _MAX_ENVELOPES = 2
+
+#: Why the event of stored pages of a long document is ignored.
+OWN_PIECE: Final = "own piece"
 
 _NO_SOURCE: Final = "`pages` needs `etag` and `page_count`: send the request without `pages`"
 
@@ -250,6 +253,8 @@ def _records(body: str) -> list[tuple[_Kind, Any]]:
 def _job(
     bucket: str, key: str, force: bool = False, part: PartRange | None = None, problem: str = ""
 ) -> Job | str:
+    if parts.source_key(key) is not None:
+        return OWN_PIECE
     if keys.is_own_output(key):
         return "own output"
     if key.endswith("/"):

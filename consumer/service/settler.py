@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from consumer.domain import settle
+from consumer.domain import events, settle
 from consumer.domain.errors import ServiceError
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.settle import Disposition, Outcome
@@ -94,8 +94,10 @@ class Settler:
         self.metrics.count_message(outcome)
         # Nearly every message names one document; its fields then stand in the line itself.
         documents = [dict(report.log_fields) for report in context.reports]
+        # A long document has hundreds of events of its own.
+        is_of_piece = context.notification.ignored == (events.OWN_PIECE,)
         log.log(
-            _LEVELS.get(outcome, logging.WARNING),
+            logging.DEBUG if is_of_piece else _LEVELS.get(outcome, logging.WARNING),
             "message",
             message_id=message.message_id,
             receive_count=message.receive_count,
