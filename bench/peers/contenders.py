@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from local_cloud import LocalCloud
 
-from bench.common import DEADLINE_S
+from bench.common import DEADLINE_S, when
 from bench.peers.documents import Document
 from bench.peers.installed import command, python_of, versions_of
 from bench.peers.program import Answer, Program, started
@@ -149,7 +148,7 @@ class _Ours(_Uploads):
         with self._stack.s3.get_object(Bucket=self._stack.bucket, Key=f"{key}.ocr.json")["Body"] as body:
             result = json.loads(body.read())
         text = "\n".join(detection["text"] for detection in result["detections"])
-        return Answer(datetime.fromisoformat(line["timestamp"]).timestamp(), text)
+        return Answer(when(line), text)
 
 
 @contextlib.contextmanager
