@@ -80,8 +80,10 @@ class Program:
 
     def read(self, documents: Sequence[Document]) -> dict[str, Answer]:
         """Have documents read; returns the answers by name. Raises NotRunError if the process ends."""
-        self._rounds.write(json.dumps([str(document.path) for document in documents]) + "\n")
-        self._rounds.flush()
+        line = json.dumps([str(document.path) for document in documents]) + "\n"
+        # Without a buffer, which could not be emptied any more if the process has ended. Its log says why.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._rounds.fileno(), line.encode())
         return self.answers(len(documents))
 
     def answers(self, count: int) -> dict[str, Answer]:
