@@ -15,7 +15,7 @@ from local_cloud import LocalCloud
 
 from bench.common import DEADLINE_S, when
 from bench.peers.documents import Document
-from bench.peers.installed import command, python_of, versions_of
+from bench.peers.installed import NotRunError, command, python_of, versions_of
 from bench.peers.program import Answer, Program, started
 from tests.e2e.stack import Consumer, Stack, free_port
 
@@ -154,7 +154,11 @@ class _Ours(_Uploads):
 @contextlib.contextmanager
 def _ours(cloud: LocalCloud, folder: Path) -> Iterator[Running]:
     with Stack.deployed(cloud, "ours") as stack, Consumer(stack, folder) as consumer:
-        yield _Ours(stack, consumer.wait_ready())
+        try:
+            consumer.wait_ready()
+        except AssertionError as error:
+            raise NotRunError(str(error).strip().splitlines()[-1]) from error
+        yield _Ours(stack, consumer)
         consumer.stop()
 
 

@@ -12,11 +12,12 @@ from typing import IO, Any
 
 import psutil
 
-from bench.common import DEADLINE_S
 from bench.peers.documents import Document
 from bench.peers.installed import ROOT, NotRunError
 
 _STOP_S = 30.0
+#: Longest time for one document, and to get ready.
+_ANSWER_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Program:
 
     def _line(self) -> dict[str, Any]:
         # A process that hangs is ended, and then there is no line.
-        alarm = threading.Timer(DEADLINE_S, self._process.kill)
+        alarm = threading.Timer(_ANSWER_S, self._process.kill)
         alarm.start()
         try:
             line = self._answers.readline()
