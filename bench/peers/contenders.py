@@ -15,7 +15,7 @@ from local_cloud import LocalCloud
 
 from bench.common import DEADLINE_S, when
 from bench.peers.documents import Document
-from bench.peers.installed import NotRunError, command, python_of, versions_of
+from bench.peers.installed import ROOT, NotRunError, command, python_of, versions_of
 from bench.peers.program import Answer, Program, started
 from tests.e2e.stack import Consumer, Stack, free_port
 
@@ -64,9 +64,9 @@ def _rapidocr(_cloud: LocalCloud, folder: Path) -> Iterator[Running]:
 def _rapidocrlite(_cloud: LocalCloud, folder: Path) -> Iterator[Running]:
     characters, log = folder / "characters.txt", folder / "log"
     prepare = [*_program(python_of("rapidocr"), "characters"), characters]
-    environment = os.environ | {"PYTHONPATH": "."}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     weights = subprocess.run(
-        [str(part) for part in prepare], env=environment, capture_output=True, text=True, check=True
+        [str(part) for part in prepare], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout.strip()
     options = ["--weights", weights, "--characters", characters]
     with started([*_program(python_of("rapidocrlite"), "rapid_loop"), *options], log) as process:
