@@ -14,6 +14,7 @@ import psutil
 
 from bench.peers.documents import Document
 from bench.peers.installed import ROOT, NotRunError
+from tests.e2e.stack import MORTAL
 
 _STOP_S = 30.0
 #: Longest time for one document, and to get ready.
@@ -35,7 +36,7 @@ def started(
     """Run a process until the block is left, with its children; its standard error goes to `log`."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [str(part) for part in command],
+            [*MORTAL, *(str(part) for part in command)],
             cwd=ROOT,
             env={**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
