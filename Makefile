@@ -14,9 +14,9 @@ ENGINE_PYTHON ?= $(STRUCTURE)/bin/python
 LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-index-url --generate-hashes \
   --custom-compile-command 'make lock'
 
-BENCHES := fairness recycling memory backlog kills restarts steady length
+BENCHES := fairness recycling memory backlog kills restarts steady length parent latency
 
-.PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/gpu lock $(BENCHES:%=bench/%)
+.PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/peers bench/gpu lock $(BENCHES:%=bench/%)
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -59,6 +59,10 @@ bench: $(BENCHES:%=bench/%)  ## Measure (more than an hour; one alone: make benc
 $(BENCHES:%=bench/%): bench/%: setup
 	PYTHONPATH=localstack:. $(BIN)/python bench/$*.py
 
+# Not part of `make bench` either: it needs redis-server and tesseract-ocr of the system, and memory for all peers.
+bench/peers: setup
+	PYTHONPATH=localstack:. $(BIN)/python -m bench.peers
+
 bench/gpu: $(STRUCTURE_STAMP)
 	PYTHONPATH=localstack:. $(ENGINE_PYTHON) bench/gpu.py
 
@@ -69,6 +73,10 @@ lock: setup  ## Choose the newest versions for all environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --extra rapidocr --extra pp-structurev3 --group dev --group structure --override tests/structure/overrides.txt \
 	  --custom-compile-command 'make lock' -o tests/structure/requirements.txt pyproject.toml
+	for peer in rapidocr rapidocrlite ocrmypdf; do \
+	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
+	    --custom-compile-command 'make lock' -o bench/peers/environments/$$peer.txt bench/peers/environments/$$peer.in; \
+	done
 	$(LOCK_IMAGE) --universal --extra rapidocr --override infra/image/overrides.txt \
 	  --constraints tests/requirements.txt -o infra/image/cpu.txt pyproject.toml
 	$(LOCK_IMAGE) --python-platform x86_64-manylinux_2_28 --extra pp-structurev3 \

@@ -6,8 +6,10 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
+import psutil
 import pymupdf
 from local_cloud import LocalCloud
 
@@ -55,6 +57,16 @@ def letters(pages: int) -> bytes:
         return bytes(document.tobytes())
 
 
+def small_pdf(pages: int, page_bytes: int = 0) -> bytes:
+    """Make a PDF of small pages, which are soon rendered, with so many bytes a page of something else."""
+    with pymupdf.open() as document:
+        for _ in range(pages):
+            document.new_page(width=100, height=50)
+        if page_bytes:
+            document.embfile_add("bytes", os.urandom(page_bytes * pages))
+        return bytes(document.tobytes())
+
+
 def put_letters(stack: Stack, count: int) -> list[str]:
     """Upload so many one-page letters; returns their keys."""
     keys = [f"letters/{number:05}.pdf" for number in range(count)]
@@ -66,6 +78,17 @@ def put_letters(stack: Stack, count: int) -> list[str]:
 def stored(consumer: Consumer) -> list[Document]:
     """Log lines of the documents whose results the consumer has stored."""
     return [line for line in consumer.lines if line["event"] == "message" and "status" in line]
+
+
+def when(line: Document) -> float:
+    """Give the time of a log line, in seconds since the epoch."""
+    return datetime.fromisoformat(line["timestamp"]).timestamp()
+
+
+def processor_s(pid: int) -> float:
+    """Seconds of processor time that a process has used, without its children."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def queued(stack: Stack) -> tuple[int, int]:

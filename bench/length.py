@@ -9,20 +9,17 @@ of one.
 """
 
 import contextlib
-import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from statistics import median
 
 import psutil
-import pymupdf
 
-from bench.common import DEADLINE_S, asked_for, deployed, report
+from bench.common import DEADLINE_S, asked_for, deployed, processor_s, report, small_pdf, when
 from consumer.domain.events import PartRange, part_request
 from tests.e2e.proxy import FaultProxy
 from tests.e2e.stack import SCRIPTED, Consumer, Document, Stack, null_engine, until
@@ -120,7 +117,7 @@ def _requests(stack: Stack, folder: Path) -> dict[str, float]:
 
 def _parts(stack: Stack, folder: Path, pages: int) -> dict[str, list[float]]:
     """Have parts of one page read, two of each document; returns their seconds but for the page's."""
-    source = _pdf(pages)
+    source = small_pdf(pages, _PAGE_BYTES)
     seconds: dict[str, list[float]] = {"first": [], "next": [], "download": []}
     with _consumer(stack, folder / "parts", _FAST_PAGE_S) as consumer:
         for number in range(_PROBES):
@@ -146,12 +143,12 @@ def _consumer(stack: Stack, folder: Path, page_s: float) -> Iterator[Consumer]:
 
 def _read(stack: Stack, key: str, pages: int, *consumers: Consumer) -> _Reading:
     """Upload a document, and wait until one of the consumers has stored its result."""
-    source = _pdf(pages)
+    source = small_pdf(pages, _PAGE_BYTES)
     parents = [psutil.Process(consumer.process.pid) for consumer in consumers]
     for parent in parents:
         # Forgets the highest memory so far (proc(5)).
         Path(f"/proc/{parent.pid}/clear_refs").write_text("5")
-    before_s = sum(map(_processor_s, parents))
+    before_s = sum(processor_s(parent.pid) for parent in parents)
     started = time.time()
     stack.put(key, source)
     line = until(_result_of(key, consumers), DEADLINE_S, f"the result of {key}", every_s=1.0)
@@ -159,8 +156,8 @@ def _read(stack: Stack, key: str, pages: int, *consumers: Consumer) -> _Reading:
     assert line["status"] == "SUCCESS"
     return _Reading(
         pages,
-        datetime.fromisoformat(line["timestamp"]).timestamp() - started,
-        sum(map(_processor_s, parents)) - before_s,
+        when(line) - started,
+        sum(processor_s(parent.pid) for parent in parents) - before_s,
         max(map(_peak_bytes, parents)),
     )
 
@@ -171,20 +168,6 @@ def _result_of(key: str, consumers: tuple[Consumer, ...]) -> Callable[[], Docume
         return next((line for line in lines if line.get("key") == key and "status" in line), None)
 
     return look
-
-
-def _pdf(pages: int) -> bytes:
-    """Make a PDF of small pages, which are soon rendered, with as many bytes as if they were scanned."""
-    with pymupdf.open() as document:
-        for _ in range(pages):
-            document.new_page(width=100, height=50)
-        document.embfile_add("bytes", os.urandom(_PAGE_BYTES * pages))
-        return bytes(document.tobytes())
-
-
-def _processor_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _peak_bytes(process: psutil.Process) -> int:

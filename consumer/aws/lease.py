@@ -1,7 +1,8 @@
 """Leases on messages, renewed by threads with a synchronous client of their own.
 
 A renewal on the event loop would stop with the loop, and one through the downloads' connections would wait
-behind them. Every message has its own thread, so that one slow renewal delays no other.
+behind them. Every message has its own thread, so that one slow renewal delays no other; it starts when the
+first renewal is due, and most messages are settled by then.
 """
 
 import asyncio
@@ -10,12 +11,14 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from botocore.exceptions import ClientError
 
 from consumer.aws.client import error_code
+from consumer.aws.late_threads import LateThreads
 from consumer.clock import Clock, Watchdog
 from consumer.domain.lease import LeaseSchedule, Lost, Overdue
 from consumer.metrics import Metrics
@@ -35,7 +38,7 @@ _LOST: Final = {
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class SqsLeases:
     """Keeps leases of `lease_s` seconds, renewed every third of it while the work makes progress.
 
@@ -49,23 +52,25 @@ class SqsLeases:
     _: KW_ONLY
     clock: Clock
     metrics: Metrics
+    _threads: LateThreads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._threads = LateThreads(self.clock)
 
     @asynccontextmanager
     async def hold(self, message: Message, watchdog: Watchdog) -> AsyncIterator["SqsLease"]:
         """Keep the message hidden from others until the context ends; see `ports.LeaseKeeper`."""
         schedule = LeaseSchedule(message.received_at, self.lease_s, self.stall_s)
         lease = SqsLease(schedule, self.clock)
-        threading.Thread(
-            target=self._keep,
-            args=(message, lease, watchdog),
-            name=f"lease {message.message_id}",
-            daemon=True,
-        ).start()
+        keep = partial(self._keep, message, lease, watchdog)
+        thread = self._threads.start_at(schedule.renewal_due_at, keep)
         lease.watch_end()
         try:
             yield lease
         finally:
             lease.release()
+            if self._threads.cancel(thread):
+                lease.ended.set()
         # A renewal in flight must end before anything else touches the visibility: it would overwrite it.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(schedule.ends_at - self.clock.monotonic()):

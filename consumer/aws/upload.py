@@ -4,13 +4,16 @@ import asyncio
 import base64
 import zlib
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from consumer.domain.body import CHUNK_BYTES, Body, chunks
 from consumer.ports import NewObject
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+
+#: Less than a spool keeps in memory.
+_SMALL_BYTES: Final = 256 * 1024
 
 
 async def put_object(
@@ -20,7 +23,7 @@ async def put_object(
 
     The checksum comes from us: over HTTP botocore would read the whole body for it, on the event loop.
     """
-    checksum = await asyncio.to_thread(_crc32, new.body)
+    checksum = _crc32(new.body) if _is_small(new.body) else await asyncio.to_thread(_crc32, new.body)
     # botocore takes for a body what has `read`; aiohttp iterates over it.
     stream: Any = _Stream(new.body, mark)
     await client.put_object(
@@ -62,9 +65,15 @@ class _Stream:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         # In a thread: a slow disk must not stop the loop.
-        while chunk := await asyncio.to_thread(self.read):
+        is_small = _is_small(self._body)
+        while chunk := self.read() if is_small else await asyncio.to_thread(self.read):
             yield chunk
             self._mark()
+
+
+def _is_small(body: Body) -> bool:
+    """Whether a body is in memory, and done with sooner than a thread would begin with it."""
+    return body.size_bytes <= _SMALL_BYTES
 
 
 def _crc32(body: Body) -> str:

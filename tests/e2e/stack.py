@@ -43,9 +43,9 @@ _ANSWER_S = 60.0
 # Looks at LocalStack cost it time, looks into a file hardly any.
 _POLL_S = 0.4
 _FILE_POLL_S = 0.2
-# If there is such a tool, a killed test run leaves no consumer behind.
 _SETPRIV = shutil.which("setpriv")
-_MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []
+#: Before a command: if there is such a tool, a killed test run leaves no process behind.
+MORTAL = [_SETPRIV, "--pdeathsig", "KILL"] if _SETPRIV else []
 
 
 def null_engine(
@@ -183,7 +183,7 @@ class Consumer:
         self._health_port = settings.get("HEALTH_PORT", 0)
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [*_MORTAL, sys.executable, *program],
+                [*MORTAL, sys.executable, *program],
                 cwd=folder,
                 env=stack.environment(**defaults | settings),
                 stdin=subprocess.DEVNULL,

@@ -136,6 +136,17 @@ async def test_a_failed_renewal_is_made_up_for_by_the_next_one() -> None:
         assert not lease.lost.is_set()
 
 
+async def test_a_message_that_is_settled_before_its_first_renewal_needs_no_thread() -> None:
+    keeper = leases(Client())
+    async with keeper.hold(message(0), Watchdog(CLOCK)):
+        before = threading.active_count()
+        async with keeper.hold(message(0), Watchdog(CLOCK)) as lease:
+            assert threading.active_count() == before
+        # And its holder has nothing to wait for.
+        assert lease.ended.is_set()
+        assert not lease.lost.is_set()
+
+
 async def test_the_holder_goes_on_only_when_a_renewal_in_flight_has_ended() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
