@@ -2,11 +2,9 @@
 
 import math
 import re
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import cv2
@@ -20,9 +18,13 @@ from consumer.child.rapidocr.networks import LINE_HEIGHT_PX, Floats, Networks
 #: recogniser reads spaces and marks slightly better (measured on 67 pages: 4 % of lines differ).
 _SQUEEZE: Final = 0.75
 
-#: Widths to which lines are padded. There are few, and two sizes of batch for each: a network keeps memory for
-#: every shape that it has seen. The recogniser errs more often on short lines without padding.
-_WIDTHS_PX: Final = (*range(128, 512, 32), *range(512, 1024, 64), *range(1024, 2400 + 1, 128))
+#: Widths to which lines are padded. There are few, and two sizes of batch for each, because every new shape
+#: takes time and memory. The recogniser errs more often on short lines without padding.
+_WIDTHS_PX: Final[tuple[int, ...]] = (
+    *range(128, 512, 32),
+    *range(512, 1024, 64),
+    *range(1024, 2400 + 1, 128),
+)
 
 #: A batch takes as long for each line as a single line does from this total width on.
 _BATCH_PX: Final = 1024
@@ -134,7 +136,7 @@ def _batches(boxes: Sequence[npt.NDArray[np.float32]]) -> Iterator[tuple[int, li
 
 
 def _padded_width(length: int) -> int:
-    return _WIDTHS_PX[bisect_left(_WIDTHS_PX, length)]
+    return next(width for width in _WIDTHS_PX if width >= length)
 
 
 def _read_long(line_of_views: Sequence[Image], networks: Networks) -> Reading:
@@ -197,7 +199,8 @@ def _cut(page: Image, box: npt.NDArray[np.float32]) -> Image:
 
 
 def _padded(line: Image, width: int) -> Image:
-    ground = float(np.median(line))
+    counts = cv2.calcHist([line.reshape(-1, 1)], [0], None, [256], [0, 256])
+    ground = float(np.searchsorted(counts.cumsum(), line.size / 2))
     if abs(ground - _PADDING) < _CLOSE:
         ink_is_darker = float(line.mean()) < ground
         shift = _SHIFT if ink_is_darker else -_SHIFT
@@ -213,13 +216,15 @@ def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
     kept = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
     if not len(kept):
         return Reading("", 0.0)
+    # Whether there may be a space after each character, before the next one.
+    spaces = np.concatenate([[0], np.cumsum(likely[:, -1] > _SPACE)])
+    spaced = spaces[kept[1:]] > spaces[kept[:-1] + 1]
     text = characters[best[kept[0]]]
-    for place, following in pairwise(kept):
-        after = characters[best[following]]
-        is_spaced = not _UNSPACED.match(text[-1]) and not _UNSPACED.match(after)
-        if is_spaced and likely[place + 1 : following, -1].max(initial=0) > _SPACE:
+    for place, is_spaced in zip(kept[1:], spaced, strict=True):
+        after = characters[best[place]]
+        if is_spaced and not _UNSPACED.match(text[-1]) and not _UNSPACED.match(after):
             text += " "
-        elif after == "1" and text[-1].islower() and _is_ell(likely[following], characters):
+        elif after == "1" and text[-1].islower() and _is_ell(likely[place], characters):
             after = "l"
         text += after
     # At most one space between two words.
