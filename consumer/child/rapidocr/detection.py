@@ -22,7 +22,7 @@ from consumer.child.rapidocr.networks import STEP_PX, Networks
 #: an A4 page; and how far two of them overlap.
 _WHOLE_PX: Final = 1344
 _TILE_PX: Final = 1088
-_OVERLAP_PX: Final = 128
+_OVERLAP_PX: Final = 192
 
 #: Sides of a tile are padded to multiples of this, so that few shapes are compiled.
 _SHAPE_PX: Final = 2 * STEP_PX
@@ -39,8 +39,8 @@ _MOST_SCALE: Final = 3.0
 #: scale at which they are, in steps of 1 / `_SHARES`. A shorter box says little about the height of its line.
 _COARSE: Final = 0.5
 _SMALLEST: Final = 10
-_WELL_SEEN_PX: Final = 20.0
-_SHARES: Final = 8
+_WELL_SEEN_PX: Final = 17.0
+_SHARES: Final = 16
 _SURE_ASPECT: Final = 2.0
 
 #: Ground round a page: text that fills an image is not found without it.
@@ -154,12 +154,15 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
     """Find the lines of a page; `progress` is called after each tile."""
     short, long = sorted(page.shape[:2])
     full = min(max(_LEAST_SCALE, _LOOK_PX / long), max(1.0, _SHORT_SIDE_PX / short), _MOST_SCALE)
-    coarse = _seen(page, full * _COARSE, networks, progress, _COARSE)
-    share = _share_needed(coarse, full)
+    # Small pages are looked at once: there is little time to save.
+    share, coarse = 1.0, None
+    if full <= 1:
+        coarse = _seen(page, full * _COARSE, networks, progress, _COARSE)
+        share = _share_needed(coarse, full)
     scale = full * share
-    found = coarse if share == _COARSE else _seen(page, scale, networks, progress, share)
+    found = coarse if coarse and share == _COARSE else _seen(page, scale, networks, progress, share)
     if full <= _REDUCED:
-        found = _with_small_print(page, found, full, networks, progress)
+        found = _with_small_print(page, found, full, scale, networks, progress)
     parts = _parts_with_marks(page, found, min(full, 1.0))
     are_few = sum(page[part].size for part in parts) <= _MOST_PARTS * page.size
     if parts and are_few:
@@ -167,10 +170,11 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
             again = _seen(page[rows, columns], full, networks, progress)
             found = found.or_better(again.moved(columns.start, rows.start))
         parts = _parts_with_marks(page, found, min(full, 1.0))
-    if parts and full > _REDUCED and share > _COARSE:
-        found = found.or_better(coarse)
-    elif parts and not are_few and share == _COARSE:
+    if parts and not are_few and share < 1:
         found = found.or_better(_seen(page, full, networks, progress))
+    elif parts and full > _REDUCED and share > _COARSE:
+        coarse = coarse or _seen(page, full * _COARSE, networks, progress, _COARSE)
+        found = found.or_better(coarse)
     return found
 
 
@@ -197,9 +201,12 @@ def _seen(
 
 
 def _with_small_print(
-    page: Image, found: Found, scale: float, networks: Networks, progress: Callable[[], None]
+    page: Image, found: Found, full: float, scale: float, networks: Networks, progress: Callable[[], None]
 ) -> Found:
-    """Look at the full size if there are marks in no line, or lines, that were too small to be seen well."""
+    """Look at the page's own size if there are marks in no line, or lines, that were too small to be seen well.
+
+    `full`: the scale at which it would be looked at without a coarse look; `scale`: that of the last look.
+    """
     look = _Look(page, 1.0)
     whole = np.zeros(look.shape, np.uint8)
     is_small = found.heights_px * scale < _SMALL_LINE_PX
@@ -208,7 +215,7 @@ def _with_small_print(
     for tile in look.tiles():
         pixels = look.pixels(tile)
         grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
-        if len(_marks(grey, lines - tile.corner, _SMALL_MARK_PX / scale)) >= _SMALL_MARKS:
+        if len(_marks(grey, lines - tile.corner, _SMALL_MARK_PX / full)) >= _SMALL_MARKS:
             _fill(whole, tile, pixels, networks)
             is_looked = True
         progress()
