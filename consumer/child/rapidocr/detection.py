@@ -162,7 +162,7 @@ def find_lines(page: Image, networks: Networks, progress: Callable[[], None]) ->
     scale = full * share
     found = coarse if coarse and share == _COARSE else _seen(page, scale, networks, progress, share)
     if full <= _REDUCED:
-        found = _with_small_print(page, found, full, scale, networks, progress)
+        found = _with_small_print(page, found, (full, scale), networks, progress)
     parts = _parts_with_marks(page, found, min(full, 1.0))
     are_few = sum(page[part].size for part in parts) <= _MOST_PARTS * page.size
     if parts and are_few:
@@ -201,12 +201,13 @@ def _seen(
 
 
 def _with_small_print(
-    page: Image, found: Found, full: float, scale: float, networks: Networks, progress: Callable[[], None]
+    page: Image, found: Found, scales: tuple[float, float], networks: Networks, progress: Callable[[], None]
 ) -> Found:
-    """Look at the page's own size if there are marks in no line, or lines, that were too small to be seen well.
+    """Look at the page's own size if there are marks in no line, or lines, too small to be seen well.
 
-    `full`: the scale at which it would be looked at without a coarse look; `scale`: that of the last look.
+    `scales`: the full one, and the one of the last look.
     """
+    full, scale = scales
     look = _Look(page, 1.0)
     whole = np.zeros(look.shape, np.uint8)
     is_small = found.heights_px * scale < _SMALL_LINE_PX

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,17 +19,18 @@ from consumer.child.rapidocr.networks import LINE_HEIGHT_PX, Floats, Networks
 _SQUEEZE: Final = 0.75
 _SMALL_PX: Final = 24.0
 
-#: Widths to which lines are padded. There are few, and two sizes of batch for each, because every new shape
-#: takes time and memory. The recogniser errs more often on short lines without padding.
+#: Widths to which lines are padded. There are few, because every new shape takes time and memory. The
+#: recogniser errs more often on short lines without padding.
 _WIDTHS_PX: Final[tuple[int, ...]] = (
-    *range(96, 256, 16),
-    *range(256, 512, 32),
+    *range(96, 512, 32),
     *range(512, 1024, 64),
     *range(1024, 2400 + 1, 128),
 )
 
-#: A batch takes as long for each line as a single line does from this total width on.
+#: A batch takes as long for each line as a single line does from this total width on. A single narrow line
+#: takes a third longer than in a batch, so narrower ones join, of at least this part of the width.
 _BATCH_PX: Final = 1024
+_JOINED: Final = 0.75
 
 #: A longer line would take too much memory; it is read in pieces, cut in a gap at most `_AROUND_PX` before
 #: it would be too long. A gap of `_SPACE_PX` lies between words.
@@ -125,18 +125,21 @@ def _read_length(box: npt.NDArray[np.float32]) -> int:
 
 
 def _batches(boxes: Sequence[npt.NDArray[np.float32]]) -> Iterator[tuple[int, list[int]]]:
-    """Padded widths, and the numbers of the lines that are read at once: a full batch, or one line."""
-    by_width: dict[int, list[int]] = defaultdict(list)
-    for n, length in enumerate(map(_read_length, boxes)):
-        if length <= _LONGEST_PX:
-            by_width[_padded_width(length)].append(n)
-    for width, numbers in by_width.items():
-        size = max(1, _BATCH_PX // width)
-        full = len(numbers) // size * size
-        for start in range(0, full, size):
-            yield width, numbers[start : start + size]
-        for n in numbers[full:]:
-            yield width, [n]
+    """Padded widths, and the numbers of the lines that are read at once, in powers of two.
+
+    A line joins a batch of wider ones if it is padded by little more than on its own.
+    """
+    widths = {
+        n: _padded_width(length) for n, length in enumerate(map(_read_length, boxes)) if length <= _LONGEST_PX
+    }
+    waiting = sorted(widths, key=widths.__getitem__, reverse=True)
+    while waiting:
+        width = widths[waiting[0]]
+        most = max(1, _BATCH_PX // width)
+        fitting = sum(widths[n] >= _JOINED * width for n in waiting[:most])
+        count = 1 << (fitting.bit_length() - 1)
+        yield width, waiting[:count]
+        del waiting[:count]
 
 
 def _padded_width(length: int) -> int:
