@@ -20,8 +20,8 @@ from consumer.child.rapidocr.networks import STEP_PX, Networks
 
 #: Longest side of a page that is one tile; longest side of the tiles of others, which take as much memory as
 #: an A4 page; and how far two of them overlap.
-_WHOLE_PX: Final = 1344
-_TILE_PX: Final = 1088
+_WHOLE_PX: Final = 2080
+_TILE_PX: Final = 1536
 _OVERLAP_PX: Final = 192
 
 #: Sides of a tile are padded to multiples of this, so that few shapes are compiled.

@@ -33,9 +33,12 @@ _MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION: Final = np.array([0.229, 0.224, 0.225], np.float32)
 
 #: OpenVINO keeps a kernel for each layer and shape that it has seen: at most so many for each network, about
-#: those of fifteen shapes. To make them anew takes 2 ms, because oneDNN keeps some as well (measured).
+#: those of five shapes. To make them anew takes 2 ms, because oneDNN keeps some as well (measured).
 _KEPT: Final = "CPU_RUNTIME_CACHE_CAPACITY"
-_MOST_KEPT: Final = 1000
+_MOST_KEPT: Final = 300
+
+#: Memory for the layers of an image is kept for the next one, 150 bytes a pixel; that of larger ones is not.
+_LARGE_PX: Final = 1_500_000
 
 Floats = npt.NDArray[np.float32]
 
@@ -57,7 +60,10 @@ class Networks:
     def text_map(self, image: Image) -> npt.NDArray[np.uint8]:
         """Return how likely each pixel is text, 0 to 255. Sides are multiples of `STEP_PX`."""
         probability = _run(self._detection, image[np.newaxis])[0, 0]
-        return np.asarray(cv2.convertScaleAbs(probability, alpha=255.0), np.uint8)
+        text_map = np.asarray(cv2.convertScaleAbs(probability, alpha=255.0), np.uint8)
+        if text_map.size > _LARGE_PX:
+            self._detection.get_compiled_model().release_memory()
+        return text_map
 
     def characters_of(self, lines: Sequence[Image]) -> Floats:
         """Return how likely each character is: lines x places x characters.
