@@ -48,19 +48,19 @@ class Colours:
 
     def _confidence(self, line: npt.NDArray[np.float32]) -> float:
         text = line[:, (line[24, :, 2] != 127)]
-        number = round((float(np.median(text[6, :, 2])) - 20) / 20)
-        blue, green = (float(text[24, -9, n] - text[24, 8, n]) for n in (0, 1))
+        number = round((float(np.percentile(text[4, :, 2], 30)) - 20) / 20)
+        blue, green = (float(text[24, -3, n] - text[24, 2, n]) for n in (0, 1))
         turn = (0 if green > 0 else 2) if abs(green) > abs(blue) else (1 if blue > 0 else 3)
         return self.lines[number].get(turn, 0.4)
 
 
 def test_a_page_with_lines_of_three_directions_is_read() -> None:
     networks = Colours()
-    networks.write(200, 100, 60, 400, {1: 0.99})
-    networks.write(200, 520, 60, 30, {0: 0.5, 2: 0.7, 1: 0.99})
-    networks.write(400, 520, 300, 30, {0: 0.95, 2: 0.96})
-    networks.write(400, 900, 300, 30, {0: 0.5, 2: 0.99})
-    networks.write(400, 1000, 700, 30, {0: 0.99, 2: 0.5})
+    networks.write(200, 100, 110, 400, {1: 0.99})
+    networks.write(200, 520, 110, 50, {0: 0.5, 2: 0.7, 1: 0.99})
+    networks.write(450, 520, 300, 50, {0: 0.95, 2: 0.96})
+    networks.write(450, 900, 300, 50, {0: 0.5, 2: 0.99})
+    networks.write(450, 1000, 700, 50, {0: 0.99, 2: 0.5})
     reading = read_page(networks.page, cast(Networks, networks), lambda: None)
     assert reading.angle == 0
     # The third may be either way up, and follows the nearest level line that is clear.
