@@ -131,24 +131,25 @@ def _joined_across(found: Found, least_aspect: float = 0.5) -> Found:
     alive = np.ones(len(boxes), np.bool_)
     widths = boxes[:, 1, 0] - boxes[:, 0, 0]
     heights = boxes[:, 2:, 1].mean(axis=1) - boxes[:, :2, 1].mean(axis=1)
+    low, high = boxes.min(axis=1), boxes.max(axis=1)
     # The longest first: a piece belongs to its line, and not to another piece.
     for i in np.argsort(-widths, kind="stable"):
         if not alive[i] or widths[i] < least_aspect * heights[i]:
             continue
         reach = max(heights[i], 0.1 * widths[i])
-        first, last = np.searchsorted(middles, (middles[i] - reach, middles[i] + reach))
+        near = slice(*np.searchsorted(middles, (middles[i] - reach, middles[i] + reach)))
         while True:
             # A short box says little about its direction, so it cannot tell whether a longer one is level.
-            pieces = [
-                j
-                for j in range(first, last)
-                if j != i and alive[j] and widths[j] <= widths[i] and _belongs(boxes[i], boxes[j])
-            ]
+            touching = alive[near] & (widths[near] <= widths[i])
+            touching &= ((low[near] <= high[i] + 1) & (high[near] >= low[i] - 1)).all(axis=1)
+            touching[i - near.start] = False
+            pieces = [j for j in near.start + np.flatnonzero(touching) if _belongs(boxes[i], boxes[j])]
             if not pieces:
                 break
             alive[pieces] = False
             points = np.concatenate([boxes[i], *boxes[pieces]])
             boxes[i] = clockwise(cv2.boxPoints(cv2.minAreaRect(points)))
+            low[i], high[i] = boxes[i].min(axis=0), boxes[i].max(axis=0)
             scores[i] = max(scores[i], *scores[pieces])
     return Found(boxes[alive], scores[alive])
 

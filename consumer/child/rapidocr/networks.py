@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import openvino
+from openvino import Layout, Tensor, Type
+from openvino.preprocess import PrePostProcessor
 
 from consumer.child.pixels import Image
 
@@ -30,6 +32,14 @@ _SEEN_PX, _SHORT_SIDE_PX = 224, 256
 _MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION: Final = np.array([0.229, 0.224, 0.225], np.float32)
 
+#: OpenVINO keeps a kernel for each layer and shape that it has seen: at most so many for each network, about
+#: those of five shapes. To make them anew takes 2 ms, because oneDNN keeps some as well (measured).
+_KEPT: Final = "CPU_RUNTIME_CACHE_CAPACITY"
+_MOST_KEPT: Final = 300
+
+#: Memory for the layers of an image is kept for the next one, 150 bytes a pixel; that of larger ones is not.
+_LARGE_PX: Final = 1_500_000
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -38,19 +48,22 @@ class Networks:
 
     def __init__(self, threads: int, recognition: Path = RECOGNITION) -> None:
         core = openvino.Core()
-        core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
-        self._detection = core.compile_model(core.read_model(DETECTION), "CPU").create_infer_request()
+        core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, _KEPT: _MOST_KEPT})
+        self._detection = _request_for_pixels(core, core.read_model(DETECTION))
         self._direction = core.compile_model(core.read_model(DIRECTION), "CPU").create_infer_request()
         model = core.read_model(recognition)
         characters = str(model.get_rt_info(["framework", "character"]).value).splitlines()
         #: Class 0 is the blank of CTC, the last one the space.
         self.characters = ["", *characters, " "]
-        self._recognition = core.compile_model(model, "CPU").create_infer_request()
+        self._recognition = _request_for_pixels(core, model)
 
     def text_map(self, image: Image) -> npt.NDArray[np.uint8]:
         """Return how likely each pixel is text, 0 to 255. Sides are multiples of `STEP_PX`."""
-        probability = _run(self._detection, _centred(image)[np.newaxis])[0, 0]
-        return np.asarray(cv2.convertScaleAbs(probability, alpha=255.0), np.uint8)
+        probability = _run(self._detection, image[np.newaxis])[0, 0]
+        text_map = np.asarray(cv2.convertScaleAbs(probability, alpha=255.0), np.uint8)
+        if text_map.size > _LARGE_PX:
+            self._detection.get_compiled_model().release_memory()
+        return text_map
 
     def characters_of(self, lines: Sequence[Image]) -> Floats:
         """Return how likely each character is: lines x places x characters.
@@ -58,7 +71,7 @@ class Networks:
         `lines`: of the same width, a multiple of `STEP_PX`, and `LINE_HEIGHT_PX` high. The next call
         overwrites the array.
         """
-        return _run(self._recognition, np.stack([_centred(line) for line in lines]))
+        return _run(self._recognition, np.stack(lines))
 
     def page_direction(self, page: Image) -> tuple[Literal[0, 90, 180, 270], float]:
         """Return by how many degrees clockwise the page seems turned, and the certainty, 0 to 1."""
@@ -73,11 +86,18 @@ class Networks:
         return (0, 90, 180, 270)[int(likely.argmax())], float(likely.max())
 
 
-def _centred(image: Image) -> Floats:
-    """BGR rows as the channels of a network, -1 to 1."""
-    return np.asarray(cv2.dnn.blobFromImage(image, 2 / 255, mean=(127.5, 127.5, 127.5))[0], np.float32)
+def _request_for_pixels(core: Any, model: Any) -> Any:
+    """Compile a network that takes batches of BGR rows; it makes -1 to 1 of them itself."""
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+    steps.input().model().set_layout(Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(Type.f32).mean(127.5).scale(127.5)
+    return core.compile_model(steps.build(), "CPU").create_infer_request()
 
 
-def _run(request: Any, values: Floats) -> Floats:
-    request.infer([values])
+def _run(request: Any, values: npt.NDArray[Any]) -> Floats:
+    # The request does not keep the array: this variable does until the network has run.
+    pixels = np.ascontiguousarray(values)
+    request.set_input_tensor(Tensor(pixels, shared_memory=True))
+    request.infer()
     return np.asarray(request.get_output_tensor().data, np.float32)

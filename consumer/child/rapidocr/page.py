@@ -36,6 +36,10 @@ _GOOD: Final = 0.9
 #: Least number of characters of a word that may look like one when it is turned.
 _WORD: Final = 3
 
+#: Words of at least so many letters, read with this confidence, are not upside down.
+_LETTERS: Final = 5
+_SURE: Final = 0.95
+
 #: Noise and pictures are found as boxes that are hardly longer than high.
 _UNREAD_ASPECT: Final = 1.8
 
@@ -165,7 +169,7 @@ class _Boxes:
         turns = [self._best(n) for n in every]
         self._prolong(turns)
         if any(turns[n] == 2 for n in lines):
-            self._read((n, 2) for n in level)
+            self._read((n, 2) for n in level if not self._is_words(n))
             self._follow_neighbours(level, lines, turns)
         return turns
 
@@ -209,12 +213,24 @@ class _Boxes:
 
     def _follow_neighbours(self, level: list[int], lines: list[int], turns: list[Turn]) -> None:
         """Give boxes that read well both ways, as numbers may, the turn of the nearest one that does not."""
-        margins = [self.readings[n][0].confidence - self.readings[n][2].confidence for n in lines]
-        clear = [n for n, margin in zip(lines, margins, strict=True) if abs(margin) > BETTER]
+        # Not those that prolong a line that runs down or up.
+        level, lines = ([n for n in some if turns[n] in {0, 2}] for some in (level, lines))
+        clear = {n for n in lines if self._is_clear(n)}
+        if not clear:
+            return
         centres = self._boxes.mean(axis=1)
-        for n in set(level) - set(clear):
-            distances = np.linalg.norm(centres[clear] - centres[n], axis=1)
-            turns[n] = turns[clear[int(distances.argmin())]]
+        for n in (n for n in level if n not in clear and 2 in self.readings[n]):
+            turns[n] = turns[min(clear, key=lambda m: float(np.linalg.norm(centres[m] - centres[n])))]
+
+    def _is_words(self, n: int) -> bool:
+        """Whether a level box says what hardly reads so well upside down, as numbers may."""
+        reading = self.readings[n][0]
+        return reading.confidence >= _SURE and sum(map(str.isalpha, reading.text)) >= _LETTERS
+
+    def _is_clear(self, n: int) -> bool:
+        """Whether a level line says clearly which side is up."""
+        readings = self.readings[n]
+        return 2 not in readings or abs(readings[0].confidence - readings[2].confidence) > BETTER
 
 
 def _candidates(boxes: Boxes) -> list[tuple[Turn, ...]]:
