@@ -15,8 +15,8 @@ from consumer.child.rapidocr.networks import LINE_HEIGHT_PX, Floats, Networks
 
 #: Length of a line against its natural one. The time to read it is proportional to that, and the recogniser
 #: reads spaces and marks slightly better (word F1 of 67 pages: 0.9786 at 0.85, 0.9763 at 0.65, 0.9783 in
-#: full). At 0.75 and 0.8 a letter of a clean line was lost. Lower lines than `_SMALL_PX` keep their length.
-_SQUEEZE: Final = 0.85
+#: full). At 0.75 a letter of a clean line was lost. Lower lines than `_SMALL_PX` keep their length.
+_SQUEEZE: Final = 0.83
 _SMALL_PX: Final = 24.0
 
 #: Widths to which lines are padded. There are few, because every new shape takes time and memory. The
