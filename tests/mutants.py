@@ -237,6 +237,42 @@ MUTANTS = (
         "CHECKPOINT_S: Final = 5000.0",
     ),
     Mutant(
+        "of two that settle on different engines nobody asks for what the other has removed",
+        "consumer/service/parts.py",
+        "        await self.requests.send_missing(source, attempt, winner, [*left, *asked])\n",
+        "",
+    ),
+    Mutant(
+        "nobody is asked to join the pages of the leading engine",
+        "consumer/service/parts.py",
+        "        if not asked:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "whoever finds that two engines share a document settles on its own",
+        "consumer/service/parts.py",
+        "            winner = whose if is_stray else parts.leading(by_anyone)\n",
+        "            winner = whose\n",
+    ),
+    Mutant(
+        "pages that are given up do not count for the result that is to be replaced",
+        "consumer/service/parts.py",
+        "        attempt.replaces = part.replaces\n",
+        "",
+    ),
+    Mutant(
+        "a refused put of a forced result takes the old result for the new one",
+        "consumer/service/publisher.py",
+        "                if not (match := _accepted(existing, attempt.replaces, source, accepts)):\n",
+        "                if not (match := _accepted(existing, None, source, accepts)):\n",
+    ),
+    Mutant(
+        "parts multiply while the queue deletes nothing",
+        "consumer/service/settler.py",
+        "        if not self._can_delete:\n",
+        "        if False:\n",
+    ),
+    Mutant(
         "a part that is given up counts as read",
         "consumer/service/parts.py",
         "if piece.identity == whose and not piece.exhausted]",

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 from urllib.parse import quote_plus
 
@@ -88,8 +89,13 @@ class Stored:
         return self.metadata.get(identity.SOURCE_ETAG), self.metadata.get(identity.SOURCE_VERSION_ID)
 
     @property
+    def fingerprint(self) -> str | None:
+        """Of the engine that has read a result."""
+        return self.metadata.get(identity.FINGERPRINT)
+
+    @property
     def is_not_read(self) -> bool:
-        return self.metadata.get(identity.FINGERPRINT) == identity.NOT_READ
+        return self.fingerprint == identity.NOT_READ
 
     @property
     def head(self) -> ObjectInfo:
@@ -121,6 +127,8 @@ class FakeS3:
         #: Until when an object was the current one; and the last of those that got their results later.
         self._until: dict[tuple[str, tuple[str | None, str | None]], int] = {}
         self._answered: dict[str, int] = {}
+        #: Keys and ETags of results that may be replaced although they are current.
+        self._replaceable: set[tuple[str, str]] = set()
 
     def upload(
         self,
@@ -139,6 +147,8 @@ class FakeS3:
         self._replace(key)
         self.objects[key] = stored
         if self._queue is not None:
+            if self._queue.is_forced(key.removesuffix(keys.RESULT_SUFFIX)):
+                self._replaceable.add((key, stored.etag))
             self._queue.send(event_of(stored), [key])
         self._judge(key)
         return stored
@@ -163,6 +173,12 @@ class FakeS3:
             there is None or identity.SOURCE_ETAG in there.metadata, "promise 6", f"{key} is deleted"
         )
         self.objects.pop(key, None)
+
+    def allow_replacing(self, source_key: str) -> None:
+        """Let the result that is there be replaced by another of the same source and engine."""
+        key = keys.result_key(source_key)
+        if (result := self.objects.get(key)) is not None:
+            self._replaceable.add((key, result.etag))
 
     def delete(self, key: str) -> None:
         if key in self.objects:
@@ -256,7 +272,12 @@ class FakeS3:
         if there is None or identity.SOURCE_ETAG not in there.metadata:
             return
         if there.of == new.of:
-            self._journal.demand(there.is_not_read, "I4", f"{writer} replaces {key} of the same source")
+            may = (
+                there.is_not_read
+                or there.fingerprint != new.fingerprint
+                or (key, there.etag) in self._replaceable
+            )
+            self._journal.demand(may, "I4", f"{writer} replaces {key} of the same source and engine")
         else:
             looked = self._looks.get((writer, source_key), 0)
             ages = [self._age(source_key, of, looked) for of in (there.of, new.of)]
@@ -322,9 +343,14 @@ class Queued:
     deleted: bool = False
     dead: bool = False
 
-    @property
+    @cached_property
     def is_of_part(self) -> bool:
         return parse(self.body).is_of_part
+
+    @cached_property
+    def forced(self) -> frozenset[str]:
+        """Keys of the sources that are to be read again."""
+        return frozenset(job.key for job in parse(self.body).jobs if job.force)
 
 
 @dataclass(eq=False)
@@ -381,6 +407,9 @@ class FakeSqs:
         moment = self.journal.moment
         message = Queued(message_id, body, frozenset(names), malformed, now, moment, visible_at, by_consumer)
         self.messages.append(message)
+        for key in message.forced:
+            assert self.bucket is not None
+            self.bucket.allow_replacing(key)
         if by_consumer:
             self.journal.note("sent again", message_id)
         return message
@@ -392,6 +421,10 @@ class FakeSqs:
     def there(self) -> list[Queued]:
         """All messages that are not deleted, dead letters too."""
         return [message for message in self.messages if not message.deleted]
+
+    def is_forced(self, key: str) -> bool:
+        """Whether a message asks for a source to be read again although its result is current."""
+        return any(key in message.forced for message in self.there())
 
     def waiting(self) -> list[Queued]:
         """The messages of the queue, visible or not."""
