@@ -21,7 +21,7 @@ from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceCh
 from consumer.domain.events import parse
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
-from tests.fakes import BUCKET
+from tests.fakes import BUCKET, confidence_of
 from tests.fakes.virtual_time import EPOCH, VirtualClock
 
 LEASE_S: Final = 30
@@ -129,6 +129,8 @@ class FakeS3:
         self._answered: dict[str, int] = {}
         #: Keys and ETags of results that may be replaced although they are current.
         self._replaceable: set[tuple[str, str]] = set()
+        #: Keys of sources whose results a client has deleted; that asks nobody to read them again.
+        self.unasked: set[str] = set()
 
     def upload(
         self,
@@ -146,6 +148,7 @@ class FakeS3:
         self.uploads.setdefault(key, []).append(stored)
         self._replace(key)
         self.objects[key] = stored
+        self.unasked.discard(key)
         if self._queue is not None:
             if self._queue.is_forced(key.removesuffix(keys.RESULT_SUFFIX)):
                 self._replaceable.add((key, stored.etag))
@@ -186,6 +189,16 @@ class FakeS3:
             self._replace(key)
             del self.objects[key]
             self._judge(key)
+
+    def delete_result(self, source_key: str) -> None:
+        """Delete a result, as a client."""
+        key = keys.result_key(source_key)
+        if key in self.objects:
+            self._journal.note("result deleted", key)
+            self._replace(key)
+            del self.objects[key]
+            self.unasked.add(source_key)
+            self._judge(source_key)
 
     def _replace(self, key: str) -> None:
         if (there := self.objects.get(key)) is not None:
@@ -244,6 +257,7 @@ class FakeS3:
         """Note since when there is work to do for a key."""
         if self.is_answered(key):
             self._unanswered_since.pop(key, None)
+            self.unasked.discard(key)
         else:
             self._unanswered_since.setdefault(key, self._journal.moment)
         self.check_coverage()
@@ -252,7 +266,7 @@ class FakeS3:
         """I2: a source without its result has a message that names it."""
         if self._queue is None:
             return
-        for key in self._unanswered_since:
+        for key in self._unanswered_since.keys() - self.unasked:
             current = self.objects[key]
             # Of the very bytes that were there before, an older event may be the one whose work goes on.
             again = any(s.identity == current.identity and s is not current for s in self.uploads[key])
@@ -292,11 +306,14 @@ class FakeS3:
 
 
 def tells(body: bytes, source: Stored) -> bool:
-    """Whether a result has the texts of its source."""
+    """Whether a result has the texts of its source, all by one engine."""
     result = json.loads(body)
     if result["error"] is not None:
         may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
         return may_fail or result["error"]["code"] in {Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS}
+    confidence = confidence_of(result["engine"]["fingerprint"])
+    if any(line["confidence"] != confidence for line in result["detections"]):
+        return False
     texts = [line["text"].encode() for line in result["detections"]]
     given_up = {
         warning["page_number"] for warning in result["warnings"] if warning["code"] == Code.RETRIES_EXHAUSTED
@@ -474,6 +491,8 @@ class FakeSqs:
             if message.is_of_part:
                 # The rest of its document is asked for by messages that were there before.
                 left = [m for m in self.there() if m is not message]
+                # Nor does one ask for the whole of a document whose result was deleted.
+                answered = answered or key in self.bucket.unasked
             kept = answered or any(key in m.names for m in left)
             self.journal.demand(kept, "I1", f"{receipt} was deleted without a result of {key}")
         message.deleted = True
@@ -582,9 +601,8 @@ class Cloud:
     def announce(self, completion: Completion) -> None:
         """Tell the subscribers of a topic."""
         key = completion.source.key
-        self.journal.demand(
-            keys.result_key(key) in self.s3.objects, "announce", f"{key} was announced and has no result"
-        )
+        there = keys.result_key(key) in self.s3.objects or key in self.s3.unasked
+        self.journal.demand(there, "announce", f"{key} was announced and has no result")
         self.announced.append(completion)
 
     def was_announced(self, source: Stored) -> bool:
