@@ -601,8 +601,10 @@ class Cloud:
     def announce(self, completion: Completion) -> None:
         """Tell the subscribers of a topic."""
         key = completion.source.key
-        there = keys.result_key(key) in self.s3.objects or key in self.s3.unasked
-        self.journal.demand(there, "announce", f"{key} was announced and has no result")
+        of = completion.source.etag, completion.source.version_id
+        # A client may have deleted it since.
+        stored = any(result.of == of for result in self.s3.uploads.get(keys.result_key(key), ()))
+        self.journal.demand(stored, "announce", f"{key} was announced and has had no result")
         self.announced.append(completion)
 
     def was_announced(self, source: Stored) -> bool:

@@ -573,7 +573,8 @@ async def test_parts_do_not_multiply_while_the_queue_deletes_nothing(service: Se
     async with consuming(service):
         for _ in range(900):
             await asyncio.sleep(1)
-            assert len(service.sqs.waiting()) <= 6 + 1
+            # Once in a while a delete may be tried, which costs a copy.
+            assert len(service.sqs.waiting()) <= 6 + 900 / 60
         service.faults.heal()
         await until(lambda: not service.sqs.waiting())
     assert len(service.texts("a.pdf")) == count
