@@ -125,8 +125,8 @@ MUTANTS = (
     Mutant(
         "a release counts towards giving up",
         "consumer/domain/settle.py",
-        "            return SendAgain(rng.randint(*pause_s[outcome]))\n",
-        "            return RetryAfter(rng.randint(*pause_s[outcome]))\n",
+        "            return SendAgain(delay_s)\n",
+        "            return RetryAfter(delay_s)\n",
     ),
     Mutant(
         "work in flight is not cancelled at the end of the drain",
@@ -178,9 +178,9 @@ MUTANTS = (
     ),
     Mutant(
         "each part of a document is read by the engine that receives it",
-        "consumer/service/part_requests.py",
-        "        return part.engine in {None, parts.engine_digest(self.fingerprint)}\n",
-        "        return True\n",
+        "consumer/service/jobs.py",
+        "            if job.part.engine not in {None, self.documents.parts.requests.engine}:\n",
+        "            if False:\n",
     ),
     Mutant(
         "the parts of a forced document find the result that they are to replace",
@@ -191,7 +191,7 @@ MUTANTS = (
     Mutant(
         "a hopeless document costs three time-outs for each of its parts",
         "consumer/service/part_reader.py",
-        "        if code := self._hopeless.code(whose):\n",
+        "        if code := self._hopeless.code(whose, self.clock.monotonic()):\n",
         "        if code := None:\n",
     ),
     Mutant(
@@ -215,14 +215,14 @@ MUTANTS = (
     Mutant(
         "pieces stay when their document is joined",
         "consumer/service/pieces.py",
-        "        return self.has_current or not piece.identity",
-        "        return not piece.identity",
+        "        return whose.replaces != parts.result_digest(self.current_etag)\n",
+        "        return False\n",
     ),
     Mutant(
         "pieces of a newer source are removed",
         "consumer/service/pieces.py",
-        "        return self.has_current or not piece.identity.is_of_object(etag, version_id)\n",
-        "        return True\n",
+        "            return False\n        return whose.replaces",
+        "            return True\n        return whose.replaces",
     ),
     Mutant(
         "a part goes on when its source is gone",
@@ -235,6 +235,42 @@ MUTANTS = (
         "consumer/service/part_reader.py",
         "CHECKPOINT_S: Final = 5.0",
         "CHECKPOINT_S: Final = 5000.0",
+    ),
+    Mutant(
+        "of two that settle on different engines nobody asks for what the other has removed",
+        "consumer/service/parts.py",
+        "        await self.requests.send_missing(source, attempt, winner, [*left, *asked])\n",
+        "",
+    ),
+    Mutant(
+        "nobody is asked to join the pages of the leading engine",
+        "consumer/service/parts.py",
+        "        if not asked:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "whoever finds that two engines share a document settles on its own",
+        "consumer/service/parts.py",
+        "            winner = whose if is_stray else parts.leading(by_anyone)\n",
+        "            winner = whose\n",
+    ),
+    Mutant(
+        "pages that are given up do not count for the result that is to be replaced",
+        "consumer/service/parts.py",
+        "        attempt.replaces = part.replaces\n",
+        "",
+    ),
+    Mutant(
+        "a refused put of a forced result takes the old result for the new one",
+        "consumer/service/publisher.py",
+        "                if not (match := _accepted(existing, attempt.replaces, source, accepts)):\n",
+        "                if not (match := _accepted(existing, None, source, accepts)):\n",
+    ),
+    Mutant(
+        "parts multiply while the queue deletes nothing",
+        "consumer/service/settler.py",
+        "        if not self._can_delete:\n",
+        "        if False:\n",
     ),
     Mutant(
         "a part that is given up counts as read",

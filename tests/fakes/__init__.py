@@ -13,6 +13,14 @@ from consumer.domain.result import Engine
 
 BUCKET: Final = "inbox"
 ENGINE: Final = Engine(name="fake", version="1", models={}, device="cpu", fingerprint="sha256:1")
+NEWER_ENGINE: Final = ENGINE.model_copy(update={"version": "2", "fingerprint": "sha256:2"})
+
+_CONFIDENCES: Final = {ENGINE.fingerprint: 0.9}
+
+
+def confidence_of(fingerprint: str) -> float:
+    """Confidence of all that an engine with this fingerprint reads."""
+    return _CONFIDENCES.get(fingerprint, 0.8)
 
 
 def page_image(page_number: int, path: Path) -> PageImage:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 from urllib.parse import quote_plus
 
@@ -20,7 +21,7 @@ from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceCh
 from consumer.domain.events import parse
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
-from tests.fakes import BUCKET
+from tests.fakes import BUCKET, confidence_of
 from tests.fakes.virtual_time import EPOCH, VirtualClock
 
 LEASE_S: Final = 30
@@ -88,8 +89,13 @@ class Stored:
         return self.metadata.get(identity.SOURCE_ETAG), self.metadata.get(identity.SOURCE_VERSION_ID)
 
     @property
+    def fingerprint(self) -> str | None:
+        """Of the engine that has read a result."""
+        return self.metadata.get(identity.FINGERPRINT)
+
+    @property
     def is_not_read(self) -> bool:
-        return self.metadata.get(identity.FINGERPRINT) == identity.NOT_READ
+        return self.fingerprint == identity.NOT_READ
 
     @property
     def head(self) -> ObjectInfo:
@@ -121,6 +127,10 @@ class FakeS3:
         #: Until when an object was the current one; and the last of those that got their results later.
         self._until: dict[tuple[str, tuple[str | None, str | None]], int] = {}
         self._answered: dict[str, int] = {}
+        #: Keys and ETags of results that may be replaced although they are current.
+        self._replaceable: set[tuple[str, str]] = set()
+        #: Keys of sources whose results a client has deleted; that asks nobody to read them again.
+        self.unasked: set[str] = set()
 
     def upload(
         self,
@@ -138,7 +148,10 @@ class FakeS3:
         self.uploads.setdefault(key, []).append(stored)
         self._replace(key)
         self.objects[key] = stored
+        self.unasked.discard(key)
         if self._queue is not None:
+            if self._queue.is_forced(key.removesuffix(keys.RESULT_SUFFIX)):
+                self._replaceable.add((key, stored.etag))
             self._queue.send(event_of(stored), [key])
         self._judge(key)
         return stored
@@ -164,12 +177,28 @@ class FakeS3:
         )
         self.objects.pop(key, None)
 
+    def allow_replacing(self, source_key: str) -> None:
+        """Let the result that is there be replaced by another of the same source and engine."""
+        key = keys.result_key(source_key)
+        if (result := self.objects.get(key)) is not None:
+            self._replaceable.add((key, result.etag))
+
     def delete(self, key: str) -> None:
         if key in self.objects:
             self._journal.note("source deleted", key)
             self._replace(key)
             del self.objects[key]
             self._judge(key)
+
+    def delete_result(self, source_key: str) -> None:
+        """Delete a result, as a client."""
+        key = keys.result_key(source_key)
+        if key in self.objects:
+            self._journal.note("result deleted", key)
+            self._replace(key)
+            del self.objects[key]
+            self.unasked.add(source_key)
+            self._judge(source_key)
 
     def _replace(self, key: str) -> None:
         if (there := self.objects.get(key)) is not None:
@@ -228,6 +257,7 @@ class FakeS3:
         """Note since when there is work to do for a key."""
         if self.is_answered(key):
             self._unanswered_since.pop(key, None)
+            self.unasked.discard(key)
         else:
             self._unanswered_since.setdefault(key, self._journal.moment)
         self.check_coverage()
@@ -236,7 +266,7 @@ class FakeS3:
         """I2: a source without its result has a message that names it."""
         if self._queue is None:
             return
-        for key in self._unanswered_since:
+        for key in self._unanswered_since.keys() - self.unasked:
             current = self.objects[key]
             # Of the very bytes that were there before, an older event may be the one whose work goes on.
             again = any(s.identity == current.identity and s is not current for s in self.uploads[key])
@@ -256,7 +286,12 @@ class FakeS3:
         if there is None or identity.SOURCE_ETAG not in there.metadata:
             return
         if there.of == new.of:
-            self._journal.demand(there.is_not_read, "I4", f"{writer} replaces {key} of the same source")
+            may = (
+                there.is_not_read
+                or there.fingerprint != new.fingerprint
+                or (key, there.etag) in self._replaceable
+            )
+            self._journal.demand(may, "I4", f"{writer} replaces {key} of the same source and engine")
         else:
             looked = self._looks.get((writer, source_key), 0)
             ages = [self._age(source_key, of, looked) for of in (there.of, new.of)]
@@ -271,11 +306,14 @@ class FakeS3:
 
 
 def tells(body: bytes, source: Stored) -> bool:
-    """Whether a result has the texts of its source."""
+    """Whether a result has the texts of its source, all by one engine."""
     result = json.loads(body)
     if result["error"] is not None:
         may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
         return may_fail or result["error"]["code"] in {Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS}
+    confidence = confidence_of(result["engine"]["fingerprint"])
+    if any(line["confidence"] != confidence for line in result["detections"]):
+        return False
     texts = [line["text"].encode() for line in result["detections"]]
     given_up = {
         warning["page_number"] for warning in result["warnings"] if warning["code"] == Code.RETRIES_EXHAUSTED
@@ -322,9 +360,14 @@ class Queued:
     deleted: bool = False
     dead: bool = False
 
-    @property
+    @cached_property
     def is_of_part(self) -> bool:
         return parse(self.body).is_of_part
+
+    @cached_property
+    def forced(self) -> frozenset[str]:
+        """Keys of the sources that are to be read again."""
+        return frozenset(job.key for job in parse(self.body).jobs if job.force)
 
 
 @dataclass(eq=False)
@@ -381,6 +424,9 @@ class FakeSqs:
         moment = self.journal.moment
         message = Queued(message_id, body, frozenset(names), malformed, now, moment, visible_at, by_consumer)
         self.messages.append(message)
+        for key in message.forced:
+            assert self.bucket is not None
+            self.bucket.allow_replacing(key)
         if by_consumer:
             self.journal.note("sent again", message_id)
         return message
@@ -392,6 +438,10 @@ class FakeSqs:
     def there(self) -> list[Queued]:
         """All messages that are not deleted, dead letters too."""
         return [message for message in self.messages if not message.deleted]
+
+    def is_forced(self, key: str) -> bool:
+        """Whether a message asks for a source to be read again although its result is current."""
+        return any(key in message.forced for message in self.there())
 
     def waiting(self) -> list[Queued]:
         """The messages of the queue, visible or not."""
@@ -441,6 +491,8 @@ class FakeSqs:
             if message.is_of_part:
                 # The rest of its document is asked for by messages that were there before.
                 left = [m for m in self.there() if m is not message]
+                # Nor does one ask for the whole of a document whose result was deleted.
+                answered = answered or key in self.bucket.unasked
             kept = answered or any(key in m.names for m in left)
             self.journal.demand(kept, "I1", f"{receipt} was deleted without a result of {key}")
         message.deleted = True
@@ -549,9 +601,10 @@ class Cloud:
     def announce(self, completion: Completion) -> None:
         """Tell the subscribers of a topic."""
         key = completion.source.key
-        self.journal.demand(
-            keys.result_key(key) in self.s3.objects, "announce", f"{key} was announced and has no result"
-        )
+        of = completion.source.etag, completion.source.version_id
+        # A client may have deleted it since.
+        stored = any(result.of == of for result in self.s3.uploads.get(keys.result_key(key), ()))
+        self.journal.demand(stored, "announce", f"{key} was announced and has had no result")
         self.announced.append(completion)
 
     def was_announced(self, source: Stored) -> bool:

@@ -65,13 +65,16 @@ class FakeRecognizer:
     """Reads pages; fulfils `consumer.ports.Recognizer`.
 
     A page whose text begins with `hung` is not read in time, and one that begins with `bad` breaks its batch.
-    `batches`: texts of the pages of all batches that were begun.
+    All that it reads has this confidence. `batches`: texts of the pages of all batches that were begun.
     """
 
-    def __init__(self, network: Network, watchdog: Watchdog, concurrency: int = 1) -> None:
+    def __init__(
+        self, network: Network, watchdog: Watchdog, concurrency: int = 1, confidence: float = 0.9
+    ) -> None:
         self._network = network
         self._watchdog = watchdog
         self.concurrency = concurrency
+        self._confidence = confidence
         self.batches: list[list[str]] = []
 
     @property
@@ -84,7 +87,7 @@ class FakeRecognizer:
         results: list[PageResult] = []
         for image, text in zip(images, texts, strict=True):
             await self._network.process.sleep(_seconds(text))
-            results.append(_page_result(image.page_number, text))
+            results.append(_page_result(image.page_number, text, self._confidence))
             self._watchdog.mark()
         refusal = HostError("the engine is broken")
         results = await self._network.call("read", "", lambda: results, refusal=refusal)
@@ -100,10 +103,10 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
-def _page_result(number: int, text: str) -> PageResult:
+def _page_result(number: int, text: str, confidence: float) -> PageResult:
     if text.startswith("hung"):
         return failed_page(number, Code.ENGINE_TIMEOUT, "too slow")
     page = Page(page_number=number, status=Status.SUCCESS, width_px=100, height_px=100, scale=2, dpi=144)
     box = ((0, 0), (9, 0), (9, 9), (0, 9))
-    detection = Detection(text=text, box=box, confidence=0.9, page_number=number)
+    detection = Detection(text=text, box=box, confidence=confidence, page_number=number)
     return PageResult(page=page, detections=(detection,))

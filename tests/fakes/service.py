@@ -28,7 +28,7 @@ from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
 from consumer.service.worker import Worker
-from tests.fakes import BUCKET, ENGINE
+from tests.fakes import BUCKET, ENGINE, confidence_of
 from tests.fakes.network import Network
 from tests.fakes.ports import FakeLeases, FakeQueue, FakeStore, FakeTopic
 from tests.fakes.reading import FakeRecognizer, FakeRenderer
@@ -82,7 +82,8 @@ class Service:
         disk_space = DiskSpace(folder, usage)
         pages = Watchdog(clock)
         store = FakeStore(network)
-        self.recognizer = FakeRecognizer(network, pages)
+        confidence = confidence_of(engine.fingerprint)
+        self.recognizer = FakeRecognizer(network, pages, confidence=confidence)
         self.scheduler = PageScheduler(
             self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=5
         )

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Final
 
+from consumer.domain.result import Engine
 from consumer.metrics import Metrics
 from tests.fakes.cloud import Cloud
 from tests.fakes.network import Faults, Network
@@ -21,9 +22,12 @@ PART_PAGES: Final = 2
 class Consumer:
     """A consumer process, from its start to its end."""
 
-    def __init__(self, cloud: Cloud, faults: Faults, folder: Path, name: str, seed: int) -> None:
+    def __init__(
+        self, cloud: Cloud, faults: Faults, folder: Path, name: str, seed: int, engine: Engine
+    ) -> None:
         self.process = VirtualProcess(name, cloud.clock, random.Random(f"{seed} {name}"))
         self._network = Network(cloud, faults, self.process, seed)
+        self.engine = engine
         self._folder = folder / name
         self._folder.mkdir()
         self._stop = asyncio.Event()
@@ -34,6 +38,6 @@ class Consumer:
         self.process.call(self._stop.set)
 
     async def _run(self) -> None:
-        service = Service(self._network, self._folder, METRICS, part_pages=PART_PAGES)
+        service = Service(self._network, self._folder, METRICS, engine=self.engine, part_pages=PART_PAGES)
         async with service.scheduler.running():
             await service.worker().run(self._stop)

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from consumer.domain import identity, keys, parts
-from tests.fakes import BUCKET, ENGINE
+from consumer.domain.result import Engine
+from tests.fakes import BUCKET, ENGINE, NEWER_ENGINE
 from tests.fakes.cloud import BROKEN, LEASE_S, Cloud, Queued
 from tests.fakes.network import Fault, Faults
 from tests.fakes.virtual_time import VirtualProcess, VirtualTime
@@ -53,6 +54,12 @@ _chosen = st.integers(0, 1000)
 #: Seconds per page: less than a lease, more than one, more than two.
 _pages = st.lists(st.sampled_from((0.2, 4, 25, 50, 100)), min_size=1, max_size=5)
 
+#: Of documents that have parts enough to be shared.
+_long = st.lists(st.sampled_from((0.2, 4.0)), min_size=5, max_size=6)
+
+#: A part of a paused consumer is passed on and on, and then read, well before that.
+_TAKEN_OVER_S: Final = 90.0
+
 #: From the middle of a call to many leases.
 _seconds = st.sampled_from((0.2, 0.5, 2.0, 5.0, LEASE_S / 3, LEASE_S + 1.0, 4.0 * LEASE_S))
 
@@ -74,8 +81,12 @@ class Delivery(RuleBasedStateMachine):
         seed=st.integers(0, 2**32 - 1),
         versioned=st.booleans(),
         max_receive_count=st.sampled_from((10, 3, 2, 1, None)),
+        older=st.sampled_from((CONSUMERS, 1)),
     )
-    def start(self, seed: int, versioned: bool, max_receive_count: int | None) -> None:
+    def start(
+        self, seed: int, versioned: bool, max_receive_count: int | None, older: int = CONSUMERS
+    ) -> None:
+        """Start consumers, of which so many have the older engine; the others are of a newer release."""
         self._cloud = Cloud(
             self._time.clock,
             rng=random.Random(seed),
@@ -87,7 +98,10 @@ class Delivery(RuleBasedStateMachine):
         self._faults = Faults()
         self._seed = seed
         self._consumers: list[Consumer | None] = [None] * CONSUMERS
+        self._engine = ENGINE
         for number in range(CONSUMERS):
+            if number == older:
+                self._engine = NEWER_ENGINE
             self.restart(number)
 
     # By clients.
@@ -117,6 +131,19 @@ class Delivery(RuleBasedStateMachine):
     @rule(key=_keys)
     def delete_source(self, key: str) -> None:
         self._bucket.delete(key)
+
+    @rule(chosen=_chosen)
+    def delete_result(self, chosen: int) -> None:
+        if there := [key for key in KEYS if keys.result_key(key) in self._bucket.objects]:
+            self._bucket.delete_result(there[chosen % len(there)])
+
+    @rule(chosen=_chosen)
+    def force(self, chosen: int) -> None:
+        if not (there := [key for key in KEYS if key in self._bucket.objects]):
+            return
+        key = there[chosen % len(there)]
+        self._journal.note("force", key)
+        self._queue.send(json.dumps({"bucket-ocr": 1, "bucket": BUCKET, "key": key, "force": True}), [key])
 
     @rule(names=st.lists(_keys, min_size=2, max_size=3, unique=True), malformed=st.booleans())
     def ask_for_several(self, names: list[str], malformed: bool) -> None:
@@ -167,6 +194,20 @@ class Delivery(RuleBasedStateMachine):
         self.upload(key, pages)
         self._time.advance(seconds)
 
+    @rule(key=_keys, pages=_long, number=_consumers, before=_seconds, after=_seconds)
+    def upload_a_long_one_while_a_consumer_pauses(
+        self, key: str, pages: list[float], number: int, before: float, after: float
+    ) -> None:
+        """The other one is of another release, and may take the parts over."""
+        if len({consumer.engine.fingerprint for consumer in self._consumers if consumer}) != CONSUMERS:
+            return
+        self.upload(key, pages)
+        self._time.advance(before)
+        self.pause(number)
+        self._time.advance(_TAKEN_OVER_S)
+        self.resume(number)
+        self._time.advance(after)
+
     @rule(seconds=_seconds)
     def wait(self, seconds: float) -> None:
         self._time.advance(seconds)
@@ -186,7 +227,8 @@ class Delivery(RuleBasedStateMachine):
         if self._consumers[number] is None:
             self._incarnations += 1
             name = f"c{number}-{self._incarnations}"
-            consumer = Consumer(self._cloud, self._faults, self._folder, name, self._seed)
+            self._journal.note("start", f"{name} with {self._engine.fingerprint}")
+            consumer = Consumer(self._cloud, self._faults, self._folder, name, self._seed, self._engine)
             self._consumers[number] = consumer
             self._time.add(consumer.process)
 
@@ -206,6 +248,16 @@ class Delivery(RuleBasedStateMachine):
         if (consumer := self._consumers[number]) is not None:
             self._journal.note("SIGTERM", consumer.process.name)
             consumer.terminate()
+
+    @rule(number=_consumers)
+    def roll_out(self, number: int) -> None:
+        """Replace a consumer by one of the newer release; all that start from now on are of that one."""
+        self._engine = NEWER_ENGINE
+        consumer = self._consumers[number]
+        if consumer is None:
+            self.restart(number)
+        elif consumer.engine is not NEWER_ENGINE:
+            self.terminate(number)
 
     # Invariants.
 
@@ -236,13 +288,20 @@ class Delivery(RuleBasedStateMachine):
             shutil.rmtree(self._folder)
             TOTALS.update(self._journal.counts)
             TOTALS["schedules"] += 1
+            TOTALS.update(entry["job_result"] for entry in self._entries if "job_result" in entry)
 
     def _end_well(self) -> None:
         """With everything well again, all that is left to do is done; so it is with the dead letters."""
         self.nothing_is_broken()
         self._faults.heal()
-        for number in range(CONSUMERS):
+        for number, consumer in enumerate(self._consumers):
             self.resume(number)
+            if consumer is not None and consumer.engine is not self._engine:
+                self.terminate(number)
+        self._until_quiet()
+        for key in sorted(self._bucket.unasked & set(self._bucket.objects)):
+            # Now somebody asks for it.
+            self._queue.send(_request([key], malformed=False), [key])
         self._until_quiet()
         for key in self._unanswered():
             announced = any(message.dead and key in message.names for message in self._queue.there())
@@ -254,13 +313,14 @@ class Delivery(RuleBasedStateMachine):
         self._until_quiet()
         self._journal.demand(not self._unanswered(), "end", f"{self._unanswered()} cannot be read in peace")
         self._check_results()
-        # Two kinds are for the lifecycle rule. An ordinary document is not looked at for pieces, which a stop
-        # leaves if the message comes again as it was. And pieces may stay when S3 fails as they are removed.
+        # Three kinds are for the lifecycle rule. An ordinary document is not looked at for pieces, which a
+        # stop leaves if the message comes again as it was. Pieces may stay when S3 fails as they are removed.
+        # And those of an engine that is gone stay, if nobody settles on one.
         excused = {entry["key"] for entry in self._entries if entry["event"] == "pieces.not_removed"}
         leftovers = [
             key
             for key in self._bucket.objects
-            if _is_of_long_document(key) and parts.source_key(key) not in excused
+            if _is_of_long_document(key, self._engine) and parts.source_key(key) not in excused
         ]
         self._journal.demand(not leftovers, "leftovers", f"{leftovers} are left")
         self.nothing_is_broken()
@@ -292,8 +352,8 @@ class Delivery(RuleBasedStateMachine):
                 self._journal.demand(same == source.identity, "I2", f"{key} has the result of another")
                 announced = self._cloud.was_announced(source)
                 self._journal.demand(announced, "announce", f"the result of {key} was not announced")
-                current = metadata[identity.FINGERPRINT] == ENGINE.fingerprint
-                self._journal.demand(current, "I2", f"{key} was read by another engine")
+                known = metadata[identity.FINGERPRINT] in {ENGINE.fingerprint, self._engine.fingerprint}
+                self._journal.demand(known, "I2", f"{key} was read by another engine")
 
     def _living(self) -> list[VirtualProcess]:
         consumers = getattr(self, "_consumers", [])
@@ -347,11 +407,13 @@ def test_the_same_bytes_again_while_a_put_is_under_way(fault: Fault) -> None:
         machine.teardown()
 
 
-def _is_of_long_document(key: str) -> bool:
-    """Whether it is a piece of a document that is read in parts."""
+def _is_of_long_document(key: str, engine: Engine) -> bool:
+    """Whether it is a piece of a document that is read in parts, by this engine."""
     source_key = parts.source_key(key)
     piece = parts.Piece.parse(source_key, key) if source_key else None
-    return piece is not None and piece.identity.page_count > PART_PAGES
+    if piece is None or piece.identity.engine != parts.engine_digest(engine.fingerprint):
+        return False
+    return piece.identity.page_count > PART_PAGES
 
 
 def _request(names: list[str], *, malformed: bool) -> str:
@@ -392,6 +454,8 @@ def _run(machine: type[Delivery], schedules: int, steps: int) -> str:
         "redelivery",
         "sent again",
         "piece",
+        "force",
+        "result deleted",
         "dead letter",
     ):
         assert TOTALS[happened], f"no schedule had a {happened}"

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +89,8 @@ def asked_for(service: Service) -> list[tuple[int, int]]:
 async def run(service: Service, pages: tuple[int, int] | None = None, *, force: bool = False) -> JobReport:
     """Run a job, for some pages or the whole; of the source as it is now."""
     part = None if pages is None else part_of(service, pages)
+    if force:
+        service.s3.allow_replacing(KEY)
     return await run_job(service, Job(BUCKET, KEY, force, part))
 
 
@@ -107,6 +109,13 @@ async def give_up(service: Service, pages: tuple[int, int]) -> str:
     part = PartRange(*pages, page_count=COUNT, etag=service.s3.objects[KEY].etag)
     job = Job(BUCKET, KEY, part=part)
     return await service.jobs.write_exhausted_result(job, service.clock.now(), "why", Watchdog(service.clock))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let time pass until something holds."""
+    async with asyncio.timeout(3600):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 def reasons(reports: Sequence[JobReport]) -> list[str]:
@@ -606,12 +615,6 @@ async def received(service: Service) -> list[JobReport]:
     return [await run_job(service, job) for body in bodies for job in parse(body).jobs]
 
 
-def allow_replacing(service: Service) -> None:
-    """A result that is forced replaces one of the same source, which the journal takes for a fault."""
-    violations = service.cloud.journal.violations
-    violations[:] = [text for text in violations if "replaces" not in text]
-
-
 async def read_in_parts(service: Service) -> str:
     """Read a document to its end; returns the ETag of its result."""
     await run(service)
@@ -629,7 +632,6 @@ async def test_a_forced_document_is_read_again_in_parts_and_keeps_its_result_unt
     assert reasons([await run(service, force=True)]) == ["handed out"]
     assert asked_for(service) == PARTS
     assert reasons(await received(service)) == ["part stored", "part stored", "stored"]
-    allow_replacing(service)
 
     assert service.recognizer.pages_read == 2 * COUNT
     assert service.s3.objects[RESULT].etag != before
@@ -649,7 +651,6 @@ async def test_a_forced_document_that_is_stopped_goes_on_at_its_page(service: Se
     assert report.outcome is Outcome.RELEASED
     (job,) = parse(report.continuation[0]).jobs
     assert reasons([await run_job(service, job)]) == ["stored"]
-    allow_replacing(service)
     assert service.recognizer.pages_read == 8 + 8 + 2
     assert set(service.s3.objects) == {KEY, RESULT}
 
@@ -668,7 +669,6 @@ async def test_a_forced_part_that_fails_for_good_leaves_the_result_that_is_there
     # A redrive costs that part.
     assert pieces(service) == ["1-10.json.gz", "11-20.json.gz"]
     assert reasons([await run_job(service, jobs[2])]) == ["stored"]
-    allow_replacing(service)
     assert service.recognizer.pages_read == 2 * COUNT
 
 
@@ -843,7 +843,6 @@ async def test_a_consumer_with_another_engine_removes_no_pieces_of_a_document_in
         assert report.outcome is Outcome.PASSED_ON
         assert reasons([await run(service, PARTS[0])]) == ["already current"]
         assert pieces(service) == ["1-10.json.gz"]
-        allow_replacing(service)
 
 
 async def test_a_forced_document_gets_its_result_though_a_client_deletes_the_old_one(
@@ -857,6 +856,26 @@ async def test_a_forced_document_gets_its_result_though_a_client_deletes_the_old
     service.s3.delete(RESULT)
     await run_job(service, jobs[1])
     await run_job(service, jobs[2])
+    assert service.texts(KEY) == texts()
+    assert service.recognizer.pages_read == 2 * COUNT
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
+async def test_a_forced_part_that_fails_for_good_ends_the_document_partial_if_a_client_deletes_the_old_result(
+    service: Service,
+) -> None:
+    upload(service)
+    await read_in_parts(service)
+    await run(service, force=True)
+    jobs = [job for message in service.sqs.waiting() for job in parse(message.body).jobs]
+    for job in jobs[:2]:
+        await run_job(service, job)
+    service.s3.delete(RESULT)
+    now, watchdog = service.clock.now(), Watchdog(service.clock)
+    assert await service.jobs.write_exhausted_result(jobs[2], now, "why", watchdog) == "stored"
+    assert service.result(KEY).status is Status.PARTIAL
+    # A redrive costs that part.
+    assert reasons([await run_job(service, jobs[2])]) == ["stored"]
     assert service.texts(KEY) == texts()
     assert service.recognizer.pages_read == 2 * COUNT
     assert set(service.s3.objects) == {KEY, RESULT}
@@ -879,7 +898,6 @@ async def test_a_part_that_fails_for_good_ends_the_document_partial_also_after_a
     await run(service, PARTS[2])
     assert service.result(KEY).status is Status.SUCCESS
     assert set(service.s3.objects) == {KEY, RESULT}
-    allow_replacing(service)
 
 
 async def test_pieces_and_parts_of_documents_that_are_too_long_were_made_up(service: Service) -> None:
@@ -895,22 +913,81 @@ async def test_pieces_and_parts_of_documents_that_are_too_long_were_made_up(serv
     assert not asked_for(service)
 
 
-async def test_two_that_settle_on_different_engines_forget_no_page(world: World, service: Service) -> None:
+def hold_removals(service: Service, until: asyncio.Event, patch: pytest.MonkeyPatch) -> None:
+    """Let the service remove no piece before an event."""
+    store = service.documents.parts.pieces.store
+    remove = store.delete
+
+    async def late(bucket: str, keys: Sequence[str]) -> None:
+        await until.wait()
+        await remove(bucket, keys)
+
+    patch.setattr(store, "delete", late)
+
+
+@pytest.mark.parametrize("both_wait", [False, True])
+async def test_two_that_settle_on_different_engines_forget_no_page(
+    world: World, service: Service, monkeypatch: pytest.MonkeyPatch, *, both_wait: bool
+) -> None:
     newer = world.service("sha256:2")
     upload(service)
     async with newer.scheduler.running():
         for pages in PARTS[:2]:
             await run(service, pages)
+        # Both have the second part: neither asks for it.
+        await run(newer, PARTS[1])
+        can_remove = asyncio.Event()
+        for each in (newer, service) if both_wait else (newer,):
+            hold_removals(each, can_remove, monkeypatch)
+        # One settles on its own engine, and is held up before it removes the pieces of the other.
         stray = replace(part_of(service, PARTS[2]), passed=MOST_PASSES)
-        # It settles on its own engine, and is stopped before it lists again; so the other one settles, too.
-        newer.faults.add("delete", Fault.SLOW)
-        settling = asyncio.create_task(run_job(newer, Job(BUCKET, KEY, part=stray)))
-        while newer.recognizer.pages_read < 5 or not asked_for(newer):
-            await asyncio.sleep(0.01)
-        await run(service, PARTS[1])
-        await settling
+        settling = [asyncio.create_task(run_job(newer, Job(BUCKET, KEY, part=stray)))]
+        await until(lambda: asked_for(newer) == [PARTS[0]])
+        # So the other finds them all, and settles on its own, of which there are more.
+        settling.append(asyncio.create_task(run(service, PARTS[1])))
+        await until(lambda: asked_for(service) == [PARTS[0], PARTS[2]])
+        assert both_wait or reasons([await settling[1]]) == ["handed out again"]
+        can_remove.set()
+        assert reasons(await asyncio.gather(*settling)) == ["handed out again"] * 2
         await Fleet([service, newer], 1).consume(0.5)
     assert service.texts(KEY) == texts()
+    # Pieces of the engine that has lost may stay, for the lifecycle rule.
+    folder, whose = parts.folder(KEY), engine_digest(service.result(KEY).engine.fingerprint)
+    left = [Piece.parse(KEY, key) for key in service.s3.objects if key.startswith(folder)]
+    assert all(piece and piece.identity.engine != whose for piece in left)
+
+
+async def test_those_that_share_a_document_settle_on_the_engine_that_has_read_more(
+    world: World, service: Service
+) -> None:
+    newer = world.service("sha256:2")
+    upload(service)
+    async with newer.scheduler.running():
+        for pages in PARTS[:2]:
+            await run(service, pages)
+        assert reasons([await run(newer, PARTS[2])]) == ["handed out again"]
+    assert asked_for(service) == [PARTS[2]]
+    assert pieces(service) == ["1-10.json.gz", "11-20.json.gz"]
+    assert reasons(await received(service)) == ["stored"]
+    assert service.texts(KEY) == texts()
+    assert service.recognizer.pages_read == COUNT
+
+
+async def test_pages_that_the_other_engine_has_all_read_are_joined_although_nobody_came_to_it(
+    world: World, service: Service
+) -> None:
+    newer = world.service("sha256:2")
+    upload(service)
+    for pages in PARTS[:2]:
+        await run(service, pages)
+    service.faults.add("put", Fault.FAILS)
+    assert (await run(service, PARTS[2])).outcome is Outcome.TRANSIENT
+    async with newer.scheduler.running():
+        assert reasons([await run(newer, PARTS[0])]) == ["handed out again"]
+    assert pieces(service) == ["1-10.json.gz", "11-20.json.gz", "21-25.json.gz"]
+    assert reasons(await received(service)) == ["stored"]
+    assert service.texts(KEY) == texts()
+    assert service.recognizer.pages_read == COUNT
     assert set(service.s3.objects) == {KEY, RESULT}
 
 

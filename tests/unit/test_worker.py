@@ -559,6 +559,29 @@ async def test_an_unhealthy_host_receives_nothing_until_it_is_well(service: Serv
         await until(lambda: service.sqs.deleted == ["m"])
 
 
+async def test_parts_do_not_multiply_while_the_queue_deletes_nothing(service: Service) -> None:
+    """Each of two copies of a part that is postponed would be sent again in its turn."""
+    count = 60
+    body = b"%PDF-" + b"\f".join(b"p%d 3" % number for number in range(count))
+    source = service.s3.upload("a.pdf", body)
+    for first in range(1, count, 10):
+        part = PartRange(first, first + 9, count, source.etag)
+        service.sqs.send(part_request("inbox", "a.pdf", part), ["a.pdf"])
+    # A part that is not sent again uses up receives.
+    service.sqs.max_receive_count = None
+    service.faults.add("delete", Fault.FAILS, times=10**6)
+    async with consuming(service):
+        for _ in range(900):
+            await asyncio.sleep(1)
+            # Once in a while a delete may be tried, which costs a copy.
+            assert len(service.sqs.waiting()) <= 6 + 900 / 60
+        service.faults.heal()
+        await until(lambda: not service.sqs.waiting())
+    assert len(service.texts("a.pdf")) == count
+    assert service.recognizer.pages_read == count
+    assert service.s3.objects.keys() == {"a.pdf", "a.pdf.ocr.json"}
+
+
 async def test_a_host_that_fails_leaves_the_message_to_others(service: Service) -> None:
     service.s3.upload("a.pdf", b"%PDF-a")
     service.faults.add("read", Fault.REFUSED)
