@@ -158,7 +158,7 @@ class _Builder:
         queue = await self._queue()
         jobs, breaker = await self._jobs(layout, folder, queue)
         rng = random.SystemRandom()
-        settler = Settler(queue, jobs, rng=rng, metrics=self.metrics, pauses=self.pauses)
+        settler = Settler(queue, jobs, clock=self.clock, rng=rng, metrics=self.metrics, pauses=self.pauses)
         handler = MessageHandler(
             self._leases(layout.capacity.max_in_flight),
             jobs,

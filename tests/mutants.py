@@ -269,7 +269,7 @@ MUTANTS = (
     Mutant(
         "parts multiply while the queue deletes nothing",
         "consumer/service/settler.py",
-        "        if not self._can_delete:\n",
+        "        if outcome is not Outcome.RELEASED and self._has_refused_lately:\n",
         "        if False:\n",
     ),
     Mutant(

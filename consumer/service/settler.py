@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from consumer.clock import Clock
 from consumer.domain import events, settle
 from consumer.domain.errors import ServiceError
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
@@ -30,6 +31,9 @@ _LEVELS: Final = {
 #: Longest time to send a message again. What comes after it must fit into the time to release.
 _SEND_DEADLINE_S: Final = 3.0
 
+#: So long after a message could not be deleted, none is sent again.
+_REFUSED_S: Final = 60
+
 log = structlog.get_logger(__name__)
 
 
@@ -40,11 +44,11 @@ class Settler:
     queue: Queue
     jobs: JobRunner
     _: KW_ONLY
+    clock: Clock
     rng: random.Random
     metrics: Metrics
     pauses: Pauses = DEFAULT_PAUSES
-    #: Whether the queue has deleted the last message that it was asked to delete.
-    _can_delete: bool = field(default=True, init=False)
+    _refused_at: float | None = field(default=None, init=False)
 
     async def _write_exhausted_results(self, context: MessageContext, outcome: Outcome) -> bool:
         """Store results for pending jobs if this was the last try; returns whether it was."""
@@ -78,9 +82,9 @@ class Settler:
         )
         if not isinstance(disposition, settle.SendAgain):
             return disposition
-        if not self._can_delete:
+        if outcome is not Outcome.RELEASED and self._has_refused_lately:
             # It would be there twice, and each of both would be sent again in its turn.
-            return settle.RetryAfter(disposition.delay_s)
+            return settle.RetryAfter(max(disposition.delay_s, _REFUSED_S))
         return await _sent_again(self.queue, context, disposition)
 
     async def settle(self, context: MessageContext, outcome: Outcome, disposition: Disposition) -> None:
@@ -106,12 +110,20 @@ class Settler:
             **(context.log_fields | (documents[0] if len(documents) == 1 else {"documents": documents})),
         )
 
+    @property
+    def _has_refused_lately(self) -> bool:
+        """Whether the queue has refused to delete a message, and none was deleted since."""
+        return self._refused_at is not None and self.clock.monotonic() < self._refused_at + _REFUSED_S
+
     async def _apply(self, disposition: Disposition, message: Message) -> None:
         match disposition:
             case settle.Delete() | settle.SendAgain():
-                self._can_delete = False
-                await self.queue.delete(message)
-                self._can_delete = True
+                try:
+                    await self.queue.delete(message)
+                except BaseException:
+                    self._refused_at = self.clock.monotonic()
+                    raise
+                self._refused_at = None
             case settle.RetryAfter(delay_s=delay_s):
                 await self.queue.retry_after(message, delay_s)
 

@@ -110,7 +110,7 @@ class Service:
         watchdog = Watchdog(self.clock)
         queue = self.queue = FakeQueue(self._network, slots)
         rng = self._network.rng("settle")
-        settler = Settler(queue, self.jobs, rng=rng, metrics=self.metrics)
+        settler = Settler(queue, self.jobs, clock=self.clock, rng=rng, metrics=self.metrics)
         handler = MessageHandler(
             FakeLeases(self._network, queue),
             self.jobs,

@@ -724,3 +724,32 @@ async def test_a_topic_that_does_not_answer_is_no_failure_of_storage_and_denies_
     said = capsys.readouterr().out
     assert "the result is stored, and was not announced: the topic is gone" in said
     assert "without a result" not in said
+
+
+async def _pass_on(service: Service) -> list[str]:
+    """Let a consumer receive the parts that another engine is to read; returns the dead letters."""
+    count = 600
+    source = service.s3.upload("a.pdf", b"%PDF-" + b"\f".join(b"p%d 0.1" % n for n in range(count)))
+    for first in range(1, count, 10):
+        part = PartRange(first, first + 9, count, source.etag, engine="ffffff")
+        service.sqs.send(part_request("inbox", "a.pdf", part), ["a.pdf"])
+    async with consuming(service, slots=8):
+        await until(lambda: not service.sqs.waiting())
+    return [message.message_id for message in service.sqs.there() if message.dead]
+
+
+async def test_parts_that_are_passed_on_side_by_side_use_up_no_receives(tmp_path: Path) -> None:
+    cloud = Cloud(running_loop().clock, max_receive_count=3)
+    service = Service(Network(cloud, Faults(), seed=1), tmp_path, Metrics(), max_file_bytes=10**6)
+    async with service.scheduler.running():
+        assert not await _pass_on(service)
+    assert has_result(service)
+
+
+async def test_one_delete_that_fails_does_not_keep_a_consumer_from_passing_on(tmp_path: Path) -> None:
+    cloud = Cloud(running_loop().clock, max_receive_count=10)
+    service = Service(Network(cloud, Faults()), tmp_path, Metrics(), max_file_bytes=10**6)
+    service.faults.add("delete", Fault.FAILS)
+    async with service.scheduler.running():
+        assert not await _pass_on(service)
+    assert has_result(service)
