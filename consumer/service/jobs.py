@@ -14,6 +14,7 @@ from consumer.domain.assembly import EncodedResult
 from consumer.domain.errors import Code, HostError, ServiceError, TransientError, UnavailableError
 from consumer.domain.events import Job
 from consumer.domain.identity import NOT_READ, ResultHead
+from consumer.domain.parts import engine_digest
 from consumer.domain.result import Source
 from consumer.domain.settle import Outcome
 from consumer.ports import Announce
@@ -116,8 +117,10 @@ class JobRunner:
         reason = "not stored: the source has a result" if is_needless else result.reason
         return await self._announcement_problem(result) or reason
 
-    def _is_current(self, head: ResultHead, source: Source) -> bool:
-        return head.is_current(source, self.documents.results.engine.fingerprint)
+    def _is_wanted(self, engine: str | None, head: ResultHead, source: Source) -> bool:
+        """Whether a result is current; or is that for which a part was sent, to an `engine` that is gone."""
+        is_current = head.is_current(source, self.documents.results.engine.fingerprint)
+        return is_current or (head.is_of(source) and engine_digest(head.fingerprint) == engine)
 
     async def _ensure_current_result(
         self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool
@@ -134,9 +137,8 @@ class JobRunner:
             if job.part.page_count > self.documents.parts.requests.most_pages:
                 return JobResult("no such pages")
             make, job = partial(self.part_reader.read, job.part, is_again=is_again), replace(job, force=False)
-        result = await self.publisher.ensure_result(
-            job, queued_at, watchdog, accepts=self._is_current, make=make
-        )
+        accepts = partial(self._is_wanted, job.part.engine if job.part else None)
+        result = await self.publisher.ensure_result(job, queued_at, watchdog, accepts=accepts, make=make)
         await self._remove_leftovers(job, result)
         return result
 

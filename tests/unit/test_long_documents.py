@@ -845,6 +845,19 @@ async def test_a_consumer_with_another_engine_removes_no_pieces_of_a_document_in
         assert pieces(service) == ["1-10.json.gz"]
 
 
+async def test_a_part_for_an_engine_that_is_gone_is_done_if_that_has_made_its_result(
+    world: World, service: Service
+) -> None:
+    newer = world.service("sha256:2")
+    upload(service)
+    await read_in_parts(service)
+    part = replace(part_of(service, PARTS[0]), engine=engine_digest(ENGINE.fingerprint), passed=MOST_PASSES)
+    async with newer.scheduler.running():
+        assert reasons([await run_job(newer, Job(BUCKET, KEY, part=part))]) == ["already current"]
+    assert not newer.recognizer.pages_read
+    assert set(service.s3.objects) == {KEY, RESULT}
+
+
 async def test_a_forced_document_gets_its_result_though_a_client_deletes_the_old_one(
     service: Service,
 ) -> None:
