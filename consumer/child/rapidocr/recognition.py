@@ -13,12 +13,6 @@ import numpy.typing as npt
 from consumer.child.pixels import Image
 from consumer.child.rapidocr.networks import LINE_HEIGHT_PX, Floats, Networks
 
-#: Length of a line against its natural one. The time to read it is proportional to that, and the recogniser
-#: reads spaces and marks slightly better (word F1 of 67 pages: 0.9786 at 0.85, 0.9763 at 0.65, 0.9783 in
-#: full). At 0.75 a letter of a clean line was lost. Lower lines than `_SMALL_PX` keep their length.
-_SQUEEZE: Final = 0.83
-_SMALL_PX: Final = 24.0
-
 #: Widths to which lines are padded. There are few, because every new shape takes time and memory. The
 #: recogniser errs more often on short lines without padding.
 _WIDTHS_PX: Final[tuple[int, ...]] = (
@@ -120,8 +114,7 @@ def _size_px(box: npt.NDArray[np.float32]) -> tuple[float, float]:
 def _read_length(box: npt.NDArray[np.float32]) -> int:
     """Length of a line as it is read."""
     length, height = _size_px(box)
-    squeeze = _SQUEEZE if height >= _SMALL_PX else 1.0
-    return max(1, math.ceil(squeeze * LINE_HEIGHT_PX * length / height))
+    return max(1, math.ceil(LINE_HEIGHT_PX * length / height))
 
 
 def _batches(boxes: Sequence[npt.NDArray[np.float32]]) -> Iterator[tuple[int, list[int]]]:
