@@ -123,7 +123,7 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
         assert consumer.stop() == 0
         consumer.line(event="message", key="in/stopped.pdf", outcome="released")
         calls = [call for call in proxy.calls if call.status != 403]
-    # Only pieces whose keys XML cannot name are deleted one by one (tests/contract), with the same permission.
+    # Only pieces whose keys XML cannot name are deleted one by one (tests/contract): the permission is one.
     assert {call.operation for call in calls} == _in_the_code() - {"DeleteObject"}
     policy = consumer_policy(cloud, outputs["ConsumerPolicyArn"])
     needed = {(action, _arn(call)) for call in calls for action in _needed(call)}
