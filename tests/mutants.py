@@ -275,8 +275,8 @@ MUTANTS = (
     Mutant(
         "a part that is given up counts as read",
         "consumer/service/parts.py",
-        "if piece.identity == whose and not piece.exhausted]",
-        "if piece.identity == whose]",
+        "in await self._own(source, whose) if not piece.exhausted]",
+        "in await self._own(source, whose)]",
     ),
 )
 

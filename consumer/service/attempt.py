@@ -17,7 +17,7 @@ class Attempt:
     """`queued_at`: when the message was sent, None if that is unknown; `stage_seconds` by stage.
 
     `replaces`: ETag of the result that is to be replaced although it is current; None if there is no such
-    result. `files` closes what the result is put from; whoever makes the attempt ends it.
+    result. `files` closes what the result is put from; the maker of the attempt ends it.
     """
 
     queued_at: datetime | None

@@ -23,7 +23,7 @@ from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.documents import DocumentReader
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PassedOnError, StoppedError, pass_on
-from consumer.service.publisher import JobResult, Make, Publisher
+from consumer.service.publisher import Accepts, JobResult, Make, Publisher
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +34,8 @@ class JobReport:
 
     `reason`: why it is not done, in words for the reader of the result; empty if it is done. `log_fields` go
     into the message's log line; they never hold text of the document. `continuation`: of a job that was
-    released or passed on, bodies of messages that ask for what is left of it; empty for the message as it
-    was.
+    released, passed on, or renewed, bodies of messages that ask for what is left of it; empty for the message
+    as it was.
     """
 
     job: Job
@@ -106,10 +106,7 @@ class JobRunner:
                 result = await self._ensure_any_result(job, queued_at, watchdog, make)
             else:
                 make = partial(self.documents.parts.give_up, job.part, reason=reason)
-                whole = replace(job, part=None)
-                result = await self.publisher.ensure_result(
-                    whole, queued_at, watchdog, accepts=_has_all_pages, make=make
-                )
+                result = await self._ensure_any_result(job, queued_at, watchdog, make, _has_all_pages)
             await self._remove_leftovers(job, result)
         except Exception as error:  # noqa: BLE001 - the dead letter still names the source
             return f"without a result: {error}"
@@ -154,12 +151,16 @@ class JobRunner:
                 log.warning("pieces.not_removed", bucket=job.bucket, key=job.key, error=str(error))
 
     async def _ensure_any_result(
-        self, job: Job, queued_at: datetime, watchdog: Watchdog, make: Make
+        self,
+        job: Job,
+        queued_at: datetime,
+        watchdog: Watchdog,
+        make: Make,
+        accepts: Accepts = ResultHead.is_of,
     ) -> JobResult:
         """Make a result, unless the source has one, by any engine: a failure replaces none."""
-        return await self.publisher.ensure_result(
-            replace(job, force=False), queued_at, watchdog, accepts=ResultHead.is_of, make=make
-        )
+        whole = replace(job, force=False, part=None)
+        return await self.publisher.ensure_result(whole, queued_at, watchdog, accepts=accepts, make=make)
 
     def _failure(self, code: Code, reason: str) -> Make:
         """Make the result of a source that is not read."""

@@ -3,21 +3,20 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NoReturn
+from typing import Final
 
 from consumer.clock import Clock
 from consumer.domain import parts as pages_of
 from consumer.domain.assembly import EncodedResult
 from consumer.domain.errors import Code, DocumentError, SourceChangedError, SourceGoneError
-from consumer.domain.events import PartRange, part_request
+from consumer.domain.events import PartRange
 from consumer.domain.parts import Identity, PageRange
 from consumer.domain.result import PageResult, Source
-from consumer.domain.settle import Outcome
 from consumer.ports import RenderedDocument
 from consumer.service import sources
 from consumer.service.attempt import Attempt
 from consumer.service.documents import DocumentReader
-from consumer.service.part_requests import PassedOnError, is_of, is_stray, pass_on
+from consumer.service.part_requests import is_of, is_stray, pass_on, renew
 from consumer.service.pieces import PieceBuffer
 from consumer.service.publisher import NoResult
 
@@ -108,7 +107,7 @@ class PartReader:
                 return NoResult("joined meanwhile")
             if is_again and gaps != [part.pages]:
                 # Pages were stored since it was sent. If its consumer was killed then, it has not failed.
-                _renew(part, source, gaps)
+                renew(source.bucket, source.key, part, gaps)
             try:
                 read = await self._read_missing(part, source, attempt, gaps)
             except DocumentError as error:
@@ -138,7 +137,7 @@ class PartReader:
                 part, whose = counted, parts.requests.identity(source, attempt, document.page_count)
                 gaps = pages_of.missing(part.pages, await parts.read_ranges(source, whose))
             with attempt.stage("read"):
-                codes = [await self._read_gap(document, source, attempt, gap) for gap in gaps]
+                codes = [await self._read_gap(document, source, attempt, whose, gap) for gap in gaps]
             self._hopeless.note(whose, next(filter(None, codes), None), self.clock.monotonic())
         return part
 
@@ -148,11 +147,10 @@ class PartReader:
         return min(CHECKPOINT_S, max(_LEAST_CHECKPOINT_S, _AGE_SHARE * age_s))
 
     async def _read_gap(
-        self, document: RenderedDocument, source: Source, attempt: Attempt, gap: PageRange
+        self, document: RenderedDocument, source: Source, attempt: Attempt, whose: Identity, gap: PageRange
     ) -> Code | None:
         """Read pages and store them as they come; returns the code of those that hung, see `run`."""
         unstored = _Unstored()
-        whose = self.documents.parts.requests.identity(source, attempt, document.page_count)
         reading = asyncio.create_task(self.documents.scheduler.run(document, unstored.add, gap))
         try:
             is_read = False
@@ -181,13 +179,6 @@ class PartReader:
             unstored.storing = PieceBuffer()
         await sources.require_unchanged(parts.pieces.store, source)
         await parts.report_progress(source, whose)
-
-
-def _renew(part: PartRange, source: Source, gaps: Sequence[PageRange]) -> NoReturn:
-    """Ask for the missing pages of a part anew; raises PassedOnError."""
-    left = [replace(part, first=gap.first, last=gap.last) for gap in gaps]
-    bodies = tuple(part_request(source.bucket, source.key, each) for each in left)
-    raise PassedOnError("its missing pages are asked for anew", Outcome.RENEWED, bodies)
 
 
 def _counted(part: PartRange, page_count: int) -> PartRange | None:

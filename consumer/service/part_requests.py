@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NoReturn
 
 from consumer.domain import events, parts
 from consumer.domain.errors import BucketOcrError
@@ -118,3 +118,10 @@ def pass_on(bucket: str, key: str, part: PartRange, reason: str) -> None:
     if not is_stray(part):
         body = events.part_request(bucket, key, replace(part, passed=part.passed + 1))
         raise PassedOnError(reason, Outcome.PASSED_ON, (body,))
+
+
+def renew(bucket: str, key: str, part: PartRange, gaps: Sequence[PageRange]) -> NoReturn:
+    """Ask for the missing pages of a part anew; raises PassedOnError."""
+    left = [replace(part, first=gap.first, last=gap.last) for gap in gaps]
+    bodies = tuple(events.part_request(bucket, key, each) for each in left)
+    raise PassedOnError("its missing pages are asked for anew", Outcome.RENEWED, bodies)

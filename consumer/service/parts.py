@@ -1,7 +1,7 @@
 """Long documents: hand out their pages in parts, and join the parts when all of them are read.
 
-Nobody keeps count of the parts. Whoever stores pages lists what is stored, and joins it if nothing is
-missing. Two that join at once do no harm: the put of the result is conditional.
+Nobody keeps count of the parts. A consumer that stores pages lists what is stored, and joins it if nothing
+is missing. Two that join at once do no harm: the put of the result is conditional.
 """
 
 from collections.abc import Sequence
@@ -43,14 +43,17 @@ class Parts:
 
     async def read_ranges(self, source: Source, whose: Identity) -> list[PageRange]:
         """List the pages that were read and are stored."""
+        return [piece.pages for piece in await self._own(source, whose) if not piece.exhausted]
+
+    async def _own(self, source: Source, whose: Identity) -> list[Piece]:
+        """List the pieces of one identity."""
         pieces = await self.pieces.stored(source.bucket, source.key)
-        return [piece.pages for piece in pieces if piece.identity == whose and not piece.exhausted]
+        return [piece for piece in pieces if piece.identity == whose]
 
     async def hand_out(self, source: Source, attempt: Attempt, page_count: int) -> EncodedResult | NoResult:
         """Send a message for each part that has pages to be read; if there is none, join."""
         whose = self.requests.identity(source, attempt, page_count)
-        pieces = await self.pieces.stored(source.bucket, source.key)
-        own = [piece for piece in pieces if piece.identity == whose]
+        own = await self._own(source, whose)
         read = [piece.pages for piece in own if not piece.exhausted]
         if not await self.requests.send_missing(source, attempt, whose, read):
             return await self._join(source, attempt, whose, own)
@@ -114,8 +117,7 @@ class Parts:
         await self.pieces.remove(source.bucket, losers)
         # Another consumer may have settled on another engine, and removed those of this one since they were
         # listed. Of two that do, the one that lists last asks for all that is missing.
-        pieces = await self.pieces.stored(source.bucket, source.key)
-        left = [piece.pages for piece in pieces if piece.identity == winner]
+        left = [piece.pages for piece in await self._own(source, winner)]
         await self.requests.send_missing(source, attempt, winner, [*left, *asked])
         return NoResult("handed out again")
 
@@ -127,10 +129,7 @@ class Parts:
     async def report_progress(self, source: Source, whose: Identity) -> None:
         """Log how much of a document is stored, once a minute."""
         if self.requests.progress.is_due(source, whose):
-            pieces = await self.pieces.stored(source.bucket, source.key)
-            self.requests.progress.report(
-                source, whose, [piece for piece in pieces if piece.identity == whose]
-            )
+            self.requests.progress.report(source, whose, await self._own(source, whose))
 
     async def _join(
         self, source: Source, attempt: Attempt, whose: Identity, own: Sequence[Piece]

@@ -64,7 +64,7 @@ class SourceCache:
         copy.users += 1
         holds = False
         try:
-            # Whoever waits for its turn holds no space: the one before may wait for some.
+            # A download that waits for its turn holds no space: the one before may wait for some.
             with attempt.watchdog.following(copy.watchdog):
                 async with copy.lock:
                     self._disk_space.hold()

@@ -86,6 +86,11 @@ def asked_for(service: Service) -> list[tuple[int, int]]:
     return [(part.first, part.last) for part in found if part is not None]
 
 
+def waiting_jobs(service: Service) -> list[Job]:
+    """Jobs of the messages that nobody has received."""
+    return [job for message in service.sqs.waiting() for job in parse(message.body).jobs]
+
+
 async def run(service: Service, pages: tuple[int, int] | None = None, *, force: bool = False) -> JobReport:
     """Run a job, for some pages or the whole; of the source as it is now."""
     part = None if pages is None else part_of(service, pages)
@@ -659,7 +664,7 @@ async def test_a_forced_part_that_fails_for_good_leaves_the_result_that_is_there
     upload(service)
     before = await read_in_parts(service)
     await run(service, force=True)
-    jobs = [job for message in service.sqs.waiting() for job in parse(message.body).jobs]
+    jobs = waiting_jobs(service)
     for job in jobs[:2]:
         await run_job(service, job)
     now, watchdog = service.clock.now(), Watchdog(service.clock)
@@ -837,7 +842,7 @@ async def test_a_consumer_with_another_engine_removes_no_pieces_of_a_document_in
     await read_in_parts(service)
     async with newer.scheduler.running():
         await run(newer)
-        jobs = [job for message in newer.sqs.waiting() for job in parse(message.body).jobs]
+        jobs = waiting_jobs(newer)
         await run_job(newer, jobs[0])
         report = await run_job(service, jobs[1])
         assert report.outcome is Outcome.PASSED_ON
@@ -864,7 +869,7 @@ async def test_a_forced_document_gets_its_result_though_a_client_deletes_the_old
     upload(service)
     await read_in_parts(service)
     await run(service, force=True)
-    jobs = [job for message in service.sqs.waiting() for job in parse(message.body).jobs]
+    jobs = waiting_jobs(service)
     await run_job(service, jobs[0])
     service.s3.delete(RESULT)
     await run_job(service, jobs[1])
@@ -880,7 +885,7 @@ async def test_a_forced_part_that_fails_for_good_ends_the_document_partial_if_a_
     upload(service)
     await read_in_parts(service)
     await run(service, force=True)
-    jobs = [job for message in service.sqs.waiting() for job in parse(message.body).jobs]
+    jobs = waiting_jobs(service)
     for job in jobs[:2]:
         await run_job(service, job)
     service.s3.delete(RESULT)

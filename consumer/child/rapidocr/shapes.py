@@ -23,7 +23,7 @@ def is_filled_shape(page: Image, box: npt.NDArray[np.float32]) -> bool:
     it, and of another tone.
     """
     left, top = np.maximum(0, box.min(axis=0)).astype(int)
-    right, bottom = box.max(axis=0).astype(int)
+    right, bottom = np.minimum(page.shape[1::-1], box.max(axis=0)).astype(int)
     if min(right - left, bottom - top) < _SHAPE_PX:
         return False
     pixels = np.ascontiguousarray(page[top:bottom, left:right])
