@@ -16,7 +16,7 @@ LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-inde
 
 BENCHES := fairness recycling memory backlog kills restarts steady length parent latency
 
-.PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/peers bench/gpu lock $(BENCHES:%=bench/%)
+.PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/gpu lock $(BENCHES:%=bench/%)
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -62,6 +62,14 @@ $(BENCHES:%=bench/%): bench/%: setup
 # Not part of `make bench` either: it needs redis-server and tesseract-ocr of the system, and memory for all peers.
 bench/peers: setup
 	PYTHONPATH=localstack:. $(BIN)/python -m bench.peers
+
+# Beside another checkout, so it needs one: BASE=FOLDER.
+bench/engine-speed: setup
+	PYTHONPATH=localstack:. $(BIN)/python -m bench.engines.speed $(BASE) $(IMAGES)
+
+# An hour on one processor.
+bench/engine-memory: setup
+	PYTHONPATH=localstack:. $(BIN)/python -m bench.engines.memory
 
 bench/gpu: $(STRUCTURE_STAMP)
 	PYTHONPATH=localstack:. $(ENGINE_PYTHON) bench/gpu.py

@@ -1,0 +1,77 @@
+"""An engine process of a checkout, and pages for it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from consumer.child.pixels import Image
+from consumer.domain.page import PageImage
+
+_PROGRAM = Path(__file__).with_name("program.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What the reading of a page took, and its lines. Sizes are those of the process after it."""
+
+    processor_s: float
+    resident_bytes: int
+    peak_bytes: int
+    texts: list[str]
+
+
+class EngineProcess:
+    """The engine for processors, of the checkout in `folder`, in a process of its own on one processor.
+
+    `ready`: its memory before the first page. A context that ends the process.
+    """
+
+    def __init__(self, folder: Path, cpu: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(_PROGRAM), str(cpu)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(folder)},
+        )
+        self.ready = self._answer()
+
+    def read(self, image: PageImage) -> Used:
+        """Read a page."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(image.model_dump_json() + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Used:
+        assert self._process.stdout is not None
+        said: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return Used(**said)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def stored(pixels: Image, path: Path) -> PageImage:
+    """Store an image (rows x columns x BGR) for an engine, as a page that is an image by itself."""
+    pixels.tofile(path)
+    height, width = pixels.shape[:2]
+    return PageImage(
+        page_number=1,
+        path=str(path),
+        width_px=width,
+        height_px=height,
+        scale=1.0,
+        dpi=None,
+        downscaled=False,
+        render_s=0.0,
+    )
