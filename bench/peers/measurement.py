@@ -8,9 +8,9 @@ from pathlib import Path
 
 from local_cloud import LocalCloud
 
+from bench.installed import NotRunError
 from bench.peers.contenders import Contender, Running
 from bench.peers.documents import Document
-from bench.peers.installed import NotRunError
 from bench.peers.measured import Measured, Round
 from bench.peers.usage import MemoryWatch, processor_s
 from bench.peers.words import word_f1

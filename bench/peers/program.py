@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import psutil
 
+from bench.installed import ROOT, NotRunError
 from bench.peers.documents import Document
-from bench.peers.installed import ROOT, NotRunError
 from tests.e2e.stack import MORTAL
 
 _STOP_S = 30.0

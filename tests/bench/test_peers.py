@@ -12,10 +12,10 @@ from typing import Any, cast
 import pymupdf
 import pytest
 
+from bench.installed import NotRunError
 from bench.peers import report
 from bench.peers.contenders import OURS, Contender, Running
 from bench.peers.documents import KINDS, Document, made, of_corpus
-from bench.peers.installed import NotRunError
 from bench.peers.measured import Measured, Round, Run, keep, load
 from bench.peers.measurement import Measurement, share
 from bench.peers.program import Program, started

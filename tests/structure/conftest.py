@@ -1,5 +1,6 @@
 """Tests of PP-StructureV3 have an environment of their own, tests/structure/.venv; `make test` makes it."""
 
+import contextlib
 import signal
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -35,14 +36,20 @@ def new_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NewZoo:
     return built
 
 
-@pytest.fixture
-def signals() -> Iterator[None]:
+@contextlib.contextmanager
+def own_signals() -> Iterator[None]:
     """Put back what an engine in this very process does to signals."""
     numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    with own_signals():
+        yield
 
 
 class NewEngine(Protocol):

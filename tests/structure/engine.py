@@ -93,7 +93,12 @@ def typeset(*lines: tuple[float, str, str], scale: float = 2.0) -> Page:
         for size, font, text in lines:
             bottom += 2 * size
             sheet.insert_text((60, bottom), text, fontsize=size, fontname=font)
-        pixels = sheet.get_pixmap(matrix=pymupdf.Matrix(scale, scale))
+        return drawn(sheet, scale)
+
+
+def drawn(sheet: pymupdf.Page, scale: float = 2.0) -> Page:
+    """Draw a page of a PDF."""
+    pixels = sheet.get_pixmap(matrix=pymupdf.Matrix(scale, scale), alpha=False)
     rows = np.frombuffer(pixels.samples, np.uint8).reshape(pixels.height, pixels.width, 3)
     return np.ascontiguousarray(rows[:, :, ::-1])
 

@@ -3,15 +3,19 @@
 import base64
 import math
 import re
+import xml.etree.ElementTree as ET
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from consumer.child.ppstructure import results
+from consumer.child.ppstructure import results, tables
+from consumer.domain.errors import Code
+from consumer.domain.result import Status
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import Page, texts, written
+from tests.structure.words import lost
 from tests.structure.zoo import Box
 
 # PaddleX divides by zero if columns have no width.
@@ -76,8 +80,63 @@ def test_a_line_that_reaches_over_cells_costs_no_page(new_zoo: NewZoo, new_engin
     zoo = new_zoo(block)
     zoo.tables(12, 8)
     read = new_engine(zoo.pipeline(use_table_recognition=True)).read_one(page)
-    assert len(read.page.tables) == 1
+    (table,) = read.page.tables
     assert "headingoverallcells" in texts(read)
+    assert "Heading" not in table.html
+    assert lost(read) == []
+
+
+def test_signs_of_html_in_a_table_are_text(new_zoo: NewZoo, new_engine: NewEngine) -> None:
+    page, block = with_table()
+    page[_TOP + _CELL_HEIGHT + 5 : _TOP + 2 * _CELL_HEIGHT - 5, _LEFT + 5 : _LEFT + _CELL_WIDTH - 5] = 255
+    place = (_LEFT + 40, _TOP + _CELL_HEIGHT + 65)
+    cv2.putText(page, "Ham & <eggs>", place, cv2.FONT_HERSHEY_SIMPLEX, 1.1, (0, 0, 0), 3)
+    zoo = new_zoo(block)
+    zoo.tables(3, 2)
+    read = new_engine(zoo.pipeline(use_table_recognition=True)).read_one(page)
+    (table,) = read.page.tables
+    said = [cell.text or "" for cell in ET.fromstring(table.html).iter("td")]
+    assert said[2].replace(" ", "") == "Ham&<eggs>"
+    assert read.page.blocks[0].content == table.html
+    assert read.page.markdown.count("eggs") == 1
+
+
+def test_a_table_that_cannot_be_read_costs_its_page_the_tables_alone(
+    new_zoo: NewZoo, new_engine: NewEngine
+) -> None:
+    """PaddleX fails on a table that has cells for one network and none for the other."""
+    page, block = with_table()
+    zoo = new_zoo(Box("text", 0.0, 0.0, 1.0, 0.15), block)
+    zoo.tables(3, 2)
+    engine = new_engine(zoo.pipeline(use_table_recognition=True), batch_pages=2)
+    # In a dark table the zoo finds no structure.
+    dark = page.copy()
+    inside = slice(_TOP, _TOP + 3 * _CELL_HEIGHT), slice(_LEFT, _LEFT + 2 * _CELL_WIDTH)
+    dark[inside] = 255 - dark[inside]
+    good, bad = engine.read(page, dark)
+    assert len(good.page.tables) == 1
+    assert good.warnings == ()
+    assert bad.page.status is Status.SUCCESS
+    assert bad.page.tables == ()
+    (warning,) = bad.warnings
+    assert (warning.code, warning.page_number) == (Code.ENGINE_ERROR, 2)
+    assert "tables of the page could not be read and were left out" in warning.message
+    words = [word.lower() for row in _ROWS for word in row]
+    assert sorted(texts(bad)) == sorted(["pricesoffruit", *words])
+    assert [word for word in words if word not in bad.page.markdown.lower()] == []
+    assert "<" not in bad.page.markdown
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("Out of memory error on GPU 0."), RuntimeError("CUDA error(700), unknown.")],
+)
+def test_an_error_after_which_nothing_works_is_not_one_of_a_table(error: Exception) -> None:
+    def fails(_image: Any, **_: Any) -> Any:
+        raise error
+
+    with pytest.raises(type(error)):
+        tables.or_none(fails)(None, overall_ocr_res={"rec_texts": []})
 
 
 def test_a_block_has_the_html_of_its_own_table_also_after_one_that_was_dropped(

@@ -33,7 +33,7 @@ CELLS = ("RT-DETR-L_wired_table_cell_det", "RT-DETR-L_wireless_table_cell_det")
 
 _Constants = dict[str, "np.ndarray[Any, Any]"]
 _OPSET = 17
-_LABELS: Sequence[str] = build_inference_meta(LAYOUT)["label_list"]
+LABELS: Sequence[str] = build_inference_meta(LAYOUT)["label_list"]
 #: Official models that PaddleX has no description of.
 _UNDESCRIBED = (SEAL, FORMULA)
 _FORMULA_STEPS: Sequence[Mapping[str, Any]] = (
@@ -42,8 +42,10 @@ _FORMULA_STEPS: Sequence[Mapping[str, Any]] = (
     {"LatexImageFormat": None},
 )
 _ANGLES = ("0", "90", "180", "270")
+#: The element of HTML that is a whole cell, in words of the readers of tables.
+CELL = "<td></td>"
 #: Below every threshold: PaddleX needs at least one row.
-_NO_BLOCK = (2.0, 0.01, 0.0, 0.0, 0.1, 0.1)
+NO_BLOCK = (2.0, 0.01, 0.0, 0.0, 0.1, 0.1)
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ class Zoo:
         assert wheel is not None
         assert wheel.origin is not None
         weights = Path(wheel.origin).parent / "models"
-        self._copied(DETECTION, weights / "PP-OCRv6_det_small.onnx")
+        self.copied(DETECTION, weights / "PP-OCRv6_det_small.onnx")
         recognizer = weights / "PP-OCRv6_rec_small.onnx"
         characters = _metadata(recognizer)["character"].splitlines()
-        self._copied(
+        self.copied(
             RECOGNITION, recognizer, PostProcess={"name": "CTCLabelDecode", "character_dict": characters}
         )
 
@@ -104,8 +106,8 @@ class Zoo:
 
     def layout(self, *boxes: Box, fails_at_px: int = 0) -> None:
         """Make a layout model that finds these blocks on every page; it fails on pages of this width."""
-        rows = [(float(_LABELS.index(box.label)), box.score, box.x1, box.y1, box.x2, box.y2) for box in boxes]
-        self.add(LAYOUT, fixed_boxes(rows or [_NO_BLOCK], 800, fails_at_px))
+        rows = [(float(LABELS.index(box.label)), box.score, box.x1, box.y1, box.x2, box.y2) for box in boxes]
+        self.add(LAYOUT, fixed_boxes(rows or [NO_BLOCK], 800, fails_at_px))
 
     def orientation(self, angle: int) -> None:
         """Make a classifier that finds every page turned by this angle."""
@@ -128,14 +130,16 @@ class Zoo:
     def regions(self, *boxes: tuple[float, float, float, float]) -> None:
         """Make a detector that finds these columns on every page; sides as fractions of the page's."""
         rows = [(0.0, 0.9, *box) for box in boxes]
-        self.add(REGION, fixed_boxes(rows or [_NO_BLOCK], 640))
+        self.add(REGION, fixed_boxes(rows or [NO_BLOCK], 640))
 
     def tables(self, rows: int, columns: int, *, wired: bool = True) -> None:
-        """Make the models that find in every table a grid of equal cells; `wired`: with rules drawn."""
+        """Make the models that find in every table a grid of equal cells; `wired`: with rules drawn.
+
+        In a dark table the cells are found as boxes, and the structure has none of them.
+        """
         self.add(TABLE_KIND, fixed_class(0 if wired else 1, 2, (224, 224)))
         for name, side_px in STRUCTURE.items():
-            words = build_inference_meta(name)["PostProcess"]["character_dict"]
-            self.add(name, fixed_structure(rows, columns, words, side_px))
+            self.add(name, fixed_structure(rows, columns, alphabet(name), side_px))
         for name in CELLS:
             self.add(name, fixed_boxes([(0.0, 0.9, *cell) for cell in grid(rows, columns)], 640))
 
@@ -176,7 +180,8 @@ class Zoo:
         onnx.save(model, folder / "inference.onnx")
         self._described(name, changes)
 
-    def _copied(self, name: str, weights: Path, **changes: Any) -> None:
+    def copied(self, name: str, weights: Path, **changes: Any) -> None:
+        """Store a copy of a model, with its description."""
         self.folder(name).mkdir()
         shutil.copyfile(weights, self.folder(name) / "inference.onnx")
         self._described(name, changes)
@@ -271,19 +276,26 @@ def grid(rows: int, columns: int) -> list[tuple[float, float, float, float]]:
     ]
 
 
-def fixed_structure(rows: int, columns: int, words: Sequence[str], side_px: int) -> onnx.ModelProto:
-    """Make a reader of tables that finds a grid of equal cells in every one.
-
-    `words`: the elements of HTML that its description lists; its input is as wide and high as `side_px`.
-    """
-    cell = "<td></td>"
+def alphabet(name: str) -> list[str]:
+    """Words of a reader of tables with this name, in the order of its classes: elements of HTML."""
+    words = build_inference_meta(name)["PostProcess"]["character_dict"]
     # PaddleX puts what opens and shuts a cell into one word, the last before the end.
-    alphabet = ["sos", *(word for word in words if word not in {"<td>", cell}), cell, "eos"]
-    row = ["<tr>", *[cell] * columns, "</tr>"]
+    return ["sos", *(word for word in words if word not in {"<td>", CELL}), CELL, "eos"]
+
+
+def fixed_structure(rows: int, columns: int, words: Sequence[str], side_px: int) -> onnx.ModelProto:
+    """Make a reader of tables that finds a grid of equal cells in every light one, and none in a dark one.
+
+    `words`: the alphabet; its input is as wide and high as `side_px`.
+    """
+    row = ["<tr>", *[CELL] * columns, "</tr>"]
     sentence = ["sos", "<tbody>", *row * rows, "</tbody>", "eos"]
-    structure = np.eye(len(alphabet), dtype=np.float32)[[alphabet.index(word) for word in sentence]]
+    sentences = [["sos", *["eos"] * (len(sentence) - 1)], sentence]
+    structures = np.eye(len(words), dtype=np.float32)[
+        [[words.index(word) for word in each] for each in sentences]
+    ]
     corners = np.zeros((1, len(sentence), 8), np.float32)
-    places = [place for place, word in enumerate(sentence) if word == cell]
+    places = [place for place, word in enumerate(sentence) if word == CELL]
     corners[0, places] = [(x1, y1, x2, y1, x2, y2, x1, y2) for x1, y1, x2, y2 in grid(rows, columns)]
     nodes = [
         # The image lies in the upper left corner; what is left is zero, as no pixel of it ever is.
@@ -295,16 +307,23 @@ def fixed_structure(rows: int, columns: int, words: Sequence[str], side_px: int)
         helper.make_node("ReduceMean", ["filled"], ["parts"], axes=[1], keepdims=0),
         helper.make_node("Tile", ["parts", "corners_of_a_cell"], ["factors"]),
         helper.make_node("Mul", ["corners", "factors"], ["boxes"]),
-        helper.make_node("Identity", ["sentence"], ["structure"]),
+        # Pixels are normalised: of a dark table the mean is below zero.
+        helper.make_node("ReduceMean", ["x"], ["mean"], keepdims=0),
+        helper.make_node("Greater", ["mean", "zero"], ["is_light"]),
+        helper.make_node("Cast", ["is_light"], ["which"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["sentences", "which"], ["sentence"], axis=0),
+        helper.make_node("Unsqueeze", ["sentence", "first"], ["structure"]),
     ]
     constants: _Constants = {
         "corners_of_a_cell": np.array([4], np.int64),
         "corners": corners,
-        "sentence": structure[np.newaxis],
+        "zero": np.array(0, np.float32),
+        "first": np.array([0], np.int64),
+        "sentences": structures,
     }
     outputs = {
         "boxes": (TensorProto.FLOAT, corners.shape),
-        "structure": (TensorProto.FLOAT, (1, *structure.shape)),
+        "structure": (TensorProto.FLOAT, (1, *structures.shape[1:])),
     }
     return _model(nodes, constants, {"x": (1, 3, side_px, side_px)}, outputs)
 

@@ -4,7 +4,6 @@ import base64
 import gc
 import logging
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from consumer.child.pixels import Image, load_pixels
 from consumer.child.ppstructure import results
 from consumer.child.ppstructure.detection import at_least_half, model_input
 from consumer.child.ppstructure.lines import LineReader, crop_lines
+from consumer.child.ppstructure.tables import LOST_DEVICE, OUT_OF_MEMORY, or_none
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import PageTransform
 from consumer.domain.page import PageImage
@@ -36,12 +36,6 @@ _MOST_LINES: Final = 100_000
 
 #: Size of most pages, in points.
 _A4_PT: Final = (595, 842)
-
-#: Errors of a GPU without memory, and of a lost GPU context: nothing will work in this process any more.
-_OUT_OF_MEMORY: Final = re.compile(
-    r"out of memory|failed to allocate memory|ResourceExhausted", re.IGNORECASE
-)
-_LOST_DEVICE: Final = re.compile(r"\bcuda|\bcudnn|\bcublas", re.IGNORECASE)
 
 _ANGLES: Final[tuple[Literal[0, 90, 180, 270], ...]] = (0, 90, 180, 270)
 
@@ -122,6 +116,10 @@ class PpStructureEngine:
                 f"{self._options.device}: an engine that has read nothing yet holds {held_mib} MiB of it; "
                 f"the share of each is {share_mib} MiB: lower BUCKET_OCR_ENGINE_WORKERS, or BATCH_PAGES"
             )
+        # From now on: networks for tables that fail on the sample page too would fail on every one.
+        for part in _pipelines(self._structure):
+            if "table_recognition_pipeline" in vars(part):
+                part.table_recognition_pipeline = or_none(part.table_recognition_pipeline)
         # Paddle has replaced our signal handlers by its own, when it was imported or first used.
         serve.ignore_stops()
         # Objects that live as long as the process need not be collected after every batch.
@@ -280,9 +278,9 @@ def _require_gpu_sessions() -> None:
 def _startup_error(error: Exception, options: protocol.PpStructureOptions) -> SettingsError:
     """The error of a pipeline that cannot be built or cannot read the sample page, with its remedy."""
     text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    if options.device != "cpu" and _OUT_OF_MEMORY.search(text):
+    if options.device != "cpu" and OUT_OF_MEMORY.search(text):
         remedy = "lower BUCKET_OCR_ENGINE_WORKERS or BATCH_PAGES, or check for other users of the GPU"
-    elif options.device != "cpu" and _LOST_DEVICE.search(text):
+    elif options.device != "cpu" and LOST_DEVICE.search(text):
         remedy = f"check nvidia-smi, and {GPU_HINT}"
     else:
         remedy = "check BUCKET_OCR_PIPELINE_CONFIG, and the models with `bucket-ocr models verify`"
@@ -292,9 +290,9 @@ def _startup_error(error: Exception, options: protocol.PpStructureOptions) -> Se
 def _end_if_poisoned(error: Exception) -> None:
     """End the process if the GPU is unusable for the next page."""
     text = f"{type(error).__name__}: {error}"
-    if _OUT_OF_MEMORY.search(text):
+    if OUT_OF_MEMORY.search(text):
         raise MemoryError(text) from error
-    if _LOST_DEVICE.search(text):
+    if LOST_DEVICE.search(text):
         # Not an Exception: it ends the process and prints the reason.
         raise SystemExit(text) from error
 

@@ -4,11 +4,11 @@ They hold images and arrays, in pixels of the image that it read after turning a
 """
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 import cv2
@@ -16,6 +16,8 @@ import numpy as np
 
 from consumer.child.directions import Turn
 from consumer.child.ppstructure.lines import DirectedText, corners_from_text_start, is_turned_by_paddlex
+from consumer.child.ppstructure.markdown import page_markdown
+from consumer.child.ppstructure.tables import NoTables
 from consumer.domain import geometry
 from consumer.domain.geometry import PageTransform, Quad, Rect, bounds
 from consumer.domain.legibility import TextLine
@@ -35,11 +37,6 @@ _LINES_AS_ONE: Final = 2.0
 #: Noise and pictures are found as boxes that are hardly longer than high.
 _UNREAD_ASPECT: Final = 3.0
 
-#: Figures of the markdown: they refer to files that are not stored.
-_FIGURE: Final = re.compile(
-    r'(<div[^>]*>\s*)?<img [^>]*src="imgs/[^>]*>(?(1)\s*</div>)|!\[[^\]]*\]\(imgs/[^)]*\)'
-)
-
 Result = Mapping[str, Any]
 
 
@@ -47,10 +44,12 @@ Result = Mapping[str, Any]
 class PageText:
     """Text of a page, in the pixels of the image that was read.
 
-    `lines`: in reading order. `unread`: the corners of lines that were found and not read.
+    `lines`: in reading order. `blocks`: the index of the block of each, or of the one before it; -1 if there
+    is none. `unread`: the corners of lines that were found and not read.
     """
 
     lines: Sequence[TextLine]
+    blocks: Sequence[int]
     unread: Sequence[Quad]
 
     @property
@@ -73,9 +72,10 @@ def page_text(result: Result) -> PageText:
     ocr, seals = result["overall_ocr_res"], _read_seals(result)
     lines = [line for line in _lines(ocr) if not _is_within(line.quad, seals)]
     lines += _seal_lines(result)
-    order = _order(lines, [_rect(block.bbox) for block in result["parsing_res_list"]])
+    block_of = _order(lines, [_rect(block.bbox) for block in result["parsing_res_list"]])
     return PageText(
-        lines=[lines[n] for n in order],
+        lines=[lines[n] for n in block_of],
+        blocks=tuple(block_of.values()),
         unread=[quad for quad in _unread(ocr) if not _is_within(quad, seals)],
     )
 
@@ -88,7 +88,7 @@ def page_result(
     `text`: that of the page. `content`: as in `PageImage.result`.
     """
     _restore_block_contents(result)
-    return image.result(
+    page = image.result(
         [line._replace(quad=transform.quad(line.quad)) for line in text.lines],
         [transform.quad(quad) for quad in text.unread],
         blocks=tuple(_blocks(result, transform)),
@@ -97,9 +97,27 @@ def page_result(
             Formula(box=_box(transform, formula["dt_polys"]), latex=str(formula["rec_formula"]))
             for formula in result["formula_res_list"]
         ),
-        markdown=_FIGURE.sub("", result.markdown["markdown_texts"]).strip(),  # type: ignore[attr-defined]
+        markdown=page_markdown(result, _shown_lines(result, text)),
         **content,
     )
+    tables = result["table_res_list"]
+    if not isinstance(tables, NoTables):
+        return page
+    return page.model_copy(update={"warnings": (*page.warnings, tables.warning(image.page_number))})
+
+
+def _shown_lines(result: Result, text: PageText) -> Mapping[int, Sequence[str]]:
+    """The lines that the markdown of a page is to show, by the block in which they stand or that they follow.
+
+    Those in a block with a label that the configuration leaves out, such as a header, are not among them.
+    """
+    blocks = result["parsing_res_list"]
+    ignored = set(result["model_settings"]["markdown_ignore_labels"])
+    lines: dict[int, list[str]] = defaultdict(list)
+    for line, n in zip(text.lines, text.blocks, strict=True):
+        if n < 0 or blocks[n].label not in ignored or not _is_within(line.quad, [_rect(blocks[n].bbox)]):
+            lines[n].append(line.text)
+    return lines
 
 
 def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[TextLine]:
@@ -236,8 +254,8 @@ def _tables(result: Result, transform: PageTransform) -> Iterator[Table]:
         )
 
 
-def _order(lines: Sequence[TextLine], blocks: Sequence[Rect]) -> list[int]:
-    """Indices of lines: by their block, and within it in reading order.
+def _order(lines: Sequence[TextLine], blocks: Sequence[Rect]) -> dict[int, int]:
+    """Indices of lines, by their block and within it in reading order, with the indices of their blocks.
 
     A line in no block follows the line before it in the reading order of the whole page.
     """
@@ -249,7 +267,7 @@ def _order(lines: Sequence[TextLine], blocks: Sequence[Rect]) -> list[int]:
             last = shares.index(max(shares))
         block_of[n] = last
     # Lines of the same block stay in reading order.
-    return sorted(block_of, key=block_of.__getitem__)
+    return dict(sorted(block_of.items(), key=itemgetter(1)))
 
 
 def _is_within(quad: Quad, areas: Iterable[Rect]) -> bool:

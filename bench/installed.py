@@ -1,12 +1,11 @@
-"""Environments of the peers: each is installed from its lock file when it is first needed."""
+"""Environments of what is measured: each is installed from its lock file when it is first needed."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-_LOCKS = Path(__file__).with_name("environments")
+ROOT = Path(__file__).resolve().parents[1]
 _UV = Path(sys.executable).with_name("uv")
 
 
@@ -14,13 +13,12 @@ class NotRunError(Exception):
     """A contender cannot run here; the message says why, and what to install."""
 
 
-def python_of(name: str) -> Path:
-    """Give the interpreter of this environment, which is installed now unless its lock is unchanged.
+def python_of(lock: Path) -> Path:
+    """Give the interpreter of the environment of this lock file, beside it.
 
-    Raises NotRunError.
+    It is installed now unless the lock is unchanged. Raises NotRunError.
     """
-    lock = _LOCKS / f"{name}.txt"
-    venv = _LOCKS / f".venv-{name}"
+    venv = lock.with_name(f".venv-{lock.stem}")
     python, stamp = venv / "bin" / "python", venv / ".installed"
     if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
         _run("venv", "--allow-existing", "--python", sys.executable, venv)
