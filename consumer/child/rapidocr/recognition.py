@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from consumer.child.inference import Floats
 from consumer.child.pixels import Image
-from consumer.child.rapidocr.networks import LINE_HEIGHT_PX, Floats, Networks
+from consumer.child.rapidocr.networks import LINE_HEIGHT_PX, Networks
 
 #: Widths to which lines are padded. There are few, because every new shape takes time and memory. The
 #: recogniser errs more often on short lines without padding.

@@ -1,0 +1,42 @@
+"""Blocks of a page as markdown."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from consumer.child.page_layout.blocks import UNORDERED, PageBlock
+from consumer.child.page_layout.paragraphs import BULLET, is_item
+
+_HEADINGS: Final = {"doc_title": "# ", "paragraph_title": "## "}
+
+#: Text that would be a tag, and characters that make a paragraph something else if it begins with them.
+_TAG: Final = re.compile(r"<(?=[A-Za-z/!?])")
+_STRUCTURE: Final = re.compile(r"^(?=[#>|]|[-+*=~_]+\s|[-*_=~]{3,}$)")
+
+
+def markdown(blocks: Iterable[PageBlock]) -> str:
+    """Return blocks, in reading order, as markdown with headings, lists and HTML tables."""
+    text, was_item = "", False
+    for block in blocks:
+        if block.label in UNORDERED:
+            continue
+        for paragraph in _paragraphs(block):
+            item = block.label not in _HEADINGS and block.html is None and is_item(paragraph)
+            if text:
+                text += "\n" if was_item and item else "\n\n"
+            text += _HEADINGS.get(block.label, "") + (_item(paragraph) if item else paragraph)
+            was_item = item
+    return text
+
+
+def _paragraphs(block: PageBlock) -> Sequence[str]:
+    if block.html is not None:
+        return [block.html]
+    texts = [_TAG.sub("&lt;", text) for text in block.paragraphs]
+    if block.label in _HEADINGS:
+        return [" ".join(texts)]
+    return [text if is_item(text) else _STRUCTURE.sub(r"\\", text) for text in texts]
+
+
+def _item(text: str) -> str:
+    return BULLET.sub("- ", text)

@@ -1,0 +1,150 @@
+"""Every line is in a block; heads, feet and page numbers are told from text; markdown has the rest."""
+
+import pytest
+
+from consumer.child.page_layout.blocks import PageBlock, page_blocks
+from consumer.child.page_layout.detector import Region
+from consumer.child.page_layout.markdown import markdown
+from consumer.child.page_layout.paragraphs import BlockLine
+from consumer.child.page_layout.spans import Cell
+from consumer.child.page_layout.tables import FoundTable
+from consumer.domain.geometry import Rect
+
+SIZE = (1000, 1400)
+HEIGHT = 20
+
+
+def line(
+    number: int, text: str, y: float, x: float = 100, *, width: float = 800, height: float = HEIGHT
+) -> BlockLine:
+    return BlockLine(number, text, Rect(x, y, x + width, y + height))
+
+
+def region(label: str, top: float, bottom: float, confidence: float = 0.9) -> Region:
+    return Region(label, Rect(90, top, 910, bottom), confidence)
+
+
+def prose(first: int, top: float, count: int = 6) -> list[BlockLine]:
+    return [line(first + n, f"line {n} of the prose", top + 26 * n) for n in range(count)]
+
+
+def by_label(blocks: list[PageBlock]) -> dict[str, list[str]]:
+    labels: dict[str, list[str]] = {}
+    for block in blocks:
+        labels.setdefault(block.label, []).append(block.content)
+    return labels
+
+
+def test_lines_of_a_region_are_a_block_and_loose_ones_are_blocks_of_their_own() -> None:
+    page = [*prose(0, 300), line(6, "alone", 700), line(7, "with it", 726), line(8, "far away", 900)]
+    blocks = page_blocks(SIZE, page, [region("text", 290, 460)], [])
+    assert [[each.number for each in block.lines] for block in blocks] == [[0, 1, 2, 3, 4, 5], [6, 7], [8]]
+    assert [block.order for block in blocks] == [1, 2, 3]
+    assert [block.confidence for block in blocks] == [0.9, None, None]
+
+
+def test_blocks_come_in_the_reading_order_of_their_lines() -> None:
+    page = [line(0, "right, and read first", 300), line(1, "left", 100)]
+    blocks = page_blocks(SIZE, page, [region("text", 90, 130), region("text", 290, 330)], [])
+    assert [block.content for block in blocks] == ["right, and read first", "left"]
+
+
+def test_heads_feet_and_page_numbers_are_left_out_of_markdown() -> None:
+    page = [
+        line(0, "The running head", 40, width=300),
+        *prose(1, 200),
+        line(7, "1 A footnote.", 1150, width=300),
+        line(8, "- 17 -", 1340, x=480, width=60),
+    ]
+    regions = [region("header", 35, 65), region("text", 195, 360), region("footer", 1335, 1365)]
+    blocks = page_blocks(SIZE, page, regions, [])
+    labels = by_label(blocks)
+    assert labels["header"] == ["The running head"]
+    assert labels["number"] == ["- 17 -"]
+    assert [block.order for block in blocks] == [None, 1, 2, None]
+    text = markdown(blocks)
+    assert "head" not in text
+    assert "17" not in text
+    assert text.endswith("1 A footnote.")
+
+
+@pytest.mark.parametrize("number", ["7", "Page 3 of 12", "xiv", "A-3", "\u2013 5 \u2013", "12/40"])
+def test_a_page_number_is_known_by_its_place_and_form_without_the_network(number: str) -> None:
+    page = [*prose(0, 200), line(6, number, 1340, x=480, width=60)]
+    assert by_label(page_blocks(SIZE, page, [], []))["number"] == [number]
+
+
+def test_what_stands_beside_a_page_number_is_a_running_head() -> None:
+    page = [line(0, "12", 40, width=30), line(1, "Chapter One", 40, x=700, width=200), *prose(2, 200)]
+    labels = by_label(page_blocks(SIZE, page, [], []))
+    assert (labels["number"], labels["header"]) == (["12"], ["Chapter One"])
+
+
+def test_a_number_amid_the_page_and_a_head_that_is_not_on_top_are_text() -> None:
+    page = [*prose(0, 100), line(6, "12", 700, width=30), *prose(7, 800)]
+    blocks = page_blocks(SIZE, page, [region("header", 695, 725)], [])
+    assert {block.label for block in blocks} == {"text"}
+
+
+def test_the_only_line_of_a_page_is_text() -> None:
+    assert markdown(page_blocks(SIZE, [line(0, "42", 40)], [region("header", 35, 65)], [])) == "42"
+
+
+def test_large_print_is_a_heading_and_the_largest_on_top_the_title() -> None:
+    page = [
+        line(0, "Title", 100, height=50),
+        *prose(1, 300),
+        line(7, "Heading", 600, height=30),
+        *prose(8, 700),
+    ]
+    blocks = page_blocks(SIZE, page, [], [])
+    assert [block.label for block in blocks] == ["doc_title", "text", "paragraph_title", "text"]
+    assert markdown(blocks).startswith("# Title\n\nline 0")
+    assert "\n\n## Heading\n\n" in markdown(blocks)
+
+
+def test_several_lines_of_usual_print_are_no_heading() -> None:
+    blocks = page_blocks(SIZE, prose(0, 200), [region("paragraph_title", 190, 370)], [])
+    assert [block.label for block in blocks] == ["text"]
+
+
+def test_a_table_is_a_block_with_its_html_at_the_place_of_its_first_line() -> None:
+    page = [line(0, "above", 100), line(1, "cell", 200), line(2, "below", 300)]
+    box = Rect(90, 190, 910, 230)
+    table = FoundTable(box, 0.8, (Cell(0, 0, 1, 1, box),), ("a < b",), frozenset({1}))
+    blocks = page_blocks(SIZE, page, [region("text", 90, 330)], [table])
+    assert [block.label for block in blocks] == ["text", "table"]
+    assert markdown(blocks) == "above\n\nbelow\n\n<table><tr><td>a &lt; b</td></tr></table>"
+
+
+def test_text_in_a_picture_is_kept_line_by_line_and_a_picture_without_text_has_no_place() -> None:
+    page = [*prose(0, 100, 2), line(2, "in the picture", 400)]
+    blocks = page_blocks(SIZE, page, [region("image", 80, 160), region("image", 700, 900)], [])
+    assert markdown(blocks) == "line 0 of the prose\n\nline 1 of the prose\n\nin the picture"
+    assert (blocks[-1].label, blocks[-1].order, blocks[-1].content) == ("image", None, "")
+
+
+def test_a_line_in_another_direction_is_a_block_of_its_own() -> None:
+    aside = BlockLine(6, "up the margin", Rect(92, 100, 112, 400), is_upright=False)
+    blocks = page_blocks(SIZE, [*prose(0, 100), aside], [region("text", 90, 420)], [])
+    assert [block.content for block in blocks][1:] == ["up the margin"]
+
+
+def test_items_are_a_list_in_markdown() -> None:
+    items = [line(n, text, 100 + 26 * n) for n, text in enumerate(["\u2022 one", "\u2022 two"])]
+    blocks = page_blocks(SIZE, [*items, line(2, "after them", 200)], [], [])
+    assert markdown(blocks) == "- one\n- two\n\nafter them"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("<script> it", "&lt;script> it"), ("# no heading", r"\# no heading"), ("a < b", "a < b"), ("-5", "-5")],
+)
+def test_text_does_not_become_markup(text: str, written: str) -> None:
+    assert markdown(page_blocks(SIZE, [line(0, text, 700)], [], [])) == written
+
+
+def test_a_page_without_lines_has_no_text() -> None:
+    blocks = page_blocks(SIZE, [], [region("text", 100, 200), region("image", 300, 400)], [])
+    assert [block.label for block in blocks] == ["image"]
+    assert markdown(blocks) == ""
