@@ -18,9 +18,12 @@ from typing import Any, Final
 import pymupdf
 from botocore.exceptions import ClientError
 from local_cloud import LocalCloud
-from PIL import Image, ImageDraw
+from PIL import Image
 from rich.console import Console
 from rich.markup import escape
+
+from consumer.child.overlay import overlay
+from consumer.domain.result import Detection, Page, PageResult
 
 _PROJECT: Final = Path(__file__).resolve().parent.parent
 _SAMPLES: Final = [_PROJECT / "tests/samples/letter.pdf", _PROJECT / "tests/samples/scan.png"]
@@ -108,7 +111,7 @@ def _show(sample: Path, result: dict[str, Any], *, is_first: bool) -> None:
         corners = " ".join(f"{x},{y}" for x, y in line["box"])
         console.print(f"{line['confidence']:.3f}  {corners:<39}  {escape(line['text'])}", soft_wrap=True)
     image = _OUT / f"{sample.name}.boxes.png"
-    _overlay(sample, result).save(image)
+    _first_page(sample, result).save(image)
     timing = result["timing"]
     console.print(
         f"{len(result['detections'])} lines in {timing['engine_s']:.1f} s of engine time; "
@@ -117,22 +120,17 @@ def _show(sample: Path, result: dict[str, Any], *, is_first: bool) -> None:
     )
 
 
-def _overlay(sample: Path, result: dict[str, Any]) -> Image.Image:
-    """The first page as it was rendered, with the boxes of its lines; a dot at the start of each line."""
-    page = result["pages"][0]
+def _first_page(sample: Path, result: dict[str, Any]) -> Image.Image:
+    """The first page as it was rendered, with the boxes of its lines and their order."""
+    page = Page.model_validate(result["pages"][0])
+    lines = (Detection.model_validate(line) for line in result["detections"])
+    on_page = PageResult(page=page, detections=tuple(line for line in lines if line.page_number == 1))
     if sample.suffix == ".pdf":
         with pymupdf.open(sample) as document:
-            pixels = document[0].get_pixmap(matrix=pymupdf.Matrix(page["scale"], page["scale"]))
-        image = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.samples)
-    else:
-        image = Image.open(sample).convert("RGB")
-    draw = ImageDraw.Draw(image)
-    for line in result["detections"]:
-        if line["page_number"] == 1:
-            corners = [(x, y) for x, y in line["box"]]
-            draw.polygon(corners, outline=(220, 30, 30), width=2)
-            draw.circle(corners[0], 5, fill=(30, 90, 220))
-    return image
+            pixels = document[0].get_pixmap(matrix=pymupdf.Matrix(page.scale, page.scale))
+        return overlay(Image.frombytes("RGB", (pixels.width, pixels.height), pixels.samples), on_page)
+    with Image.open(sample) as image:
+        return overlay(image, on_page)
 
 
 if __name__ == "__main__":
