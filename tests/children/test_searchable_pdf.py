@@ -37,6 +37,9 @@ TOLERANCE_PX = 3.0
 OTHER_ORDER: Final = {
     # by rows, though the columns were written one after the other
     ("poppler", "two columns"),
+    # by heights, which the end of a slanted line shares with the next one
+    ("poppler", "small print askew by 2"),
+    ("poppler", "small print askew by -1.5"),
     # from the lower edge of the page to the upper one
     ("pdfminer", "upside down"),
     # from left to right, if they begin at one height

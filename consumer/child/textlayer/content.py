@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from consumer.child.rendering.frame import Affine
 from consumer.child.textlayer.font import DESCENT, STEP, InvisibleFont
 from consumer.child.textlayer.lines import Axis, Letter
+from consumer.child.textlayer.steps import middle, nearest_axis, steps
 from consumer.domain.geometry import Point
 
 #: The text rendering mode in which text is neither filled nor stroked.
@@ -15,7 +16,7 @@ _INVISIBLE = 3
 def content(
     lines: Iterable[tuple[Axis, Sequence[Letter]]], to_user: Affine, font: InvisibleFont, font_name: str
 ) -> bytes:
-    """Return a content stream with one text object for each line.
+    """Return a content stream with one text object for each line, most of which show all letters at once.
 
     `to_user`: from pixels to the page's user space; `font_name`: that of the font among the page's resources.
     The height of a line is one em.
@@ -28,21 +29,29 @@ def _text_object(
     axis: Axis, letters: Sequence[Letter], to_user: Affine, font: InvisibleFont, font_name: str
 ) -> str:
     along, up = to_user.vector(axis.along), to_user.vector(axis.up)
-    size = axis.height * math.hypot(*up)
     # Pixels of an image need not be square.
-    unit = math.hypot(*along)
-    matrix = [*_direction(along), *_direction(up)]
+    size, unit = axis.height * math.hypot(*up), math.hypot(*along)
+
+    def foot(place: float) -> Point:
+        return to_user.point(axis.at(place, DESCENT * axis.height))
+
     shown = [f"BT /{font_name} {number(size)} Tf"]
-    at = math.nan
-    for start, codes in _shown(letters, unit / size, font):
-        if math.isnan(at):
-            origin = to_user.point(axis.at(start, DESCENT * axis.height))
-            shown.append(f"{' '.join(map(number, (*matrix, *origin)))} Tm")
-        else:
-            shown.append(f"{number(unit * (start - at))} 0 Td")
-        at = start
-        shown.append(f"<{''.join(map('{:04x}'.format, codes))}> Tj")
+    for step, is_level in steps(letters, along):
+        right, head = (nearest_axis(along), nearest_axis(up)) if is_level else (_unit(along), _unit(up))
+        for start, codes in _shown(step, unit / size, font):
+            origin = foot(start)
+            if is_level:
+                origin = _crossing(origin, foot(middle(step)), right, head)
+            shown.append(f"{' '.join(map(number, (*right, *head, *origin)))} Tm")
+            shown.append(f"<{''.join(map('{:04x}'.format, codes))}> Tj")
     return "\n".join((*shown, "ET"))
+
+
+def _crossing(start: Point, middle: Point, right: Point, head: Point) -> Point:
+    """The point that is as far to the right as `start`, and as far up as `middle`."""
+    across = start.x * right.x + start.y * right.y
+    above = middle.x * head.x + middle.y * head.y
+    return Point(across * right.x + above * head.x, across * right.y + above * head.y)
 
 
 def _shown(
@@ -67,7 +76,7 @@ def _shown(
         yield start, codes
 
 
-def _direction(vector: Point) -> Point:
+def _unit(vector: Point) -> Point:
     length = math.hypot(*vector)
     return Point(vector.x / length, vector.y / length)
 

@@ -154,6 +154,8 @@ def sheets() -> dict[str, Sheet]:
         for degrees, rotation in ((0.5, 0), (1, 270), (2, 0), (-3, 90), (7, 180), (30, 0))
     }
     found |= {
+        "small print askew by 2": Sheet(prose((100, 300), 2, height=20)),
+        "small print askew by -1.5": Sheet(prose((100, 300), -1.5, height=20), {"Rotate": "270"}),
         "upside down": Sheet(prose((1100, 600), 180)),
         "running down": Sheet(prose((1000, 100), 90)),
         "running up": Sheet(prose((200, 1600), 270)),
