@@ -21,9 +21,12 @@ import pymupdf
 import rich.table
 from botocore.exceptions import ClientError
 from local_cloud import LocalCloud
-from PIL import Image, ImageDraw
+from PIL import Image
 from rich.console import Console
 from rich.markup import escape
+
+from consumer.child.overlay import overlay
+from consumer.domain.result import Detection, Page, PageResult
 
 _PROJECT: Final = Path(__file__).resolve().parent.parent
 _SAMPLES: Final = [_PROJECT / "tests/samples/letter.pdf", _PROJECT / "tests/samples/scan.png"]
@@ -114,7 +117,7 @@ def _show(sample: Path, result: dict[str, Any], *, is_first: bool) -> None:
         console.print(_printed(table["html"]))
     (_OUT / f"{sample.name}.md").write_text("\n\n".join(page["markdown"] for page in result["pages"]) + "\n")
     image = _OUT / f"{sample.name}.boxes.png"
-    _overlay(sample, result).save(image)
+    _first_page(sample, result).save(image)
     timing = result["timing"]
     console.print(
         f"{len(result['detections'])} lines in {timing['engine_s']:.1f} s of engine time; "
@@ -155,30 +158,17 @@ def _printed(html: str) -> rich.table.Table:
     return printed
 
 
-def _overlay(sample: Path, result: dict[str, Any]) -> Image.Image:
-    """The first page as it was rendered, with its lines, a dot at the start of each, its blocks and cells."""
-    page = result["pages"][0]
+def _first_page(sample: Path, result: dict[str, Any]) -> Image.Image:
+    """The first page as it was rendered, with the boxes of its lines and their order."""
+    page = Page.model_validate(result["pages"][0])
+    lines = (Detection.model_validate(line) for line in result["detections"])
+    on_page = PageResult(page=page, detections=tuple(line for line in lines if line.page_number == 1))
     if sample.suffix == ".pdf":
         with pymupdf.open(sample) as document:
-            pixels = document[0].get_pixmap(matrix=pymupdf.Matrix(page["scale"], page["scale"]))
-        image = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.samples)
-    else:
-        image = Image.open(sample).convert("RGB")
-    draw = ImageDraw.Draw(image)
-    for cell in (cell for table in page["tables"] for cell in table["cells"]):
-        draw.rectangle(cell, outline=(30, 150, 60), width=2)
-    for block in page["blocks"]:
-        x1, y1, x2, y2 = block["box"]
-        draw.rectangle((x1 - 6, y1 - 6, x2 + 6, y2 + 6), outline=(30, 90, 220), width=3)
-        draw.text(
-            (x1 - 4, y1 - 22), f"{block['order'] or ''} {block['label']}", fill=(30, 90, 220), font_size=16
-        )
-    for line in result["detections"]:
-        if line["page_number"] == 1:
-            corners = [(x, y) for x, y in line["box"]]
-            draw.polygon(corners, outline=(220, 30, 30), width=2)
-            draw.circle(corners[0], 5, fill=(30, 90, 220))
-    return image
+            pixels = document[0].get_pixmap(matrix=pymupdf.Matrix(page.scale, page.scale))
+        return overlay(Image.frombytes("RGB", (pixels.width, pixels.height), pixels.samples), on_page)
+    with Image.open(sample) as image:
+        return overlay(image, on_page)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,7 +91,20 @@ class ImageDocument:
 
     def render(self, page_number: int) -> tuple[Image.Image, PagePlan]:
         """Render a page (from 1) to 8-bit RGB; raises PageError."""
-        try:
+        image = self.frame(page_number)
+        with decoding():
+            plan = plan_page(*image.size, 1.0, self._options.max_page_pixels)
+            size = (plan.width_px, plan.height_px)
+            if plan.downscaled and self._format is Format.JPEG:
+                return self._drafted(size), plan
+            return _page(image, size), plan
+
+    def frame(self, page_number: int) -> Image.Image:
+        """Return the picture of a page (from 1) as it is stored, but a TIFF's upright; raises PageError.
+
+        It is the next one's too. A JPEG is not decoded yet.
+        """
+        with decoding():
             self._image.seek(page_number - 1)
             width, height = self._image.size
             limit = _DECODED_PER_PAGE_PIXELS * self._options.max_page_pixels
@@ -101,13 +116,7 @@ class ImageDocument:
             if self._format is not Format.JPEG:
                 # A TIFF is turned upright while it is decoded, so its size is known only then.
                 self._image.load()
-            plan = plan_page(*self._image.size, 1.0, self._options.max_page_pixels)
-            size = (plan.width_px, plan.height_px)
-            if plan.downscaled and self._format is Format.JPEG:
-                return self._drafted(size), plan
-            return _page(self._image, size), plan
-        except _IMAGE_ERRORS as error:
-            raise unreadable(f"the image cannot be decoded: {error}") from error
+        return self._image
 
     def _drafted(self, size: tuple[int, int]) -> Image.Image:
         # A JPEG can be decoded at a fraction of its size, others only whole. It then keeps that size, so
@@ -121,16 +130,25 @@ class ImageDocument:
         self._file.close()
 
 
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turn errors of Pillow on a broken image into PageError."""
+    try:
+        yield
+    except _IMAGE_ERRORS as error:
+        raise unreadable(f"the image cannot be decoded: {error}") from error
+
+
 def _page(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The image at this size (before it is turned), upright, in 8-bit RGB."""
-    turn = _turn(image)
+    turn = upright_turn(image)
     # It is turned after it was made smaller, because that takes a copy.
     sized = image if image.size == size else _resized(image, size)
-    return _rgb(sized if turn is None else sized.transpose(turn))
+    return rgb(sized if turn is None else sized.transpose(turn))
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """How to turn the image upright by its EXIF; None if it is upright, or if its EXIF is broken."""
+def upright_turn(image: Image.Image) -> Image.Transpose | None:
+    """Return how to turn the image upright by its EXIF; None if it is upright, or its EXIF is broken."""
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _IMAGE_ERRORS:
@@ -141,7 +159,7 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The image made smaller by averaging, before its colours are converted, which takes copies."""
     if image.has_transparency_data or image.mode not in ("1", "L", "RGB", "CMYK", "YCbCr"):
         # Palettes, for example, cannot be averaged; nor can a colour that stands for transparency.
-        image = _rgb(image)
+        image = rgb(image)
     elif image.mode == "1":
         image = image.convert("L")
     return image.resize(size, Image.Resampling.BOX)
@@ -159,8 +177,8 @@ def _range(image: Image.Image) -> tuple[float, float]:
     return low, high
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """The image in 8-bit RGB."""
+def rgb(image: Image.Image) -> Image.Image:
+    """Return the image in 8-bit RGB."""
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow clips such pixels to 8 bits instead of scaling them: bring the range down first.
         low, high = _range(image)

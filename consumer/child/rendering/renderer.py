@@ -86,8 +86,11 @@ class PageRenderer:
         if document is None:
             # A missing or unreadable file is our failure, and not the document's.
             Path(path).open("rb").close()
-            kind = PdfDocument if file_format is Format.PDF else ImageDocument
-            document = kind(path, file_format, self._options)
+            document = (
+                PdfDocument(path, self._options)
+                if file_format is Format.PDF
+                else ImageDocument(path, file_format, self._options)
+            )
         self._documents[path] = document
         if len(self._documents) > self._options.open_documents:
             self._documents.popitem(last=False)[1].close()

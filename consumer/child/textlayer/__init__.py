@@ -1,0 +1,1 @@
+"""Searchable PDFs: invisible text over the pages of a document."""

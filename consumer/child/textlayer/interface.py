@@ -1,0 +1,29 @@
+"""What goes into a searchable PDF, and what is said of it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from consumer import protocol
+from consumer.domain.formats import Format
+
+
+class Original(NamedTuple):
+    """The source of a document, and the options with which its pages were rendered."""
+
+    path: Path
+    file_format: Format
+    options: protocol.RenderOptions
+
+
+class Note(NamedTuple):
+    """Something that a reader of the searchable PDF should know, about one page or all of it."""
+
+    message: str
+    page_number: int | None = None
+
+
+class Outcome(NamedTuple):
+    """Whether there is a searchable PDF, and what is to be said of it."""
+
+    written: bool
+    notes: tuple[Note, ...]
