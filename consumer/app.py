@@ -26,11 +26,13 @@ from consumer.aws.sqs import SqsQueue
 from consumer.clock import Clock, SystemClock, Watchdog
 from consumer.domain import identity
 from consumer.domain.errors import SettingsError
+from consumer.domain.outputs import RESULT
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.result import Engine
 from consumer.engines import ENGINES, EngineSpec
 from consumer.health import Probe, served
 from consumer.metrics import Metrics
+from consumer.outputs import FORMATS
 from consumer.processes import gpus
 from consumer.processes.collector import WorkerProcessCollector
 from consumer.processes.layout import ProcessLayout
@@ -41,6 +43,7 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.outputs import OutputMaker
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PartRequests
 from consumer.service.part_slots import PartSlots
@@ -200,7 +203,8 @@ class _Builder:
             await self.stack.enter_async_context(each.running())
         engine = _engine(recognizer.engine, options)
         sources = SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes)
-        results = ResultMaker(disk_space, folder, engine)
+        outputs = OutputMaker(store, disk_space, folder, FORMATS, options.outputs - {RESULT})
+        results = ResultMaker(disk_space, folder, engine, outputs)
         progress = ProgressLog(self.clock, options.part_pages)
         requests = PartRequests(queue, progress, engine.fingerprint, options.part_pages, options.max_pages)
         parts = Parts(PieceStore(store, engine.fingerprint, options.max_pages), requests, results)
@@ -209,7 +213,7 @@ class _Builder:
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)
         announce = await self.stack.enter_async_context(announcer(options.completion_topic_arn, self.clock))
         self._report_ready(layout, engine, folder)
-        publisher = Publisher(store, self.clock, self.metrics)
+        publisher = Publisher(store, self.clock, self.metrics, outputs)
         part_reader = PartReader(documents, self.clock, self.clock.monotonic())
         return JobRunner(publisher, documents, part_reader, breaker, announce), breaker
 

@@ -121,13 +121,11 @@ class ObjectStore(Protocol):
         `watchdog` is marked with every chunk.
         """
 
-    async def put(self, new: NewObject, watchdog: Watchdog) -> None:
-        """Write an object, whatever is there; `watchdog` is marked with every chunk."""
+    async def put(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> str:
+        """Write an object only if the one there still has the ETag `replaces` (None: is absent).
 
-    async def put_result(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> None:
-        """Write the result only if the object there still has the ETag `replaces` (None: is absent).
-
-        Raises ConflictError if it is another by now. `watchdog` is marked with every chunk.
+        Returns the ETag of the new one. Raises ConflictError if there is another by now. `watchdog` is marked
+        with every chunk.
         """
 
     async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:

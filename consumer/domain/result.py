@@ -177,6 +177,9 @@ class ResultDocument(_Value):
     warnings: tuple[Warning, ...] = ()
     error: Failure | None = None
     timing: Timing
+    outputs: tuple[str, ...] = Field(
+        default=(), description="names of the other outputs that were written with this result"
+    )
 
     @model_validator(mode="after")
     def _failures_have_an_error_and_no_text(self) -> Self:

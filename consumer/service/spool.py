@@ -79,3 +79,19 @@ class FileSpool:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
+
+
+class FileBody:
+    """A file that does not change, as a `body.Body`; its maker closes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self.size_bytes = path.stat().st_size
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return bytes from there."""
+        return os.pread(self._file.fileno(), size_bytes, offset)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

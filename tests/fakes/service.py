@@ -1,6 +1,6 @@
 """The service put together over the fakes, as `consumer.app` puts it together over AWS and processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.outputs import OutputMaker
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PartRequests
 from consumer.service.part_slots import PartSlots
@@ -59,7 +60,8 @@ class Host:
 class Service:
     """All that handles messages; files of more than `max_file_bytes` are too large for it.
 
-    `calls` and `faults` are those of its network. `busy`: the calls of `on_busy`.
+    `calls` and `faults` are those of its network. `formats`: of outputs, of which `wanted` are written (None:
+    all of them). `busy`: the calls of `on_busy`.
     """
 
     def __init__(
@@ -68,7 +70,8 @@ class Service:
         folder: Path,
         metrics: Metrics,
         *,
-        outputs: Sequence[OutputFormat] = (),
+        formats: Sequence[OutputFormat] = (),
+        wanted: Collection[str] | None = None,
         engine: Engine = ENGINE,
         usage: Callable[[Path], tuple[int, int, int]] = large_disk,
         max_file_bytes: int = 1000,
@@ -88,14 +91,18 @@ class Service:
             self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=5
         )
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
-        results = ResultMaker(disk_space, folder, engine, outputs=outputs)
+        known = {each.name: each for each in formats}
+        outputs = OutputMaker(
+            store, disk_space, folder, known, frozenset(known if wanted is None else wanted)
+        )
+        results = ResultMaker(disk_space, folder, engine, outputs)
         progress = ProgressLog(clock, part_pages)
         requests = self.requests = PartRequests(
             FakeQueue(network, slots=0), progress, engine.fingerprint, part_pages, MOST_PAGES
         )
         parts = Parts(PieceStore(store, engine.fingerprint, MOST_PAGES), requests, results)
         self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)
-        self.publisher = Publisher(store, clock, metrics)
+        self.publisher = Publisher(store, clock, metrics, outputs)
         self.host = Host()
         self.breaker = CircuitBreaker([self.host.check], clock)
         # One that has been running for a day.

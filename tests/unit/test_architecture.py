@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "app": {
         *("aws", "clock", "domain", "engines", "health", "logs", "metrics", "ports", "processes"),
-        *("protocol", "service", "settings"),
+        *("protocol", "outputs", "service", "settings"),
     },
     "doctor": {"aws", "doctor", "domain", "engines", "models", "processes", "settings"},
     "health": {"domain"},
@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "ports": {"clock", "domain"},
     "metrics": {"domain"},
     "protocol": {"domain"},
+    "outputs": {"outputs", "domain"},
     "domain": {"domain"},
 }
 HEAVY = {
