@@ -19,7 +19,7 @@ from consumer.domain.result import PageResult, ResultDocument
 RESULT: Final = "json"
 
 #: What may be asked for.
-NAMES: Final = frozenset({RESULT, "markdown"})
+NAMES: Final = frozenset({RESULT, "markdown", "hocr", "alto", "page", "textract", "csv"})
 
 #: Outputs that may have any number of objects.
 SEVERAL: Final = frozenset(name for name, ending in keys.OUTPUT_ENDINGS.items() if "/" in ending)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from consumer.domain.outputs import OutputFormat
-from consumer.outputs import markdown
+from consumer.outputs import alto, hocr, markdown, page_xml, table_csv, textract
 
 #: By name.
-FORMATS: Final[Mapping[str, OutputFormat]] = {each.name: each for each in (markdown.FORMAT,)}
+FORMATS: Final[Mapping[str, OutputFormat]] = {
+    module.FORMAT.name: module.FORMAT for module in (alto, hocr, markdown, page_xml, table_csv, textract)
+}

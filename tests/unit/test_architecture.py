@@ -16,7 +16,8 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     "cli": {
-        *("cli", "app", "doctor", "engines", "models", "settings", "logs", "service", "domain", "ports"),
+        *("cli", "app", "doctor", "engines", "models", "settings", "logs", "service", "outputs", "domain"),
+        "ports",
     },
     "app": {
         *("aws", "clock", "domain", "engines", "health", "logs", "metrics", "ports", "processes"),
