@@ -271,6 +271,9 @@ def _engine(ready: protocol.EngineReady, options: Settings) -> Engine:
     """
     names = ("render_dpi", "max_page_pixels", "max_file_bytes", "max_pages")
     changes = {name: getattr(options, name) for name in names}
+    if options.words:
+        # Results without words have the fingerprint that they had before there were any.
+        changes["words"] = True
     if ready.configuration:
         changes["configuration"] = ready.configuration
     return Engine(

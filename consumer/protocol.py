@@ -56,6 +56,7 @@ class EngineOptions(ProcessOptions):
     cuda_name: str | None = None
     device_bytes: int | None = Field(default=None, ge=1)
     batch_pages: int = Field(default=1, ge=1)
+    words: bool = Field(default=False, description="whether the words of lines are told")
 
 
 class RapidOcrOptions(EngineOptions):

@@ -127,6 +127,8 @@ class Settings(EngineSettings, PartSettings):
     work_dir: Path | None = None
     #: What is written of each document: a comma list; the result (json) always is.
     outputs: Annotated[frozenset[str], NoDecode, BeforeValidator(_outputs)] = frozenset({RESULT})
+    #: Boxes and confidences of words in the result.
+    words: bool = False
     #: SNS topic for a message per finished document.
     completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = None
     #: Port of /healthz, /readyz and /metrics; 0 turns them off.

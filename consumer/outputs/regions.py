@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from consumer.domain import geometry
 from consumer.domain.geometry import Point, Rect, bounds
 from consumer.domain.result import Block, Corners, Detection, PageResult
 
@@ -111,12 +112,11 @@ def is_right_to_left(text: str) -> bool:
 
 def part_of(box: Corners, start: float, end: float) -> Corners:
     """Cut a part, from `start` to `end` (0 to 1 along the text), out of a line's box."""
-    a, b, c, d = box
-    return (_between(a, b, start), _between(a, b, end), _between(d, c, end), _between(d, c, start))
-
-
-def _between(start: tuple[int, int], end: tuple[int, int], share: float) -> tuple[int, int]:
-    return round(start[0] + (end[0] - start[0]) * share), round(start[1] + (end[1] - start[1]) * share)
+    a, b, c, d = (Point(*corner) for corner in box)
+    first, second, third, fourth = (
+        (round(x), round(y)) for x, y in geometry.part_of((a, b, c, d), start, 0.0, end, 1.0)
+    )
+    return first, second, third, fourth
 
 
 def corner_bounds(corners: Corners) -> Rect:

@@ -55,7 +55,7 @@ class ProcessLayout:
                     ProcessSpec(
                         engine.name,
                         engine.entry,
-                        engine.options(options, share, scratch),
+                        engine.options(options, share.model_copy(update={"words": options.words}), scratch),
                         policy.retired_bytes,
                         policy.killed_bytes,
                         has_spare=capacity.has_spare,

@@ -45,6 +45,7 @@ def test_a_queue_is_all_that_must_be_set() -> None:
         "recycle_rss_bytes": None,
         "work_dir": None,
         "outputs": {"json"},
+        "words": False,
         "completion_topic_arn": None,
         "health_port": 8080,
         "idle_exit_s": None,

@@ -14,11 +14,13 @@ import numpy as np
 from bidi.algorithm import get_display
 
 from consumer import protocol
-from consumer.child.pixels import load_pixels
+from consumer.child.pixels import Image, load_pixels
 from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, Networks
 from consumer.child.rapidocr.page import Line, read_page
-from consumer.domain.geometry import PageTransform, Point, Quad
-from consumer.domain.legibility import TextLine
+from consumer.child.rapidocr.recognition import READ_HEIGHT, cut
+from consumer.child.words import find_words
+from consumer.domain.geometry import PageTransform, Point, Quad, part_of
+from consumer.domain.legibility import TextLine, TextWord
 from consumer.domain.page import PageImage
 from consumer.domain.reading_order import reading_order
 from consumer.domain.result import PageResult
@@ -54,6 +56,7 @@ class RapidOcrEngine:
         self._recognition, file = next(iter(recognition.items()), (RECOGNITION.stem, RECOGNITION))
         self._networks = Networks(options.threads, file)
         self._is_right_to_left = options.languages == _RIGHT_TO_LEFT
+        self._has_words = options.words
 
     def ready(self) -> protocol.Reply:
         """Run the networks once, on a page with a word on it."""
@@ -78,22 +81,32 @@ class RapidOcrEngine:
         return protocol.PagesRead(pages=tuple(self._read_page(image, progress) for image in request.images))
 
     def _read_page(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
-        reading = read_page(load_pixels(image), self._networks, progress)
+        page = load_pixels(image)
+        reading = read_page(page, self._networks, progress)
+        turned = np.rot90(page, -reading.angle // 90)
         size = (image.width_px, image.height_px)
         transform = PageTransform(*size, *size, angle=reading.angle)
         lines = [
-            TextLine(_quad(line), self._text(line), line.reading.confidence)
+            TextLine(_quad(line), self._text(line), line.reading.confidence, self._words(turned, line))
             for line in reading.lines
             if line.is_read
         ]
         order = reading_order([line.quad for line in lines], [line.text for line in lines])
-        ordered = [lines[n]._replace(quad=transform.quad(lines[n].quad)) for n in order]
+        ordered = [lines[n].mapped(transform.quad) for n in order]
         return image.result(
             ordered,
             unread=[transform.quad(_quad(line)) for line in reading.lines if line.is_unread],
             angle=reading.angle,
             markdown="\n".join(line.text for line in ordered),
         )
+
+    def _words(self, page: Image, line: Line) -> tuple[TextWord, ...] | None:
+        """Return the words of a line, if they are asked for; `page`: as it was read."""
+        if not self._has_words:
+            return None
+        quad, found = _read_part(line), find_words(cut(page, line.box), line.reading.characters)
+        words = [TextWord(part_of(quad, *word[2:]), word.text, word.confidence) for word in found]
+        return tuple(from_right_to_left(words, self._text(line)) if self._is_right_to_left else words)
 
     def _text(self, line: Line) -> str:
         return in_logical_order(line.reading.text) if self._is_right_to_left else line.reading.text
@@ -102,6 +115,25 @@ class RapidOcrEngine:
 def in_logical_order(text: str) -> str:
     """Return a line that was read from left to right as it is written: words of Arabic letters reversed."""
     return str(get_display(text))
+
+
+def from_right_to_left(words: Sequence[TextWord], text: str) -> list[TextWord]:
+    """Return words, which were read from left to right, in the order of a text that runs the other way."""
+    waiting = [word._replace(text=in_logical_order(word.text)) for word in words]
+    ordered = []
+    for token in text.split():
+        # Of two that say the same, the one at the right comes first.
+        match = next((word for word in reversed(waiting) if word.text == token), None)
+        if match is not None:
+            waiting.remove(match)
+            ordered.append(match)
+    return [*ordered, *reversed(waiting)]
+
+
+def _read_part(line: Line) -> Quad:
+    """Return the part of a line's box that is read."""
+    margin = (1 - READ_HEIGHT) / 2
+    return part_of(_quad(line), 0.0, margin, 1.0, 1 - margin)
 
 
 def _quad(line: Line) -> Quad:
