@@ -26,7 +26,7 @@ from consumer.aws.sqs import SqsQueue
 from consumer.clock import Clock, SystemClock, Watchdog
 from consumer.domain import identity
 from consumer.domain.errors import SettingsError
-from consumer.domain.outputs import RESULT
+from consumer.domain.outputs import RESULT, SOURCE_FORMATS
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.result import Engine
 from consumer.engines import ENGINES, EngineSpec
@@ -36,6 +36,7 @@ from consumer.outputs import FORMATS
 from consumer.processes import gpus
 from consumer.processes.collector import WorkerProcessCollector
 from consumer.processes.layout import ProcessLayout
+from consumer.processes.output_writer import OutputWriterProcess
 from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
 from consumer.service.circuit_breaker import CircuitBreaker
@@ -55,6 +56,7 @@ from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
+from consumer.service.source_outputs import SourceOutputs
 from consumer.service.work_dir import work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
@@ -203,7 +205,9 @@ class _Builder:
             await self.stack.enter_async_context(each.running())
         engine = _engine(recognizer.engine, options)
         sources = SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes)
-        outputs = OutputMaker(store, disk_space, folder, FORMATS, options.outputs - {RESULT})
+        from_source = await self._source_outputs(layout, sources, folder)
+        wanted = options.outputs - {RESULT}
+        outputs = OutputMaker(store, disk_space, folder, FORMATS, wanted, from_source)
         results = ResultMaker(disk_space, folder, engine, outputs)
         progress = ProgressLog(self.clock, options.part_pages)
         requests = PartRequests(queue, progress, engine.fingerprint, options.part_pages, options.max_pages)
@@ -217,6 +221,16 @@ class _Builder:
         part_reader = PartReader(documents, self.clock, self.clock.monotonic())
         return JobRunner(publisher, documents, part_reader, breaker, announce), breaker
 
+    async def _source_outputs(
+        self, layout: ProcessLayout, sources: SourceCache, folder: Path
+    ) -> SourceOutputs | None:
+        """Start the process that writes outputs which need the source, if there is one."""
+        if not layout.output_writers:
+            return None
+        writer = OutputWriterProcess(layout.output_writers[0])
+        await self.stack.enter_async_context(writer.running())
+        return SourceOutputs(sources, writer, folder, SOURCE_FORMATS)
+
     def _part_slots(self, max_in_flight: int, rng: random.Random) -> PartSlots:
         # Of two slots one at least is for whole documents.
         most = max(1, max_in_flight // 2)
@@ -228,7 +242,9 @@ class _Builder:
         capacity = layout.capacity
         self.metrics.set_engine(__version__, engine.name, engine.version, engine.device)
         find_gpus = partial(gpus.chosen, "cpu" if capacity.devices == ["cpu"] else self.options.device)
-        self.metrics.registry.register(WorkerProcessCollector(layout.engines, layout.renderers, find_gpus))
+        self.metrics.registry.register(
+            WorkerProcessCollector(layout.engines, [*layout.renderers, *layout.output_writers], find_gpus)
+        )
         log.info(
             "ready",
             version=__version__,

@@ -18,9 +18,6 @@ from consumer.domain.result import PageResult, ResultDocument
 #: The result document itself, which is always written.
 RESULT: Final = "json"
 
-#: What may be asked for.
-NAMES: Final = frozenset({RESULT, "markdown", "hocr", "alto", "page", "textract", "csv"})
-
 #: Outputs that may have any number of objects.
 SEVERAL: Final = frozenset(name for name, ending in keys.OUTPUT_ENDINGS.items() if "/" in ending)
 
@@ -32,6 +29,21 @@ _FAILED: Final = "failed"
 
 #: Makes a place for bytes that may be more than memory takes.
 MakeSpool = Callable[[], Spool]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFormat:
+    """A kind of output that is written from the source, and its pages, in a process of its own."""
+
+    name: str
+    content_type: str
+
+
+#: Those that `child.source_outputs` writes, by name.
+SOURCE_FORMATS: Final[Mapping[str, SourceFormat]] = {}
+
+#: What may be asked for.
+NAMES: Final = frozenset({RESULT, "markdown", "hocr", "alto", "page", "textract", "csv", *SOURCE_FORMATS})
 
 
 class OutputWriter(Protocol):
@@ -57,6 +69,11 @@ class OutputFormat:
     name: str
     content_type: str
     begin: Callable[[MakeSpool], OutputWriter]
+
+
+def is_ending(name: str, ending: str) -> bool:
+    """Whether objects of an output may have keys that end like this."""
+    return _PATTERNS[name].fullmatch(ending) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -26,6 +26,7 @@ from consumer.domain.stored_result import ResultLostError, StoredResult
 from consumer.ports import ObjectInfo, ObjectStore
 from consumer.service.attempt import Attempt
 from consumer.service.disk_space import DiskSpace
+from consumer.service.source_outputs import PagesFile, SourceOutputs
 from consumer.service.spool import FileBody
 
 #: So many pages are written in one go; then the work can be cancelled.
@@ -51,7 +52,8 @@ class Written:
 class OutputMaker:
     """Makes the outputs `wanted`.
 
-    `formats`: all that there are, by name. `folder` is for what does not fit into memory.
+    `formats`: all that pages suffice for, by name. `from_source` makes others. `folder` is for what does not
+    fit into memory.
     """
 
     store: ObjectStore
@@ -59,6 +61,12 @@ class OutputMaker:
     folder: Path
     formats: Mapping[str, OutputFormat] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()
+    from_source: SourceOutputs | None = None
+
+    @property
+    def known(self) -> Collection[str]:
+        """Names of the outputs that can be written."""
+        return {*self.formats, *(self.from_source.formats if self.from_source else ())}
 
     async def write(
         self,
@@ -72,18 +80,25 @@ class OutputMaker:
 
         An output that cannot be written costs a warning. `left`: outputs that are left as they are.
         """
-        formats = [self.formats[name] for name in sorted(names)]
-        writing = _Writing(formats, partial(attempt.spool, self.folder))
+        others = [name for name in names if self.from_source and name in self.from_source.formats]
+        pages_file = self.from_source.begin(attempt) if self.from_source and others else None
+        formats = [self.formats[name] for name in sorted(set(names) - set(others))]
+        writing = _Writing(formats, partial(attempt.spool, self.folder), pages_file)
         with attempt.stage("outputs"):
             # In a thread, a few pages at a time: a page of thousands of lines takes a while.
             while await asyncio.to_thread(writing.take, pages):
                 attempt.watchdog.mark()
             objects = await asyncio.to_thread(writing.finish, head)
-        record = OutputRecord({**(left.digests if left else {}), **dict.fromkeys(writing.failed)})
-        written = sorted({*record.written, *names} - writing.failed)
-        warnings = head.warnings + tuple(_warning(name) for name in sorted(writing.failed))
-        head = head.model_copy(update={"outputs": tuple(written), "warnings": warnings})
-        return Written(head, writing.lines, objects, record)
+            warnings = [(name, _warning(name)) for name in sorted(writing.failed)]
+            if self.from_source and pages_file:
+                more, said = await self.from_source.write(others, pages_file, head, attempt)
+                objects, warnings = [*objects, *more], [*warnings, *said]
+        failed = writing.failed | (set(others) - {each.name for each in objects})
+        record = OutputRecord({**(left.digests if left else {}), **dict.fromkeys(failed)})
+        written = sorted({*record.written, *names} - failed)
+        said_of = tuple(warning for _, warning in warnings)
+        head = head.model_copy(update={"outputs": tuple(written), "warnings": head.warnings + said_of})
+        return Written(head, writing.lines, tuple(objects), record)
 
     async def complete(
         self, existing: ObjectInfo, head: ResultHead, lacking: Collection[str], attempt: Attempt
@@ -96,12 +111,12 @@ class OutputMaker:
         attempt.files.callback(path.unlink, missing_ok=True)
         attempt.files.enter_context(self.disk_space.held())
         await self.disk_space.run_when_free(lambda: self._download(existing, path, attempt))
-        stored = StoredResult(attempt.files.enter_context(closing(FileBody(path))))
+        stored = StoredResult(FileBody(path))
         if not head.is_of(stored.head.source):
             raise ResultLostError("it is of another source than its metadata say")
         digests = head.output_record.digests
         left = OutputRecord({name: value for name, value in digests.items() if name not in lacking})
-        names = [name for name in lacking if name in self.formats]
+        names = [name for name in lacking if name in self.known]
         written = await self.write(names, stored.pages(), stored.head, attempt, left)
         timing = written.head.timing.model_copy(update={"finished_at": attempt.clock.now()})
         new = written.head.model_copy(update={"timing": timing})
@@ -127,9 +142,12 @@ def _warning(name: str) -> Warning:
 class _Writing:
     """The outputs of one document as they are written; none of them knows of the others."""
 
-    def __init__(self, formats: Collection[OutputFormat], spool: MakeSpool) -> None:
+    def __init__(
+        self, formats: Collection[OutputFormat], spool: MakeSpool, pages_file: PagesFile | None
+    ) -> None:
         self._formats = {each.name: each for each in formats}
         self._writers: dict[str, OutputWriter] = {each.name: each.begin(spool) for each in formats}
+        self._pages_file = pages_file
         self.failed: set[str] = set()
         self.lines = 0
 
@@ -137,19 +155,22 @@ class _Writing:
         """Write the next pages; returns whether there were any."""
         batch = list(islice(pages, _BATCH_PAGES))
         self.lines += sum(len(page.detections) for page in batch)
+        if self._pages_file is not None:
+            for page in batch:
+                self._pages_file.add(page)
         for name, writer in list(self._writers.items()):
             with self._guarded(name):
                 for page in batch:
                     writer.add(page)
         return bool(batch)
 
-    def finish(self, head: ResultDocument) -> tuple[EncodedOutput, ...]:
+    def finish(self, head: ResultDocument) -> list[EncodedOutput]:
         """Return the objects of all outputs that could be written."""
         objects: list[EncodedOutput] = []
         for name, writer in list(self._writers.items()):
             with self._guarded(name):
                 objects += _encoded(self._formats[name], head, writer)
-        return tuple(objects)
+        return objects
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:

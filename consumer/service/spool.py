@@ -82,16 +82,17 @@ class FileSpool:
 
 
 class FileBody:
-    """A file that does not change, as a `body.Body`; its maker closes it."""
+    """A file that does not change, as a `body.Body`. It is opened for each read: there may be thousands."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
-        self.size_bytes = path.stat().st_size
+        self._path = path
+        self.size_bytes = path.lstat().st_size
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Return bytes from there."""
-        return os.pread(self._file.fileno(), size_bytes, offset)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        # A child that was taken over may have made it a link.
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            return os.pread(descriptor, size_bytes, offset)
+        finally:
+            os.close(descriptor)

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
+from consumer.clock import Watchdog
 from consumer.domain.body import Body, BytesBody
+from consumer.domain.errors import Code, PageError
 from consumer.domain.outputs import MakeSpool, OutputFormat
-from consumer.domain.result import PageResult, ResultDocument
+from consumer.domain.result import PageResult, ResultDocument, Warning  # noqa: A004 - the contract's word
+from consumer.ports import SourceJob, SourceOutput
 from tests.fakes.cloud import Stored
 
 
@@ -41,6 +44,25 @@ class PagesWriter:
 
 TEXTS: Final = OutputFormat("markdown", "text/plain", TextsWriter)
 PAGES: Final = OutputFormat("csv", "text/csv", PagesWriter)
+
+
+class SourceTexts:
+    """Writes the source and the texts of the pages into one; fulfils `ports.SourceOutputWriter`.
+
+    A source that says `unwritable` cannot be written, and one that says `signed` has a warning in its place.
+    """
+
+    async def write(self, job: SourceJob, watchdog: Watchdog) -> SourceOutput:
+        source = job.source.read_bytes()
+        if b"unwritable" in source:
+            raise PageError(Code.RENDER_TIMEOUT, "too slow")
+        if b"signed" in source:
+            warning = Warning(code=Code.RENDER_CRASH, message="pdf: it is signed", page_number=1)
+            return SourceOutput((), [warning])
+        pages = [PageResult.model_validate_json(page) for page in job.pages.read_bytes().splitlines()]
+        texts = "+".join(line.text for page in pages for line in page.detections)
+        (job.folder / "0").write_bytes(source + b" with " + texts.encode())
+        return SourceOutput((".ocr.pdf",), ())
 
 
 def are_texts(body: bytes, source: Stored, fingerprint: str) -> bool:

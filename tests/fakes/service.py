@@ -8,9 +8,10 @@ from consumer.clock import Watchdog
 from consumer.domain import keys
 from consumer.domain.errors import HostError
 from consumer.domain.events import Job
-from consumer.domain.outputs import OutputFormat
+from consumer.domain.outputs import OutputFormat, SourceFormat
 from consumer.domain.result import Engine, ResultDocument
 from consumer.metrics import Metrics
+from consumer.ports import SourceOutputWriter
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
@@ -28,6 +29,7 @@ from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
+from consumer.service.source_outputs import SourceOutputs
 from consumer.service.worker import Worker
 from tests.fakes import BUCKET, ENGINE, confidence_of
 from tests.fakes.network import Network
@@ -39,6 +41,9 @@ DRAIN_S: Final = 20.0
 PART_PAGES: Final = 10
 MOST_PAGES: Final = 20_000
 PART_WAIT_S: Final = 10.0
+
+#: What toys write from the source.
+SOURCE_FORMATS: Final = {"pdf": SourceFormat("pdf", "application/pdf")}
 
 
 def large_disk(_: Path) -> tuple[int, int, int]:
@@ -61,7 +66,7 @@ class Service:
     """All that handles messages; files of more than `max_file_bytes` are too large for it.
 
     `calls` and `faults` are those of its network. `formats`: of outputs, of which `wanted` are written (None:
-    all of them). `busy`: the calls of `on_busy`.
+    all of them). `source_writer` writes those of `SOURCE_FORMATS`. `busy`: the calls of `on_busy`.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Service:
         *,
         formats: Sequence[OutputFormat] = (),
         wanted: Collection[str] | None = None,
+        source_writer: SourceOutputWriter | None = None,
         engine: Engine = ENGINE,
         usage: Callable[[Path], tuple[int, int, int]] = large_disk,
         max_file_bytes: int = 1000,
@@ -92,9 +98,9 @@ class Service:
         )
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
         known = {each.name: each for each in formats}
-        outputs = OutputMaker(
-            store, disk_space, folder, known, frozenset(known if wanted is None else wanted)
-        )
+        from_source = SourceOutputs(sources, source_writer, folder, SOURCE_FORMATS) if source_writer else None
+        names = {*known, *(SOURCE_FORMATS if source_writer else ())} if wanted is None else wanted
+        outputs = OutputMaker(store, disk_space, folder, known, frozenset(names), from_source)
         results = ResultMaker(disk_space, folder, engine, outputs)
         progress = ProgressLog(clock, part_pages)
         requests = self.requests = PartRequests(

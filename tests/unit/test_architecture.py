@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "engines": {"models", "protocol", "domain", "settings"},
     "service": {"service", "clock", "metrics", "ports", "domain"},
     "aws": {"aws", "clock", "metrics", "ports", "domain"},
-    "processes": {"processes", "clock", "engines", "settings", "protocol", "domain"},
+    "processes": {"processes", "clock", "engines", "settings", "ports", "protocol", "domain"},
     "models": {"models", "domain"},
     "child": {"child", "models", "protocol", "domain"},
     "settings": {"domain"},

@@ -12,10 +12,11 @@ from consumer.domain.events import Job, parse
 from consumer.domain.outputs import OutputFormat
 from consumer.domain.result import Engine
 from consumer.metrics import Metrics
+from consumer.ports import SourceOutputWriter
 from tests.fakes import BUCKET, ENGINE, NEWER_ENGINE
 from tests.fakes.cloud import Cloud
 from tests.fakes.network import Fault, Faults, Network
-from tests.fakes.outputs import PAGES, TEXTS
+from tests.fakes.outputs import PAGES, TEXTS, SourceTexts
 from tests.fakes.service import Service
 from tests.fakes.virtual_time import running_loop
 
@@ -36,10 +37,18 @@ async def begin(tmp_path: Path) -> AsyncIterator[Begin]:
             formats: Sequence[OutputFormat] = (TEXTS, PAGES),
             *,
             wanted: Collection[str] | None = None,
+            source_writer: SourceOutputWriter | None = None,
             engine: Engine = ENGINE,
         ) -> Service:
-            network = Network(cloud, Faults())
-            service = Service(network, tmp_path, Metrics(), formats=formats, wanted=wanted, engine=engine)
+            service = Service(
+                Network(cloud, Faults()),
+                tmp_path,
+                Metrics(),
+                formats=formats,
+                wanted=wanted,
+                source_writer=source_writer,
+                engine=engine,
+            )
             await stack.enter_async_context(service.scheduler.running())
             return service
 
@@ -314,3 +323,60 @@ async def test_an_exhausted_document_has_no_other_output(begin: Begin) -> None:
     job = Job(BUCKET, "a.pdf")
     await service.jobs.write_exhausted_result(job, service.clock.now(), "why", Watchdog(service.clock))
     assert service.s3.objects.keys() == {"a.pdf", RESULT}
+
+
+PDF = "a.pdf.ocr.pdf"
+
+
+async def test_an_output_that_needs_the_source_is_made_of_it_and_the_finished_pages(begin: Begin) -> None:
+    service = await begin([TEXTS], source_writer=SourceTexts())
+    service.s3.upload("a.pdf", b"%PDF-one\ftwo")
+
+    await service.process("a.pdf")
+
+    assert outputs(service)[PDF] == b"%PDF-one\ftwo with one+two"
+    assert service.s3.objects[PDF].content_type == "application/pdf"
+    assert recorded(service) == ("markdown", "pdf")
+    assert service.calls.count(("download", "a.pdf")) == 1
+
+
+async def test_it_is_made_of_a_stored_result_too(begin: Begin) -> None:
+    service = await begin([TEXTS])
+    service.s3.upload("a.pdf", b"%PDF-one\ftwo")
+    await service.process("a.pdf")
+    service = await begin([TEXTS], source_writer=SourceTexts())
+
+    await service.process("a.pdf")
+
+    assert outputs(service)[PDF] == b"%PDF-one\ftwo with one+two"
+    assert recorded(service) == ("markdown", "pdf")
+    assert service.recognizer.pages_read == 0
+
+
+async def test_it_is_made_of_a_long_document_that_was_joined(begin: Begin) -> None:
+    service = await begin([], source_writer=SourceTexts())
+    texts = [b"%d" % number for number in range(1, 24)]
+    service.s3.upload("a.pdf", b"%PDF-" + b"\f".join(texts))
+    await service.process("a.pdf")
+    for message in service.sqs.waiting():
+        (job,) = parse(message.body).jobs
+        await service.jobs.run(job, service.clock.now(), Watchdog(service.clock))
+    assert outputs(service)[PDF].endswith(b" with " + b"+".join(texts))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("unwritable", Code.RENDER_TIMEOUT, "pdf: too slow"),
+        ("signed", Code.RENDER_CRASH, "pdf: it is signed"),
+    ],
+)
+async def test_if_it_cannot_be_made_the_result_has_a_warning_that_says_why(
+    begin: Begin, text: str, code: Code, message: str
+) -> None:
+    service = await begin([TEXTS], source_writer=SourceTexts())
+    service.s3.upload("a.pdf", b"%PDF-" + text.encode())
+    await service.process("a.pdf")
+    assert recorded(service) == ("markdown",)
+    assert [(each.code, each.message) for each in service.result("a.pdf").warnings] == [(code, message)]
+    assert (await service.process("a.pdf")).reason == "already current"
