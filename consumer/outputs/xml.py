@@ -16,13 +16,17 @@ DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 def text(value: str) -> str:
     """Write text as content of an element."""
-    return escape(_NOT_XML.sub("\ufffd", value))
+    return escape(_xml(value))
+
+
+def _xml(value: str) -> str:
+    return _NOT_XML.sub("\ufffd", value)
 
 
 def attributes(**values: object) -> str:
     """Write attributes, a space before each; those that are None are left out."""
     return "".join(
-        f" {name}={quoteattr(_NOT_XML.sub(chr(0xFFFD), str(value)))}"
+        f' {name}="{value}"' if isinstance(value, int) else f" {name}={quoteattr(_xml(str(value)))}"
         for name, value in values.items()
         if value is not None
     )

@@ -1,5 +1,6 @@
 """Other outputs go with the result that records them, whatever fails, and whoever writes at the same time."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -259,6 +260,36 @@ async def test_a_slower_consumer_of_an_older_source_leaves_no_output_beside_the_
 
     assert slow.texts("a.pdf") == ["new"]
     assert outputs(slow) == {TEXT: b"1: new\n1 pages by sha256:1", "a.pdf.ocr/page-0001-table-1.csv": b"new"}
+
+
+async def test_a_consumer_that_is_overtaken_and_ends_replaces_no_output_of_the_newer_result(
+    begin: Begin,
+) -> None:
+    """It was suspended for longer than its lease: when it goes on, no message is left that would mend it."""
+    slow, fast = await begin([TEXTS]), await begin([TEXTS])
+    slow.s3.upload("a.pdf", b"%PDF-old")
+    overtaken = asyncio.Event()
+
+    def end() -> None:
+        raise asyncio.CancelledError
+
+    async def overtake() -> None:
+        if not overtaken.is_set():
+            overtaken.set()
+            slow.s3.upload("a.pdf", b"%PDF-new")
+            await fast.process("a.pdf")
+            # What it asks for next is the newer result.
+            slow.faults.add("head", end)
+
+    # After it has listed the outputs, and described the source: whatever it does next.
+    slow.faults.add("list", lambda: None)
+    slow.faults.add("list", overtake)
+    slow.faults.add("put_output", overtake)
+    with pytest.raises(asyncio.CancelledError):
+        await slow.process("a.pdf")
+
+    assert slow.texts("a.pdf") == ["new"]
+    assert slow.s3.has_recorded_outputs("a.pdf")
 
 
 @pytest.mark.parametrize("operation", ["put_output", "put"])
