@@ -27,12 +27,12 @@ class Used:
 class EngineProcess:
     """The engine for processors, of the checkout in `folder`, in a process of its own on one processor.
 
-    `ready`: its memory before the first page. A context that ends the process.
+    `ready`: its memory before the first page. `words`: whether it tells words. A context that ends it.
     """
 
-    def __init__(self, folder: Path, cpu: int) -> None:
+    def __init__(self, folder: Path, cpu: int, *, words: bool = False) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(_PROGRAM), str(cpu)],
+            [sys.executable, str(_PROGRAM), str(cpu), *["words"] * words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

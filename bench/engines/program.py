@@ -1,6 +1,6 @@
 """Reads pages with the engine for processors of the `consumer` that is on the path, of any checkout.
 
-    PYTHONPATH=CHECKOUT python program.py CPU
+    PYTHONPATH=CHECKOUT python program.py CPU [words]
 
 Takes a `PageImage` as JSON on each line of standard input. For each it prints a line of JSON: processor
 seconds, resident and highest resident bytes of the process, and the lines that were read. The first line
@@ -21,7 +21,9 @@ from consumer.domain.page import PageImage
 
 def main() -> None:
     """Read pages until standard input ends."""
-    engine = RapidOcrEngine(protocol.RapidOcrOptions(threads=1, cpus=(int(sys.argv[1]),)))
+    asked = {"threads": 1, "cpus": (int(sys.argv[1]),), "words": "words" in sys.argv[2:]}
+    # Another checkout may know of no words.
+    engine = RapidOcrEngine(protocol.RapidOcrOptions.model_validate(asked))
     engine.ready()
     _say([], 0.0)
     for line in sys.stdin:

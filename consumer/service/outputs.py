@@ -1,6 +1,7 @@
 """Makes the other outputs of documents: from pages that were just read, or from a stored result."""
 
 import asyncio
+import traceback
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -178,9 +179,9 @@ class _Writing:
             yield
         except TransientError:
             raise
-        except Exception:
-            # A bug of a writer must not cost the text of the document.
-            log.exception("output.failed", output=name)
+        except Exception:  # noqa: BLE001 - a bug of a writer must not cost the text of the document
+            # Not by `exception`, which may show the values of variables.
+            log.error("output.failed", output=name, traceback=traceback.format_exc())  # noqa: TRY400
             self.failed.add(name)
             del self._writers[name]
 

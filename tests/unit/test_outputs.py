@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.clock import Watchdog
 from consumer.domain.errors import Code, ServiceError
@@ -134,7 +135,8 @@ async def test_an_output_whose_writer_fails_costs_a_warning_and_is_not_tried_aga
     service = await begin()
     service.s3.upload("a.pdf", b"%PDF-one\fbug 2")
 
-    await service.process("a.pdf")
+    with capture_logs() as logs:
+        await service.process("a.pdf")
 
     assert service.texts("a.pdf") == ["one", "bug 2"]
     assert outputs(service).keys() == {TEXT}
@@ -142,6 +144,9 @@ async def test_an_output_whose_writer_fails_costs_a_warning_and_is_not_tried_aga
     (warning,) = service.result("a.pdf").warnings
     assert (warning.code, warning.page_number) == (Code.RENDER_CRASH, None)
     assert "csv" in warning.message
+    (failure,) = [entry for entry in logs if entry["event"] == "output.failed"]
+    assert failure["output"] == "csv"
+    assert "LookupError" in failure["traceback"]
     assert (await service.process("a.pdf")).reason == "already current"
 
 
