@@ -51,7 +51,12 @@ def is_own_output(key: str) -> bool:
 
 def is_too_long(source_key: str) -> bool:
     """Whether the key of the source's result would be longer than S3 allows."""
-    return len(source_key.encode()) > MAX_SOURCE_KEY_BYTES
+    return not fits(result_key(source_key))
+
+
+def fits(key: str) -> bool:
+    """Whether S3 allows a key of this length."""
+    return len(key.encode()) <= MAX_KEY_BYTES
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:

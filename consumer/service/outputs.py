@@ -191,6 +191,6 @@ def _encoded(output: OutputFormat, head: ResultDocument, writer: OutputWriter) -
         EncodedOutput(output.name, head.source.key + ending, output.content_type, body)
         for ending, body in writer.finish(head)
     ]
-    if any(len(each.key.encode()) > keys.MAX_KEY_BYTES for each in objects):
+    if not all(keys.fits(each.key) for each in objects):
         raise ValueError(f"a key would be longer than {keys.MAX_KEY_BYTES} bytes")
     return objects

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from consumer.domain import formats
+from consumer.domain import formats, keys
 from consumer.domain.errors import DISK_FULL_ERRNOS, Code, DiskFullError, DocumentError, HostError, PageError
 from consumer.domain.outputs import EncodedOutput, SourceFormat
 from consumer.domain.result import PageResult, ResultDocument, Warning  # noqa: A004 - the contract's word
@@ -70,6 +70,9 @@ class SourceOutputs:
             EncodedOutput(name, key + ending, content_type, body)
             for ending, body in zip(made.endings, bodies, strict=True)
         ]
+        if not all(keys.fits(each.key) for each in objects):
+            problem = f"{name}: a key would be longer than {keys.MAX_KEY_BYTES} bytes"
+            return [], [Warning(code=Code.RENDER_CRASH, message=problem)]
         if not objects and not made.warnings:
             return [], [Warning(code=Code.RENDER_CRASH, message=f"{name}: it has no page")]
         return objects, made.warnings

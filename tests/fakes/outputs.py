@@ -62,7 +62,7 @@ class SourceTexts:
         pages = [PageResult.model_validate_json(page) for page in job.pages.read_bytes().splitlines()]
         texts = "+".join(line.text for page in pages for line in page.detections)
         (job.folder / "0").write_bytes(source + b" with " + texts.encode())
-        return SourceOutput((".ocr.pdf",), ())
+        return SourceOutput((".ocr.pdf" if job.output == "pdf" else ".ocr/page-0001.png",), ())
 
 
 def are_texts(body: bytes, source: Stored, fingerprint: str) -> bool:

@@ -43,7 +43,10 @@ MOST_PAGES: Final = 20_000
 PART_WAIT_S: Final = 10.0
 
 #: What toys write from the source.
-SOURCE_FORMATS: Final = {"pdf": SourceFormat("pdf", "application/pdf")}
+SOURCE_FORMATS: Final = {
+    "pdf": SourceFormat("pdf", "application/pdf"),
+    "overlay": SourceFormat("overlay", "image/png"),
+}
 
 
 def large_disk(_: Path) -> tuple[int, int, int]:
@@ -99,7 +102,7 @@ class Service:
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
         known = {each.name: each for each in formats}
         from_source = SourceOutputs(sources, source_writer, folder, SOURCE_FORMATS) if source_writer else None
-        names = {*known, *(SOURCE_FORMATS if source_writer else ())} if wanted is None else wanted
+        names = {*known, *(("pdf",) if source_writer else ())} if wanted is None else wanted
         outputs = OutputMaker(store, disk_space, folder, known, frozenset(names), from_source)
         results = ResultMaker(disk_space, folder, engine, outputs)
         progress = ProgressLog(clock, part_pages)
