@@ -107,8 +107,9 @@ $(UV):
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet 'uv>=0.9'
 
-$(STAMP): pyproject.toml tests/requirements.txt | $(UV)
+$(STAMP): pyproject.toml tests/requirements.txt tests/outputs/schemas.txt | $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python -r tests/requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -r tests/outputs/schemas.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 

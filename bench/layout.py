@@ -38,7 +38,7 @@ def main() -> int:
     rounds = asked_for(__doc__, "rounds", 3)
     used: dict[str, list[Used]] = {kind: [] for kind in _KINDS}
     with tempfile.TemporaryDirectory(prefix="bucket-ocr-bench-") as folder, ExitStack() as running:
-        engines = {kind: running.enter_context(EngineProcess(_REPOSITORY, 0, kind)) for kind in _KINDS}
+        engines = {kind: running.enter_context(EngineProcess(_REPOSITORY, 0, layout=kind)) for kind in _KINDS}
         pages = [stored(image, Path(folder) / f"{n}.bgr") for n, image in enumerate(_pages())]
         # The first round compiles what these sizes of pages need.
         for _ in range(rounds + 1):

@@ -30,8 +30,8 @@ from consumer.child.rendering.pdf import PdfDocument
 from consumer.child.textlayer.interface import Original
 from consumer.child.textlayer.searchable import write_searchable_pdf
 from consumer.domain.formats import Format
-from consumer.domain.result import PageResult
-from tests.children.searchable.sheets import Line, line, page_result
+from consumer.domain.result import Detection, PageResult
+from tests.children.searchable.sheets import line, page_result
 
 _SHORT: Final = 20
 _LINES: Final = 50
@@ -135,7 +135,7 @@ def _text(seed: int) -> list[str]:
     ]
 
 
-def _lines(seed: int) -> list[Line]:
+def _lines(seed: int) -> list[Detection]:
     return [line(text, (100, 80 + 30 * number), height=_HEIGHT_PX) for number, text in enumerate(_text(seed))]
 
 

@@ -26,14 +26,17 @@ from consumer.aws.sqs import SqsQueue
 from consumer.clock import Clock, SystemClock, Watchdog
 from consumer.domain import identity
 from consumer.domain.errors import SettingsError
+from consumer.domain.outputs import RESULT, SOURCE_FORMATS
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.result import Engine
 from consumer.engines import ENGINES, EngineSpec
 from consumer.health import Probe, served
 from consumer.metrics import Metrics
+from consumer.outputs import FORMATS
 from consumer.processes import gpus
 from consumer.processes.collector import WorkerProcessCollector
 from consumer.processes.layout import ProcessLayout
+from consumer.processes.output_writer import OutputWriterProcess
 from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.renderer import RenderPool
 from consumer.service.circuit_breaker import CircuitBreaker
@@ -41,6 +44,7 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.outputs import OutputMaker
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PartRequests
 from consumer.service.part_slots import PartSlots
@@ -52,6 +56,7 @@ from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
+from consumer.service.source_outputs import SourceOutputs
 from consumer.service.work_dir import work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
@@ -200,7 +205,10 @@ class _Builder:
             await self.stack.enter_async_context(each.running())
         engine = _engine(recognizer.engine, options)
         sources = SourceCache(store, disk_space, folder, max_file_bytes=options.max_file_bytes)
-        results = ResultMaker(disk_space, folder, engine)
+        from_source = await self._source_outputs(layout, sources, folder)
+        wanted = options.outputs - {RESULT}
+        outputs = OutputMaker(store, disk_space, folder, FORMATS, wanted, from_source)
+        results = ResultMaker(disk_space, folder, engine, outputs)
         progress = ProgressLog(self.clock, options.part_pages)
         requests = PartRequests(queue, progress, engine.fingerprint, options.part_pages, options.max_pages)
         parts = Parts(PieceStore(store, engine.fingerprint, options.max_pages), requests, results)
@@ -209,9 +217,19 @@ class _Builder:
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)
         announce = await self.stack.enter_async_context(announcer(options.completion_topic_arn, self.clock))
         self._report_ready(layout, engine, folder)
-        publisher = Publisher(store, self.clock, self.metrics)
+        publisher = Publisher(store, self.clock, self.metrics, outputs)
         part_reader = PartReader(documents, self.clock, self.clock.monotonic())
         return JobRunner(publisher, documents, part_reader, breaker, announce), breaker
+
+    async def _source_outputs(
+        self, layout: ProcessLayout, sources: SourceCache, folder: Path
+    ) -> SourceOutputs | None:
+        """Start the process that writes outputs which need the source, if there is one."""
+        if not layout.output_writers:
+            return None
+        writer = OutputWriterProcess(layout.output_writers[0])
+        await self.stack.enter_async_context(writer.running())
+        return SourceOutputs(sources, writer, folder, SOURCE_FORMATS)
 
     def _part_slots(self, max_in_flight: int, rng: random.Random) -> PartSlots:
         # Of two slots one at least is for whole documents.
@@ -224,7 +242,9 @@ class _Builder:
         capacity = layout.capacity
         self.metrics.set_engine(__version__, engine.name, engine.version, engine.device)
         find_gpus = partial(gpus.chosen, "cpu" if capacity.devices == ["cpu"] else self.options.device)
-        self.metrics.registry.register(WorkerProcessCollector(layout.engines, layout.renderers, find_gpus))
+        self.metrics.registry.register(
+            WorkerProcessCollector(layout.engines, [*layout.renderers, *layout.output_writers], find_gpus)
+        )
         log.info(
             "ready",
             version=__version__,
@@ -267,6 +287,9 @@ def _engine(ready: protocol.EngineReady, options: Settings) -> Engine:
     """
     names = ("render_dpi", "max_page_pixels", "max_file_bytes", "max_pages")
     changes = {name: getattr(options, name) for name in names}
+    if options.words:
+        # Results without words have the fingerprint that they had before there were any.
+        changes["words"] = True
     if ready.configuration:
         changes["configuration"] = ready.configuration
     return Engine(

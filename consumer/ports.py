@@ -13,7 +13,7 @@ from consumer.domain.body import Body
 from consumer.domain.completion import Completion
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
-from consumer.domain.result import PageResult, Source
+from consumer.domain.result import PageResult, Source, Warning  # noqa: A004 - the contract's word
 
 #: Announces a document that has a result; raises ServiceError if that is not possible now.
 Announce = Callable[[Completion], Awaitable[None]]
@@ -121,13 +121,11 @@ class ObjectStore(Protocol):
         `watchdog` is marked with every chunk.
         """
 
-    async def put(self, new: NewObject, watchdog: Watchdog) -> None:
-        """Write an object, whatever is there; `watchdog` is marked with every chunk."""
+    async def put(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> str:
+        """Write an object only if the one there still has the ETag `replaces` (None: is absent).
 
-    async def put_result(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> None:
-        """Write the result only if the object there still has the ETag `replaces` (None: is absent).
-
-        Raises ConflictError if it is another by now. `watchdog` is marked with every chunk.
+        Returns the ETag of the new one. Raises ConflictError if there is another by now. `watchdog` is marked
+        with every chunk.
         """
 
     async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:
@@ -159,6 +157,38 @@ class Renderer(Protocol):
 
     def open(self, path: Path, file_format: Format) -> AbstractAsyncContextManager[RenderedDocument]:
         """Open a downloaded file for as long as the context lasts; raises DocumentError."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceJob:
+    """An output to be written from a downloaded source, into files of an empty folder.
+
+    `pages`: a file with all pages of the document, a `PageResult` as JSON in each line.
+    """
+
+    output: str
+    source: Path
+    file_format: Format
+    pages: Path
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutput:
+    """An output that was written from its source: the endings of its objects' keys; warnings for the result.
+
+    The file of each object is named by its number, from 0.
+    """
+
+    endings: Sequence[str]
+    warnings: Sequence[Warning]
+
+
+class SourceOutputWriter(Protocol):
+    """Writes outputs that need the source."""
+
+    async def write(self, job: SourceJob, watchdog: Watchdog) -> SourceOutput:
+        """Write an output; raises PageError if that is not possible. `watchdog` is marked with every page."""
 
 
 class Recognizer(Protocol):

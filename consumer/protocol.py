@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationEr
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
 from consumer.domain.languages import SHIPPED
+from consumer.domain.outputs import is_ending
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Status
 
@@ -56,6 +57,7 @@ class EngineOptions(ProcessOptions):
     cuda_name: str | None = None
     device_bytes: int | None = Field(default=None, ge=1)
     batch_pages: int = Field(default=1, ge=1)
+    words: bool = Field(default=False, description="whether the words of lines are told")
 
 
 class RapidOcrOptions(EngineOptions):
@@ -107,6 +109,20 @@ class ReadPages(_Message):
     images: tuple[PageImage, ...]
 
 
+class WriteOutput(_Message):
+    """To a writer of outputs: write one, from the source at `path`, into files of `folder`, named 0, 1, ….
+
+    `pages_path`: a file with all pages of the document, in order, a `PageResult` as JSON in each line.
+    """
+
+    kind: Literal["write"] = "write"
+    output: str
+    path: str
+    format: Format
+    pages_path: str
+    folder: str
+
+
 class EngineReady(_Message):
     """From an engine, once: it can read; its name, version and models for results."""
 
@@ -142,6 +158,24 @@ class PagesRead(_Message):
     recycle_due: bool = False
 
 
+class OutputNote(_Message):
+    """Something that a reader of the output should know, about one page or all of it."""
+
+    message: str
+    page_number: int | None = Field(default=None, ge=1)
+
+
+class OutputWritten(_Message):
+    """From a writer of outputs: for each file, what follows the source's key in the key of the object.
+
+    Without a file, the output could not be written; a note says why.
+    """
+
+    kind: Literal["written"] = "written"
+    endings: tuple[str, ...]
+    notes: tuple[OutputNote, ...] = ()
+
+
 def _encodable(text: str) -> str:
     """Libraries quote file names and bytes in their errors, not always as valid Unicode."""
     return text.encode("utf-8", "replace").decode()
@@ -172,15 +206,24 @@ class Progress(_Message):
     kind: Literal["progress"] = "progress"
 
 
-Request = OpenDocument | RenderPage | ReadPages
-Reply = EngineReady | RendererReady | DocumentOpened | PageImage | PagesRead | RequestFailed | HostFailure
+Request = OpenDocument | RenderPage | ReadPages | WriteOutput
+Reply = (
+    EngineReady
+    | RendererReady
+    | DocumentOpened
+    | PageImage
+    | PagesRead
+    | OutputWritten
+    | RequestFailed
+    | HostFailure
+)
 
 
 def is_reply_to(request: Request, reply: Reply) -> bool:
     """Whether this can be the reply to this request.
 
     A renderer that a hostile file has taken over must not choose the file that is read and deleted, nor an
-    engine write into another page.
+    engine write into another page, nor a writer of outputs into another object.
     """
     match request, reply:
         case (_, RequestFailed() | HostFailure()) | (OpenDocument(), DocumentOpened()):
@@ -189,6 +232,8 @@ def is_reply_to(request: Request, reply: Reply) -> bool:
             return (reply.page_number, reply.path) == (number, path)
         case ReadPages(images=images), PagesRead(pages=pages):
             return len(pages) == len(images) and all(map(_is_of, pages, images))
+        case WriteOutput(output=output), OutputWritten(endings=endings):
+            return len(set(endings)) == len(endings) and all(is_ending(output, each) for each in endings)
     return False
 
 

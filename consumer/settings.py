@@ -8,10 +8,12 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from consumer.domain.errors import SettingsError
 from consumer.domain.languages import SHIPPED, group_for
+from consumer.domain.outputs import NAMES as OUTPUT_NAMES
+from consumer.domain.outputs import RESULT
 from consumer.domain.parts import MOST_PAGES
 
 PREFIX: Final = "BUCKET_OCR_"
@@ -45,6 +47,15 @@ def _topic(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", value):
         raise ValueError("must be the ARN of an SNS topic that is not FIFO")
     return value
+
+
+def _outputs(value: str | frozenset[str]) -> frozenset[str]:
+    if isinstance(value, frozenset):
+        return value
+    names = {name.strip() for name in value.lower().split(",")} - {""}
+    if unknown := sorted(names - OUTPUT_NAMES):
+        raise ValueError(f"unknown: {', '.join(unknown)} (known: {', '.join(sorted(OUTPUT_NAMES))})")
+    return frozenset(names | {RESULT})
 
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
@@ -116,6 +127,10 @@ class Settings(EngineSettings, PartSettings):
     recycle_rss_bytes: _Count = None
     #: Folder for downloads and page images; by default a new one in the system's temporary folder.
     work_dir: Path | None = None
+    #: What is written of each document: a comma list; the result (json) always is.
+    outputs: Annotated[frozenset[str], NoDecode, BeforeValidator(_outputs)] = frozenset({RESULT})
+    #: Boxes and confidences of words in the result.
+    words: bool = False
     #: SNS topic for a message per finished document.
     completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = None
     #: Port of /healthz, /readyz and /metrics; 0 turns them off.

@@ -14,7 +14,18 @@ from xdist.scheduler import LoadScopeScheduling
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
 #: The order of the folders: those with the longest tests first, so that none of these is the last to end.
-LONGEST_FIRST = ("e2e", "children", "model", "contract", "infra", "structure", "reading", "bench", "unit")
+LONGEST_FIRST = (
+    "e2e",
+    "children",
+    "model",
+    "contract",
+    "infra",
+    "structure",
+    "reading",
+    "bench",
+    "outputs",
+    "unit",
+)
 #: Files whose tests use the consumer of `e2e/conftest.py`.
 SHARED_CONSUMER = {
     f"tests/e2e/test_{name}.py"

@@ -106,9 +106,8 @@ MUTANTS = (
         "consumer/service/publisher.py",
         "                if not (match := _accepted(existing, attempt.replaces, source, accepts)):\n"
         "                    continue\n"
-        '                reason, completion = "stored meanwhile", Completion(source, match)\n',
-        '                reason = "stored meanwhile"\n'
-        "                completion = Completion(source, ResultHead.of(result.head))\n",
+        '                reason, head = "stored meanwhile", match\n',
+        '                reason, head = "stored meanwhile", ResultHead.of(result.head)\n',
     ),
     Mutant(
         "the holder does not wait for a renewal in flight",
@@ -167,8 +166,8 @@ MUTANTS = (
     Mutant(
         "the outputs beside the result are not stored",
         "consumer/service/publisher.py",
-        "        for output in result.outputs:\n",
-        "        for output in ():\n",
+        "        record = await self._stored_outputs.put(result, there, own, watchdog)\n",
+        "        record = result.record\n",
     ),
     Mutant(
         "a lost machine uses up a try of a part, although it has stored pages",
@@ -277,6 +276,43 @@ MUTANTS = (
         "consumer/service/parts.py",
         "in await self._own(source, whose) if not piece.exhausted]",
         "in await self._own(source, whose)]",
+    ),
+    Mutant(
+        "an output is put over whatever is there",
+        "consumer/service/output_store.py",
+        "            etag = there.of_output(output.name).get(output.key)\n",
+        "            there = await self.listing(source)\n"
+        "            etag = there.of_output(output.name).get(output.key)\n",
+    ),
+    Mutant(
+        "outputs are not looked at again after the result is put",
+        "consumer/service/publisher.py",
+        "            if await self._stored_outputs.lacking(source, head):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a current result counts whatever has become of its outputs",
+        "consumer/domain/outputs.py",
+        "if name in _PATTERNS and value is not None and value != digest(there.of_output(name)):\n",
+        "if False:\n",
+    ),
+    Mutant(
+        "objects of pages that are gone stay",
+        "consumer/service/output_store.py",
+        "            if stale:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "an output that cannot be written takes the result along",
+        "consumer/service/outputs.py",
+        "        except TransientError:\n            raise\n",
+        "        except Exception:\n            raise\n",
+    ),
+    Mutant(
+        "an output that could not be written is tried again with every message",
+        "consumer/domain/outputs.py",
+        "if name not in self.digests)",
+        "if self.digests.get(name) is None)",
     ),
 )
 

@@ -27,13 +27,13 @@ class Used:
 class EngineProcess:
     """The engine for processors, of the checkout in `folder`, in a process of its own on one processor.
 
-    `layout`: other than the checkout's own default. `ready`: its memory before the first page. A context that
-    ends the process.
+    `options`: fields of `RapidOcrOptions` other than the checkout's defaults. `ready`: its memory before the
+    first page. A context that ends the process.
     """
 
-    def __init__(self, folder: Path, cpu: int, layout: str | None = None) -> None:
+    def __init__(self, folder: Path, cpu: int, **options: Any) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(_PROGRAM), str(cpu), *([layout] if layout else [])],
+            [sys.executable, str(_PROGRAM), json.dumps({"threads": 1, "cpus": [cpu]} | options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

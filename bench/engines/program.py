@@ -1,6 +1,6 @@
 """Reads pages with the engine for processors of the `consumer` that is on the path, of any checkout.
 
-    PYTHONPATH=CHECKOUT python program.py CPU [LAYOUT]
+    PYTHONPATH=CHECKOUT python program.py OPTIONS
 
 Takes a `PageImage` as JSON on each line of standard input. For each it prints a line of JSON: processor
 seconds, resident and highest resident bytes of the process, and the lines that were read. The first line
@@ -21,10 +21,7 @@ from consumer.domain.page import PageImage
 
 def main() -> None:
     """Read pages until standard input ends."""
-    options: dict[str, Any] = {"threads": 1, "cpus": (int(sys.argv[1]),)}
-    if len(sys.argv) > 2:
-        options["layout"] = sys.argv[2]
-    engine = RapidOcrEngine(protocol.RapidOcrOptions.model_validate(options))
+    engine = RapidOcrEngine(protocol.RapidOcrOptions.model_validate_json(sys.argv[1]))
     engine.ready()
     _say([], 0.0)
     for line in sys.stdin:

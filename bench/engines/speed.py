@@ -1,12 +1,13 @@
 """The time of this checkout's engine for processors beside another's, for example that of an older commit.
 
     git worktree add --detach /tmp/base COMMIT
-    make bench/engine-speed BASE=/tmp/base [IMAGES='FOLDER/*.png']
+    make bench/engine-speed BASE=/tmp/base [IMAGES='--words FOLDER/*.png']
 
 Both read the same pages at the same time, on a processor each; in the next round the processors are swapped.
 The pages are the sample of the sweep (tests/reading), or images that are named. Prints the processor seconds
-a page of each, their ratio for each round, and the share of pages of which both read the same text. No
-promise depends on it, so it exits with 0.
+a page of each, their ratio for each round, and the share of pages of which both read the same text. With
+--words this one tells words; BASE=. compares it with itself without them. No promise depends on it, so it
+exits with 0.
 """
 
 import argparse
@@ -36,13 +37,15 @@ def main() -> int:
     parser.add_argument("base", type=Path, help="the other checkout")
     parser.add_argument("images", type=Path, nargs="*", help="images to read instead of the sample")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--words", action="store_true", help="tell words here")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pages = [
             stored(pixels, Path(folder) / f"{number}.bgr")
             for number, pixels in enumerate(_pixels(args.images))
         ]
-        rounds = [_round(pages, args.base, number % 2) for number in range(args.rounds)]
+        base = args.base.resolve()
+        rounds = [_round(pages, base, number % 2, words=args.words) for number in range(args.rounds)]
     figures = {
         "pages": len(pages),
         "base_s_a_page": [_seconds(base) for base, _ in rounds],
@@ -67,11 +70,11 @@ def _pixels(images: Sequence[Path]) -> Iterator[Image]:
         yield np.asarray(pixels, np.uint8)
 
 
-def _round(pages: Sequence[PageImage], base: Path, cpu: int) -> tuple[list[Used], list[Used]]:
+def _round(pages: Sequence[PageImage], base: Path, cpu: int, *, words: bool) -> tuple[list[Used], list[Used]]:
     """Read all pages with both builds at once; returns what each page took of the other build, and here."""
     with (
         EngineProcess(base, cpu) as other,
-        EngineProcess(_REPOSITORY, 1 - cpu) as own,
+        EngineProcess(_REPOSITORY, 1 - cpu, words=words) as own,
         ThreadPoolExecutor(2) as threads,
     ):
         of_base, here = threads.map(lambda engine: [engine.read(page) for page in pages], (other, own))

@@ -152,17 +152,15 @@ class S3Store:
         if (written := file.tell()) != source.size_bytes:
             raise _transfer_cut(source, f"ended after {written} of {source.size_bytes} bytes")
 
-    async def put(self, new: NewObject, watchdog: Watchdog) -> None:
-        """Write an object, whatever is there; `watchdog` is marked with every chunk."""
-        await self._put(new, watchdog, {})
+    async def put(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> str:
+        """Write an object only if the one there still has the ETag `replaces` (None: is absent).
 
-    async def put_result(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> None:
-        """Write the result only if the object there still has the ETag `replaces` (None: is absent)."""
-        await self._put(
-            new, watchdog, {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
-        )
+        Returns the ETag of the new one.
+        """
+        condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
+        return await self._put(new, watchdog, condition)
 
-    async def _put(self, new: NewObject, watchdog: Watchdog, condition: dict[str, str]) -> None:
+    async def _put(self, new: NewObject, watchdog: Watchdog, condition: dict[str, str]) -> str:
         uri = f"s3://{new.bucket}/{new.key}"
         async with service_call(f"PUT {uri}", self.chunk_deadline_s) as postpone:
 
@@ -172,7 +170,8 @@ class S3Store:
 
             async for attempt in _retried(_ConcurrentWriteError):
                 with attempt, _translate_refusal(uri):
-                    await put_object(self.client, new, mark, condition)
+                    return await put_object(self.client, new, mark, condition)
+        raise AssertionError("the last try returns or raises")
 
     async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:
         """Write an object only if there is none of this key; raises ConflictError if there is."""

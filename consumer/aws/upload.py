@@ -18,15 +18,17 @@ _SMALL_BYTES: Final = 256 * 1024
 
 async def put_object(
     client: "S3Client", new: NewObject, mark: Callable[[], None], condition: dict[str, Any]
-) -> None:
-    """Put an object under a condition; `mark` is called whenever the connection has taken a chunk.
+) -> str:
+    """Put an object under a condition; returns its ETag.
+
+    `mark` is called whenever the connection has taken a chunk.
 
     The checksum comes from us: over HTTP botocore would read the whole body for it, on the event loop.
     """
     checksum = _crc32(new.body) if _is_small(new.body) else await asyncio.to_thread(_crc32, new.body)
     # botocore takes for a body what has `read`; aiohttp iterates over it.
     stream: Any = _Stream(new.body, mark)
-    await client.put_object(
+    response = await client.put_object(
         Bucket=new.bucket,
         Key=new.key,
         Body=stream,
@@ -35,6 +37,7 @@ async def put_object(
         Metadata=dict(new.metadata),
         **condition,
     )
+    return response["ETag"].strip('"')
 
 
 class _Stream:

@@ -29,6 +29,7 @@ _UNEXPECTED: dict[type[protocol.Request], Code] = {
     protocol.OpenDocument: Code.CORRUPT_DOCUMENT,
     protocol.RenderPage: Code.PAGE_UNREADABLE,
     protocol.ReadPages: Code.ENGINE_ERROR,
+    protocol.WriteOutput: Code.RENDER_CRASH,
 }
 
 #: Errors that no document can cause: a full disk, too many open files, a missing file of ours. Not ENOMEM:

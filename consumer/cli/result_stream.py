@@ -7,6 +7,7 @@ import ijson
 from pydantic import BaseModel, Field, ValidationError
 
 from consumer.domain.result import Failure, PageNumber, ResultDocument, Status
+from consumer.outputs.table_csv import as_csv
 
 #: The fields before the pages take less.
 _HEAD_BYTES: Final = 16 * 1024
@@ -55,6 +56,13 @@ class ResultStream:
             yield (between + "\n\n".join(pages)).encode()
             between = "\n\n"
         yield b"\n"
+
+    async def csv(self) -> AsyncIterator[bytes]:
+        """Yield the tables of the pages, an empty line between them."""
+        between = ""
+        async for tables in _batches(self._chunks, "pages.item.tables.item.html"):
+            yield (between + "\r\n".join(map(as_csv, tables))).encode()
+            between = "\r\n"
 
     async def text(self) -> AsyncIterator[bytes]:
         """Yield the lines of the pages, a form feed between them."""

@@ -22,22 +22,25 @@ _COLOURS = {State.DONE: "green", State.PARTIAL: "yellow", State.FAILED: "red", S
 
 
 #: How a result is printed.
-Form = Literal["json", "markdown", "text"]
+Form = Literal["json", "markdown", "text", "csv"]
 
 
 def get(
     source: Annotated[str, typer.Argument(help="s3://bucket/key of the source.")],
     text: Annotated[bool, typer.Option("--text", help="The text, a form feed between pages.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The markdown of all pages.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="The tables as CSV, an empty line between them.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole result document (default).")] = False,
 ) -> None:
     """Print the result of a source. Exit status 1 if there is none, or if the document failed."""
-    if text + markdown + as_json > 1:
-        raise typer.BadParameter("choose one of --text, --markdown and --json")
+    if text + markdown + csv + as_json > 1:
+        raise typer.BadParameter("choose one of --text, --markdown, --csv and --json")
     bucket, key = location(source)
     if not key:
         raise typer.BadParameter(f"{source} names no object")
-    form: Form = "text" if text else "markdown" if markdown else "json"
+    form: Form = "text" if text else "markdown" if markdown else "csv" if csv else "json"
     error = asyncio.run(_print_result(bucket, key, form))
     if error is not None:
         typer.echo(f"bucket-ocr: {error}", err=True)
@@ -59,7 +62,8 @@ async def _print_result(bucket: str, key: str, form: Form) -> str | None:
         try:
             async with contextlib.aclosing(store.chunks(source)) as chunks:
                 result = await open_stream(chunks)
-                forms = {"json": result.json, "markdown": result.markdown, "text": result.text}
+                forms = {"json": result.json, "markdown": result.markdown}
+                forms |= {"text": result.text, "csv": result.csv}
                 async for chunk in forms[form]():
                     # In a thread: a reader that pauses must not stop the connection.
                     await asyncio.to_thread(_write, chunk)

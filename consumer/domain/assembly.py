@@ -1,13 +1,14 @@
 """Pages put together: the result document as it is stored, without holding it in memory."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from pydantic import BaseModel
 
-from consumer.domain.body import Body, BytesBody, JoinedBody, Spool
+from consumer.domain.body import Body, BytesBody, JoinedBody, Spool, lines
 from consumer.domain.errors import Code
-from consumer.domain.outputs import EncodedOutput, OutputFormat
+from consumer.domain.outputs import EncodedOutput, OutputRecord
 from consumer.domain.result import (
     Engine,
     Failure,
@@ -19,30 +20,41 @@ from consumer.domain.result import (
     Warning,  # noqa: A004 - the contract's word
 )
 
+#: Top-level fields after the pages and detections.
+LAST_FIELDS: Final = frozenset({"warnings", "error", "timing", "outputs"})
+
+#: What stands before pages, detections, and the last fields. In a string its quotation marks are escaped, and
+#: nothing among pages and detections has these names.
+PAGES_MARK: Final = b',"pages":['
+DETECTIONS_MARK: Final = b'],"detections":['
+LAST_MARK: Final = b'],"warnings":'
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedResult:
     """A result to be stored: `body` is the whole document, `head` all but its pages and detections.
 
-    `outputs` are stored before the result. The body can be read until its spools are closed.
+    `outputs` are stored before the result. `record`: the other ones, that are there already or could not be
+    written. The bodies can be read until their spools are closed.
     """
 
     head: ResultDocument
     lines: int
     body: Body
     outputs: tuple[EncodedOutput, ...] = ()
+    record: OutputRecord = field(default_factory=OutputRecord)
 
 
 class Assembly:
     """Puts the pages of one document together, as they come, in page order.
 
     A page is written down at once, to disk if there are many. `spool` makes a place for that; who passes it
-    closes what it has made.
+    closes what it has made. With `keeps_pages` every page can be read again.
     """
 
-    def __init__(self, formats: Sequence[OutputFormat] = (), *, spool: Callable[[], Spool]) -> None:
-        self._result = JsonWriter(spool(), spool())
-        self._outputs = [(output, output.writer()) for output in formats]
+    def __init__(self, spool: Callable[[], Spool], *, keeps_pages: bool = False) -> None:
+        self._pages, self._detections = spool(), spool()
+        self._kept = spool() if keeps_pages else None
         self._page_count = 0
         self._lines = 0
         self._warnings: list[Warning] = []
@@ -55,9 +67,10 @@ class Assembly:
         self._page_count += 1
         if page.page.page_number != self._page_count:
             raise ValueError(f"page {page.page.page_number} came in the place of page {self._page_count}")
-        self._result.add(page)
-        for _, writer in self._outputs:
-            writer.add(page)
+        _append(self._pages, (page.page,))
+        _append(self._detections, page.detections)
+        if self._kept is not None:
+            self._kept.write(_json(page) + b"\n")
         self._lines += len(page.detections)
         self._warnings += page.warnings
         if page.failure is not None:
@@ -66,8 +79,13 @@ class Assembly:
         self._seconds["render_s"] += page.render_s
         self._seconds["engine_s"] += page.engine_s
 
-    def finish(self, source: Source, engine: Engine, timing: Timing) -> EncodedResult:
-        """Write the document.
+    def kept_pages(self) -> Iterator[PageResult]:
+        """Yield the pages again; none unless they are kept."""
+        if self._kept is not None:
+            yield from map(PageResult.model_validate_json, lines(self._kept))
+
+    def head(self, source: Source, engine: Engine, timing: Timing) -> ResultDocument:
+        """Return the document without its pages and detections.
 
         A document none of whose pages could be read is a failure: with the code of its pages if they agree
         (on more than `PAGE_UNREADABLE`), else with `CORRUPT_DOCUMENT`.
@@ -75,7 +93,7 @@ class Assembly:
         failed = self._failed_pages
         error = _common_failure(self._failures) if failed == self._page_count else None
         seconds = {name: round(value, 3) for name, value in self._seconds.items()}
-        head = ResultDocument(
+        return ResultDocument(
             status=Status.FAILURE if error else Status.PARTIAL if failed else Status.SUCCESS,
             source=source,
             engine=engine,
@@ -84,39 +102,18 @@ class Assembly:
             error=error,
             timing=timing.model_copy(update=seconds),
         )
-        outputs = tuple(
-            EncodedOutput(output.key(source.key), output.content_type, writer.finish(head))
-            for output, writer in self._outputs
-        )
-        return EncodedResult(head, self._lines, self._result.finish(head), outputs)
+
+    def encode(self, head: ResultDocument) -> EncodedResult:
+        """Write the document with this head."""
+        return EncodedResult(head, self._lines, join(head, self._pages, self._detections))
 
 
-class JsonWriter:
-    """Writes the result document itself, its pages and its detections into a spool each."""
-
-    def __init__(self, pages: Spool, detections: Spool) -> None:
-        self._pages = pages
-        self._detections = detections
-
-    def add(self, page: PageResult) -> None:
-        """Take the next page."""
-        _append(self._pages, (page.page,))
-        _append(self._detections, page.detections)
-
-    def finish(self, head: ResultDocument) -> Body:
-        """Return the document: the fields before the pages, the pages, the detections, and the rest."""
-        last = {"warnings", "error", "timing"}
-        first = head.model_dump_json(exclude={"pages", "detections", *last}).encode().removesuffix(b"}")
-        rest = head.model_dump_json(include=last).encode().removeprefix(b"{")
-        return JoinedBody(
-            (
-                BytesBody(first + b',"pages":['),
-                self._pages,
-                BytesBody(b'],"detections":['),
-                self._detections,
-                BytesBody(b"]," + rest),
-            )
-        )
+def join(head: ResultDocument, pages: Body, detections: Body) -> Body:
+    """Return the whole document: the fields before the pages, the pages, the detections, and the rest."""
+    first = head.model_dump_json(exclude={"pages", "detections", *LAST_FIELDS}).encode().removesuffix(b"}")
+    rest = head.model_dump_json(include=set(LAST_FIELDS)).encode().removeprefix(b'{"warnings":')
+    marks = (BytesBody(mark) for mark in (first + PAGES_MARK, DETECTIONS_MARK, LAST_MARK + rest))
+    return JoinedBody((next(marks), pages, next(marks), detections, next(marks)))
 
 
 def failure(source: Source, engine: Engine, code: Code, message: str, timing: Timing) -> EncodedResult:

@@ -46,6 +46,25 @@ class BytesBody:
         return self._data[offset : offset + size_bytes]
 
 
+class SlicedBody:
+    """Bytes of another body, which may grow behind them."""
+
+    def __init__(self, body: Body, start: int, size_bytes: int) -> None:
+        self._body = body
+        self._start = start
+        self._size_bytes = size_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+        return self._size_bytes
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return bytes from there."""
+        size_bytes = min(size_bytes, self._size_bytes - offset)
+        return self._body.read(self._start + offset, size_bytes) if size_bytes > 0 else b""
+
+
 class JoinedBody:
     """Bodies one after the other, none of which grows any more."""
 
@@ -73,3 +92,13 @@ def chunks(body: Body, size_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
     while chunk := body.read(offset, size_bytes):
         yield chunk
         offset += len(chunk)
+
+
+def lines(body: Body) -> Iterator[bytes]:
+    """Yield the lines of a body, each without its line feed."""
+    rest = b""
+    for chunk in chunks(body):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

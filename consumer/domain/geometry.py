@@ -80,6 +80,21 @@ def clip_quad(quad: Quad, width_px: int, height_px: int) -> Quad:
     return a, b, c, d
 
 
+def part_of(quad: Quad, left: float, top: float, right: float, bottom: float) -> Quad:
+    """Return a part of a quad, given as shares, 0 to 1, of its length and height."""
+    a, b, c, d = quad
+    above = between(a, b, left), between(a, b, right)
+    below = between(d, c, left), between(d, c, right)
+    a, b = (between(start, end, top) for start, end in zip(above, below, strict=True))
+    d, c = (between(start, end, bottom) for start, end in zip(above, below, strict=True))
+    return a, b, c, d
+
+
+def between(start: Point, end: Point, share: float) -> Point:
+    """Return the point at this share, 0 to 1, of the way from one point to another."""
+    return Point(start.x + (end.x - start.x) * share, start.y + (end.y - start.y) * share)
+
+
 def bounds(quad: Quad) -> Rect:
     """Return the smallest upright box round a quad."""
     xs, ys = [x for x, _ in quad], [y for _, y in quad]

@@ -8,6 +8,7 @@ from typing import Final, Self
 from pydantic import BaseModel, Field, ValidationError
 
 from consumer.domain.errors import Code
+from consumer.domain.outputs import OutputRecord
 from consumer.domain.result import SCHEMA_VERSION, ResultDocument, Source, Status
 
 #: Names of the user metadata that every output object carries (S3 prefixes them with x-amz-meta-).
@@ -38,7 +39,8 @@ def fingerprint(engine: str, version: str, models: Mapping[str, str], options: M
 class ResultHead(BaseModel, frozen=True, populate_by_name=True):
     """A result as its metadata describe it, without its body.
 
-    `code` is that of a failure; `page_count` is None if the metadata lacks it.
+    `code` is that of a failure; `page_count` is None if the metadata lacks it. `outputs`: an `OutputRecord`,
+    None if there are no other outputs.
     """
 
     status: Status = Field(alias=STATUS)
@@ -48,6 +50,7 @@ class ResultHead(BaseModel, frozen=True, populate_by_name=True):
     schema_version: str | None = Field(default=None, alias=SCHEMA)
     page_count: int | None = Field(default=None, alias="ocr-page-count")
     code: str | None = Field(default=None, alias="ocr-code")
+    outputs: str | None = Field(default=None, alias="ocr-outputs")
 
     @classmethod
     def of(cls, document: ResultDocument) -> Self:
@@ -77,6 +80,16 @@ class ResultHead(BaseModel, frozen=True, populate_by_name=True):
         """User metadata of the result object."""
         fields = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         return {name: str(value) for name, value in fields.items()}
+
+    @property
+    def output_record(self) -> OutputRecord:
+        """The other outputs that were written with the result, or could not be."""
+        return OutputRecord.parse(self.outputs or "")
+
+    @property
+    def may_have_outputs(self) -> bool:
+        """Whether other outputs go with it: not if it failed, nor if pages are still to be read."""
+        return self.status is not Status.FAILURE and self.fingerprint != NOT_READ
 
     def is_of(self, source: Source) -> bool:
         """Whether the result was made from this very source object."""

@@ -1,11 +1,15 @@
 """Keys of sources and of the outputs beside them."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from consumer.domain.formats import EXTENSIONS
 
-RESULT_SUFFIX: Final = ".ocr.json"
+#: What the keys of all outputs begin with, after the source's key.
+OUTPUT_PREFIX: Final = ".ocr"
+
+RESULT_SUFFIX: Final = OUTPUT_PREFIX + ".json"
 
 #: S3 allows keys of so many bytes of UTF-8.
 MAX_KEY_BYTES: Final = 1024
@@ -13,7 +17,22 @@ MAX_KEY_BYTES: Final = 1024
 #: The key of the result is longer than the source's.
 MAX_SOURCE_KEY_BYTES: Final = MAX_KEY_BYTES - len(RESULT_SUFFIX)
 
-_OWN_OUTPUT = re.compile(rf"\.(?i:{'|'.join(EXTENSIONS)})\.ocr(?:\.(?:json|md|pdf)\Z|/)")
+#: By the name of an output, what follows the source's key in the keys of its objects, as a pattern.
+OUTPUT_ENDINGS: Final[Mapping[str, str]] = {
+    "markdown": r"\.ocr\.md",
+    "pdf": r"\.ocr\.pdf",
+    "hocr": r"\.ocr\.hocr",
+    "alto": r"\.ocr\.alto\.xml",
+    # The format has one page to a file.
+    "page": r"\.ocr(?:|/page-\d{4,})\.page\.xml",
+    "textract": r"\.ocr\.textract\.json",
+    "csv": r"\.ocr/page-\d{4,}-table-\d+\.csv",
+    "overlay": r"\.ocr/page-\d{4,}\.png",
+}
+
+_OWN_OUTPUT = re.compile(
+    rf"\.(?i:{'|'.join(EXTENSIONS)})(?:\.ocr/|(?:{re.escape(RESULT_SUFFIX)}|{'|'.join(OUTPUT_ENDINGS.values())})\Z)"
+)
 
 
 def result_key(source_key: str) -> str:
@@ -32,7 +51,12 @@ def is_own_output(key: str) -> bool:
 
 def is_too_long(source_key: str) -> bool:
     """Whether the key of the source's result would be longer than S3 allows."""
-    return len(source_key.encode()) > MAX_SOURCE_KEY_BYTES
+    return not fits(result_key(source_key))
+
+
+def fits(key: str) -> bool:
+    """Whether S3 allows a key of this length."""
+    return len(key.encode()) <= MAX_KEY_BYTES
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -27,12 +27,31 @@ _LEAST_DIFFERENT: Final = 8
 _GREEK_SHARE: Final = 0.3
 
 
-class TextLine(NamedTuple):
-    """A line of text: its corners, what it says, and how certain that is, 0 to 1."""
+class TextWord(NamedTuple):
+    """A word of a line: its corners, what it says, and how certain that is, 0 to 1."""
 
     quad: Quad
     text: str
     confidence: float
+
+
+class TextLine(NamedTuple):
+    """A line of text: its corners, what it says, and how certain that is, 0 to 1.
+
+    `words`: in the order of the text; None if they are not known.
+    """
+
+    quad: Quad
+    text: str
+    confidence: float
+    words: tuple[TextWord, ...] | None = None
+
+    def mapped(self, transform: Callable[[Quad], Quad]) -> "TextLine":
+        """Return the line, and its words, with other corners."""
+        words = self.words
+        if words is not None:
+            words = tuple(each._replace(quad=transform(each.quad)) for each in words)
+        return self._replace(quad=transform(self.quad), words=words)
 
 
 def mean_confidence(lines: Iterable[TextLine]) -> float | None:

@@ -10,7 +10,15 @@ from pydantic import BaseModel, Field
 from consumer.domain.errors import Code
 from consumer.domain.geometry import Quad
 from consumer.domain.legibility import TextLine, low_confidence, mean_confidence
-from consumer.domain.result import Detection, Page, PageResult, Status, Warning  # noqa: A004 - its name in the schema
+from consumer.domain.result import (
+    Corners,
+    Detection,
+    Page,
+    PageResult,
+    Status,
+    Warning,  # noqa: A004 - its name in the schema
+    Word,
+)
 
 POINTS_PER_INCH: Final = 72.0
 
@@ -82,8 +90,14 @@ class PageImage(BaseModel, frozen=True, allow_inf_nan=False):
         return PageResult(
             page=Page(status=Status.SUCCESS, **fields | content),
             detections=tuple(
-                Detection(text=text, box=_corners(quad), confidence=confidence, page_number=number)
-                for quad, text, confidence in lines
+                Detection(
+                    text=line.text,
+                    box=_corners(line.quad),
+                    confidence=line.confidence,
+                    page_number=number,
+                    words=_words(line),
+                )
+                for line in lines
             ),
             warnings=tuple(filter(None, (self._downscaled(), low_confidence(lines, unread, number)))),
             render_s=self.render_s,
@@ -99,6 +113,14 @@ class PageImage(BaseModel, frozen=True, allow_inf_nan=False):
         return Warning(code=Code.PAGE_DOWNSCALED, message=message, page_number=self.page_number)
 
 
-def _corners(quad: Quad) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]:
+def _words(line: TextLine) -> tuple[Word, ...] | None:
+    if line.words is None:
+        return None
+    return tuple(
+        Word(text=word.text, box=_corners(word.quad), confidence=word.confidence) for word in line.words
+    )
+
+
+def _corners(quad: Quad) -> Corners:
     a, b, c, d = ((int(x), int(y)) for x, y in quad)
     return a, b, c, d

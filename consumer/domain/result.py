@@ -67,15 +67,31 @@ class Engine(_Value):
     fingerprint: str = Field(description="same fingerprint and same source: same result")
 
 
+Corners = tuple[Corner, Corner, Corner, Corner]
+
+
+class Word(_Value):
+    """A word of a line; of a script without spaces, a character."""
+
+    text: str = Field(min_length=1)
+    box: Corners = Field(description="corners, as those of the line")
+    confidence: Confidence
+
+
 class Detection(_Value):
     """One line of text."""
 
     text: str = Field(min_length=1)
-    box: tuple[Corner, Corner, Corner, Corner] = Field(
+    box: Corners = Field(
         description="corners, first the one at which the text starts, in reading order round the line"
     )
     confidence: Confidence
     page_number: PageNumber
+    words: tuple[Word, ...] | None = Field(
+        default=None,
+        exclude_if=lambda words: words is None,
+        description="in the order of the text; only if words are asked for",
+    )
 
 
 class Block(_Value):
@@ -177,6 +193,9 @@ class ResultDocument(_Value):
     warnings: tuple[Warning, ...] = ()
     error: Failure | None = None
     timing: Timing
+    outputs: tuple[str, ...] = Field(
+        default=(), description="names of the other outputs that were written with this result"
+    )
 
     @model_validator(mode="after")
     def _failures_have_an_error_and_no_text(self) -> Self:

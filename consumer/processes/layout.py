@@ -7,6 +7,7 @@ from typing import Self
 
 from consumer import engines, protocol, settings
 from consumer.domain.errors import SettingsError
+from consumer.domain.outputs import SOURCE_FORMATS
 from consumer.domain.page import POINTS_PER_INCH
 from consumer.engines import ENGINES, EngineSpec
 from consumer.processes import gpus, renderer
@@ -18,6 +19,7 @@ from consumer.processes.slot import Slot
 from consumer.settings import Settings
 
 _RENDERER_ENTRY = "consumer.child.rendering.renderer:build"
+_OUTPUT_WRITER_ENTRY = "consumer.child.source_outputs:build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class ProcessLayout:
     capacity: Capacity
     recycle_policy: RecyclePolicy
     renderers: list[Slot]
+    #: One, if an output is wanted that needs the source; else none.
+    output_writers: list[Slot]
     engines: list[Slot]
 
     @classmethod
@@ -49,13 +53,20 @@ class ProcessLayout:
             engine,
             capacity,
             policy,
-            renderers=[Slot(_renderer(options, capacity)) for _ in range(capacity.renderers)],
+            renderers=[
+                Slot(_renderer(options, capacity, "render", _RENDERER_ENTRY))
+                for _ in range(capacity.renderers)
+            ],
+            output_writers=[
+                Slot(_renderer(options, capacity, "output", _OUTPUT_WRITER_ENTRY))
+                for _ in range(bool(options.outputs & SOURCE_FORMATS.keys()))
+            ],
             engines=[
                 Slot(
                     ProcessSpec(
                         engine.name,
                         engine.entry,
-                        engine.options(options, share, scratch),
+                        engine.options(options, share.model_copy(update={"words": options.words}), scratch),
                         policy.retired_bytes,
                         policy.killed_bytes,
                         has_spare=capacity.has_spare,
@@ -66,7 +77,7 @@ class ProcessLayout:
         )
 
 
-def _renderer(options: Settings, capacity: Capacity) -> ProcessSpec:
+def _renderer(options: Settings, capacity: Capacity, name: str, entry: str) -> ProcessSpec:
     limits = protocol.RenderOptions(
         scale=options.render_dpi / POINTS_PER_INCH,
         max_page_pixels=options.max_page_pixels,
@@ -77,4 +88,4 @@ def _renderer(options: Settings, capacity: Capacity) -> ProcessSpec:
     )
     # Memory that stays with a renderer is lost to the documents that follow.
     retired_bytes = capacity.renderer_bytes // 2
-    return ProcessSpec("render", _RENDERER_ENTRY, limits, retired_bytes, capacity.renderer_bytes)
+    return ProcessSpec(name, entry, limits, retired_bytes, capacity.renderer_bytes)

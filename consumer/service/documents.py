@@ -44,7 +44,7 @@ class DocumentReader:
                 if not self.parts.are_for(source, page_count):
                     pages = self.results.begin(attempt)
                     await self._read_all(document, source, attempt, pages)
-                    return self.results.finish(pages, source, attempt)
+                    return await self.results.finish(pages, source, attempt)
             return await self.parts.hand_out(source, attempt, page_count)
         except DocumentError as error:
             return self.results.failure(source, attempt, error.code, error.message)

@@ -205,4 +205,6 @@ def _log_fields(result: JobResult) -> dict[str, Any]:
             "render_s": document.timing.render_s,
             "engine_s": document.timing.engine_s,
         }
+        if document.outputs:
+            log_fields["outputs"] = ",".join(document.outputs)
     return log_fields

@@ -144,7 +144,7 @@ class Parts:
                         attempt.watchdog.mark()
                 except PieceLostError as error:
                     return await self._mend(source, attempt, step.piece, error)
-        return self.results.finish(assembly, source, attempt)
+        return await self.results.finish(assembly, source, attempt)
 
     async def _mend(
         self, source: Source, attempt: Attempt, lost: Piece, error: PieceLostError

@@ -1,31 +1,44 @@
 """Keeps the result of a source current: looks at what exists, and stores what is made.
 
 The conditional put of the result is the fence on which correctness rests: the existing result is described,
-then the source, then the result is put, in this order. The other outputs have no fence of their own yet.
+then the source, then the result is put, in this order. So it is with every other output; see `output_store`.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
+
+import structlog
 
 from consumer.clock import Clock, Watchdog
 from consumer.domain import formats, identity, keys
 from consumer.domain.assembly import EncodedResult
-from consumer.domain.body import BytesBody
 from consumer.domain.completion import Completion
-from consumer.domain.errors import ConflictError, SourceChangedError, SourceGoneError, TransientError
+from consumer.domain.errors import (
+    BucketOcrError,
+    ConflictError,
+    SourceChangedError,
+    SourceGoneError,
+    TransientError,
+)
 from consumer.domain.events import Job
 from consumer.domain.identity import ResultHead
+from consumer.domain.outputs import Listing
 from consumer.domain.result import Source
+from consumer.domain.stored_result import ResultLostError
 from consumer.metrics import Metrics
 from consumer.ports import NewObject, ObjectInfo, ObjectStore
 from consumer.service import sources
 from consumer.service.attempt import Attempt
+from consumer.service.output_store import OutputStore
+from consumer.service.outputs import OutputMaker
 
 #: Tries at once if the source or its result changes in the meantime.
 _TRIES: Final = 5
+
+log = structlog.get_logger(__name__)
 
 #: Whether an existing result of the source makes work on it needless.
 Accepts = Callable[[ResultHead, Source], bool]
@@ -36,6 +49,10 @@ class NoResult:
     """There is no result to be stored now: others will make it, or nobody needs it."""
 
     reason: str
+
+
+class _OutputsChangedError(BucketOcrError):
+    """Another consumer has put outputs since, or its result has other ones."""
 
 
 #: Makes the result of a source.
@@ -64,6 +81,7 @@ class Publisher:
     store: ObjectStore
     clock: Clock
     metrics: Metrics
+    outputs: OutputMaker
 
     async def ensure_result(
         self, job: Job, queued_at: datetime | None, watchdog: Watchdog, *, accepts: Accepts, make: Make
@@ -79,9 +97,12 @@ class Publisher:
                     return await self._try(job, attempt, accepts, make)
             except SourceChangedError:
                 watchdog.mark()
+            except _OutputsChangedError:
+                # Its result is current: what it lacks is made from it.
+                job = replace(job, force=False)
             except SourceGoneError:
                 return JobResult("source gone")
-        raise TransientError(f"s3://{job.bucket}/{job.key} is overwritten again and again")
+        raise TransientError(f"s3://{job.bucket}/{job.key}, or an output, is overwritten again and again")
 
     async def _try(self, job: Job, attempt: Attempt, accepts: Accepts, make: Make) -> JobResult:
         info = await sources.describe(self.store, job.bucket, job.key)
@@ -90,53 +111,86 @@ class Publisher:
         existing = await self.store.head(job.bucket, keys.result_key(job.key))
         attempt.replaces = job.part.replaces if job.part else None
         if match := _accepted(existing, attempt.replaces, info.source, accepts):
-            if not job.force:
+            lacking = frozenset() if job.force else await self._stored_outputs.lacking(info.source, match)
+            if not job.force and not lacking:
                 return JobResult("already current", completion=Completion(info.source, match))
             attempt.replaces = existing.etag if existing else None
-        if not await self._is_document(info.source):
+            if existing is not None and lacking:
+                make = self._completing(existing, match, lacking, make)
+        elif not await self._is_document(info.source):
             return JobResult("not a document")
         result = await make(info.source, attempt)
         if isinstance(result, NoResult):
             return JobResult(result.reason, stage_seconds=attempt.stage_seconds)
         return await self._publish(result, existing, attempt, accepts)
 
+    def _completing(
+        self, existing: ObjectInfo, head: ResultHead, lacking: Collection[str], otherwise: Make
+    ) -> Make:
+        """Make what a current result lacks from that result; if it cannot be read, from the source."""
+
+        async def make(source: Source, attempt: Attempt) -> EncodedResult | NoResult:
+            try:
+                return await self.outputs.complete(existing, head, lacking, attempt)
+            except ResultLostError as error:
+                log.warning("result.lost", bucket=source.bucket, key=existing.source.key, error=str(error))
+                return await otherwise(source, attempt)
+
+        return make
+
     async def _publish(
         self, result: EncodedResult, existing: ObjectInfo | None, attempt: Attempt, accepts: Accepts
     ) -> JobResult:
         """Store the result, unless the source has changed or another writer has stored an accepted one."""
-        source = result.head.source
+        source, own = result.head.source, dict[str, str]()
         for _ in range(_TRIES):
+            there = await self._stored_outputs.listing(source) if result.outputs else Listing()
             await sources.require_unchanged(self.store, source)
             try:
                 with attempt.stage("publish"):
-                    await self._put(result, existing, attempt.watchdog)
+                    head = await self._put(result, existing, there, own, attempt.watchdog)
             except ConflictError:
                 self.metrics.conflicts.inc()
                 # A put that was sent again after its answer was lost looks the same.
                 existing = await self.store.head(source.bucket, keys.result_key(source.key))
                 if not (match := _accepted(existing, attempt.replaces, source, accepts)):
                     continue
-                reason, completion = "stored meanwhile", Completion(source, match)
+                reason, head = "stored meanwhile", match
             else:
                 self.metrics.count_result(result.head)
-                reason, completion = "stored", Completion(source, ResultHead.of(result.head))
+                reason = "stored"
             # While the put was in flight, the source may have gone back to the bytes of the older result, and
             # another consumer may have found that result current.
             with contextlib.suppress(SourceGoneError):
                 # A client may remove a source because its result has come; the result is announced as well.
                 await sources.require_unchanged(self.store, source)
-            return JobResult(reason, result, completion, attempt.stage_seconds)
+            if await self._stored_outputs.lacking(source, head):
+                raise _OutputsChangedError(source.key)
+            return JobResult(reason, result, Completion(source, head), attempt.stage_seconds)
         raise TransientError(f"the result of s3://{source.bucket}/{source.key} is written again and again")
 
-    async def _put(self, result: EncodedResult, existing: ObjectInfo | None, watchdog: Watchdog) -> None:
+    async def _put(
+        self,
+        result: EncodedResult,
+        existing: ObjectInfo | None,
+        there: Listing,
+        own: dict[str, str],
+        watchdog: Watchdog,
+    ) -> ResultHead:
         """Put the other outputs, then the result, which is the mark that all of them are there."""
-        source, metadata = result.head.source, ResultHead.of(result.head).metadata
-        for output in result.outputs:
-            body = BytesBody(output.body)
-            new = NewObject(source.bucket, output.key, body, metadata, output.content_type)
-            await self.store.put(new, watchdog)
-        new = NewObject(source.bucket, keys.result_key(source.key), result.body, metadata)
-        await self.store.put_result(new, watchdog, replaces=existing.etag if existing else None)
+        source, head = result.head.source, ResultHead.of(result.head)
+        record = await self._stored_outputs.put(result, there, own, watchdog)
+        if record.digests:
+            head = head.model_copy(update={"outputs": str(record)})
+        new = NewObject(source.bucket, keys.result_key(source.key), result.body, head.metadata)
+        await self.store.put(new, watchdog, replaces=existing.etag if existing else None)
+        if result.head.outputs:
+            await self._stored_outputs.remove_stale(result)
+        return head
+
+    @property
+    def _stored_outputs(self) -> OutputStore:
+        return OutputStore(self.store, self.outputs.wanted)
 
     async def _is_document(self, source: Source) -> bool:
         """By its name; if that promises nothing, by its first bytes."""

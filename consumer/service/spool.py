@@ -79,3 +79,20 @@ class FileSpool:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
+
+
+class FileBody:
+    """A file that does not change, as a `body.Body`. It is opened for each read: there may be thousands."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size_bytes = path.lstat().st_size
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return bytes from there."""
+        # A child that was taken over may have made it a link.
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            return os.pread(descriptor, size_bytes, offset)
+        finally:
+            os.close(descriptor)

@@ -71,13 +71,13 @@ class HostileDocuments:
 
     async def result(self, name: str) -> ResultDocument:
         """Read a document whole."""
-        assembly = Assembly(spool=lambda: FileSpool(self.work_dir))
+        assembly = Assembly(lambda: FileSpool(self.work_dir))
         now = SystemClock().now()
         timing = Timing(queued_at=None, started_at=now, finished_at=now)
         try:
             async with self.renderer.open(self._path(name), Format.PDF) as document:
                 await self.scheduler.run(document, assembly.add)
-            result = assembly.finish(SOURCE, ENGINE, timing)
+            result = assembly.encode(assembly.head(SOURCE, ENGINE, timing))
         except DocumentError as error:
             result = failure(SOURCE, ENGINE, error.code, error.message, timing)
         return ResultDocument.model_validate_json(b"".join(chunks(result.body)))

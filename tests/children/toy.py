@@ -6,10 +6,11 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from consumer import protocol
+from consumer.child import source_outputs
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import Point
 from consumer.domain.legibility import TextLine
@@ -57,6 +58,36 @@ class Toy:
         right, bottom = image.width_px, image.height_px
         box = (Point(0, 0), Point(right, 0), Point(right, bottom), Point(0, bottom))
         return image.result([TextLine(box, self._greeting, 1.0)])
+
+
+def _write(
+    request: protocol.WriteOutput,
+    options: protocol.RenderOptions,
+    pages: Iterable[PageResult],
+    progress: Callable[[], None],
+) -> protocol.OutputWritten:
+    """Write the texts of the pages; a text may say what else is to happen."""
+    texts = []
+    for page in pages:
+        texts += [line.text for line in page.detections]
+        progress()
+    match texts:
+        case ["crash"]:
+            os.abort()
+        case ["hang"]:
+            time.sleep(600)
+        case ["raise"]:
+            raise ValueError("a bug")
+        case ["elsewhere"]:
+            return protocol.OutputWritten(endings=(".ocr.json",))
+        case ["note"]:
+            return protocol.OutputWritten(endings=(), notes=(protocol.OutputNote(message="signed"),))
+    (Path(request.folder) / "0").write_text(" ".join(texts))
+    return protocol.OutputWritten(endings=(".ocr.pdf",))
+
+
+def build_writer(options_json: str) -> source_outputs.SourceOutputWriter:
+    return source_outputs.build(options_json, {"pdf": _write})
 
 
 def build(options_json: str) -> Toy:

@@ -57,7 +57,7 @@ async def test_a_put_over_a_slow_line_comes_through(session: AioSession, connect
         async with session.create_client("s3", config=config, **slow) as client:
             watching = asyncio.create_task(watch())
             new = NewObject("bucket", "key", BytesBody(BODY), {})
-            await S3Store(client).put_result(new, watchdog, replaces=None)
+            await S3Store(client).put(new, watchdog, replaces=None)
             watching.cancel()
     assert service.body == BODY
     assert time.monotonic() - started_at > 60

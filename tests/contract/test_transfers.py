@@ -239,7 +239,7 @@ async def test_a_put_that_is_sent_again_is_sent_from_its_start(
     proxy.fail("PutObject", fault)
     body = BODY * 10
     async with store_with(session, connection, proxy, 60, attempts=2) as store:
-        await store.put_result(NewObject(bucket, KEY, BytesBody(body), {}), Steps(), replaces=None)
+        await store.put(NewObject(bucket, KEY, BytesBody(body), {}), Steps(), replaces=None)
     assert s3.get_object(Bucket=bucket, Key=KEY)["Body"].read() == body
     assert proxy.count("PutObject") == 2
 
@@ -274,5 +274,5 @@ async def test_a_put_that_stalls_is_an_outage(
         async with session.create_client("s3", config=config, **stalling) as client:
             store = S3Store(client, chunk_deadline_s=1)
             with pytest.raises(UnavailableError, match=KEY):
-                await store.put(NewObject(bucket, KEY, body, {}), steps)
+                await store.put(NewObject(bucket, KEY, body, {}), steps, replaces=None)
     assert 20_000_000 // CHUNK_BYTES <= steps.count < body.size_bytes // CHUNK_BYTES

@@ -101,6 +101,7 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
             DRAIN_S=0,
             PART_PAGES=2,
             COMPLETION_TOPIC_ARN=topic,
+            OUTPUTS="markdown",
         ).wait_ready()
         there.put("in/first.pdf", documents.blank_pdf(100))
         until(lambda: proxy.count("ChangeMessageVisibility"), RESULT_S, "a renewal")

@@ -19,6 +19,8 @@ from consumer.domain import identity, keys
 from consumer.domain.completion import Completion
 from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceChangedError, SourceGoneError
 from consumer.domain.events import parse
+from consumer.domain.identity import ResultHead
+from consumer.domain.outputs import Listing
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
 from tests.fakes import BUCKET, confidence_of
@@ -129,6 +131,8 @@ class FakeS3:
         self._answered: dict[str, int] = {}
         #: Keys and ETags of results that may be replaced although they are current.
         self._replaceable: set[tuple[str, str]] = set()
+        #: Keys of sources of which an output was put by a consumer that had lost its lease.
+        self.late: set[str] = set()
         #: Keys of sources whose results a client has deleted; that asks nobody to read them again.
         self.unasked: set[str] = set()
 
@@ -222,20 +226,59 @@ class FakeS3:
             raise SourceChangedError(source.key)
         return found.body
 
-    def put_result(
-        self, writer: str, key: str, body: bytes, metadata: Mapping[str, str], replaces: str | None
-    ) -> None:
+    def put_output(
+        self,
+        writer: str,
+        key: str,
+        body: bytes,
+        metadata: Mapping[str, str],
+        content_type: str,
+        replaces: str | None,
+    ) -> str:
+        """Put another output than the result."""
+        self._check_condition(writer, key, replaces)
+        self._journal.note("output", key)
+        source_key = key.rsplit(keys.OUTPUT_PREFIX, 1)[0]
+        if self._queue is not None and not self._queue.is_held(writer.partition("/")[0], source_key):
+            self._journal.note("late output", f"{key} by {writer}")
+            self.late.add(source_key)
+        return self.upload(key, body, metadata, content_type).etag
+
+    def _check_condition(self, writer: str, key: str, replaces: str | None) -> None:
         there = self.objects.get(key)
         if (there.etag if there else None) != replaces:
             self._journal.note("conflict", f"{key} by {writer}")
             raise ConflictError(key)
-        self._check_result(writer, key, body, metadata, there)
-        self.upload(key, body, metadata)
+
+    def put_result(
+        self, writer: str, key: str, body: bytes, metadata: Mapping[str, str], replaces: str | None
+    ) -> str:
+        self._check_condition(writer, key, replaces)
+        self._check_result(writer, key, body, metadata, self.objects.get(key))
+        stored = self.upload(key, body, metadata)
         source_key = key.removesuffix(keys.RESULT_SUFFIX)
         if not self.objects[key].is_not_read:
             until = self._until.get((source_key, self.objects[key].of), 0)
             self._answered[source_key] = max(self._answered.get(source_key, 0), until)
         self._judge(source_key)
+        return stored.etag
+
+    def has_recorded_outputs(self, key: str) -> bool:
+        """Whether the outputs of a source are there as its result records them."""
+        result = self.objects.get(keys.result_key(key))
+        head = ResultHead.from_metadata(result.metadata) if result else None
+        listing = Listing.of(key, ((name, stored.etag) for name, stored in self.objects.items()))
+        return head is None or not any(head.output_record.lacking((), listing))
+
+    def check_outputs(self, keys_of_sources: Iterable[str]) -> None:
+        """I9: the outputs that a current result records are there, or a message names the source."""
+        assert self._queue is not None
+        for key in keys_of_sources:
+            if self.has_recorded_outputs(key):
+                self.late.discard(key)
+            elif key in self.objects and self.is_answered(key) and key not in self.late:
+                covered = any(key in message.names for message in self._queue.there())
+                self._journal.demand(covered, "I9", f"{key} has other outputs than its result records")
 
     def is_answered(self, key: str) -> bool:
         """Whether the object needs nothing now: it is not there, is no document, or its result is current."""
@@ -290,6 +333,7 @@ class FakeS3:
                 there.is_not_read
                 or there.fingerprint != new.fingerprint
                 or (key, there.etag) in self._replaceable
+                or completes(body, there.body)
             )
             self._journal.demand(may, "I4", f"{writer} replaces {key} of the same source and engine")
         else:
@@ -303,6 +347,13 @@ class FakeS3:
         """Moment of the newest upload of an identity that a writer could know of, or of its first."""
         moments = [s.moment for s in self.uploads[key] if s.identity == of]
         return max([moments[0], *(moment for moment in moments if moment <= looked)])
+
+
+def completes(body: bytes, there: bytes) -> bool:
+    """Whether a result is the one that is there, with other outputs."""
+    own = {"outputs", "warnings", "timing"}
+    new, old = json.loads(body), json.loads(there)
+    return bool(new["outputs"]) and all(new[name] == old.get(name) for name in new.keys() - own)
 
 
 def tells(body: bytes, source: Stored) -> bool:
@@ -442,6 +493,12 @@ class FakeSqs:
     def is_forced(self, key: str) -> bool:
         """Whether a message asks for a source to be read again although its result is current."""
         return any(key in message.forced for message in self.there())
+
+    def is_held(self, owner: str, key: str) -> bool:
+        """Whether a consumer holds the lease of a message that names the source."""
+        now = self.journal.clock.seconds
+        held = [each for each in self.waiting() if each.latest and each.latest.owner == owner]
+        return any(key in message.names and message.visible_at > now for message in held)
 
     def waiting(self) -> list[Queued]:
         """The messages of the queue, visible or not."""
@@ -594,7 +651,7 @@ class Cloud:
         self.sqs = FakeSqs(self.journal, rng, max_receive_count)
         self.s3 = FakeS3(self.journal, self.sqs if notifies else None, versioned=versioned)
         self.sqs.bucket = self.s3
-        #: Keys of results whose puts are on their way.
+        #: Keys of sources of which a put of a result or of another output is on its way.
         self.puts: Counter[str] = Counter()
         self.announced: list[Completion] = []
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from functools import partial
 from typing import NoReturn, TypeVar
@@ -36,15 +36,19 @@ class Faults:
         self._next: dict[str, deque[Fault | Callable[[], object]]] = {}
 
     def add(self, operation: str, fault: Fault | Callable[[], object], times: int = 1) -> None:
-        """Let the next calls fail. A function is called before the operation; the caller gets its error."""
+        """Let the next calls fail. A function is called before the operation; the caller gets its error.
+
+        What it returns is awaited if it can be.
+        """
         self._next.setdefault(operation, deque()).extend([fault] * times)
 
-    def take(self, operation: str) -> Fault | None:
+    async def take(self, operation: str) -> Fault | None:
         faults = self._next.get(operation)
         fault = faults.popleft() if faults else None
         if isinstance(fault, Fault | None):
             return fault
-        fault()
+        if isinstance(result := fault(), Awaitable):
+            await result
         return None
 
     def heal(self) -> None:
@@ -80,7 +84,7 @@ class Network:
         if not self.process.alive:
             raise asyncio.CancelledError
         self.calls.append((operation, subject))
-        fault = self.faults.take(operation)
+        fault = await self.faults.take(operation)
         rng = self.rng(f"{operation} {subject}")
         if fault is not None:
             self.cloud.journal.note(f"fault {fault.name}", f"{operation} {subject} of {self.process.name}")

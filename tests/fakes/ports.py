@@ -12,7 +12,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from consumer.clock import Watchdog
-from consumer.domain import events
+from consumer.domain import events, keys
 from consumer.domain.body import Body, chunks
 from consumer.domain.completion import Completion
 from consumer.domain.errors import ConflictError, ServiceError
@@ -75,15 +75,6 @@ class FakeStore:
 
         return await self._network.call(operation, source.key, get)
 
-    async def put(self, new: NewObject, watchdog: Watchdog) -> None:
-        whole = _bytes(new.body, watchdog)
-
-        def put() -> None:
-            _must_exist(new.bucket)
-            self._bucket.upload(new.key, whole, new.metadata, new.content_type)
-
-        await self._network.call("put_output", new.key, put)
-
     async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:
         whole = _bytes(new.body, watchdog)
 
@@ -101,27 +92,31 @@ class FakeStore:
 
         return await self._network.call("read_object", key, read)
 
-    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
+    async def delete(self, bucket: str, names: Sequence[str]) -> None:
         def delete() -> None:
             _must_exist(bucket)
-            for key in keys:
+            for key in names:
                 self._bucket.delete_output(key)
 
-        await self._network.call("delete_objects", " ".join(keys), delete)
+        await self._network.call("delete_objects", " ".join(names), delete)
 
-    async def put_result(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> None:
+    async def put(self, new: NewObject, watchdog: Watchdog, *, replaces: str | None) -> str:
         me, whole = self._me, _bytes(new.body, watchdog)
+        is_result = new.key.endswith(keys.RESULT_SUFFIX)
 
-        def put() -> None:
+        def put() -> str:
             _must_exist(new.bucket)
-            self._bucket.put_result(me, new.key, whole, new.metadata, replaces)
+            if is_result:
+                return self._bucket.put_result(me, new.key, whole, new.metadata, replaces)
+            return self._bucket.put_output(me, new.key, whole, new.metadata, new.content_type, replaces)
 
-        puts = self._network.cloud.puts
-        puts[new.key] += 1
+        puts, operation = self._network.cloud.puts, "put" if is_result else "put_output"
+        source_key = new.key.rsplit(keys.OUTPUT_PREFIX, 1)[0]
+        puts[source_key] += 1
         try:
-            await self._network.call("put", new.key, put, refusal=ConflictError("409"))
+            return await self._network.call(operation, new.key, put, refusal=ConflictError("409"))
         finally:
-            puts[new.key] -= 1
+            puts[source_key] -= 1
 
 
 def _bytes(body: Body, watchdog: Watchdog) -> bytes:

@@ -1,6 +1,6 @@
 """The service put together over the fakes, as `consumer.app` puts it together over AWS and processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,14 +8,16 @@ from consumer.clock import Watchdog
 from consumer.domain import keys
 from consumer.domain.errors import HostError
 from consumer.domain.events import Job
-from consumer.domain.outputs import OutputFormat
+from consumer.domain.outputs import OutputFormat, SourceFormat
 from consumer.domain.result import Engine, ResultDocument
 from consumer.metrics import Metrics
+from consumer.ports import SourceOutputWriter
 from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.disk_space import DiskSpace
 from consumer.service.documents import DocumentReader
 from consumer.service.jobs import JobRunner
 from consumer.service.message import MessageHandler
+from consumer.service.outputs import OutputMaker
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PartRequests
 from consumer.service.part_slots import PartSlots
@@ -27,6 +29,7 @@ from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
+from consumer.service.source_outputs import SourceOutputs
 from consumer.service.worker import Worker
 from tests.fakes import BUCKET, ENGINE, confidence_of
 from tests.fakes.network import Network
@@ -38,6 +41,12 @@ DRAIN_S: Final = 20.0
 PART_PAGES: Final = 10
 MOST_PAGES: Final = 20_000
 PART_WAIT_S: Final = 10.0
+
+#: What toys write from the source.
+SOURCE_FORMATS: Final = {
+    "pdf": SourceFormat("pdf", "application/pdf"),
+    "overlay": SourceFormat("overlay", "image/png"),
+}
 
 
 def large_disk(_: Path) -> tuple[int, int, int]:
@@ -59,7 +68,8 @@ class Host:
 class Service:
     """All that handles messages; files of more than `max_file_bytes` are too large for it.
 
-    `calls` and `faults` are those of its network. `busy`: the calls of `on_busy`.
+    `calls` and `faults` are those of its network. `formats`: of outputs, of which `wanted` are written (None:
+    all of them). `source_writer` writes those of `SOURCE_FORMATS`. `busy`: the calls of `on_busy`.
     """
 
     def __init__(
@@ -68,7 +78,9 @@ class Service:
         folder: Path,
         metrics: Metrics,
         *,
-        outputs: Sequence[OutputFormat] = (),
+        formats: Sequence[OutputFormat] = (),
+        wanted: Collection[str] | None = None,
+        source_writer: SourceOutputWriter | None = None,
         engine: Engine = ENGINE,
         usage: Callable[[Path], tuple[int, int, int]] = large_disk,
         max_file_bytes: int = 1000,
@@ -88,14 +100,18 @@ class Service:
             self.recognizer, disk_space, pages, metrics, batch_pages=2, window_pages=5
         )
         sources = SourceCache(store, disk_space, folder, max_file_bytes=max_file_bytes)
-        results = ResultMaker(disk_space, folder, engine, outputs=outputs)
+        known = {each.name: each for each in formats}
+        from_source = SourceOutputs(sources, source_writer, folder, SOURCE_FORMATS) if source_writer else None
+        names = {*known, *(("pdf",) if source_writer else ())} if wanted is None else wanted
+        outputs = OutputMaker(store, disk_space, folder, known, frozenset(names), from_source)
+        results = ResultMaker(disk_space, folder, engine, outputs)
         progress = ProgressLog(clock, part_pages)
         requests = self.requests = PartRequests(
             FakeQueue(network, slots=0), progress, engine.fingerprint, part_pages, MOST_PAGES
         )
         parts = Parts(PieceStore(store, engine.fingerprint, MOST_PAGES), requests, results)
         self.documents = DocumentReader(sources, FakeRenderer(folder), self.scheduler, parts, results)
-        self.publisher = Publisher(store, clock, metrics)
+        self.publisher = Publisher(store, clock, metrics, outputs)
         self.host = Host()
         self.breaker = CircuitBreaker([self.host.check], clock)
         # One that has been running for a day.

@@ -27,6 +27,7 @@ from consumer.domain.result import Engine
 from tests.fakes import BUCKET, ENGINE, NEWER_ENGINE
 from tests.fakes.cloud import BROKEN, LEASE_S, Cloud, Queued
 from tests.fakes.network import Fault, Faults
+from tests.fakes.outputs import are_texts
 from tests.fakes.virtual_time import VirtualProcess, VirtualTime
 from tests.model.consumers import PART_PAGES, Consumer
 
@@ -37,7 +38,7 @@ KEYS: Final = ("a.pdf", "b/c +ü.pdf", "scan")
 
 OPERATIONS: Final = (
     *("head", "download", "read_start", "read", "put", "announce", "receive", "send", "delete", "retry"),
-    *("renew", "list", "put_new", "read_object", "delete_objects"),
+    *("renew", "list", "put_new", "read_object", "delete_objects", "put_output"),
     # The most important ones fail most.
     *("put", "put", "delete", "renew", "renew"),
 )
@@ -47,6 +48,9 @@ QUIET_AFTER_S: Final = 6 * 3600
 
 #: Events in all schedules of a test.
 TOTALS: Counter[str] = Counter()
+
+#: What consumers may write besides results: nothing, an object, several.
+OUTPUTS: Final = ((), ("markdown",), ("csv", "markdown"))
 
 _keys = st.sampled_from(KEYS)
 _consumers = st.integers(0, CONSUMERS - 1)
@@ -82,9 +86,15 @@ class Delivery(RuleBasedStateMachine):
         versioned=st.booleans(),
         max_receive_count=st.sampled_from((10, 3, 2, 1, None)),
         older=st.sampled_from((CONSUMERS, 1)),
+        outputs=st.sampled_from(OUTPUTS),
     )
     def start(
-        self, seed: int, versioned: bool, max_receive_count: int | None, older: int = CONSUMERS
+        self,
+        seed: int,
+        versioned: bool,
+        max_receive_count: int | None,
+        older: int = CONSUMERS,
+        outputs: tuple[str, ...] = (),
     ) -> None:
         """Start consumers, of which so many have the older engine; the others are of a newer release."""
         self._cloud = Cloud(
@@ -98,7 +108,7 @@ class Delivery(RuleBasedStateMachine):
         self._faults = Faults()
         self._seed = seed
         self._consumers: list[Consumer | None] = [None] * CONSUMERS
-        self._engine = ENGINE
+        self._engine, self._outputs = ENGINE, outputs
         for number in range(CONSUMERS):
             if number == older:
                 self._engine = NEWER_ENGINE
@@ -125,7 +135,7 @@ class Delivery(RuleBasedStateMachine):
     def _upload(self, key: str, body: bytes) -> None:
         """Upload, but not into the hole that `test_the_same_bytes_again_while_a_put_is_under_way` shows."""
         again = any(body == stored.body for stored in self._bucket.uploads.get(key, ()))
-        if not again or self._bucket.versioned or not self._cloud.puts[keys.result_key(key)]:
+        if not again or self._bucket.versioned or not self._cloud.puts[key]:
             self._bucket.upload(key, body)
 
     @rule(key=_keys)
@@ -228,7 +238,9 @@ class Delivery(RuleBasedStateMachine):
             self._incarnations += 1
             name = f"c{number}-{self._incarnations}"
             self._journal.note("start", f"{name} with {self._engine.fingerprint}")
-            consumer = Consumer(self._cloud, self._faults, self._folder, name, self._seed, self._engine)
+            consumer = Consumer(
+                self._cloud, self._faults, self._folder, name, self._seed, self._engine, self._outputs
+            )
             self._consumers[number] = consumer
             self._time.add(consumer.process)
 
@@ -259,6 +271,11 @@ class Delivery(RuleBasedStateMachine):
         elif consumer.engine is not NEWER_ENGINE:
             self.terminate(number)
 
+    @rule(outputs=st.sampled_from(OUTPUTS))
+    def change_outputs(self, outputs: tuple[str, ...]) -> None:
+        """Change the setting for consumers that start from now on."""
+        self._outputs = outputs
+
     # Invariants.
 
     @invariant()
@@ -266,6 +283,8 @@ class Delivery(RuleBasedStateMachine):
         for entry in self._entries:
             if entry["event"] == "message.abandoned" or entry.get("outcome") == "bug":
                 self._journal.demand(False, "log", str(entry))
+        if hasattr(self, "_bucket"):
+            self._bucket.check_outputs(KEYS)
         if self._journal.violations and hypothesis.currently_in_test_context():
             hypothesis.note("\n".join(self._journal.events))
         assert not self._journal.violations
@@ -352,6 +371,10 @@ class Delivery(RuleBasedStateMachine):
                 self._journal.demand(same == source.identity, "I2", f"{key} has the result of another")
                 announced = self._cloud.was_announced(source)
                 self._journal.demand(announced, "announce", f"the result of {key} was not announced")
+                if "markdown" in str(metadata.get("ocr-outputs")) and key not in self._bucket.late:
+                    text = self._bucket.objects[f"{key}.ocr.md"].body
+                    said = are_texts(text, source, metadata[identity.FINGERPRINT])
+                    self._journal.demand(said, "content", f"{key}.ocr.md is not the text of its source")
                 known = metadata[identity.FINGERPRINT] in {ENGINE.fingerprint, self._engine.fingerprint}
                 self._journal.demand(known, "I2", f"{key} was read by another engine")
 
@@ -455,6 +478,7 @@ def _run(machine: type[Delivery], schedules: int, steps: int) -> str:
         "sent again",
         "piece",
         "force",
+        "output",
         "result deleted",
         "dead letter",
     ):

@@ -55,14 +55,18 @@ def signals() -> Iterator[None]:
 class NewEngine(Protocol):
     """Starts the engine in this process, as it would in a child, on a configuration of a zoo."""
 
-    def __call__(self, pipeline: Path, *, runtime: str = "onnxruntime", batch_pages: int = 1) -> "Engine": ...
+    def __call__(
+        self, pipeline: Path, *, runtime: str = "onnxruntime", batch_pages: int = 1, words: bool = False
+    ) -> "Engine": ...
 
 
 @pytest.fixture
 def new_engine(signals: None, tmp_path: Path) -> NewEngine:
     from tests.structure.engine import Engine
 
-    def started(pipeline: Path, *, runtime: str = "onnxruntime", batch_pages: int = 1) -> "Engine":
-        return Engine(pipeline, runtime, batch_pages, tmp_path)
+    def started(
+        pipeline: Path, *, runtime: str = "onnxruntime", batch_pages: int = 1, words: bool = False
+    ) -> "Engine":
+        return Engine(pipeline, runtime, batch_pages, tmp_path, words=words)
 
     return started

@@ -54,10 +54,8 @@ def stored(page: Page, folder: Path, number: int = 1) -> PageImage:
 class Engine:
     """An engine that is ready."""
 
-    def __init__(
-        self, pipeline: Path, runtime: str, batch_pages: int, folder: Path, languages: str = "auto"
-    ) -> None:
-        settings = options(pipeline, runtime, batch_pages, languages=languages)
+    def __init__(self, pipeline: Path, runtime: str, batch_pages: int, folder: Path, **more: Any) -> None:
+        settings = options(pipeline, runtime, batch_pages, **more)
         self._handler = environment.build(settings.model_dump_json())
         self._folder = folder
         ready = self._handler.ready()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from tests.fakes.virtual_time import VirtualLoop
 
 VIRTUAL = {
-    *("test_circuit_breaker", "test_disk_space", "test_long_documents", "test_part_slots"),
+    *("test_circuit_breaker", "test_disk_space", "test_long_documents", "test_outputs", "test_part_slots"),
     *(
         "test_publisher",
         "test_result_files",

@@ -16,11 +16,12 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     "cli": {
-        *("cli", "app", "doctor", "engines", "models", "settings", "logs", "service", "domain", "ports"),
+        *("cli", "app", "doctor", "engines", "models", "settings", "logs", "service", "outputs", "domain"),
+        "ports",
     },
     "app": {
         *("aws", "clock", "domain", "engines", "health", "logs", "metrics", "ports", "processes"),
-        *("protocol", "service", "settings"),
+        *("protocol", "outputs", "service", "settings"),
     },
     "doctor": {"aws", "doctor", "domain", "engines", "models", "processes", "settings"},
     "health": {"domain"},
@@ -28,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "engines": {"models", "protocol", "domain", "settings"},
     "service": {"service", "clock", "metrics", "ports", "domain"},
     "aws": {"aws", "clock", "metrics", "ports", "domain"},
-    "processes": {"processes", "clock", "engines", "settings", "protocol", "domain"},
+    "processes": {"processes", "clock", "engines", "settings", "ports", "protocol", "domain"},
     "models": {"models", "domain"},
     "child": {"child", "models", "protocol", "domain"},
     "settings": {"domain"},
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "ports": {"clock", "domain"},
     "metrics": {"domain"},
     "protocol": {"domain"},
+    "outputs": {"outputs", "domain"},
     "domain": {"domain"},
 }
 HEAVY = {

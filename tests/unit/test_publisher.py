@@ -12,8 +12,7 @@ from consumer.clock import Watchdog
 from consumer.domain import identity
 from consumer.domain.errors import Code, HostError, ServiceError, TransientError
 from consumer.domain.events import Job
-from consumer.domain.outputs import OutputWriter
-from consumer.domain.result import PageResult, ResultDocument, Status
+from consumer.domain.result import Status
 from consumer.domain.settle import Outcome
 from consumer.metrics import Metrics
 from tests.fakes import BUCKET
@@ -25,34 +24,11 @@ from tests.fakes.virtual_time import running_loop
 RESULT = "a.pdf.ocr.json"
 
 
-class Texts:
-    """A toy output: the texts of all pages."""
-
-    content_type = "text/plain"
-
-    def key(self, source_key: str) -> str:
-        return f"{source_key}.ocr.md"
-
-    def writer(self) -> OutputWriter:
-        return TextsWriter()
-
-
-class TextsWriter:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def add(self, page: PageResult) -> None:
-        self.lines += [f"{page.page.page_number}: {line.text}" for line in page.detections]
-
-    def finish(self, head: ResultDocument) -> bytes:
-        return "\n".join([*self.lines, f"{head.page_count} pages"]).encode()
-
-
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    """A service without its worker, and with an output besides the result."""
+    """A service without its worker."""
     network = Network(Cloud(running_loop().clock), Faults())
-    service = Service(network, tmp_path, Metrics(), outputs=[Texts()])
+    service = Service(network, tmp_path, Metrics())
     async with service.scheduler.running():
         yield service
     assert not list(tmp_path.iterdir()), "files were left behind"
@@ -78,40 +54,6 @@ async def test_a_document_gets_one_result_that_says_what_it_is_of(service: Servi
         "ocr-schema-version": "1.0",
         "ocr-page-count": "2",
     }
-
-
-async def test_another_output_gets_all_pages_in_order_and_is_stored_before_the_result(
-    service: Service,
-) -> None:
-    source = service.s3.upload("a.pdf", b"%PDF-one 3\ftwo\fthree 2\ffour")
-
-    await service.process("a.pdf")
-
-    puts = [call for call in service.calls if call[0].startswith("put")]
-    assert puts == [("put_output", "a.pdf.ocr.md"), ("put", RESULT)]
-    output = service.s3.objects["a.pdf.ocr.md"]
-    assert output.body == b"1: one 3\n2: two\n3: three 2\n4: four\n4 pages"
-    assert output.content_type == "text/plain"
-    assert output.metadata == service.s3.objects[RESULT].metadata
-    assert output.metadata["ocr-source-etag"] == source.etag
-    assert service.s3.objects.keys() == {"a.pdf", "a.pdf.ocr.md", RESULT}
-    assert service.texts("a.pdf") == ["one 3", "two", "three 2", "four"]
-
-
-async def test_an_output_that_cannot_be_stored_leaves_no_result(service: Service) -> None:
-    service.s3.upload("a.pdf", b"%PDF-one")
-    service.faults.add("put_output", Fault.FAILS)
-
-    with pytest.raises(ServiceError):
-        await service.process("a.pdf")
-
-    assert service.s3.objects.keys() == {"a.pdf"}
-
-
-async def test_a_document_that_cannot_be_opened_has_no_other_output(service: Service) -> None:
-    service.s3.upload("a.pdf", b"%PDF-broken")
-    await service.process("a.pdf")
-    assert service.s3.objects.keys() == {"a.pdf", RESULT}
 
 
 async def test_a_finished_document_costs_two_heads_when_it_is_delivered_again(service: Service) -> None:

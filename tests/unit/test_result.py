@@ -53,10 +53,10 @@ def stored(result: EncodedResult) -> ResultDocument:
 
 
 def assembled(*pages: PageResult) -> ResultDocument:
-    assembly = Assembly(spool=lambda: FileSpool(NO_FOLDER))
+    assembly = Assembly(lambda: FileSpool(NO_FOLDER))
     for page in pages:
         assembly.add(page)
-    return stored(assembly.finish(SOURCE, ENGINE, TIMING))
+    return stored(assembly.encode(assembly.head(SOURCE, ENGINE, TIMING)))
 
 
 @pytest.mark.parametrize(

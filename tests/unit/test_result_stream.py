@@ -32,7 +32,7 @@ CHUNKS = (1, 7, 1000, 1_000_000)
 
 
 def document(*pages: str, status: Status = Status.SUCCESS) -> ResultDocument:
-    """Make a result of pages with a line for each word, whose markdown is the text."""
+    """Make a result of pages with a line and a table for each word, whose markdown is the text."""
     failed = status is Status.FAILURE
     error = result.Failure(code=Code.CORRUPT_DOCUMENT, message="bröken", retryable=False) if failed else None
     return ResultDocument(
@@ -49,6 +49,7 @@ def document(*pages: str, status: Status = Status.SUCCESS) -> ResultDocument:
                 scale=2.0,
                 dpi=144.0,
                 markdown=text,
+                tables=tuple(table(word) for word in text.split()),
             )
             for number, text in enumerate(pages, 1)
         ),
@@ -60,6 +61,10 @@ def document(*pages: str, status: Status = Status.SUCCESS) -> ResultDocument:
         error=error,
         timing=result.Timing(queued_at=None, started_at=NOW, finished_at=NOW),
     )
+
+
+def table(text: str) -> result.Table:
+    return result.Table(box=(0, 0, 1, 1), html=f"<table><tr><td>{text}<td>1,5</tr></table>", cells=())
 
 
 async def chunks(body: bytes, size_bytes: int) -> AsyncGenerator[bytes]:
@@ -92,12 +97,13 @@ async def test_each_form_is_that_of_the_whole_document(pages: tuple[str, ...], s
         "json": body.decode() + "\n",
         "markdown": "\n\n".join(pages) + "\n",
         "text": "\f".join(texts).rstrip("\n") + "\n",
+        "csv": "\r\n".join(f'{word},"1,5"\r\n' for text in pages for word in text.split()),
     }
     printed = {}
     for form in expected:
         stream = await opened(body, size_bytes)
         assert stream.error is None
-        forms = {"json": stream.json, "markdown": stream.markdown, "text": stream.text}
+        forms = {"json": stream.json, "markdown": stream.markdown, "text": stream.text, "csv": stream.csv}
         printed[form] = b"".join([chunk async for chunk in forms[form]()]).decode()
     assert printed == expected
 

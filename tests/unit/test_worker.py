@@ -170,7 +170,7 @@ async def test_an_unforeseen_answer_of_the_queue_ends_no_work_in_flight(service:
         service.faults.add("receive", raises(KeyError("Attributes")))
         await until(lambda: service.sqs.deleted == ["m"])
     assert service.sqs.messages[0].receive_count == 1
-    assert service.faults.take("receive") is None
+    assert await service.faults.take("receive") is None
 
 
 async def test_no_more_messages_are_received_than_there_are_slots(service: Service) -> None:

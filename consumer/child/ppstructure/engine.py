@@ -23,7 +23,7 @@ from consumer.child.directions import Turn
 from consumer.child.pixels import Image, load_pixels
 from consumer.child.ppstructure import results
 from consumer.child.ppstructure.detection import at_least_half, model_input
-from consumer.child.ppstructure.lines import LineReader, crop_lines
+from consumer.child.ppstructure.lines import LineReader, crop_lines, keeping_characters
 from consumer.child.ppstructure.tables import LOST_DEVICE, OUT_OF_MEMORY, or_none
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import PageTransform
@@ -97,7 +97,7 @@ class PpStructureEngine:
                     each.runner = self._telling(each.runner)
             # Only its own: pipelines lend each other their attributes.
             if vars(part).get("text_type") == "general":
-                _adapt_text(part)
+                _adapt_text(part, has_words=options.words)
         if options.device != "cpu" and any(model.is_onnx for model in pipeline.models):
             _require_gpu_sessions()
 
@@ -234,9 +234,12 @@ def _pipelines(part: object) -> Iterator[BasePipeline]:
             yield from _pipelines(each)
 
 
-def _adapt_text(pipeline: Any) -> None:
+def _adapt_text(pipeline: Any, *, has_words: bool) -> None:
     """Have PaddleX's pipeline for lines look at pages of any size, and read in any direction."""
     pipeline._crop_by_polys = crop_lines  # noqa: SLF001 - there is no other way to leave crops unturned
+    if has_words:
+        decoder = pipeline.text_rec_model.post_op
+        decoder.decode = keeping_characters(decoder.decode)
     pipeline.text_rec_model = LineReader(pipeline.text_rec_model)
     detector = pipeline.text_det_model
     detector.pre_tfs["Resize"] = at_least_half(detector.pre_tfs["Resize"])

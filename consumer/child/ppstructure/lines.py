@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from consumer.child.directions import DOUBTFUL, Turn, candidate_turns, is_clearly_better
 from consumer.child.pixels import Image
+from consumer.child.words import Character, LineWord, find_words
 from consumer.domain.geometry import Point, Quad
 
 #: PaddleX itself turns crops that are this many times as high as wide (its get_rotate_crop_image).
@@ -21,14 +22,28 @@ _TURNED_ASPECT: Final = 1.5
 
 
 class DirectedText(str):
-    """Text of a line; `turn`: how it is turned on the image from which it was read."""
+    """Text of a line; `turn`: how it is turned on the image from which it was read.
 
-    __slots__ = ("turn",)
+    `words`: None if they are not asked for, or not known.
+    """
+
+    __slots__ = ("turn", "words")
     turn: Turn
+    words: Sequence[LineWord] | None
+
+
+class ReadText(str):
+    """Text of a line, and its characters as they were read."""
+
+    __slots__ = ("characters",)
+    characters: Sequence[Character]
 
 
 class LineReader:
-    """In the place of PaddleX's recogniser, `recognize`: gives its results, with texts as `DirectedText`."""
+    """In the place of PaddleX's recogniser, `recognize`: gives its results, with texts as `DirectedText`.
+
+    These have words if `recognize` gives `ReadText`.
+    """
 
     def __init__(self, recognize: Callable[..., Iterable[dict[str, Any]]]) -> None:
         self._recognize = recognize
@@ -55,11 +70,47 @@ class LineReader:
     ) -> list[dict[str, Any]]:
         upright = [np.ascontiguousarray(np.rot90(crops[n], turn)) for n, turn in tried]
         results = list(self._recognize(upright, **named)) if upright else []
-        for result, (_, turn) in zip(results, tried, strict=True):
-            text = DirectedText(result["rec_text"])
+        for result, line, (_, turn) in zip(results, upright, tried, strict=True):
+            read = result["rec_text"]
+            text = DirectedText(read)
             text.turn = turn
+            text.words = find_words(line, read.characters) if isinstance(read, ReadText) else None
             result["rec_text"] = text
         return results
+
+
+Decode = Callable[..., list[tuple[str, float]]]
+
+
+def keeping_characters(decode: Decode) -> Decode:
+    """Have PaddleX's decoder of CTC give its texts as `ReadText`.
+
+    Its own words have no likelihood, and neither the characters of most scripts nor punctuation.
+    """
+
+    def decode_and_keep(
+        indices: npt.NDArray[np.int64], likely: npt.NDArray[np.float32], **named: Any
+    ) -> list[tuple[str, float]]:
+        decoded = decode(indices, likely, **named)
+        return [
+            (_with_characters(text, *places), confidence)
+            for (text, confidence), *places in zip(decoded, indices, likely, strict=True)
+        ]
+
+    return decode_and_keep
+
+
+def _with_characters(text: str, indices: npt.NDArray[np.int64], likely: npt.NDArray[np.float32]) -> str:
+    # Class 0 is the blank; a class that is repeated is one character.
+    places = np.flatnonzero((indices != 0) & (np.diff(indices, prepend=-1) != 0))
+    if len(places) != len(text):
+        return text
+    read = ReadText(text)
+    read.characters = [
+        Character(character, float(place), float(likely[place]))
+        for character, place in zip(text, places, strict=True)
+    ]
+    return read
 
 
 def crop_lines(image: Image, boxes: Iterable[npt.NDArray[Any]]) -> list[Image]:

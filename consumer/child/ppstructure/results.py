@@ -20,7 +20,7 @@ from consumer.child.ppstructure.markdown import page_markdown
 from consumer.child.ppstructure.tables import NoTables
 from consumer.domain import geometry
 from consumer.domain.geometry import PageTransform, Quad, Rect, bounds
-from consumer.domain.legibility import TextLine
+from consumer.domain.legibility import TextLine, TextWord
 from consumer.domain.page import PageImage
 from consumer.domain.reading_order import reading_order
 from consumer.domain.result import Block, Formula, PageResult, Table
@@ -56,8 +56,9 @@ class PageText:
     def turn(self) -> Turn:
         """The quarters by which most of the text is turned clockwise."""
         weights: dict[int, float] = defaultdict(float)
-        for quad, _, confidence in self.lines:
-            weights[round(geometry.angle(quad) / 90) % 4] += math.dist(quad[0], quad[1]) * confidence
+        for line in self.lines:
+            length = math.dist(line.quad[0], line.quad[1])
+            weights[round(geometry.angle(line.quad) / 90) % 4] += length * line.confidence
         turns: tuple[Turn, ...] = (0, 1, 2, 3)
         return max(turns, key=weights.__getitem__)
 
@@ -89,7 +90,7 @@ def page_result(
     """
     _restore_block_contents(result)
     page = image.result(
-        [line._replace(quad=transform.quad(line.quad)) for line in text.lines],
+        [line.mapped(transform.quad) for line in text.lines],
         [transform.quad(quad) for quad in text.unread],
         blocks=tuple(_blocks(result, transform)),
         tables=tuple(_tables(result, transform)),
@@ -137,7 +138,18 @@ def _lines(ocr: Result, shift: tuple[float, float] = (0.0, 0.0)) -> Iterator[Tex
         turn = raw_text.turn if isinstance(raw_text, DirectedText) else int(is_turned_by_paddlex(box))
         if _key(polygon) in turned:
             turn += 2
-        yield TextLine(corners_from_text_start(box + shift, turn), text, _confidence(score))
+        quad = corners_from_text_start(box + shift, turn)
+        yield TextLine(quad, text, _confidence(score), _words(raw_text, quad))
+
+
+def _words(text: str, quad: Quad) -> tuple[TextWord, ...] | None:
+    """Return the words of a line that was not edited; its corners begin with the start of the text."""
+    if not isinstance(text, DirectedText) or text.words is None:
+        return None
+    return tuple(
+        TextWord(geometry.part_of(quad, *word[2:]), word.text, _confidence(word.confidence))
+        for word in text.words
+    )
 
 
 def _entries(ocr: Result) -> Iterator[tuple[Any, str, float, str]]:

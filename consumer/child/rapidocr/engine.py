@@ -19,9 +19,11 @@ from consumer.child.page_layout.layout import Layout, PageLayout
 from consumer.child.pixels import Image, load_pixels
 from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, Networks
 from consumer.child.rapidocr.page import Line, read_page
+from consumer.child.rapidocr.recognition import READ_HEIGHT, cut
+from consumer.child.words import find_words
 from consumer.domain.errors import Code
-from consumer.domain.geometry import PageTransform, Point, Quad
-from consumer.domain.legibility import TextLine
+from consumer.domain.geometry import PageTransform, Point, Quad, part_of
+from consumer.domain.legibility import TextLine, TextWord
 from consumer.domain.page import PageImage
 from consumer.domain.reading_order import reading_order
 from consumer.domain.result import PageResult, Warning  # noqa: A004 - its name in the schema
@@ -61,6 +63,7 @@ class RapidOcrEngine:
         self._networks = Networks(options.threads, file)
         self._is_right_to_left = options.languages == _RIGHT_TO_LEFT
         self._layout = None if options.layout == "none" else PageLayout(options.threads, options.layout)
+        self._has_words = options.words
 
     def ready(self) -> protocol.Reply:
         """Run the networks once, on a page with a word on it."""
@@ -92,18 +95,19 @@ class RapidOcrEngine:
     def _read_page(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
         page = load_pixels(image)
         reading = read_page(page, self._networks, progress)
+        turned = np.rot90(page, -reading.angle // 90)
         size = (image.width_px, image.height_px)
         transform = PageTransform(*size, *size, angle=reading.angle)
         lines = [
-            TextLine(_quad(line), self._text(line), line.reading.confidence)
+            TextLine(_quad(line), self._text(line), line.reading.confidence, self._words(turned, line))
             for line in reading.lines
             if line.is_read
         ]
         order = reading_order([line.quad for line in lines], [line.text for line in lines])
         ordered = [lines[n] for n in order]
-        layout, problem = self._layout_of(page, ordered, transform, progress)
+        layout, problem = self._layout_of(turned, ordered, transform, progress)
         result = image.result(
-            [line._replace(quad=transform.quad(line.quad)) for line in ordered],
+            [line.mapped(transform.quad) for line in ordered],
             unread=[transform.quad(_quad(line)) for line in reading.lines if line.is_unread],
             angle=reading.angle,
             **layout,
@@ -120,10 +124,13 @@ class RapidOcrEngine:
         transform: PageTransform,
         progress: Callable[[], None],
     ) -> tuple[dict[str, Any], str | None]:
-        """Fields of the page's result that hold its layout, and what went wrong; its lines are never lost."""
+        """Fields of the page's result that hold its layout, and what went wrong; its lines are never lost.
+
+        `page`: as it was read.
+        """
         if self._layout is not None:
-            upright = np.ascontiguousarray(np.rot90(page, -transform.angle // 90))
             try:
+                upright = np.ascontiguousarray(page)
                 return _fields(self._layout.find(upright, lines, transform, progress)), None
             except Exception as error:  # noqa: BLE001 - whatever it is, the lines were read
                 problem = (
@@ -133,6 +140,14 @@ class RapidOcrEngine:
         else:
             problem = None
         return {"markdown": "\n".join(line.text for line in lines)}, problem
+
+    def _words(self, page: Image, line: Line) -> tuple[TextWord, ...] | None:
+        """Return the words of a line, if they are asked for; `page`: as it was read."""
+        if not self._has_words:
+            return None
+        quad, found = _read_part(line), find_words(cut(page, line.box), line.reading.characters)
+        words = [TextWord(part_of(quad, *word[2:]), word.text, word.confidence) for word in found]
+        return tuple(from_right_to_left(words, self._text(line)) if self._is_right_to_left else words)
 
     def _text(self, line: Line) -> str:
         return in_logical_order(line.reading.text) if self._is_right_to_left else line.reading.text
@@ -145,6 +160,25 @@ def in_logical_order(text: str) -> str:
 
 def _fields(layout: Layout) -> dict[str, Any]:
     return {field.name: getattr(layout, field.name) for field in fields(layout)}
+
+
+def from_right_to_left(words: Sequence[TextWord], text: str) -> list[TextWord]:
+    """Return words, which were read from left to right, in the order of a text that runs the other way."""
+    waiting = [word._replace(text=in_logical_order(word.text)) for word in words]
+    ordered = []
+    for token in text.split():
+        # Of two that say the same, the one at the right comes first.
+        match = next((word for word in reversed(waiting) if word.text == token), None)
+        if match is not None:
+            waiting.remove(match)
+            ordered.append(match)
+    return [*ordered, *reversed(waiting)]
+
+
+def _read_part(line: Line) -> Quad:
+    """Return the part of a line's box that is read."""
+    margin = (1 - READ_HEIGHT) / 2
+    return part_of(_quad(line), 0.0, margin, 1.0, 1 - margin)
 
 
 def _quad(line: Line) -> Quad:

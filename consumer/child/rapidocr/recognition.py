@@ -1,7 +1,6 @@
 """Reads lines: cuts them out of the page, and decodes what the recogniser says of them."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +11,8 @@ import numpy.typing as npt
 
 from consumer.child.inference import Floats
 from consumer.child.pixels import Image
-from consumer.child.rapidocr.networks import LINE_HEIGHT_PX, Networks
+from consumer.child.rapidocr.networks import Networks
+from consumer.child.words import LINE_HEIGHT_PX, PLACE_PX, UNSPACED, Character
 
 #: Widths to which lines are padded. There are few, because every new shape takes time and memory. The
 #: recogniser errs more often on short lines without padding.
@@ -34,7 +34,7 @@ _AROUND_PX: Final = 300
 _SPACE_PX: Final = 8
 
 #: Part of a box's height that is read: the rest holds accents and descenders of other lines.
-_READ_HEIGHT: Final = 0.92
+READ_HEIGHT: Final = 0.92
 
 #: A space is read where it is this likely, even if a blank is likelier (measured on the words of 64 pages).
 _SPACE: Final = 0.2
@@ -51,19 +51,20 @@ _SHIFT: Final = 70
 #: The pixels of a column without ink differ by no more than this from those of the evenest.
 _EVEN: Final = 32
 
-#: Letters of Chinese and Japanese, which have no spaces between words; Korean has.
-_UNSPACED: Final = re.compile("[\u2e80-\u312f\u3190-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]")
-
 #: Longest side of what OpenCV warps.
 _WARPED_PX: Final = 32_000
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The text of a line, and the mean likelihood of its characters, 0 to 1."""
+    """The text of a line, and the mean likelihood of its characters, 0 to 1.
+
+    `characters`: those of the text from left to right.
+    """
 
     text: str
     confidence: float
+    characters: tuple[Character, ...] = ()
 
 
 def read(
@@ -80,11 +81,11 @@ def read(
     readings: dict[int, Reading] = {}
     for n, box in enumerate(boxes):
         if _read_length(box) > _LONGEST_PX:
-            readings[n] = _read_long([_cut(view, box) for view in views], networks)
+            readings[n] = _read_long([cut(view, box) for view in views], networks)
             progress()
     for width, numbers in _batches(boxes):
         # Cut when they are read: a page may have thousands of lines.
-        likely = _mean_likely([[_cut(view, boxes[n]) for n in numbers] for view in views], width, networks)
+        likely = _mean_likely([[cut(view, boxes[n]) for n in numbers] for view in views], width, networks)
         for n, places in zip(numbers, likely, strict=True):
             readings[n] = _decoded(places, networks.characters)
         progress()
@@ -109,7 +110,7 @@ def _size_px(box: npt.NDArray[np.float32]) -> tuple[float, float]:
     a, b, c, d = box
     length = max(1.0, float(np.linalg.norm(a - b)), float(np.linalg.norm(c - d)))
     height = max(1.0, float(np.linalg.norm(a - d)), float(np.linalg.norm(b - c)))
-    return length, height * _READ_HEIGHT
+    return length, height * READ_HEIGHT
 
 
 def _read_length(box: npt.NDArray[np.float32]) -> int:
@@ -143,16 +144,24 @@ def _padded_width(length: int) -> int:
 def _read_long(line_of_views: Sequence[Image], networks: Networks) -> Reading:
     """Read a line piece by piece."""
     text, weighted = "", 0.0
+    characters: list[Character] = []
     start = length = 0
+    is_after_gap = False
     while start < line_of_views[0].shape[1]:
         end, is_between_words = _piece_end(line_of_views[0], start)
         pieces = [[line[:, start:end]] for line in line_of_views]
         reading = _decoded(_mean_likely(pieces, _padded_width(end - start), networks)[0], networks.characters)
         text += reading.text + " " * is_between_words
+        for each in reading.characters:
+            begins_word = is_after_gap and bool(characters)
+            place, is_spaced = each.place + start / PLACE_PX, each.is_spaced or begins_word
+            characters.append(each._replace(place=place, is_spaced=is_spaced))
+            is_after_gap = False
+        is_after_gap |= is_between_words
         weighted += reading.confidence * len(reading.text)
         length += len(reading.text)
         start = end
-    return Reading(text.strip(), weighted / length if length else 0.0)
+    return Reading(text.strip(), weighted / length if length else 0.0, tuple(characters))
 
 
 def _piece_end(line: Image, start: int) -> tuple[int, bool]:
@@ -174,12 +183,12 @@ def _piece_end(line: Image, start: int) -> tuple[int, bool]:
     return end - _AROUND_PX + max(1, middle), bool(gaps[widest] >= _SPACE_PX)
 
 
-def _cut(page: Image, box: npt.NDArray[np.float32]) -> Image:
+def cut(page: Image, box: npt.NDArray[np.float32]) -> Image:
     """Cut a line out of the page, `LINE_HEIGHT_PX` high; its text runs from left to right."""
     _, height = _size_px(box)
     length = _read_length(box)
     a, b, c, d = box
-    inset = ((d - a) + (c - b)) * (1 - _READ_HEIGHT) / 4
+    inset = ((d - a) + (c - b)) * (1 - READ_HEIGHT) / 4
     box = np.stack([a + inset, b + inset, c - inset, d - inset])
     # Only the surroundings of the line are touched: the page may be large, and a turned view.
     left, top = np.maximum(np.floor(box.min(axis=0)).astype(int) - 2, 0)
@@ -220,16 +229,17 @@ def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
     # Whether there may be a space after each character, before the next one.
     spaces = np.concatenate([[0], np.cumsum(likely[:, -1] > _SPACE)])
     spaced = spaces[kept[1:]] > spaces[kept[:-1] + 1]
-    text = characters[best[kept[0]]]
-    for place, is_spaced in zip(kept[1:], spaced, strict=True):
-        after = characters[best[place]]
-        if is_spaced and not _UNSPACED.match(text[-1]) and not _UNSPACED.match(after):
-            text += " "
-        elif after == "1" and text[-1].islower() and _is_ell(likely[place], characters):
+    surest = likely[kept, best[kept]]
+    found = [Character(characters[best[kept[0]]], float(kept[0]), float(surest[0]))]
+    for place, sure, is_wide in zip(kept[1:], surest[1:], spaced, strict=True):
+        before, after = found[-1].text, characters[best[place]]
+        is_spaced = bool(is_wide) and not UNSPACED.match(before) and not UNSPACED.match(after)
+        if not is_spaced and after == "1" and before.islower() and _is_ell(likely[place], characters):
             after = "l"
-        text += after
+        found.append(Character(after, float(place), float(sure), is_spaced))
+    text = "".join(" " * each.is_spaced + each.text for each in found)
     # At most one space between two words.
-    return Reading(" ".join(text.split()), float(likely[kept, best[kept]].mean()))
+    return Reading(" ".join(text.split()), float(surest.mean()), tuple(found))
 
 
 def _is_ell(likely: Floats, characters: Sequence[str]) -> bool:

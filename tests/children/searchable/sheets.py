@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import pymupdf
 
-from consumer.domain.result import Corner, Detection, Page, PageResult, Status
+from consumer.domain.result import Corner, Detection, Page, PageResult, Status, Word
 
 SCALE: Final = 2.0
 Box = tuple[Corner, Corner, Corner, Corner]
@@ -20,20 +20,9 @@ Box = tuple[Corner, Corner, Corner, Corner]
 _LINE_PX, _LETTER, _SPACE = 40.0, (0.35, 0.75), (0.25, 0.6)
 
 
-class PlacedWord(NamedTuple):
-    text: str
-    box: Box
-
-
-class Line(Detection):
-    """A line with the boxes of its words, which results will have with WORDS."""
-
-    words: tuple[PlacedWord, ...] = ()
-
-
 def line(
     text: str, start: tuple[float, float], *, degrees: float = 0.0, height: float = _LINE_PX, page: int = 1
-) -> Line:
+) -> Detection:
     """A line whose first corner is at `start`, turned clockwise; where its words are, chance decides.
 
     The words of a line that begins with a letter of Hebrew or Arabic follow each other to the left.
@@ -44,11 +33,11 @@ def line(
     placed, x = [], 0.0
     for word in reversed(words) if is_leftward else words:
         width = height * sum(chance.uniform(*_LETTER) for _ in word)
-        placed.append(PlacedWord(word, _box(start, degrees, x, x + width, height)))
+        placed.append(Word(text=word, box=_box(start, degrees, x, x + width, height), confidence=0.9))
         end = x + width
         x = end + height * chance.uniform(*_SPACE)
     ordered = reversed(placed) if is_leftward else placed
-    return Line(
+    return Detection(
         text=text,
         box=_box(start, degrees, 0.0, end, height),
         confidence=0.9,
@@ -69,7 +58,7 @@ def _box(start: tuple[float, float], degrees: float, left: float, right: float, 
 class Sheet(NamedTuple):
     """A page: its keys beside those of an A4 page, what it draws, and its lines."""
 
-    lines: Sequence[Line]
+    lines: Sequence[Detection]
     keys: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
     contents: bytes = b"0.5 w 20 20 500 700 re S"
 
@@ -110,7 +99,7 @@ PROSE = (
 
 def prose(
     start: tuple[float, float] = (80, 90), degrees: float = 0.0, height: float = _LINE_PX
-) -> list[Line]:
+) -> list[Detection]:
     """Three lines below each other, as they are read."""
     down = math.radians(degrees + 90)
     step = 1.6 * height
@@ -125,13 +114,15 @@ def prose(
     ]
 
 
-def from_the_right(hebrew: Line) -> Line:
+def from_the_right(hebrew: Detection) -> Detection:
     """The same line with boxes whose first corner is where its text starts: at the right."""
 
     def turned_over(box: Box) -> Box:
         return box[1], box[0], box[3], box[2]
 
-    words = tuple(PlacedWord(word.text, turned_over(word.box)) for word in hebrew.words)
+    words = tuple(
+        Word(text=word.text, box=turned_over(word.box), confidence=0.9) for word in hebrew.words or ()
+    )
     return hebrew.model_copy(update={"box": turned_over(hebrew.box), "words": words})
 
 
@@ -214,7 +205,7 @@ def sheets() -> dict[str, Sheet]:
         "a line of spaces and one letter": Sheet(
             [
                 line("x", (80, 90)),
-                Line(
+                Detection(
                     text="  ", box=((80, 200), (90, 200), (90, 220), (80, 220)), confidence=0.5, page_number=1
                 ),
             ]

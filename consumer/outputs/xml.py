@@ -1,0 +1,43 @@
+"""XML as text: names and texts as attributes and content, without characters that XML has not."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from xml.sax.saxutils import escape, quoteattr
+
+from consumer.domain.geometry import Rect
+from consumer.domain.result import Corners
+
+#: What XML 1.0 allows; other characters cannot even be escaped.
+_NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+
+def text(value: str) -> str:
+    """Write text as content of an element."""
+    return escape(_xml(value))
+
+
+def _xml(value: str) -> str:
+    return _NOT_XML.sub("\ufffd", value)
+
+
+def attributes(**values: object) -> str:
+    """Write attributes, a space before each; those that are None are left out."""
+    return "".join(
+        f' {name}="{value}"' if isinstance(value, int) else f" {name}={quoteattr(_xml(str(value)))}"
+        for name, value in values.items()
+        if value is not None
+    )
+
+
+def points(corners: Corners | Sequence[tuple[int, int]]) -> str:
+    """Write points as ALTO and PAGE have them: `x,y x,y …`."""
+    return " ".join(f"{x},{y}" for x, y in corners)
+
+
+def rect_points(rect: Rect) -> str:
+    """Write the corners of an upright box."""
+    x1, y1, x2, y2 = map(int, rect)
+    return points(((x1, y1), (x2, y1), (x2, y2), (x1, y2)))

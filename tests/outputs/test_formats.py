@@ -1,0 +1,396 @@
+"""Foreign readers find in every format what the result says: text, boxes, order, tables."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from consumer.domain import keys
+from consumer.domain.outputs import NAMES, RESULT
+from consumer.domain.result import Corners, PageResult
+from consumer.outputs import FORMATS
+from consumer.outputs.regions import is_right_to_left, words
+from consumer.outputs.table_csv import as_csv
+from consumer.outputs.tables import grid
+from tests.outputs.documents import HTML, ROWS, box, line, pages, plain_page, rich_page, written
+
+PAGE_NAMESPACE: Final = "{http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15}"
+ALTO_NAMESPACE: Final = "{http://www.loc.gov/standards/alto/ns-v4#}"
+
+#: Characters that XML has not are replaced.
+NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def lines_of(page: PageResult) -> list[str]:
+    return [NOT_XML.sub("\ufffd", each.text) for each in page.detections]
+
+
+def bbox(corners: Corners) -> tuple[int, int, int, int]:
+    xs, ys = zip(*corners, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_format_may_be_asked_for_and_its_objects_are_known_by_their_names(folder: Path) -> None:
+    assert {RESULT, *FORMATS} == NAMES
+    for name, output in FORMATS.items():
+        for ending in written(output, pages(), folder):
+            assert re.fullmatch(keys.OUTPUT_ENDINGS[name], ending)
+            assert keys.is_own_output("scan.PDF" + ending)
+
+
+def test_a_long_document_takes_little_memory(tmp_path: Path) -> None:
+    """What is written of pages goes to disk: only endings of single objects stay."""
+    for output in FORMATS.values():
+        writer = output.begin(_Counting)
+        for number in range(1, 201):
+            writer.add(rich_page(number))
+        held = [value for value in vars(writer).values() if isinstance(value, list)]
+        assert all(len(each) <= 200 for each in held)
+
+
+class _Counting:
+    """A spool that keeps nothing."""
+
+    size_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self.size_bytes += len(data)
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        return b""
+
+
+class TestHocr:
+    @pytest.fixture
+    def root(self, folder: Path) -> Any:
+        (body,) = written(FORMATS["hocr"], pages(), folder).values()
+        return etree.fromstring(body)
+
+    def test_is_valid(self, tmp_path: Path) -> None:
+        (body,) = written(FORMATS["hocr"], pages(), tmp_path).values()
+        # The validator is old: warnings of its syntax are not ours.
+        program = "import sys; sys.argv[0] = 'hocr-spec'; from hocr_spec.cli import main; main()"
+        command = [sys.executable, "-W", "ignore", "-c", program, "-"]
+        run = subprocess.run(command, input=body, capture_output=True, timeout=300, check=False)
+        report = run.stdout.decode() + run.stderr.decode()
+        assert "Document is valid" in report
+        assert "[ERROR]" not in report
+
+    def test_has_the_lines_and_their_boxes_in_order(self, root: Any) -> None:
+        found = root.findall(".//{*}div[@class='ocr_page']")
+        assert len(found) == len(pages())
+        for element, page in zip(found, pages(), strict=True):
+            lines = element.findall(".//{*}span[@class='ocr_line']")
+            assert ["".join(each.itertext()) for each in lines] == lines_of(page)
+            boxes = [tuple(map(int, re.findall(r"\d+", each.get("title"))[:4])) for each in lines]
+            assert boxes == [bbox(each.box) for each in page.detections]
+
+    def test_says_how_lines_slope_and_which_run_down(self, root: Any) -> None:
+        titles = [each.get("title") for each in root.findall(".//{*}span[@class='ocr_line']")]
+        # The lower edge goes from (99, 230) to (499, 240); the box ends at y 240.
+        assert "baseline 0.025 -10;" in titles[1]
+        assert "textangle 270" in titles[8]
+        assert "baseline" not in titles[8]
+
+    def test_has_no_name_twice(self, root: Any) -> None:
+        names = [each.get("id") for each in root.iter() if each.get("id")]
+        assert len(names) == len(set(names))
+
+
+#: What the schema of ALTO 4.2 asks of the elements that we write: children in their order, attributes that
+#: they must have, and others that they may have.
+_PLACE = {"HPOS", "VPOS", "WIDTH", "HEIGHT"}
+ALTO: Final[dict[str, tuple[str, set[str], set[str]]]] = {
+    "alto": ("(Description )?(Styles )?(Tags )?Layout ", set(), {"SCHEMAVERSION"}),
+    "Description": ("MeasurementUnit (sourceImageInformation )?(Processing )*", set(), set()),
+    "sourceImageInformation": ("(fileName )?(fileIdentifier )*(documentIdentifier )*", set(), set()),
+    "Processing": (
+        "(processingCategory )?(processingDateTime )?(processingSoftware )?",
+        {"ID"},
+        set(),
+    ),
+    "processingSoftware": ("(softwareCreator )?(softwareName )?(softwareVersion )?", set(), set()),
+    "Layout": ("(Page )+", set(), set()),
+    "Page": ("(PrintSpace )?", {"ID", "PHYSICAL_IMG_NR"}, {"WIDTH", "HEIGHT", "PC"}),
+    "PrintSpace": ("((TextBlock|Illustration|ComposedBlock) )*", set(), _PLACE),
+    "ComposedBlock": ("((TextBlock|Illustration|ComposedBlock) )*", {"ID"}, _PLACE | {"TYPE"}),
+    "TextBlock": ("(TextLine )*", {"ID"}, _PLACE),
+    "Illustration": ("", {"ID"}, _PLACE | {"TYPE"}),
+    "TextLine": ("(Shape )?(String (SP )?)+", set(), _PLACE | {"ID", "BASELINE"}),
+    "Shape": ("Polygon ", set(), set()),
+    "Polygon": ("", {"POINTS"}, set()),
+    "String": ("", {"CONTENT"}, _PLACE | {"ID", "WC"}),
+    "SP": ("", set(), set()),
+}
+
+
+class TestAlto:
+    @pytest.fixture
+    def root(self, folder: Path) -> Any:
+        (body,) = written(FORMATS["alto"], pages(), folder).values()
+        return etree.fromstring(body)
+
+    def test_is_valid_by_its_published_schema(self, root: Any) -> None:
+        if "ALTO_XSD" not in os.environ:
+            pytest.skip("ALTO_XSD does not name a copy of alto-4-2.xsd; no package has one")
+        schema = etree.XMLSchema(etree.parse(os.environ["ALTO_XSD"]))
+        schema.assertValid(root)
+
+    def test_has_the_structure_that_its_schema_asks_for(self, root: Any) -> None:
+        for element in root.iter():
+            name = etree.QName(element)
+            assert f"{{{name.namespace}}}" == ALTO_NAMESPACE
+            if not len(element) and name.localname not in ALTO:
+                assert element.text
+                continue
+            children, needed, allowed = ALTO[name.localname]
+            found = "".join(f"{etree.QName(child).localname} " for child in element)
+            assert re.fullmatch(children, found), (name.localname, found)
+            attributes = {each for each in element.attrib if not each.startswith("{")}
+            assert needed <= attributes <= needed | allowed
+            for each in attributes & (_PLACE | {"WC", "PC", "PHYSICAL_IMG_NR"}):
+                assert float(element.get(each)) >= 0
+            for each in attributes & {"WC", "PC"}:
+                assert float(element.get(each)) <= 1
+        names = [element.get("ID") for element in root.iter() if element.get("ID")]
+        assert len(names) == len(set(names))
+
+    def test_has_the_lines_and_their_boxes_in_order(self, root: Any) -> None:
+        found = root.findall(f".//{ALTO_NAMESPACE}Page")
+        for element, page in zip(found, pages(), strict=True):
+            lines = element.findall(f".//{ALTO_NAMESPACE}TextLine")
+            texts = [
+                "".join(each.get("CONTENT", " ") for each in line if each.tag[-5:] != "Shape")
+                for line in lines
+            ]
+            assert texts == lines_of(page)
+            places = [[int(each.get(name)) for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] for each in lines]
+            boxes = [(x, y, x + width, y + height) for x, y, width, height in places]
+            assert boxes == [bbox(each.box) for each in page.detections]
+            shapes = [each.find(f".//{ALTO_NAMESPACE}Polygon").get("POINTS") for each in lines]
+            corners = [tuple(tuple(map(int, xy.split(","))) for xy in shape.split()) for shape in shapes]
+            assert corners == [each.box for each in page.detections]
+
+    def test_has_tables_and_pictures(self, root: Any) -> None:
+        assert root.find(f".//{ALTO_NAMESPACE}ComposedBlock").get("TYPE") == "table"
+        assert root.find(f".//{ALTO_NAMESPACE}Illustration").get("TYPE") == "image"
+
+
+@pytest.fixture(scope="module")
+def page_schema() -> Any:
+    return etree.XMLSchema(etree.parse(str(distribution("ocrd").locate_file("ocrd_validators/page.xsd"))))
+
+
+class TestPage:
+    @pytest.fixture
+    def roots(self, folder: Path) -> dict[str, Any]:
+        files = written(FORMATS["page"], pages(), folder)
+        return {ending: etree.fromstring(body) for ending, body in files.items()}
+
+    def test_is_valid_by_its_published_schema(self, roots: dict[str, Any], page_schema: Any) -> None:
+        for root in roots.values():
+            page_schema.assertValid(root)
+
+    def test_has_a_file_for_each_page_that_was_rendered(self, roots: dict[str, Any]) -> None:
+        assert list(roots) == [f".ocr/page-{number:04}.page.xml" for number in (1, 2, 4, 5)]
+
+    def test_of_a_document_of_one_page_has_a_name_of_its_own(self, folder: Path, page_schema: Any) -> None:
+        ((ending, body),) = written(FORMATS["page"], pages()[:1], folder).items()
+        assert ending == ".ocr.page.xml"
+        page_schema.assertValid(etree.fromstring(body))
+
+    def test_has_the_lines_and_their_corners_in_order(self, roots: dict[str, Any]) -> None:
+        read = [page for page in pages() if page.page.width_px]
+        for root, page in zip(roots.values(), read, strict=True):
+            order = [each.get("regionRef") for each in root.iter(f"{PAGE_NAMESPACE}RegionRefIndexed")]
+            names = [each.get("id") for each in root.find(f"{PAGE_NAMESPACE}Page") if each.get("id")]
+            assert order == names
+            lines = list(root.iter(f"{PAGE_NAMESPACE}TextLine"))
+            texts = [each.find(f"{PAGE_NAMESPACE}TextEquiv/{PAGE_NAMESPACE}Unicode").text for each in lines]
+            assert texts == lines_of(page)
+            points = [each.find(f"{PAGE_NAMESPACE}Coords").get("points") for each in lines]
+            corners = [tuple(tuple(map(int, xy.split(","))) for xy in each.split()) for each in points]
+            assert corners == [each.box for each in page.detections]
+
+
+class TestTextract:
+    @pytest.fixture
+    def response(self, folder: Path) -> dict[str, Any]:
+        (body,) = written(FORMATS["textract"], pages(), folder).values()
+        response: dict[str, Any] = json.loads(body)
+        return response
+
+    def test_every_relation_is_to_a_block_of_the_same_page(self, response: dict[str, Any]) -> None:
+        blocks = {block["Id"]: block for block in response["Blocks"]}
+        assert len(blocks) == len(response["Blocks"])
+        for block in blocks.values():
+            for relation in block.get("Relationships", ()):
+                assert all(blocks[each]["Page"] == block["Page"] for each in relation["Ids"])
+            place = block["Geometry"]["BoundingBox"]
+            assert all(0 <= value <= 1 for value in place.values())
+            assert place["Left"] + place["Width"] <= 1.0000001
+            assert place["Top"] + place["Height"] <= 1.0000001
+
+    def test_ids_are_the_same_when_it_is_written_again(self, response: dict[str, Any], folder: Path) -> None:
+        (again,) = written(FORMATS["textract"], pages(), folder).values()
+        assert json.loads(again) == response
+
+    def test_the_response_parser_finds_lines_and_tables(self, response: dict[str, Any]) -> None:
+        import trp  # noqa: PLC0415 - a foreign reader
+
+        document = trp.Document(response)
+        assert len(document.pages) == len(pages())
+        for found, page in zip(document.pages, pages(), strict=True):
+            assert [each.text for each in found.lines] == [each.text for each in page.detections]
+            for table, grid_rows in zip(found.tables, [ROWS] * len(page.page.tables), strict=True):
+                rows = [[cell.text.strip() for cell in row.cells] for row in table.rows]
+                # Of a cell that spans several, the first place has the text.
+                assert rows == [[grid_rows[0][0], ""], grid_rows[1], ["", grid_rows[2][1]], grid_rows[3]]
+
+    def test_its_schema_loads_the_blocks(self, response: dict[str, Any]) -> None:
+        from trp.trp2 import TDocumentSchema  # noqa: PLC0415 - a foreign reader
+
+        document = TDocumentSchema().load(response)
+        for found, page in zip(document.pages, pages(), strict=True):
+            assert [each.text for each in document.lines(found)] == [each.text for each in page.detections]
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_textractor_finds_lines_words_tables_and_layout(self, response: dict[str, Any]) -> None:
+        from textractor.parsers import response_parser  # noqa: PLC0415 - a foreign reader
+
+        document = response_parser.parse(response)
+        assert len(document.pages) == len(pages())
+        for found, page in zip(document.pages, pages(), strict=True):
+            # It makes a line of a word in a table that no line of ours has, `=2+3|x`.
+            foreign = ["=2+3|x"] * len(page.page.tables)
+            texts = sorted("".join(each.text.split()) for each in found.lines)
+            assert texts == sorted("".join(each.split()) for each in [*_texts(page), *foreign])
+            for table in found.tables:
+                assert (table.row_count, table.column_count) == (len(ROWS), len(ROWS[0]))
+            if page.page.blocks:
+                layout = [each.layout_type for each in found.layouts]
+                assert layout[:4] == ["LAYOUT_TITLE", "LAYOUT_TEXT", "LAYOUT_FIGURE", "LAYOUT_TABLE"]
+            for line_found in found.lines:
+                matching = [each for each in page.detections if each.text == line_found.text]
+                for each in matching[:1]:
+                    x1, y1, x2, _ = bbox(each.box)
+                    width_px, height_px = page.page.width_px or 0, page.page.height_px or 0
+                    place = line_found.bbox
+                    assert (place.x * width_px, place.y * height_px) == pytest.approx((x1, y1))
+                    assert place.width * width_px == pytest.approx(x2 - x1)
+
+
+def _texts(page: PageResult) -> list[str]:
+    return [each.text for each in page.detections]
+
+
+class TestTables:
+    def test_rows_and_columns_are_those_of_the_html(self, folder: Path) -> None:
+        files = written(FORMATS["csv"], pages(), folder)
+        assert list(files) == [".ocr/page-0001-table-1.csv", ".ocr/page-0005-table-1.csv"]
+        for body in files.values():
+            rows = list(csv.reader(io.StringIO(body.decode(), newline="")))
+            assert [[cell.removeprefix("'") for cell in row] for row in rows] == ROWS
+
+    @pytest.mark.parametrize(
+        ("text", "harmless"),
+        [
+            ("=1+1", False),
+            ("=HYPERLINK(1)", False),
+            ("@SUM(A1)", False),
+            ("+cmd|' /C calc'!A0", False),
+            ("-2+A1", False),
+            ("-3.20", True),
+            ("+49 (30) 12-34", True),
+            ("-", True),
+            ("-1,5 %", True),
+            ("- €5", True),
+            ("a=b", True),
+            ("'quoted", True),
+            ("", True),
+        ],
+    )
+    def test_a_text_that_spreadsheets_would_take_for_a_formula_is_marked_as_text(
+        self, text: str, harmless: bool
+    ) -> None:
+        ((cell,),) = csv.reader(io.StringIO(as_csv(f"<table><tr><td>{text}</td></tr></table>")))
+        assert cell == (text if harmless else f"'{text}")
+
+    @pytest.mark.parametrize(
+        ("html", "rows"),
+        [
+            ("", []),
+            ("<table></table>", []),
+            ("<td>a<td>b<tr><td>c", [["a", "b"], ["c", ""]]),
+            ("<table><tr><td rowspan=9>a</td><td>b</td></tr></table>", [["a", "b"]]),
+            ("<table><tr><td colspan=x>a</td><td>b</td></tr></table>", [["a", "b"]]),
+            ("<tr><td rowspan=2>a<td>b</tr><tr><td colspan=2>c</tr>", [["a", "b", ""], ["a", "c", "c"]]),
+            ("<tr><td>1<td rowspan=2>2</tr><tr><td colspan=2>3</tr>", [["1", "2"], ["3", "2"]]),
+            ("<tr><td> a\n b&nbsp;c </td></tr>", [["a b c"]]),
+        ],
+    )
+    def test_cells_lie_as_browsers_lay_them(self, html: str, rows: list[list[str]]) -> None:
+        assert grid(html).texts() == rows
+
+    @given(st.text(alphabet=st.sampled_from("<>/tdrhable =\"'0129colspanrow&;x"), max_size=80))
+    def test_no_html_is_too_broken(self, html: str) -> None:
+        found = grid(HTML[:-30] + html)
+        assert all(len(row) == found.columns for row in found.texts())
+        as_csv(html)
+
+    def test_a_huge_span_costs_nothing(self) -> None:
+        found = grid("<tr><td rowspan=1000000000 colspan=999999999>a</td></tr>")
+        assert (found.rows, found.columns) == (1, 1000)
+
+
+class TestWords:
+    def test_without_words_the_box_of_a_line_is_cut_by_the_share_of_characters(self) -> None:
+        found = list(words(line(1, "ab cdef", box(0, 0, 70, 10))))
+        assert [(each.text, each.box, each.is_spaced) for each in found] == [
+            ("ab", box(0, 0, 20, 10), True),
+            ("cdef", box(30, 0, 70, 10), False),
+        ]
+
+    def test_the_words_of_a_slanted_line_slant(self) -> None:
+        (_, second) = words(line(1, "ab cd", ((10, 0), (60, 100), (50, 110), (0, 10))))
+        assert second.box == ((40, 60), (60, 100), (50, 110), (30, 70))
+
+    def test_a_line_from_right_to_left_begins_at_the_right(self) -> None:
+        first, second = words(line(1, "שלום עולם", box(0, 0, 90, 10)))
+        assert (first.text, first.box) == ("שלום", box(50, 0, 90, 10))
+        assert (second.text, second.box) == ("עולם", box(0, 0, 40, 10))
+        assert is_right_to_left("مرحبا abc")
+        assert not is_right_to_left("abc שלום abc 12")
+
+    @given(st.text(min_size=1, max_size=30))
+    def test_words_and_spaces_are_the_line(self, text: str) -> None:
+        found = words(line(1, text, box(0, 0, 100, 10)))
+        joined = "".join(each.text + " " * each.is_spaced for each in found)
+        assert joined == (" ".join(text.split()) or text)
+
+    def test_lines_of_an_engine_without_layout_are_one_region(self, folder: Path) -> None:
+        (body,) = written(FORMATS["alto"], [plain_page(1, "a", "b", "c")], folder).values()
+        assert body.count(b"<TextBlock") == 1
+
+
+def test_markdown_has_the_pages_with_text(folder: Path) -> None:
+    (body,) = written(FORMATS["markdown"], pages(), folder).values()
+    assert body.decode() == "# A title\n\npage 1\n\n# A title\n\npage 5\n"
