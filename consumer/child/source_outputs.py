@@ -1,12 +1,18 @@
 """The handler of a process that writes outputs which need the source, each by a function of its own."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from consumer import protocol
+from consumer.child.overlay import save_overlay
 from consumer.child.rendering import limits
-from consumer.domain.result import PageResult
+from consumer.child.rendering.opening import open_document, quiet_libraries
+from consumer.child.textlayer.interface import Original
+from consumer.child.textlayer.searchable import write_searchable_pdf
+from consumer.domain.errors import PageError
+from consumer.domain.result import PageResult, Status
 
 #: Writes an output into files of a folder, named by numbers from 0; calls its last argument after each page.
 Writer = Callable[
@@ -14,8 +20,47 @@ Writer = Callable[
     protocol.OutputWritten,
 ]
 
+
+def _write_pdf(
+    request: protocol.WriteOutput,
+    options: protocol.RenderOptions,
+    pages: Iterable[PageResult],
+    progress: Callable[[], None],
+) -> protocol.OutputWritten:
+    original = Original(Path(request.path), request.format, options)
+    outcome = write_searchable_pdf(original, pages, Path(request.folder) / "0", progress)
+    notes = (
+        protocol.OutputNote(message=note.message, page_number=note.page_number) for note in outcome.notes
+    )
+    return protocol.OutputWritten(endings=(".ocr.pdf",) * outcome.written, notes=tuple(notes))
+
+
+def _write_overlays(
+    request: protocol.WriteOutput,
+    options: protocol.RenderOptions,
+    pages: Iterable[PageResult],
+    progress: Callable[[], None],
+) -> protocol.OutputWritten:
+    """Draw the pages that were read; others have no picture, and their result says why."""
+    endings: list[str] = []
+    notes: list[protocol.OutputNote] = []
+    with closing(open_document(request.path, request.format, options)) as document:
+        for page in pages:
+            number = page.page.page_number
+            if page.page.status is Status.SUCCESS:
+                try:
+                    image, _ = document.render(number)
+                except PageError as error:
+                    notes.append(protocol.OutputNote(message=error.message, page_number=number))
+                else:
+                    save_overlay(image, page, Path(request.folder) / str(len(endings)))
+                    endings.append(f".ocr/page-{number:04}.png")
+            progress()
+    return protocol.OutputWritten(endings=tuple(endings), notes=tuple(notes))
+
+
 #: By the names of outputs.
-WRITERS: Final[Mapping[str, Writer]] = {}
+WRITERS: Final[Mapping[str, Writer]] = {"pdf": _write_pdf, "overlay": _write_overlays}
 
 
 def build(options_json: str, writers: Mapping[str, Writer] = WRITERS) -> "SourceOutputWriter":
@@ -23,6 +68,7 @@ def build(options_json: str, writers: Mapping[str, Writer] = WRITERS) -> "Source
     options = protocol.RenderOptions.model_validate_json(options_json)
     limits.silence_libraries()
     limits.limit_address_space(options.address_space_bytes)
+    quiet_libraries()
     return SourceOutputWriter(options, writers)
 
 
@@ -38,9 +84,15 @@ class SourceOutputWriter:
         return protocol.RendererReady()
 
     def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
-        """Write an output."""
+        """Write an output; each page has as much processor time as a rendered one."""
         if not isinstance(request, protocol.WriteOutput):
             raise TypeError(f"a writer of outputs cannot {request.kind}")
+
+        def page_is_done() -> None:
+            limits.limit_processor_time(self._options.processor_s)
+            progress()
+
+        limits.limit_processor_time(self._options.processor_s)
         with Path(request.pages_path).open("rb") as lines:
             pages = map(PageResult.model_validate_json, lines)
-            return self._writers[request.output](request, self._options, pages, progress)
+            return self._writers[request.output](request, self._options, pages, page_is_done)

@@ -40,7 +40,9 @@ class SourceFormat:
 
 
 #: Those that `child.source_outputs` writes, by name.
-SOURCE_FORMATS: Final[Mapping[str, SourceFormat]] = {}
+SOURCE_FORMATS: Final[Mapping[str, SourceFormat]] = {
+    each.name: each for each in (SourceFormat("pdf", "application/pdf"), SourceFormat("overlay", "image/png"))
+}
 
 #: What may be asked for.
 NAMES: Final = frozenset({RESULT, "markdown", "hocr", "alto", "page", "textract", "csv", *SOURCE_FORMATS})

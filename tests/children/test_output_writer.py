@@ -1,9 +1,12 @@
 """The process that writes outputs from the source: what it writes, and what becomes of it when it fails."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pymupdf
 import pytest
+from PIL import Image
 
 from consumer import protocol
 from consumer.clock import SystemClock, Watchdog
@@ -18,19 +21,27 @@ from tests.outputs.documents import plain_page
 _GIB = 1024**3
 
 
+_OPTIONS = protocol.RenderOptions(
+    scale=2.0,
+    max_page_pixels=10**7,
+    max_pages=100,
+    open_documents=1,
+    address_space_bytes=4 * _GIB,
+    processor_s=60,
+)
+
+
+@asynccontextmanager
+async def running(entry: str, deadline_s: float) -> AsyncIterator[OutputWriterProcess]:
+    spec = ProcessSpec("output", entry, _OPTIONS, _GIB, 2 * _GIB)
+    process = OutputWriterProcess(Slot(spec), deadline_s=deadline_s)
+    async with process.running():
+        yield process
+
+
 @pytest.fixture
 async def writer() -> AsyncIterator[OutputWriterProcess]:
-    options = protocol.RenderOptions(
-        scale=2.0,
-        max_page_pixels=10**7,
-        max_pages=100,
-        open_documents=1,
-        address_space_bytes=4 * _GIB,
-        processor_s=60,
-    )
-    spec = ProcessSpec("output", "toy:build_writer", options, _GIB, 2 * _GIB)
-    process = OutputWriterProcess(Slot(spec), deadline_s=20)
-    async with process.running():
+    async with running("toy:build_writer", 20) as process:
         yield process
 
 
@@ -73,3 +84,26 @@ async def test_one_that_hangs_is_ended(tmp_path: Path, writer: OutputWriterProce
     with pytest.raises(PageError) as error:
         await write(impatient, tmp_path, "hang")
     assert error.value.code is Code.RENDER_TIMEOUT
+
+
+async def test_a_searchable_pdf_and_pictures_are_written_from_the_source(tmp_path: Path) -> None:
+    with pymupdf.open() as document:
+        for _ in range(2):
+            document.new_page(width=500, height=700).draw_rect((20, 20, 250, 60))
+        document.save(tmp_path / "source")
+    pages = tmp_path / "pages"
+    lines = [plain_page(number, f"invoice {number}").model_dump_json() for number in (1, 2)]
+    pages.write_text("\n".join(lines))
+    async with running("consumer.child.source_outputs:build", 60) as writer:
+        endings = {}
+        for output in ("pdf", "overlay"):
+            (folder := tmp_path / output).mkdir()
+            job = SourceJob(output, tmp_path / "source", Format.PDF, pages, folder)
+            written = await writer.write(job, Watchdog(SystemClock()))
+            assert written.warnings == []
+            endings[output] = written.endings
+    assert endings == {"pdf": (".ocr.pdf",), "overlay": (".ocr/page-0001.png", ".ocr/page-0002.png")}
+    with pymupdf.open(tmp_path / "pdf" / "0", filetype="pdf") as searchable:
+        assert [page.get_text().split() for page in searchable] == [["invoice", "1"], ["invoice", "2"]]
+    with Image.open(tmp_path / "overlay" / "1") as picture:
+        assert picture.size == (1000, 1400)

@@ -42,7 +42,7 @@ def test_outputs_come_with_the_result_and_others_are_added_without_reading_again
     assert read["outputs"] == ["hocr"]
     assert "200 x 100" in "".join(ET.fromstring(body(stack, f"{key}.ocr.hocr")).itertext())
 
-    second = start(stack, "second", PROGRAM, OUTPUTS="alto, markdown, page, textract, csv")
+    second = start(stack, "second", PROGRAM, OUTPUTS="alto, markdown, page, textract, csv, pdf, overlay")
     stack.request(key)
     line = second.line(event="message", key=key, job_result="stored")
     assert "outputs_s" in line
@@ -50,7 +50,7 @@ def test_outputs_come_with_the_result_and_others_are_added_without_reading_again
     assert second.stop() == 0
 
     added = stack.result(key, silent=True)
-    assert added["outputs"] == ["alto", "csv", "hocr", "markdown", "page", "textract"]
+    assert added["outputs"] == ["alto", "csv", "hocr", "markdown", "overlay", "page", "pdf", "textract"]
     assert (added["pages"], added["detections"]) == (read["pages"], read["detections"])
     assert lacking(stack, key) == []
     blocks = json.loads(body(stack, f"{key}.ocr.textract.json"))["Blocks"]

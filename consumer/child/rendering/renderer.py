@@ -1,20 +1,14 @@
 """The handler of a render process: from a file to one raw BGR image per page."""
 
-import logging
 import time
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-import pymupdf
-from PIL import Image
-
 from consumer import protocol
 from consumer.child.rendering import limits
 from consumer.child.rendering.document import Document
-from consumer.child.rendering.image import ImageDocument
-from consumer.child.rendering.pdf import PdfDocument
+from consumer.child.rendering.opening import open_document, quiet_libraries
 from consumer.domain.errors import DISK_FULL_ERRNOS, DiskFullError
 from consumer.domain.formats import Format
 from consumer.domain.page import POINTS_PER_INCH, PageImage
@@ -34,13 +28,7 @@ class PageRenderer:
     def __init__(self, options: protocol.RenderOptions) -> None:
         self._options = options
         self._documents: OrderedDict[str, Document] = OrderedDict()
-        pymupdf.TOOLS.mupdf_display_errors(False)
-        pymupdf.TOOLS.mupdf_display_warnings(False)
-        # Problems of a file belong in its result, not on standard error.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        logging.getLogger("PIL").addHandler(logging.NullHandler())
-        # Pillow's own guard is replaced by the page limit, which is checked before any pixel is made.
-        Image.MAX_IMAGE_PIXELS = None
+        quiet_libraries()
 
     def ready(self) -> protocol.Reply:
         """Reply at once: there is nothing to warm up."""
@@ -84,13 +72,7 @@ class PageRenderer:
     def _open(self, path: str, file_format: Format) -> Document:
         document = self._documents.pop(path, None)
         if document is None:
-            # A missing or unreadable file is our failure, and not the document's.
-            Path(path).open("rb").close()
-            document = (
-                PdfDocument(path, self._options)
-                if file_format is Format.PDF
-                else ImageDocument(path, file_format, self._options)
-            )
+            document = open_document(path, file_format, self._options)
         self._documents[path] = document
         if len(self._documents) > self._options.open_documents:
             self._documents.popitem(last=False)[1].close()
