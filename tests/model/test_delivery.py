@@ -64,6 +64,9 @@ _long = st.lists(st.sampled_from((0.2, 4.0)), min_size=5, max_size=6)
 #: A part of a paused consumer is passed on and on, and then read, well before that.
 _TAKEN_OVER_S: Final = 90.0
 
+#: A short document has its result by then, if a consumer is free.
+_STORED_S: Final = 20.0
+
 #: From the middle of a call to many leases.
 _seconds = st.sampled_from((0.2, 0.5, 2.0, 5.0, LEASE_S / 3, LEASE_S + 1.0, 4.0 * LEASE_S))
 
@@ -217,6 +220,20 @@ class Delivery(RuleBasedStateMachine):
         self._time.advance(_TAKEN_OVER_S)
         self.resume(number)
         self._time.advance(after)
+
+    @rule(key=_keys, seconds=_seconds)
+    def go_back_to_former_bytes_after_a_crash_between_outputs_and_result(
+        self, key: str, seconds: float
+    ) -> None:
+        """The former result is current again, and its outputs may be of the bytes in between."""
+        self.upload(key, [0.2])
+        former = self._bucket.uploads[key][-1].body
+        self._time.advance(_STORED_S)
+        self._faults.add("put", Fault.CRASH_BEFORE)
+        self.upload(key, [0.2])
+        self._time.advance(_STORED_S)
+        self._upload(key, former)
+        self._time.advance(seconds)
 
     @rule(seconds=_seconds)
     def wait(self, seconds: float) -> None:
