@@ -52,7 +52,7 @@ from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
-from consumer.service.work_dir import work_folder
+from consumer.service.work_dir import WorkFolder, work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
 
@@ -149,10 +149,10 @@ class _Builder:
         """Start everything; the worker itself is not running yet."""
         options = self.options
         try:
-            folder = self.stack.enter_context(work_folder(options.work_dir))
+            folder = await self.stack.enter_async_context(work_folder(options.work_dir))
         except OSError as error:
             raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
-        layout = ProcessLayout.of(options, folder, self.specs)
+        layout = ProcessLayout.of(options, folder.path, self.specs)
         for name in engines.without_effect(options, layout.engine, self.specs):
             log.warning("settings.without_effect", name=name, engine=layout.engine.name)
         queue = await self._queue()
@@ -183,11 +183,12 @@ class _Builder:
         )
 
     async def _jobs(
-        self, layout: ProcessLayout, folder: Path, queue: SqsQueue
+        self, layout: ProcessLayout, work: WorkFolder, queue: SqsQueue
     ) -> tuple[JobRunner, CircuitBreaker]:
         """Start everything that turns sources into results, and the circuit breaker that checks it."""
-        options, capacity = self.options, layout.capacity
-        disk_space, pages = DiskSpace(folder), Watchdog(self.clock, self.watchdog)
+        options, capacity, folder = self.options, layout.capacity, work.path
+        disk_space = DiskSpace(folder, restore=work.restore)
+        pages = Watchdog(self.clock, self.watchdog)
         renderer = RenderPool(layout.renderers, folder, options.max_pages)
         deadline_s = layout.engine.progress_deadline_s
         recognizer = PageRecognizer(layout.engines, layout.recycle_policy, deadline_s, pages)

@@ -44,6 +44,14 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def described(error: ClientError) -> str:
+    """A service's refusal: its code, its words, and the id by which AWS finds the request in its own logs."""
+    words = [error_code(error), error.response.get("Error", {}).get("Message", "")]
+    if request_id := error.response.get("ResponseMetadata", {}).get("RequestId"):
+        words.append(f"(request {request_id})")
+    return " ".join(filter(None, words))
+
+
 #: Errors of a client, beside a service's own refusal, in a request or while a response is read.
 UNREACHABLE: Final = (
     BotoCoreError,
@@ -63,9 +71,8 @@ def translate_errors(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        message = error.response.get("Error", {}).get("Message", "")
         kind = UnavailableError if _is_unavailable(error) else ServiceError
-        raise kind(f"{what}: {error_code(error)} {message}".rstrip()) from error
+        raise kind(f"{what}: {described(error)}") from error
     except NoRegionError as error:
         raise SettingsError("AWS_REGION is not set") from error
     except UNREACHABLE as error:

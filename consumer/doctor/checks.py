@@ -171,15 +171,15 @@ def _admitting(attributes: Attributes) -> Iterator[Mapping[str, Any]]:
     """Yield the statements that let S3 send to the queue, under any conditions."""
     queue_arn = attributes.get("QueueArn", "")
     document: Any = json.loads(attributes.get("Policy") or "{}")
-    for statement in _listed(document.get("Statement")):
+    for statement in listed(document.get("Statement")):
         principal = statement.get("Principal", {})
         # "*" is short for {"AWS": "*"}.
         principals = principal.values() if isinstance(principal, dict) else [principal]
         if (
             statement.get("Effect") == "Allow"
-            and {_S3, "*"} & {name for names in principals for name in _listed(names)}
-            and any(fnmatchcase(_SEND.lower(), action.lower()) for action in _listed(statement.get("Action")))
-            and any(fnmatchcase(queue_arn, pattern) for pattern in _listed(statement.get("Resource")))
+            and {_S3, "*"} & {name for names in principals for name in listed(names)}
+            and any(fnmatchcase(_SEND.lower(), action.lower()) for action in listed(statement.get("Action")))
+            and any(fnmatchcase(queue_arn, pattern) for pattern in listed(statement.get("Resource")))
         ):
             yield statement
 
@@ -191,11 +191,11 @@ def _sources(statement: Mapping[str, Any]) -> list[str]:
         for values in statement.get("Condition", {}).values()
         for name, value in values.items()
         if name.lower() == "aws:sourcearn"
-        for pattern in _listed(value)
+        for pattern in listed(value)
     ]
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
     """Return a list; policies allow a single value in its place."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
