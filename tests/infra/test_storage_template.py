@@ -209,6 +209,7 @@ def _consumer(stack: Stack) -> Any:
         (False, "s3:DeleteObject", f"{BUCKET}/in/a/scan.pdf"),
         (False, "s3:PutObjectTagging", f"{BUCKET}/in/a/scan.pdf"),
         (True, "sqs:DeleteMessage", "Queue.Arn"),
+        (True, "sqs:GetQueueAttributes", "DeadLetterQueue.Arn"),
         (True, "sns:Publish", "Topic"),
         (False, "s3:PutObject", f"{BUCKET}/in/a/scan.pdf"),
         (False, "s3:PutObject", f"{BUCKET}/elsewhere/scan.pdf.ocr.json"),
