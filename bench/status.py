@@ -3,19 +3,22 @@
     make bench/status
 
 A server that lists as many objects as are asked for, half of them results, and answers a HEAD of each. Beside
-it runs `bucket-ocr --version`, which does nothing but start. It exits with 1 if the first line comes more
-than two seconds after what the start alone takes, or the command takes over 120 MB.
+it runs `bucket-ocr --version`, which does nothing but start. It exits with 1 if the command needs more than
+two seconds of a processor until its first line, which on a busy machine come later, or takes over 120 MB.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import psutil
 from aiohttp import web
@@ -42,52 +45,66 @@ def main() -> int:
     }
     try:
         _wait_for(port)
-        start_s, _, start_bytes, _ = _run(["--version"], environment)
-        first_s, whole_s, most_bytes, lines = _run(["status", "s3://inbox/"], environment)
+        start = _run(["--version"], environment)
+        listed = _run(["status", "s3://inbox/"], environment)
     finally:
         server.kill()
     figures = {
         "objects": count,
-        "lines": lines,
-        "start_alone_s": round(start_s, 2),
-        "first_line_s": round(first_s, 2),
-        "whole_s": round(whole_s, 1),
-        "most_mb": round(most_bytes / 1e6, 1),
-        "start_alone_mb": round(start_bytes / 1e6, 1),
+        "lines": listed.lines,
+        "first_line_s": round(listed.first_s, 2),
+        "start_alone_s": round(start.first_s, 2),
+        "first_line_processor_s": round(listed.first_processor_s, 2),
+        "start_alone_processor_s": round(start.first_processor_s, 2),
+        "whole_s": round(listed.whole_s, 1),
+        "most_mb": round(listed.most_bytes / 1e6, 1),
+        "start_alone_mb": round(start.most_bytes / 1e6, 1),
     }
-    kept = first_s - start_s <= _MOST_S and most_bytes <= _MOST_BYTES and lines == count // 2
-    return report(figures, kept=kept)
+    kept = listed.first_processor_s <= _MOST_S and listed.most_bytes <= _MOST_BYTES
+    return report(figures, kept=kept and listed.lines == count // 2)
 
 
-def _run(arguments: Sequence[str], environment: dict[str, str]) -> tuple[float, float, int, int]:
-    """Run a command; returns seconds to its first line and in all, its most memory in bytes, its lines."""
-    started_s, most_bytes, first_s, lines = time.monotonic(), 0, 0.0, 0
+@dataclass
+class _Run:
+    """A command: seconds, also of a processor, to its first line; seconds in all; most memory; lines."""
+
+    first_s: float = 0.0
+    first_processor_s: float = 0.0
+    whole_s: float = 0.0
+    most_bytes: int = 0
+    lines: int = 0
+
+
+def _run(arguments: Sequence[str], environment: dict[str, str]) -> _Run:
+    started_s, run = time.monotonic(), _Run()
     command = [sys.executable, "-m", "consumer", *arguments]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        program = psutil.Process(process.pid)
 
         def watch() -> None:
-            nonlocal most_bytes
-            program = psutil.Process(process.pid)
-            while process.poll() is None:
-                try:
-                    most_bytes = max(most_bytes, program.memory_info().rss)
-                except psutil.NoSuchProcess:
-                    return
-                time.sleep(0.05)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                while process.poll() is None:
+                    run.most_bytes = max(run.most_bytes, program.memory_info().rss)
+                    time.sleep(0.05)
 
         watching = threading.Thread(target=watch)
         watching.start()
         assert process.stdout is not None
         for _ in process.stdout:
-            first_s = first_s or time.monotonic() - started_s
-            lines += 1
+            if not run.lines:
+                run.first_s = time.monotonic() - started_s
+                run.first_processor_s = sum(program.cpu_times()[:2])
+            run.lines += 1
         process.wait()
         watching.join()
-    return first_s, time.monotonic() - started_s, most_bytes, lines
+    run.whole_s = time.monotonic() - started_s
+    return run
 
 
 def _wait_for(port: int) -> None:
-    while not any(each.laddr.port == port for each in psutil.net_connections() if each.status == "LISTEN"):
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
         time.sleep(0.05)
 
 

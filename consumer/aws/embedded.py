@@ -3,15 +3,15 @@
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from consumer.aws.repeated import repeated
 from consumer.clock import Clock
 
 _NAMESPACE: Final = "bucket-ocr"
@@ -51,19 +51,14 @@ async def logged(
         return
     line = FigureLine(registry, queue_url.rpartition("/")[2])
 
-    async def repeat() -> None:
-        while True:
-            await asyncio.sleep(pause_s)
-            log.info("figures", **line.fields(clock))
-
-    repeating = asyncio.create_task(repeat(), name="figures")
-    try:
-        yield
-    finally:
-        repeating.cancel()
-        with suppress(asyncio.CancelledError):
-            await repeating
+    async def write() -> None:
         log.info("figures", **line.fields(clock))
+
+    try:
+        async with repeated(write, pause_s):
+            yield
+    finally:
+        await write()
 
 
 class FigureLine:

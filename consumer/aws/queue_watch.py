@@ -1,14 +1,14 @@
 """How full the queue and its dead-letter queue are, as SQS tells it now and then."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from consumer.aws.client import service_call
+from consumer.aws.repeated import repeated
 from consumer.domain.errors import ServiceError
 from consumer.metrics import Metrics
 
@@ -31,20 +31,13 @@ async def watched(
     client: "SQSClient", queue_url: str, metrics: Metrics, pause_s: float = _PAUSE_S
 ) -> AsyncIterator[None]:
     """Note the figures of the queue in `metrics`, every `pause_s` seconds, until the context ends."""
-    await _note(client, queue_url, metrics)
 
-    async def watch() -> None:
-        while True:
-            await asyncio.sleep(pause_s)
-            await _note(client, queue_url, metrics)
+    async def note() -> None:
+        await _note(client, queue_url, metrics)
 
-    watching = asyncio.create_task(watch(), name="queue watch")
-    try:
+    await note()
+    async with repeated(note, pause_s):
         yield
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
 
 
 async def _note(client: "SQSClient", queue_url: str, metrics: Metrics) -> None:

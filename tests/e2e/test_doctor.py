@@ -194,6 +194,18 @@ def test_a_service_that_does_not_answer_is_a_fault_beside_all_other_findings(doc
     assert "AWS_ENDPOINT_URL" in faults[0]["remedy"]
 
 
+def test_without_a_region_it_is_the_doctor_that_says_so(doctor: Doctor, tmp_path: Path) -> None:
+    environment = doctor.stack.environment(ENGINE="rapidocr")
+    url = "https://sqs.eu-central-1.amazonaws.com/123456789012/inbox"
+    environment |= {"BUCKET_OCR_QUEUE_URL": url}
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        environment.pop(name, None)
+    done = bucket_ocr(environment, tmp_path, "doctor", "--json")
+    faults = [finding for finding in json.loads(done.stdout) if finding["level"] == "fault"]
+    assert (faults[0]["check"], faults[0]["remedy"]) == ("region", "export AWS_REGION=eu-central-1")
+    assert (done.returncode, faults[1]["check"]) == (1, "queue")
+
+
 def test_a_missing_setting_is_2_and_a_finding(doctor: Doctor, tmp_path: Path) -> None:
     environment = doctor.stack.environment(ENGINE="rapidocr") | {"BUCKET_OCR_QUEUE_URL": ""}
     unset = bucket_ocr(environment, tmp_path, "doctor", "--json")
