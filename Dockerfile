@@ -7,6 +7,9 @@
 #
 # pymupdf-layout, for LAYOUT=full, is in neither: it reads tables no better, and is under a licence to be chosen anew.
 #
+# Each image has its SBOM and the licences of all that is in it at /opt/bucket-ocr/share/doc/bucket-ocr. The base image is
+# named by its tag; to build the same image again, name it by digest: --build-arg BASE=docker.io/library/python@sha256:…
+#
 # Both run as user 10001 on a read-only root file system, and write only to /work (documents and pages in flight)
 # and /tmp.
 
@@ -33,6 +36,8 @@ COPY infra/image/cpu.txt infra/image/
 RUN uv pip install --no-deps --require-hashes -r infra/image/cpu.txt
 COPY --from=wheel /dist /dist
 RUN uv pip install --no-deps /dist/*.whl
+COPY infra/image/inventory.py infra/image/
+RUN /opt/bucket-ocr/bin/python infra/image/inventory.py infra/image/cpu.txt /opt/bucket-ocr/share/doc/bucket-ocr
 
 
 FROM build AS build-gpu
@@ -50,13 +55,15 @@ RUN uv pip install --extra-index-url "$PADDLE_INDEX" --index-strategy unsafe-bes
     --constraints infra/image/gpu.txt "$PADDLE"
 COPY --from=wheel /dist /dist
 RUN uv pip install --no-deps /dist/*.whl
+COPY infra/image/inventory.py infra/image/
+# Paddle comes from its own index, with the libraries of NVIDIA that it names.
+RUN /opt/bucket-ocr/bin/python infra/image/inventory.py infra/image/gpu.txt /opt/bucket-ocr/share/doc/bucket-ocr \
+      --beside paddlepaddle-gpu --beside 'nvidia-*'
 
 
 FROM ${BASE} AS runtime
-# The licences of bucket-ocr and of PyMuPDF.
 LABEL org.opencontainers.image.title="bucket-ocr" \
-      org.opencontainers.image.description="OCR for S3 buckets: upload a document, get its text with boxes next to it" \
-      org.opencontainers.image.licenses="Apache-2.0 AND AGPL-3.0-only"
+      org.opencontainers.image.description="OCR for S3 buckets: upload a document, get its text with boxes next to it"
 # The base image's installer is not needed, and would be useful to an intruder.
 RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/* \
     && groupadd --gid 10001 bucket-ocr \
@@ -77,6 +84,8 @@ CMD ["run"]
 
 
 FROM runtime AS cpu-runtime
+# The Python packages, as their SBOM has them; the base image's own are beside that.
+LABEL org.opencontainers.image.licenses="Apache-2.0 AND (Apache-2.0 OR BSD-3-Clause) AND (MIT OR Apache-2.0) AND 0BSD AND AGPL-3.0-only AND BSD-2-Clause AND BSD-3-Clause AND CC0-1.0 AND GPL-3.0-or-later WITH GCC-exception-3.1 AND ISC AND LGPL-2.1-only AND LGPL-2.1-or-later AND LGPL-3.0-or-later AND MIT AND MIT-CMU AND MPL-2.0 AND OpenSSL AND PSF-2.0 AND Zlib"
 COPY --from=build-cpu /opt/bucket-ocr /opt/bucket-ocr
 
 
@@ -95,6 +104,7 @@ USER 10001:10001
 
 
 FROM runtime AS gpu-runtime
+LABEL org.opencontainers.image.licenses="Apache-2.0 AND (Apache-2.0 OR BSD-2-Clause) AND (Apache-2.0 OR BSD-3-Clause) AND (MIT OR Apache-2.0) AND 0BSD AND AGPL-3.0-only AND BSD-2-Clause AND BSD-3-Clause AND CNRI-Python AND GPL-3.0-or-later WITH GCC-exception-3.1 AND ISC AND LGPL-2.1-only AND LGPL-2.1-or-later AND LGPL-3.0-or-later AND LicenseRef-NVIDIA-Proprietary AND MIT AND MIT-0 AND MIT-CMU AND MPL-2.0 AND OpenSSL AND PSF-2.0 AND TCL AND Unlicense"
 # Paddle needs OpenMP.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \

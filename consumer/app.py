@@ -19,7 +19,9 @@ from botocore.config import Config
 from consumer import __version__, engines, protocol, settings
 from consumer.aws import client as aws
 from consumer.aws.ecs import task_protection
+from consumer.aws.embedded import logged
 from consumer.aws.lease import SqsLeases
+from consumer.aws.queue_watch import watched
 from consumer.aws.s3 import S3Store
 from consumer.aws.sns import announcer
 from consumer.aws.sqs import SqsQueue
@@ -57,7 +59,7 @@ from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
 from consumer.service.source_cache import SourceCache
 from consumer.service.source_outputs import SourceOutputs
-from consumer.service.work_dir import work_folder
+from consumer.service.work_dir import WorkFolder, work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
 
@@ -76,9 +78,9 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def object_store(connections: int = 16) -> AsyncIterator[S3Store]:
+async def object_store(connections: int = 16, metrics: Metrics | None = None) -> AsyncIterator[S3Store]:
     """Open the bucket, for the consumer and the command line alike; raises ServiceError."""
-    async with aws.client("s3", connections=connections, read_timeout_s=20) as client:
+    async with aws.client("s3", connections=connections, read_timeout_s=20, metrics=metrics) as client:
         yield S3Store(client)
 
 
@@ -116,6 +118,7 @@ async def consume(
             watchdog = Watchdog(clock)
             # First: a probe of a consumer that takes minutes to start must see that it lives.
             health = await stack.enter_async_context(served(options.health_port, metrics.registry))
+            await stack.enter_async_context(logged(metrics.registry, options.queue_url, clock))
             worker = await _Builder(options, specs, pauses, metrics, clock, watchdog, stack).worker()
             health.alive, health.ready = _alive(watchdog, options.stall_s), lambda: worker.problem
             ready.set()
@@ -154,10 +157,10 @@ class _Builder:
         """Start everything; the worker itself is not running yet."""
         options = self.options
         try:
-            folder = self.stack.enter_context(work_folder(options.work_dir))
+            folder = await self.stack.enter_async_context(work_folder(options.work_dir))
         except OSError as error:
             raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
-        layout = ProcessLayout.of(options, folder, self.specs)
+        layout = ProcessLayout.of(options, folder.path, self.specs)
         for name in engines.without_effect(options, layout.engine, self.specs):
             log.warning("settings.without_effect", name=name, engine=layout.engine.name)
         queue = await self._queue()
@@ -188,11 +191,12 @@ class _Builder:
         )
 
     async def _jobs(
-        self, layout: ProcessLayout, folder: Path, queue: SqsQueue
+        self, layout: ProcessLayout, work: WorkFolder, queue: SqsQueue
     ) -> tuple[JobRunner, CircuitBreaker]:
         """Start everything that turns sources into results, and the circuit breaker that checks it."""
-        options, capacity = self.options, layout.capacity
-        disk_space, pages = DiskSpace(folder), Watchdog(self.clock, self.watchdog)
+        options, capacity, folder = self.options, layout.capacity, work.path
+        disk_space = DiskSpace(folder, restore=work.restore)
+        pages = Watchdog(self.clock, self.watchdog)
         renderer = RenderPool(layout.renderers, folder, options.max_pages)
         deadline_s = layout.engine.progress_deadline_s
         recognizer = PageRecognizer(layout.engines, layout.recycle_policy, deadline_s, pages)
@@ -200,7 +204,7 @@ class _Builder:
         scheduler = PageScheduler(
             recognizer, disk_space, pages, self.metrics, batch_pages=batch_pages, window_pages=window_pages
         )
-        store = await self.stack.enter_async_context(object_store(connections=capacity.max_in_flight))
+        store = await self.stack.enter_async_context(object_store(capacity.max_in_flight, self.metrics))
         for each in (renderer, recognizer, scheduler):
             await self.stack.enter_async_context(each.running())
         engine = _engine(recognizer.engine, options)
@@ -215,7 +219,9 @@ class _Builder:
         documents = DocumentReader(sources, renderer, scheduler, parts, results)
         checks = [disk_space.check, renderer.check, recognizer.check]
         breaker = CircuitBreaker(checks, self.clock, self.pauses.breaker_s)
-        announce = await self.stack.enter_async_context(announcer(options.completion_topic_arn, self.clock))
+        announce = await self.stack.enter_async_context(
+            announcer(options.completion_topic_arn, self.clock, self.metrics)
+        )
         self._report_ready(layout, engine, folder)
         publisher = Publisher(store, self.clock, self.metrics, outputs)
         part_reader = PartReader(documents, self.clock, self.clock.monotonic())
@@ -240,7 +246,7 @@ class _Builder:
 
     def _report_ready(self, layout: ProcessLayout, engine: Engine, folder: Path) -> None:
         capacity = layout.capacity
-        self.metrics.set_engine(__version__, engine.name, engine.version, engine.device)
+        self.metrics.set_engine(__version__, engine)
         find_gpus = partial(gpus.chosen, "cpu" if capacity.devices == ["cpu"] else self.options.device)
         self.metrics.registry.register(
             WorkerProcessCollector(layout.engines, [*layout.renderers, *layout.output_writers], find_gpus)
@@ -259,11 +265,13 @@ class _Builder:
 
     async def _queue(self) -> SqsQueue:
         # One long poll, and the few short calls that settle messages.
-        client = aws.client("sqs", connections=16, read_timeout_s=self.pauses.poll_s + 5)
+        read_timeout_s = self.pauses.poll_s + 5
+        client = aws.client("sqs", connections=16, read_timeout_s=read_timeout_s, metrics=self.metrics)
         sqs = await self.stack.enter_async_context(client)
         queue = SqsQueue(sqs, self.options.queue_url, self.options.lease_s, self.clock, self.pauses.poll_s)
         # Raises ServiceError if the queue does not exist or may not be used.
         await queue.max_receive_count()
+        await self.stack.enter_async_context(watched(sqs, self.options.queue_url, self.metrics))
         return queue
 
     def _leases(self, max_in_flight: int) -> SqsLeases:
@@ -276,6 +284,7 @@ class _Builder:
             max_pool_connections=max_in_flight,
         )
         client = boto3.client("sqs", region_name=aws.region(), config=config)
+        aws.count_errors(client, self.metrics)
         url, stall_s = self.options.queue_url, self.options.stall_s
         return SqsLeases(client, url, lease_s, stall_s, clock=self.clock, metrics=self.metrics)
 

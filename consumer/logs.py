@@ -3,12 +3,14 @@
 import contextlib
 import io
 import logging
+import os
+import socket
 import sys
 from typing import Literal
 
 import structlog
 from structlog import dev, processors
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure(log_format: Literal["auto", "json", "console"], level: str) -> None:
@@ -19,6 +21,7 @@ def configure(log_format: Literal["auto", "json", "console"], level: str) -> Non
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _name_consumer,
             processors.add_log_level,
             processors.TimeStamper(fmt="iso", utc=True),
             *([dev.ConsoleRenderer()] if console else as_json),
@@ -27,6 +30,16 @@ def configure(log_format: Literal["auto", "json", "console"], level: str) -> Non
         logger_factory=_StandardOutput,
         cache_logger_on_first_use=True,
     )
+
+
+#: Of a pod its name, of a container its id; with the process, of which a machine may have several.
+_CONSUMER = f"{socket.gethostname()}/{os.getpid()}"
+
+
+def _name_consumer(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Tell the lines of many consumers in one log apart."""
+    event["consumer"] = _CONSUMER
+    return event
 
 
 class _StandardOutput:

@@ -1,7 +1,7 @@
 """Ports of the service to the world, as Protocols: other packages implement them, tests pass fakes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -137,7 +137,7 @@ class ObjectStore(Protocol):
     async def delete(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete objects; those that do not exist are no error."""
 
-    def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
+    def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
         """Yield key and ETag of the objects whose keys start with `prefix`, in the order of their keys."""
 
 

@@ -162,6 +162,19 @@ def load(kind: type[_Settings]) -> _Settings:
         raise SettingsError("; ".join(_problem(detail) for detail in error.errors())) from error
 
 
+def export_aws() -> None:
+    """Put the AWS variables of `.env` into the environment, which is all that botocore reads.
+
+    Those that are there already have precedence. Raises SettingsError if the file cannot be read.
+    """
+    try:
+        for name, value in dotenv_values(".env").items():
+            if name.startswith("AWS_") and value:
+                os.environ.setdefault(name, value)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env cannot be read: {error}") from error
+
+
 def unknown() -> list[str]:
     """Return names with our prefix that are no setting: misspelt ones, which would silently do nothing.
 

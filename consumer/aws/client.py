@@ -20,12 +20,21 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from botocore.parsers import ResponseParserError
 
 from consumer.domain.errors import ServiceError, SettingsError, UnavailableError
+from consumer.metrics import NO_ANSWER, Metrics
 
 _COMMON: Final[dict[str, Any]] = {
     # Standard retries have back-off with jitter, and a budget so that an outage is not answered by a storm.
     "retries": {"mode": "standard", "total_max_attempts": 4},
     # Over HTTP botocore would read a whole body for its signature, on the event loop. A checksum is signed.
     "s3": {"payload_signing_enabled": False},
+}
+
+
+#: Codes that say how things are, and no error: an object that is not there, or is another by now.
+_ANSWERS: Final = {
+    "HeadObject": {"404"},
+    "GetObject": {"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "412"},
+    "PutObject": {"PreconditionFailed", "412", "NoSuchKey", "404"},
 }
 
 
@@ -42,6 +51,14 @@ def configured_region() -> str | None:
 def error_code(error: ClientError) -> str:
     """The service's own code, such as `NoSuchKey`; of a HEAD, which has no body, the HTTP status."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def described(error: ClientError) -> str:
+    """A service's refusal: its code, its words, and the id by which AWS finds the request in its own logs."""
+    words = [error_code(error), error.response.get("Error", {}).get("Message", "")]
+    if request_id := error.response.get("ResponseMetadata", {}).get("RequestId"):
+        words.append(f"(request {request_id})")
+    return " ".join(filter(None, words))
 
 
 #: Errors of a client, beside a service's own refusal, in a request or while a response is read.
@@ -63,9 +80,8 @@ def translate_errors(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        message = error.response.get("Error", {}).get("Message", "")
         kind = UnavailableError if _is_unavailable(error) else ServiceError
-        raise kind(f"{what}: {error_code(error)} {message}".rstrip()) from error
+        raise kind(f"{what}: {described(error)}") from error
     except NoRegionError as error:
         raise SettingsError("AWS_REGION is not set") from error
     except UNREACHABLE as error:
@@ -107,10 +123,11 @@ async def client(
     connections: int,
     read_timeout_s: float,
     region_name: str | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Any]:
     """Open a client for so many requests at the same time; raises SettingsError if it refuses that.
 
-    `region_name`: None for the one that is configured.
+    `region_name`: None for the one that is configured. `metrics`: counts errors.
     """
     config = AioConfig(
         connect_timeout=5, read_timeout=read_timeout_s, max_pool_connections=connections, **_COMMON
@@ -122,4 +139,19 @@ async def client(
                 opened = await stack.enter_async_context(made)
         except ValueError as error:
             raise SettingsError(f"{service}: {error}") from error
+        if metrics is not None:
+            count_errors(opened, metrics)
         yield opened
+
+
+def count_errors(client: Any, metrics: Metrics) -> None:
+    """Count the errors of a client's requests, each try: the SDK hides those after which it succeeds."""
+    service = client.meta.service_model.service_name
+
+    def count(event_name: str, parsed_response: Any, exception: Any, **_: Any) -> None:
+        operation = event_name.rpartition(".")[2]
+        code = NO_ANSWER if exception is not None else (parsed_response or {}).get("Error", {}).get("Code")
+        if code and code not in _ANSWERS.get(operation, ()):
+            metrics.count_aws_error(service, operation, str(code))
+
+    client.meta.events.register(f"response-received.{service}", count)

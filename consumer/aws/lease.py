@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from botocore.exceptions import ClientError
 
-from consumer.aws.client import error_code
+from consumer.aws.client import described, error_code
 from consumer.aws.late_threads import LateThreads
 from consumer.clock import Clock, Watchdog
 from consumer.domain.lease import LeaseSchedule, Lost, Overdue
@@ -112,7 +112,8 @@ class SqsLeases:
             if isinstance(error, ClientError) and (code := error_code(error)) in _LOST:
                 return Lost(code)
             self.metrics.count_renewal(None)
-            log.warning("lease.renewal_failed", message_id=message.message_id, error=str(error))
+            text = described(error) if isinstance(error, ClientError) else str(error)
+            log.warning("lease.renewal_failed", message_id=message.message_id, error=text)
         else:
             self.metrics.count_renewal((schedule.ends_at - asked_at) / self.lease_s)
             schedule.renewed(asked_at, due.hold_s)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumer.aws.client import UNREACHABLE, error_code, service_call, translate_errors
+from consumer.aws.client import UNREACHABLE, described, error_code, service_call, translate_errors
 from consumer.aws.small_objects import delete_objects, read_object
 from consumer.aws.upload import put_object
 from consumer.clock import Watchdog
@@ -83,7 +83,7 @@ class S3Store:
                     return None
                 if error_code(error) == "403":
                     raise ServiceError(
-                        f"HEAD s3://{bucket}/{key}: 403 Forbidden: allow s3:GetObject on it, and "
+                        f"HEAD s3://{bucket}/{key}: {described(error)}: allow s3:GetObject on it, and "
                         "s3:ListBucket on the bucket, or S3 says the same of an object that does not exist"
                     ) from error
                 raise
@@ -229,7 +229,7 @@ class S3Store:
         if offset < source.size_bytes:
             raise _transfer_cut(source, f"ended after {offset} of {source.size_bytes} bytes")
 
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
+    async def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
         """Key and ETag of all objects whose keys start with `prefix`, in the order of their keys."""
         with translate_errors(f"LIST s3://{bucket}/{prefix}"):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)

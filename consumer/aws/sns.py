@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 from consumer.aws import client as aws
 from consumer.clock import Clock
 from consumer.domain.completion import Completion
+from consumer.metrics import Metrics
 from consumer.ports import Announce
 
 _DEADLINE_S = 30.0
 
 
 @asynccontextmanager
-async def announcer(topic_arn: str | None, clock: Clock) -> AsyncIterator[Announce]:
+async def announcer(
+    topic_arn: str | None, clock: Clock, metrics: Metrics | None = None
+) -> AsyncIterator[Announce]:
     """Give a function that announces a finished document; without a topic it does nothing.
 
     The function raises ServiceError if the topic does not take it.
@@ -23,7 +26,9 @@ async def announcer(topic_arn: str | None, clock: Clock) -> AsyncIterator[Announ
         return
     # A topic takes messages in its own region only, which need not be ours.
     region = topic_arn.split(":")[3]
-    async with aws.client("sns", connections=16, read_timeout_s=10, region_name=region) as client:
+    async with aws.client(
+        "sns", connections=16, read_timeout_s=10, region_name=region, metrics=metrics
+    ) as client:
 
         async def announce(completion: Completion) -> None:
             message = completion.message(clock.now())

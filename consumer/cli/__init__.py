@@ -4,18 +4,45 @@ Exit status: 0 done, 1 the document(s) failed, 2 usage or settings, 3 a service 
 be reached, 124 timed out, 130 interrupted. Commands themselves import slow modules.
 """
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from consumer import __version__
+from consumer import __version__, settings
 from consumer.cli import doctor, models, results, run, schema, submit
 from consumer.cli.exits import ExitStatus
 from consumer.domain.errors import BucketOcrError, SettingsError, TransientError
 
+
+class _Commands(TyperGroup):
+    """Commands whose output may go to a reader that leaves early, such as `head`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            done = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except (BrokenPipeError, ExceptionGroup) as error:
+            if not isinstance(_cause(error), BrokenPipeError):
+                raise
+            # What is still in the buffer is written when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitStatus.DONE) from None
+        return done
+
+
+def _cause(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 app = typer.Typer(
     name="bucket-ocr",
+    cls=_Commands,
     help="OCR for S3 buckets: upload a document, get its text with boxes next to it.",
     no_args_is_help=True,
     add_completion=False,
@@ -25,10 +52,14 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _options(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+def _options(
+    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
+) -> None:
     if version:
         typer.echo(f"bucket-ocr {__version__}")
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        ctx.fail("Missing command.")
 
 
 app.command("run")(run.run)
@@ -43,11 +74,10 @@ app.command("schema")(schema.schema)
 def main() -> None:
     """Run a command; an error is one line on standard error, and its kind an exit status."""
     try:
+        settings.export_aws()
         app()
     except (BucketOcrError, ExceptionGroup) as error:
-        cause: Exception = error
-        while isinstance(cause, ExceptionGroup):
-            cause = cause.exceptions[0]
+        cause = _cause(error)
         if not isinstance(cause, SettingsError | TransientError):
             raise
         typer.echo(f"bucket-ocr: {cause}", err=True)

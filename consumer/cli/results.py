@@ -9,6 +9,8 @@ from collections import Counter
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn
 
 from consumer import settings
 from consumer.cli.exits import ExitStatus
@@ -16,7 +18,7 @@ from consumer.cli.uris import location, shown
 from consumer.domain import keys
 from consumer.domain.errors import SourceChangedError, SourceGoneError, TransientError
 from consumer.service import inventory
-from consumer.service.inventory import State
+from consumer.service.inventory import SourceState, State
 
 _COLOURS = {State.DONE: "green", State.PARTIAL: "yellow", State.FAILED: "red", State.STALE: "magenta"}
 
@@ -81,6 +83,7 @@ def _write(chunk: bytes) -> None:
 
 def status(
     target: Annotated[str, typer.Argument(help="s3://bucket/key or s3://bucket/prefix.")],
+    summary: Annotated[bool, typer.Option("--summary", help="The totals only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, the totals last.")] = False,
 ) -> None:
     """Show the state of each source's result.
@@ -90,31 +93,48 @@ def status(
     document's extension. Exit status 1 if a document failed or none was found.
     """
     bucket, prefix = location(target)
-    totals = asyncio.run(_status(bucket, prefix, as_json=as_json))
+    totals = asyncio.run(_status(bucket, prefix, summary=summary, as_json=as_json))
+    counts = ", ".join(f"{totals[state]} {state.value}" for state in State if totals[state])
+    if as_json:
+        typer.echo(json.dumps({"totals": {state.value: totals[state] for state in State}}))
+    elif totals:
+        typer.echo(f"{totals.total()} document(s): {counts}", err=not summary)
     if not totals:
         typer.echo(f"bucket-ocr: there is no document at {target}", err=True)
     if not totals or totals[State.FAILED]:
         sys.exit(ExitStatus.FAILED)
 
 
-async def _status(bucket: str, prefix: str, *, as_json: bool) -> Counter[State]:
+async def _status(bucket: str, prefix: str, *, summary: bool, as_json: bool) -> Counter[State]:
     from consumer.app import object_store
 
     part_pages = settings.load(settings.PartSettings).part_pages
     totals: Counter[State] = Counter()
+    console = Console(stderr=True)
+    # Lines on a terminal are progress enough.
+    is_seen = console.is_terminal and (summary or not sys.stdout.isatty())
+    bar = Progress(
+        SpinnerColumn(), "{task.completed} documents", console=console, disable=not is_seen, transient=True
+    )
     async with object_store(connections=inventory.PARALLEL_HEADS) as store:
-        async for key, state, progress in inventory.states(store, bucket, prefix, part_pages):
-            totals[state] += 1
-            uri = f"s3://{bucket}/{key}"
-            if as_json:
-                more = dataclasses.asdict(progress) if progress else {}
-                typer.echo(json.dumps({"source": uri, "state": state.value, **more}, ensure_ascii=False))
-            else:
-                label = typer.style(f"{state.value:<8}", fg=_COLOURS.get(state))
-                typer.echo(f"{label} {f'{progress} ' if progress else ''}{shown(uri)}")
-    if as_json:
-        typer.echo(json.dumps({"totals": {state.value: totals[state] for state in State}}))
-    elif totals:
-        counts = ", ".join(f"{totals[state]} {state.value}" for state in State if totals[state])
-        typer.echo(f"{totals.total()} document(s): {counts}", err=True)
+        found = inventory.states(store, bucket, prefix, part_pages)
+        with bar:
+            task = bar.add_task("", total=None)
+            async with contextlib.aclosing(found) as states:
+                async for source in states:
+                    totals[source.state] += 1
+                    bar.advance(task)
+                    if not summary:
+                        _print_state(bucket, source, as_json=as_json)
     return totals
+
+
+def _print_state(bucket: str, source: SourceState, *, as_json: bool) -> None:
+    key, state, progress = source
+    uri = f"s3://{bucket}/{key}"
+    if as_json:
+        more = dataclasses.asdict(progress) if progress else {}
+        typer.echo(json.dumps({"source": uri, "state": state.value, **more}, ensure_ascii=False))
+    else:
+        label = typer.style(f"{state.value:<8}", fg=_COLOURS.get(state))
+        typer.echo(f"{label} {f'{progress} ' if progress else ''}{shown(uri)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
+from urllib.parse import quote_plus, unquote_plus
 
 from consumer.domain import formats, keys
 
@@ -24,10 +25,17 @@ _FEW_RECEIVES: Final = 3
 
 _REGION: Final = re.compile(r"(?<=[/.])[a-z]{2}(?:-[a-z]+)+-\d(?=[/.])")
 
+#: Characters of a notification's filter that S3 wants encoded.
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
+_RAW: Final = re.compile(r"[^A-Za-z0-9/._*!'()%+-]")
+
 #: All ways of creating an object.
 _CREATED: Final = "s3:ObjectCreated:*"
 
 _STORAGE: Final = "infra/storage.yaml sets it up"
+
+#: SQS keeps no message longer.
+_LONGEST_RETENTION_S: Final = 14 * 24 * 3600
 
 
 class Level(StrEnum):
@@ -73,6 +81,10 @@ def queue(queue_url: str, attributes: Attributes) -> Iterator[Finding]:
         message = "is encrypted with the key alias/aws/sqs, which S3 may not use: its events are dropped"
         remedy = _set(queue_url, "KmsMasterKeyId=,SqsManagedSseEnabled=true")
         yield Finding("queue", Level.FAULT, queue_url, message, remedy)
+    if (kept_s := _retention_s(attributes)) < _LONGEST_RETENTION_S:
+        message = f"forgets messages after {kept_s / 86_400:.3g} days, and their documents get no result"
+        remedy = _set(queue_url, f"MessageRetentionPeriod={_LONGEST_RETENTION_S}")
+        yield Finding("retention", Level.WARNING, queue_url, message, remedy)
     waiting = attributes.get("ApproximateNumberOfMessages", "?")
     leased = attributes.get("ApproximateNumberOfMessagesNotVisible", "?")
     delayed = attributes.get("ApproximateNumberOfMessagesDelayed", "?")
@@ -98,15 +110,19 @@ def redrive(queue_url: str, attributes: Attributes, arn: str, dead_letters: Attr
     if count < _FEW_RECEIVES:
         message = f"moves messages there after {count} receive(s), and a consumer that is killed uses one up"
         yield Finding("redrive", Level.WARNING, queue_url, message, _set_policy(queue_url, arn))
-    kept_s = int(dead_letters.get("MessageRetentionPeriod", 0))
-    if kept_s <= int(attributes.get("MessageRetentionPeriod", 0)):
-        message = "keeps messages no longer than the queue, and their age counts from their first arrival"
-        yield Finding("redrive", Level.WARNING, arn, message, "set its MessageRetentionPeriod to 1209600")
+    if _retention_s(dead_letters) < _LONGEST_RETENTION_S:
+        message = "could keep messages longer, and their age counts from their arrival on the queue"
+        remedy = f"set its MessageRetentionPeriod to {_LONGEST_RETENTION_S}"
+        yield Finding("redrive", Level.WARNING, arn, message, remedy)
     if (dead := dead_letters.get("ApproximateNumberOfMessages", "0")) != "0":
         message = f"holds {dead} message(s) that failed for good"
         yield Finding("redrive", Level.WARNING, arn, message, "redrive them when the cause is gone")
     else:
         yield Finding("redrive", Level.OK, arn, f"takes messages after {count} receives, and is empty")
+
+
+def _retention_s(attributes: Attributes) -> int:
+    return int(attributes.get("MessageRetentionPeriod", _LONGEST_RETENTION_S))
 
 
 def _redrive(attributes: Attributes) -> Mapping[str, Any]:
@@ -155,15 +171,15 @@ def _admitting(attributes: Attributes) -> Iterator[Mapping[str, Any]]:
     """Yield the statements that let S3 send to the queue, under any conditions."""
     queue_arn = attributes.get("QueueArn", "")
     document: Any = json.loads(attributes.get("Policy") or "{}")
-    for statement in _listed(document.get("Statement")):
+    for statement in listed(document.get("Statement")):
         principal = statement.get("Principal", {})
         # "*" is short for {"AWS": "*"}.
         principals = principal.values() if isinstance(principal, dict) else [principal]
         if (
             statement.get("Effect") == "Allow"
-            and {_S3, "*"} & {name for names in principals for name in _listed(names)}
-            and any(fnmatchcase(_SEND.lower(), action.lower()) for action in _listed(statement.get("Action")))
-            and any(fnmatchcase(queue_arn, pattern) for pattern in _listed(statement.get("Resource")))
+            and {_S3, "*"} & {name for names in principals for name in listed(names)}
+            and any(fnmatchcase(_SEND.lower(), action.lower()) for action in listed(statement.get("Action")))
+            and any(fnmatchcase(queue_arn, pattern) for pattern in listed(statement.get("Resource")))
         ):
             yield statement
 
@@ -175,24 +191,28 @@ def _sources(statement: Mapping[str, Any]) -> list[str]:
         for values in statement.get("Condition", {}).values()
         for name, value in values.items()
         if name.lower() == "aws:sourcearn"
-        for pattern in _listed(value)
+        for pattern in listed(value)
     ]
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
     """Return a list; policies allow a single value in its place."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of a bucket's notification, with a queue or topic as its target."""
+    """A rule of a bucket's notification, with a queue or topic as its target.
+
+    `prefix`, `suffix`: of keys, as S3 compares them. `raw`: filters that it compares with no key.
+    """
 
     name: str
     target: str
     events: Sequence[str]
     prefix: str = ""
     suffix: str = ""
+    raw: Sequence[str] = ()
 
     @classmethod
     def all_of(cls, configuration: Mapping[str, Any]) -> Iterator["Rule"]:
@@ -201,16 +221,21 @@ class Rule:
             for rule in configuration.get(kind, ()):
                 filters = rule.get("Filter", {}).get("Key", {}).get("FilterRules", ())
                 values = {each["Name"].lower(): each["Value"] for each in filters}
-                yield cls(rule.get("Id", "?"), rule[target], rule.get("Events", ()), **values)
+                raw = [value for value in values.values() if _RAW.search(value)]
+                decoded = {name: unquote_plus(value) for name, value in values.items()}
+                yield cls(rule.get("Id", "?"), rule[target], rule.get("Events", ()), **decoded, raw=raw)
 
 
 def notification(bucket: str, prefix: str, configuration: Mapping[str, Any], arn: str) -> Iterator[Finding]:
     """Judge whether uploads under `prefix` cause messages on the queue of this ARN."""
     subject = f"s3://{bucket}/{prefix}"
-    rules = [rule for rule in Rule.all_of(configuration) if rule.target == arn]
+    every = [rule for rule in Rule.all_of(configuration) if rule.target == arn]
+    yield from _raw_filters(subject, every)
+    rules = [rule for rule in every if not rule.raw]
     covering = [rule for rule in rules if prefix.startswith(rule.prefix)]
     if not covering:
-        yield _no_rule(subject, configuration, arn, [rule.prefix for rule in rules])
+        if every == rules:
+            yield _no_rule(subject, configuration, arn, [rule.prefix for rule in rules])
     elif not any(_CREATED in rule.events for rule in covering):
         events = ", ".join(sorted({event for rule in covering for event in rule.events}))
         message = f"sends events for {events} only: other uploads (multipart ones, copies) are missed"
@@ -218,6 +243,15 @@ def notification(bucket: str, prefix: str, configuration: Mapping[str, Any], arn
     else:
         yield Finding("notification", Level.OK, subject, "sends an event for every upload")
     yield from _suffixes(subject, covering)
+
+
+def _raw_filters(subject: str, rules: Sequence[Rule]) -> Iterator[Finding]:
+    """Judge the filters that are not encoded as S3 wants them: it compares them with encoded keys."""
+    for rule in rules:
+        for value in rule.raw:
+            message = f"its rule {rule.name} for {value!r} sends nothing: S3 compares encoded keys with it"
+            encoded = quote_plus(unquote_plus(value), safe="/")
+            yield Finding("notification", Level.FAULT, subject, message, f"make its filter {encoded}")
 
 
 def _no_rule(subject: str, configuration: Mapping[str, Any], arn: str, prefixes: Sequence[str]) -> Finding:

@@ -14,7 +14,7 @@ from typing import Final
 
 from consumer import settings
 from consumer.aws import client as aws
-from consumer.doctor import checks
+from consumer.doctor import checks, protection, writes
 from consumer.doctor.checks import Attributes, Finding, Level
 from consumer.doctor.inspect import AwsInspector
 from consumer.domain.errors import SettingsError
@@ -34,13 +34,14 @@ class Context:
     """Input of a check.
 
     `bucket`: the one whose uploads are to be read; None for all that the queue's policy names. `prefix`: the
-    start of the keys of those uploads.
+    start of the keys of those uploads. `writes`: whether to prove that the caller may write.
     """
 
     options: Settings
     bucket: str | None
     prefix: str
     inspector: AwsInspector
+    writes: bool = False
 
     @property
     def work_dir(self) -> Path:
@@ -140,7 +141,9 @@ async def check_queue(context: Context) -> Iterable[Finding]:
         findings.append(Finding("policy", Level.FAULT, url, "has a policy that names no bucket", remedy))
     for bucket in buckets:
         findings.append(checks.policy(url, attributes, bucket))
-        findings += await _notification(context, bucket, attributes.get("QueueArn", ""))
+        findings += await _bucket(context, bucket, attributes.get("QueueArn", ""))
+    if context.writes:
+        findings.append(await writes.queue(context.inspector, url))
     return findings
 
 
@@ -164,18 +167,38 @@ async def _attributes(context: Context, queue_url: str, missing: Finding) -> Att
     return response if isinstance(response, Finding) else response.get("Attributes", {})
 
 
-async def _notification(context: Context, bucket: str, queue_arn: str) -> Iterable[Finding]:
+async def _bucket(context: Context, bucket: str, queue_arn: str) -> Iterable[Finding]:
+    """Look at the bucket itself, its notifications, encryption and policy."""
     missing = _missing("notification", f"s3://{bucket}", "create it, or correct its name")
     look_up = context.inspector.look_up
     head = await look_up(missing, "s3:ListBucket", "head_bucket", Bucket=bucket)
     if isinstance(head, Finding):
         return [head]
-    findings = checks.bucket_region(bucket, head.get("BucketRegion"), context.options.queue_url)
+    findings = list(checks.bucket_region(bucket, head.get("BucketRegion"), context.options.queue_url))
     operation = "get_bucket_notification_configuration"
     configuration = await look_up(missing, "s3:GetBucketNotification", operation, Bucket=bucket)
     if isinstance(configuration, Finding):
-        return [*findings, configuration]
-    return [*findings, *checks.notification(bucket, context.prefix, configuration, queue_arn)]
+        findings.append(configuration)
+    else:
+        findings += checks.notification(bucket, context.prefix, configuration, queue_arn)
+    findings += await _protection(context, bucket)
+    if context.writes:
+        findings += [each async for each in writes.bucket(context.inspector, bucket, context.prefix)]
+    return findings
+
+
+async def _protection(context: Context, bucket: str) -> Iterable[Finding]:
+    look_up, subject = context.inspector.look_up, f"s3://{bucket}"
+    none = Finding("encryption", Level.OK, subject, "has no default but that of S3")
+    permission = "s3:GetEncryptionConfiguration"
+    encryption = await look_up(none, permission, "get_bucket_encryption", Bucket=bucket)
+    if not isinstance(encryption, Finding):
+        encryption = protection.encryption(bucket, encryption)
+    open_to_all = Finding("bucket policy", Level.OK, subject, "has no policy")
+    policy = await look_up(open_to_all, "s3:GetBucketPolicy", "get_bucket_policy", Bucket=bucket)
+    if isinstance(policy, Finding):
+        return [encryption, policy]
+    return [encryption, *protection.policy(bucket, policy["Policy"])]
 
 
 async def check_topic(context: Context) -> Iterable[Finding]:
@@ -193,7 +216,7 @@ def _missing(check: str, subject: str, remedy: str) -> Finding:
     return Finding(check, Level.FAULT, subject, "does not exist", remedy)
 
 
-#: Those of this machine come first, and give their findings even if AWS cannot be reached.
+#: Those of this machine come first; a service that cannot be asked is a finding.
 CHECKS: Final[Sequence[Check]] = (
     check_settings,
     check_engine,
@@ -205,14 +228,16 @@ CHECKS: Final[Sequence[Check]] = (
 
 
 async def examine(
-    options: Settings, bucket: str | None, prefix: str, checks: Sequence[Check] = CHECKS
+    options: Settings,
+    bucket: str | None,
+    prefix: str,
+    checks: Sequence[Check] = CHECKS,
+    *,
+    writes: bool = False,
 ) -> AsyncIterator[Finding]:
-    """Run the checks in turn; see `Context` for `bucket` and `prefix`.
-
-    Raises UnavailableError if a service does not answer, SettingsError if it cannot be asked.
-    """
+    """Run the checks in turn; see `Context` for `bucket`, `prefix` and `writes`."""
     async with AsyncExitStack() as stack:
-        context = Context(options, bucket, prefix, AwsInspector(stack))
+        context = Context(options, bucket, prefix, AwsInspector(stack), writes)
         for check in checks:
             for finding in await check(context):
                 yield finding

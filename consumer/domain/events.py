@@ -28,6 +28,9 @@ from consumer.domain.parts import MOST_PAGES, PageRange
 #: S3 events may come in an SNS envelope, but no sender nests envelopes.
 _MAX_ENVELOPES = 2
 
+#: Why the event of another object that we wrote is ignored.
+OWN_OUTPUT: Final = "own output"
+
 #: Why the event of stored pages of a long document is ignored.
 OWN_PIECE: Final = "own piece"
 
@@ -256,7 +259,7 @@ def _job(
     if parts.source_key(key) is not None:
         return OWN_PIECE
     if keys.is_own_output(key):
-        return "own output"
+        return OWN_OUTPUT
     if key.endswith("/"):
         return "folder marker"
     if keys.is_too_long(key):

@@ -64,4 +64,6 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     match = re.fullmatch(r"s3://([^/]+)(?:/(.*))?", uri, re.DOTALL)
     if match is None:
         raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
+    if ":" in match[1]:
+        raise ValueError(f"{uri!r} names an access point: name its bucket, as events and results do")
     return match[1], match[2] or ""

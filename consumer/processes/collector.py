@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -10,6 +11,9 @@ from prometheus_client.registry import Collector
 from consumer.domain.errors import SettingsError
 from consumer.processes.gpus import Gpu
 from consumer.processes.slot import Slot
+
+#: Why child processes are replaced.
+REASONS: Final = ("recycled", "timeout", "crash", "killed", "error", "cancelled")
 
 
 class WorkerProcessCollector(Collector):
@@ -39,6 +43,8 @@ class WorkerProcessCollector(Collector):
         replacements: Counter[tuple[str, str]] = Counter()
         for number, slot in enumerate(self._slots):
             kind = slot.spec.name
+            # A reason that has not come up is 0, and not missing: its first time is an increase as well.
+            replacements.update({(kind, reason): 0 for reason in REASONS})
             resident.add_metric([kind, str(number)], slot.process.resident_bytes if slot.process else 0)
             replacements.update({(kind, reason): count for reason, count in slot.replacements.items()})
         for labels, count in replacements.items():

@@ -29,14 +29,18 @@ _ORDINARY_BYTES: Final = 16 * 1024 * 1024
 class DiskSpace:
     """The space in one folder, shared by all documents in flight.
 
-    `usage`: gives total, used and free bytes of the disk.
+    `usage`: gives total, used and free bytes of the disk. `restore`: makes the folder again if it is gone.
     """
 
     def __init__(
-        self, folder: Path, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage
+        self,
+        folder: Path,
+        usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage,
+        restore: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._usage = usage
+        self._restore = restore
         #: Documents and pages that will free space without waiting for any.
         self._holders = 0
         #: How many have freed theirs so far.
@@ -116,6 +120,10 @@ class DiskSpace:
 
     async def check(self) -> None:
         """Raise HostError if nothing can be written, or while there is less space than was missing."""
+        try:
+            self._restore()
+        except OSError as error:
+            raise HostError(f"{_FOLDER} is gone, and cannot be made again: {error}") from error
         if self._holders:
             # A document that comes now and finds no space waits for those.
             return

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -47,29 +49,22 @@ class SourceState(NamedTuple):
     progress: Progress | None = None
 
 
-async def states(store: ObjectStore, bucket: str, prefix: str, part_pages: int) -> AsyncIterator[SourceState]:
-    """Yield each source whose key starts with `prefix` and ends like a document, in the order of their keys.
+async def states(
+    store: ObjectStore, bucket: str, prefix: str, part_pages: int
+) -> AsyncGenerator[SourceState]:
+    """Yield each source whose key starts with `prefix` and ends like a document, as the listing comes.
 
-    Only results that the listing has cost a request each.
+    In the order of their keys, but a source comes after those whose keys begin with its own. Only results
+    that the listing has cost a request each. Memory does not grow with the number of sources.
     """
-    sources, outputs, pieces = await _listed(store, bucket, prefix)
-
-    async def state(key: str, etag: str) -> SourceState:
-        has_result = keys.result_key(key) in outputs
-        result = await result_head(store, bucket, key) if has_result else None
-        if result is not None and result.source_etag == etag:
-            return SourceState(key, _STATES[result.status])
-        if key in pieces:
-            return SourceState(key, State.WORKING, _progress(pieces[key], etag, part_pages))
-        return SourceState(key, State.PENDING if result is None else State.STALE)
-
     window: deque[asyncio.Task[SourceState]] = deque()
     try:
-        for key, etag in sources:
-            if len(window) == PARALLEL_HEADS:
-                yield await window[0]
-                window.popleft()
-            window.append(asyncio.create_task(state(key, etag)))
+        async with aclosing(_listed(store, bucket, prefix)) as sources:
+            async for source in sources:
+                if len(window) == PARALLEL_HEADS:
+                    yield await window[0]
+                    window.popleft()
+                window.append(asyncio.create_task(_state(store, bucket, source, part_pages)))
         while window:
             yield await window[0]
             window.popleft()
@@ -79,21 +74,52 @@ async def states(store: ObjectStore, bucket: str, prefix: str, part_pages: int) 
         await asyncio.gather(*window, return_exceptions=True)
 
 
-async def _listed(
-    store: ObjectStore, bucket: str, prefix: str
-) -> tuple[list[tuple[str, str]], set[str], dict[str, list[Piece]]]:
-    """List sources with their ETags, outputs, and the pieces of each source."""
-    sources: list[tuple[str, str]] = []
-    outputs: set[str] = set()
-    pieces: dict[str, list[Piece]] = {}
-    async for key, etag in store.list(bucket, prefix):
-        if (source_key := parts.source_key(key)) and (piece := Piece.parse(source_key, key)):
-            pieces.setdefault(source_key, []).append(piece)
-        elif keys.is_own_output(key):
-            outputs.add(key)
-        elif formats.has_source_extension(key):
-            sources.append((key, etag))
-    return sources, outputs, pieces
+@dataclass(eq=False)
+class _Listed:
+    """A source in the listing, and what the listing has of it so far."""
+
+    key: str
+    etag: str
+    has_result: bool = False
+    pieces: list[Piece] = field(default_factory=list)
+
+    def note(self, output_key: str) -> None:
+        """Note an output, if it is one of this source."""
+        if output_key == keys.result_key(self.key):
+            self.has_result = True
+        elif piece := Piece.parse(self.key, output_key):
+            self.pieces.append(piece)
+
+
+async def _state(store: ObjectStore, bucket: str, source: _Listed, part_pages: int) -> SourceState:
+    result = await result_head(store, bucket, source.key) if source.has_result else None
+    if result is not None and result.source_etag == source.etag:
+        return SourceState(source.key, _STATES[result.status])
+    if source.pieces:
+        return SourceState(source.key, State.WORKING, _progress(source.pieces, source.etag, part_pages))
+    return SourceState(source.key, State.PENDING if result is None else State.STALE)
+
+
+async def _listed(store: ObjectStore, bucket: str, prefix: str) -> AsyncGenerator[_Listed]:
+    """Yield each source as soon as the listing, which is in the order of keys, has passed its outputs."""
+    # Keys between a source and its outputs begin with its own, so each of these begins with the one before.
+    waiting: list[_Listed] = []
+    async with aclosing(store.list(bucket, prefix)) as objects:
+        async for key, etag in objects:
+            while waiting and not _may_come(waiting[-1].key, key):
+                yield waiting.pop()
+            if keys.is_own_output(key):
+                for source in waiting:
+                    source.note(key)
+            elif formats.has_source_extension(key):
+                waiting.append(_Listed(key, etag))
+    while waiting:
+        yield waiting.pop()
+
+
+def _may_come(source_key: str, key: str) -> bool:
+    """Whether outputs of the source may follow `key` in a listing, which is in the order of UTF-8."""
+    return key.encode("utf-8", "surrogatepass") < f"{source_key}.ocr0".encode("utf-8", "surrogatepass")
 
 
 def _progress(pieces: Iterable[Piece], etag: str, part_pages: int) -> Progress:

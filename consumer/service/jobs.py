@@ -5,13 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from consumer.clock import Watchdog
+from consumer.domain import events
 from consumer.domain.assembly import EncodedResult
-from consumer.domain.errors import Code, HostError, ServiceError, TransientError, UnavailableError
+from consumer.domain.errors import (
+    ChildError,
+    Code,
+    DiskFullError,
+    HostError,
+    ServiceError,
+    StartupError,
+    TransientError,
+    UnavailableError,
+)
 from consumer.domain.events import Job
 from consumer.domain.identity import NOT_READ, ResultHead
 from consumer.domain.parts import engine_digest
@@ -25,6 +35,19 @@ from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PassedOnError, StoppedError, pass_on
 from consumer.service.publisher import Accepts, JobResult, Make, Publisher
 
+#: Cause of a job that needs no work because we wrote its object.
+OWN_OUTPUT: Final = "own_output"
+
+#: One word for each kind of error, the narrowest first.
+_CAUSES: Final = (
+    (UnavailableError, "unavailable"),
+    (ServiceError, "refused"),
+    (ChildError, "child"),
+    (DiskFullError, "disk_full"),
+    (StartupError, "startup"),
+    (TransientError, "other"),
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -33,7 +56,8 @@ class JobReport:
     """How the work on a job ended.
 
     `reason`: why it is not done, in words for the reader of the result; empty if it is done. `log_fields` go
-    into the message's log line; they never hold text of the document. `continuation`: of a job that was
+    into the message's log line; they never hold text of the document. `cause`: one word for the reason, for
+    metrics; `OWN_OUTPUT` of an object that we wrote. `continuation`: of a job that was
     released, passed on, or renewed, bodies of messages that ask for what is left of it; empty for the message
     as it was.
     """
@@ -43,6 +67,7 @@ class JobReport:
     reason: str
     log_fields: Mapping[str, Any]
     continuation: tuple[str, ...] = ()
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +90,17 @@ class JobRunner:
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
         if job.part is not None:
             log_fields["part"] = f"{job.part.first}-{job.part.last}/{job.part.page_count}"
-        outcome, reason = Outcome.DONE, ""
+        outcome, reason, cause = Outcome.DONE, "", ""
         try:
             result = await self._ensure_current_result(job, queued_at, watchdog, is_again=is_again)
             self.breaker.record_storage_success()
             if "read" in result.stage_seconds:
                 self.breaker.record_host_success()
             log_fields |= _log_fields(result)
+            cause = OWN_OUTPUT if result.reason == events.OWN_OUTPUT else ""
             if problem := await self._announcement_problem(result):
                 log_fields["error"] = reason = problem
-                outcome = Outcome.TRANSIENT
+                outcome, cause = Outcome.TRANSIENT, "not_announced"
         except StoppedError as error:
             return JobReport(job, Outcome.RELEASED, str(error), log_fields, error.continuation)
         except PassedOnError as error:
@@ -83,6 +109,7 @@ class JobRunner:
         except TransientError as error:
             log_fields["error"] = reason = str(error)
             outcome = Outcome.HOST_FAILURE if isinstance(error, HostError) else Outcome.TRANSIENT
+            cause = next(word for kind, word in _CAUSES if isinstance(error, kind))
             if isinstance(error, HostError):
                 self.breaker.record_host_failure(error)
             elif isinstance(error, UnavailableError):
@@ -91,7 +118,7 @@ class JobRunner:
         except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
             log_fields["traceback"] = traceback.format_exc()
             outcome, reason = Outcome.BUG, f"an internal error ({type(error).__name__})"
-        return JobReport(job, outcome, reason, log_fields)
+        return JobReport(job, outcome, reason, log_fields, cause=cause)
 
     async def write_exhausted_result(
         self, job: Job, queued_at: datetime, reason: str, watchdog: Watchdog

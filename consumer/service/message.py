@@ -87,8 +87,8 @@ class MessageHandler:
             work.cancel()
 
     def _observe_wait(self, context: MessageContext) -> None:
-        """Note how long the message lay on the queue, which is known of its first receive only."""
-        if context.message.receive_count == 1:
+        """Note how long a message that asks for work lay on the queue; known of its first receive only."""
+        if context.notification.jobs and context.message.receive_count == 1:
             waited_s = (self.clock.now() - context.message.sent_at).total_seconds()
             self.metrics.observe_queue_wait(waited_s)
             context.log_fields["waited_s"] = round(waited_s, 3)

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from consumer.clock import Clock, Watchdog
+from consumer.domain import events
 from consumer.domain.events import Job, Notification
 from consumer.domain.settle import Outcome
 from consumer.ports import Message
-from consumer.service.jobs import JobReport
+from consumer.service.jobs import OWN_OUTPUT, JobReport
 
 #: A message of several documents ends as the worst of them; what may still be done comes before what nobody
 #: can do.
@@ -53,6 +54,19 @@ class MessageContext:
         outcomes = [Outcome.MALFORMED if self.notification.malformed else Outcome.DONE]
         outcomes += [report.outcome for report in self.reports]
         return max(outcomes, key=_SEVERITY.index)
+
+    @property
+    def ignored_as(self) -> str:
+        """Why a message without work was sent: for an `own_output`, or as another `event`; else empty."""
+        if any(report.cause != OWN_OUTPUT for report in self.reports):
+            return ""
+        own = self.reports or {events.OWN_OUTPUT, events.OWN_PIECE} & set(self.notification.ignored)
+        return OWN_OUTPUT if own else "event"
+
+    def cause(self, outcome: Outcome) -> str:
+        """One word for why the work has ended so; empty if that is not known."""
+        causes = (report.cause for report in self.reports if report.outcome is outcome)
+        return next(causes, "")
 
     def complete_reports(self, outcome: Outcome, reason: str) -> None:
         """Report the jobs that were not begun or were cut short: with `outcome`, for `reason`."""

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from consumer.clock import Clock, Watchdog
-from consumer.domain import formats, identity, keys
+from consumer.domain import events, formats, identity, keys
 from consumer.domain.assembly import EncodedResult
 from consumer.domain.completion import Completion
 from consumer.domain.errors import (
@@ -107,7 +107,7 @@ class Publisher:
     async def _try(self, job: Job, attempt: Attempt, accepts: Accepts, make: Make) -> JobResult:
         info = await sources.describe(self.store, job.bucket, job.key)
         if identity.SOURCE_ETAG in info.metadata:
-            return JobResult("own output")
+            return JobResult(events.OWN_OUTPUT)
         existing = await self.store.head(job.bucket, keys.result_key(job.key))
         attempt.replaces = job.part.replaces if job.part else None
         if match := _accepted(existing, attempt.replaces, info.source, accepts):

@@ -95,7 +95,10 @@ class Settler:
         except ServiceError as error:
             # The message comes again by itself, and then costs two HEAD requests.
             log.warning("settle.failed", message_id=message.message_id, error=str(error))
-        self.metrics.count_message(outcome)
+        if outcome is Outcome.DONE and context.ignored_as:
+            self.metrics.count_ignored(context.ignored_as)
+        else:
+            self.metrics.count_message(outcome, context.cause(outcome))
         # Nearly every message names one document; its fields then stand in the line itself.
         documents = [dict(report.log_fields) for report in context.reports]
         # A long document has hundreds of events of its own.

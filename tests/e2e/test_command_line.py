@@ -182,7 +182,70 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
         "totals": {"pending": 1, "working": 1, "done": 1, "partial": 0, "failed": 1, "stale": 1}
     }
     assert call("status", f"{uri}done.pdf").returncode == 0
+    summary = call("status", "--summary", uri)
+    assert (summary.returncode, summary.stdout, summary.stderr) == (1, people.stderr, "")
+    assert json.loads(call("status", "--summary", "--json", uri).stdout) == totals
     assert "no document" in _one_line(call("status", f"{uri}none"))
+
+
+def test_a_reader_that_leaves_early_ends_a_command_quietly(stack: Stack, tmp_path: Path) -> None:
+    # More than a pipe takes at once.
+    lines = 3000
+    for number in range(lines):
+        stack.put(f"many/{number}-{'x' * 60}.pdf", b"%PDF-", silent=True)
+    stack.put("many.pdf", b"%PDF-", silent=True)
+    stack.put("many.pdf.ocr.json", long_result(lines), silent=True)
+    for arguments, first in (
+        (f"status s3://{stack.silent_bucket}/many/", b"pending  s3://"),
+        (f"get --text s3://{stack.silent_bucket}/many.pdf", b"x" * 60),
+    ):
+        command = f'{sys.executable} -m consumer {arguments} | head -1; echo "status ${{PIPESTATUS[0]}}"'
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=stack.environment(),
+            capture_output=True,
+            timeout=COMMAND_S,
+            check=True,
+        )
+        line, status = done.stdout.splitlines()
+        assert (line[: len(first)], status, done.stderr) == (first, b"status 0", b"")
+
+
+def long_result(lines: int) -> bytes:
+    """A result document with so many lines on one page."""
+    line = {"text": "x" * 60, "box": [[0, 0], [1, 0], [1, 1], [0, 1]], "confidence": 1.0, "page_number": 1}
+    document = {"schema_version": "1.0", "status": "SUCCESS", "page_count": 1, "detections": [line] * lines}
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize("arguments", [["--"], []])
+def test_no_command_is_wrong_usage(call: Run, arguments: list[str]) -> None:
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert "Usage: " in done.stdout + done.stderr
+
+
+def test_an_access_point_is_wrong_usage_that_says_what_to_name(call: Run) -> None:
+    done = call("status", "s3://arn:aws:s3:us-east-1:123456789012:accesspoint/mine/a.pdf")
+    assert (done.returncode, "name its bucket" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["doctor", "run"])
+def test_ctrl_c_while_the_modules_are_imported_is_quiet(stack: Stack, tmp_path: Path, command: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "consumer", command],
+        cwd=tmp_path,
+        env=stack.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any(" pydantic" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.readlines()
+    assert process.returncode == 130
+    assert [line for line in rest if not line.startswith("import time:")] == []
 
 
 def test_a_missing_bucket_is_3_in_one_line(call: Run) -> None:

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from local_cloud import LocalCloud
 
 from tests.e2e import in_process
-from tests.e2e.stack import Stack, bucket_ocr
+from tests.e2e.proxy import FaultProxy, answer
+from tests.e2e.stack import RESULT_S, Stack, bucket_ocr, until
 
 Finding = dict[str, str]
 
@@ -185,9 +187,89 @@ def test_a_device_that_the_engine_cannot_use_is_a_fault(doctor: Doctor) -> None:
     assert "rapidocr runs on the CPU only" in fault["message"]
 
 
-def test_a_silent_service_is_3_and_a_missing_setting_2(doctor: Doctor, tmp_path: Path) -> None:
+def test_a_service_that_does_not_answer_is_a_fault_beside_all_other_findings(doctor: Doctor) -> None:
+    faults = doctor.faults(AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert [(fault["check"], fault["subject"]) for fault in faults] == [("queue", doctor.stack.queue_url)]
+    assert "could not be asked" in faults[0]["message"]
+    assert "AWS_ENDPOINT_URL" in faults[0]["remedy"]
+
+
+def test_without_a_region_it_is_the_doctor_that_says_so(doctor: Doctor, tmp_path: Path) -> None:
     environment = doctor.stack.environment(ENGINE="rapidocr")
-    silent = bucket_ocr(environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, tmp_path, "doctor")
-    assert (silent.returncode, silent.stderr.count("\n")) == (3, 1)
-    unset = bucket_ocr(environment | {"BUCKET_OCR_QUEUE_URL": ""}, tmp_path, "doctor")
-    assert (unset.returncode, unset.stderr) == (2, "bucket-ocr: BUCKET_OCR_QUEUE_URL is not set\n")
+    url = "https://sqs.eu-central-1.amazonaws.com/123456789012/inbox"
+    environment |= {"BUCKET_OCR_QUEUE_URL": url}
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        environment.pop(name, None)
+    done = bucket_ocr(environment, tmp_path, "doctor", "--json")
+    faults = [finding for finding in json.loads(done.stdout) if finding["level"] == "fault"]
+    assert (faults[0]["check"], faults[0]["remedy"]) == ("region", "export AWS_REGION=eu-central-1")
+    assert (done.returncode, faults[1]["check"]) == (1, "queue")
+
+
+def test_a_missing_setting_is_2_and_a_finding(doctor: Doctor, tmp_path: Path) -> None:
+    environment = doctor.stack.environment(ENGINE="rapidocr") | {"BUCKET_OCR_QUEUE_URL": ""}
+    unset = bucket_ocr(environment, tmp_path, "doctor", "--json")
+    problem = "BUCKET_OCR_QUEUE_URL is not set"
+    assert (unset.returncode, unset.stderr) == (2, f"bucket-ocr: {problem}\n")
+    (finding,) = json.loads(unset.stdout)
+    assert (finding["check"], finding["level"], finding["message"]) == ("settings", "fault", problem)
+
+
+def test_the_doctor_and_the_cloud_agree_on_a_prefix_with_special_characters(
+    doctor: Doctor, rule: Callable[..., None]
+) -> None:
+    rule(prefix="dt%3D2026/")
+    (encoded,) = doctor.stack.s3.get_bucket_notification_configuration(Bucket=doctor.stack.bucket)[
+        "QueueConfigurations"
+    ]
+    uri = f"s3://{doctor.stack.bucket}"
+    assert doctor.faults(f"{uri}/dt=2026/") == []
+    assert [fault["check"] for fault in doctor.faults(f"{uri}/dt=2025/")] == ["notification"]
+    filters = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "dt=2025/"}]}}
+    doctor.notify({"QueueConfigurations": [encoded, encoded | {"Id": "raw", "Filter": filters}]})
+    (fault,) = doctor.faults(f"{uri}/dt=2025/")
+    assert fault["remedy"] == "make its filter dt%3D2025/"
+
+    def is_announced(key: str) -> bool:
+        messages = doctor.stack.cloud.messages(doctor.stack.queue_url)
+        return any(quote(key) in message.body for message in messages)
+
+    for year in (2025, 2026):
+        doctor.stack.put(f"dt={year}/a.pdf", b"%PDF-")
+    until(lambda: is_announced("dt=2026/a.pdf"), RESULT_S, "the event of an upload")
+    assert not is_announced("dt=2025/a.pdf")
+
+
+def test_a_write_is_proved_and_leaves_nothing_but_a_test_event(doctor: Doctor) -> None:
+    before = doctor.stack.keys()
+    status, findings = doctor("--write", f"s3://{doctor.stack.bucket}/in/")
+    assert (status, [finding for finding in findings if finding["check"] == "write"]) == (0, [])
+    assert doctor.stack.keys() == before
+    bodies = [message.body for message in doctor.stack.cloud.messages(doctor.stack.queue_url)]
+    assert sum("bucket-ocr doctor" in body for body in bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "permission"),
+    [("PutObject", "s3:PutObject"), ("DeleteObject", "s3:DeleteObject"), ("SendMessage", "sqs:SendMessage")],
+)
+def test_a_write_that_is_refused_is_a_fault_that_names_the_permission(
+    doctor: Doctor, operation: str, permission: str
+) -> None:
+    with FaultProxy(doctor.stack.cloud.endpoint_url) as proxy:
+        proxy.fail(operation, answer(403, "AccessDenied"), times=None)
+        faults = doctor.faults("--write", f"s3://{doctor.stack.bucket}/", AWS_ENDPOINT_URL=proxy.url)
+    assert {fault["check"] for fault in faults} == {"write"}
+    assert all(f"{permission} fails" in fault["message"] for fault in faults)
+    assert all(fault["remedy"].startswith(f"allow {permission} ") for fault in faults)
+
+
+def test_variables_of_aws_in_a_dotenv_file_hold(doctor: Doctor, tmp_path: Path) -> None:
+    environment = doctor.stack.environment(ENGINE="rapidocr")
+    names = [name for name in environment if name.startswith("AWS_")]
+    lines = [f"{name}={environment.pop(name)}\n" for name in names if not name.endswith("FILE")]
+    (tmp_path / ".env").write_text("".join(lines))
+    there = bucket_ocr(environment, tmp_path, "doctor")
+    assert (there.returncode, there.stderr) == (0, "")
+    wrong = bucket_ocr(environment | {"AWS_REGION": "eu-west-1"}, tmp_path, "doctor")
+    assert "AWS_REGION is eu-west-1, and the queue is in us-east-1" in wrong.stdout

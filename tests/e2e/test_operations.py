@@ -115,7 +115,14 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     moved = {name for name, value in after.items() if before.get(name, 0.0) != value}
     moved |= {name for name, value in at_work.items() if before.get(name, 0.0) != value}
     still = {"bucket_ocr_info", "bucket_ocr_engines", "bucket_ocr_ready_pages_limit", "bucket_ocr_healthy"}
-    assert ours - families(dict.fromkeys(moved, 0.0)) == still
+    still |= {"bucket_ocr_queue_retention_seconds", "bucket_ocr_dead_letters"}
+    # Asked once a minute.
+    unknown = {"bucket_ocr_queue_messages"}
+    assert ours - families(dict.fromkeys(moved, 0.0)) - unknown == still
+    assert before["bucket_ocr_queue_retention_seconds"] == 14 * 24 * 3600
+    # The visibility of a message that was deleted.
+    errors = [name for name in moved if name.startswith("bucket_ocr_aws_errors_total")]
+    assert any('operation="ChangeMessageVisibility",service="sqs"' in name for name in errors)
     assert at_work["bucket_ocr_messages_in_flight"] == 1
     assert after["bucket_ocr_messages_in_flight"] == 0
     assert after['bucket_ocr_child_replacements_total{kind="scripted",reason="killed"}'] == 1

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -55,7 +55,7 @@ class FakeStore:
         head = partial(self._bucket.head, self._me, key)
         return await self._network.call("head", key, head if bucket == BUCKET else lambda: None)
 
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
+    async def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
         objects = await self._network.call("list", prefix, lambda: dict(self._bucket.objects))
         for key in sorted(objects):
             if key.startswith(prefix):

@@ -26,10 +26,12 @@ def listed(value: Any) -> list[Any]:
 
 
 def granted(policy: Document) -> Iterator[tuple[str, str]]:
-    """Every action with its resource, of a policy that only allows, and without conditions."""
+    """Every action with its resource, of a policy that only allows, under no condition but the account."""
     for statement in policy["Statement"]:
         assert statement["Effect"] == "Allow"
-        assert statement.keys() <= {"Sid", "Effect", "Action", "Resource"}
+        assert statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}
+        for condition in statement.get("Condition", {}).values():
+            assert condition.keys() == {"aws:ResourceAccount"}
         for action in listed(statement["Action"]):
             yield from ((action, resource) for resource in listed(statement["Resource"]))
 

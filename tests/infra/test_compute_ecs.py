@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from consumer.aws.embedded import FigureLine
+from consumer.clock import SystemClock
+from consumer.metrics import Metrics
 from tests.infra import cloudformation
 from tests.infra.dockerfile import ROOT
 from tests.infra.permissions import granted
@@ -253,7 +256,22 @@ def test_people_are_told_of_a_consumer_that_logs_that_it_is_unhealthy(stack: Sta
     assert (metric["MetricNamespace"], metric["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
 
 
-@pytest.mark.parametrize("name", ["NobodyReadsAlarm", "AgainAndAgainAlarm", "UnhealthyAlarm"])
+def test_people_are_told_of_failures_and_refusals_by_figures_that_the_consumer_logs(stack: Stack) -> None:
+    (directive,) = FigureLine(Metrics().registry, "q").fields(SystemClock())["_aws"]["CloudWatchMetrics"]
+    logged = {each["Name"] for each in directive["Metrics"]}
+    refused = stack["RefusedAlarm"]
+    stats = [
+        each["MetricStat"]["Metric"] for each in stack["FailuresAlarm"]["Metrics"] if "MetricStat" in each
+    ]
+    for metric in (refused, *stats):
+        assert (metric["Namespace"], metric["MetricName"] in logged) == (directive["Namespace"], True)
+        assert [each["Name"] for each in metric["Dimensions"]] == directive["Dimensions"][0]
+    assert (refused["Threshold"], refused["ComparisonOperator"]) == (3, "GreaterThanThreshold")
+
+
+@pytest.mark.parametrize(
+    "name", ["NobodyReadsAlarm", "AgainAndAgainAlarm", "UnhealthyAlarm", "FailuresAlarm", "RefusedAlarm"]
+)
 def test_an_alarm_for_people_goes_to_the_topic_if_there_is_one(stack: Stack, name: str) -> None:
     assert stack[name]["AlarmActions"] == ["the topic"]
     assert "AlarmActions" not in _stack()[name]

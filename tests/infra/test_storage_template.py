@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -131,10 +132,44 @@ def test_the_queue_takes_the_largest_event_of_s3(plain: Stack) -> None:
     assert plain["Queue"]["MaximumMessageSize"] >= 64 * 1024
 
 
-def test_the_dead_letter_queue_keeps_messages_longer_than_the_queue(plain: Stack) -> None:
-    # The age of a message counts from its arrival on the queue, so the difference is the time to see it.
-    times_s = [plain[queue]["MessageRetentionPeriod"] for queue in ("DeadLetterQueue", "Queue")]
-    assert times_s[0] - times_s[1] >= 7 * DAY_S
+@pytest.mark.parametrize(
+    ("prefix", "is_taken"),
+    [
+        ("", True),
+        ("incoming/", True),
+        ("a-b_c.d/2026/", True),
+        ("/incoming/", False),
+        *(
+            (f"{prefix}/", False)
+            for prefix in ("dt=2026", "in box", "a&b", "a+b", "für", "a%20", "a*", "${x}")
+        ),
+    ],
+)
+def test_a_watched_prefix_has_one_form_in_filter_and_policy_or_is_refused_with_a_reason(
+    prefix: str, is_taken: bool
+) -> None:
+    parameter = decoded(TEMPLATE)["Parameters"]["WatchedPrefix"]
+    assert bool(re.fullmatch(parameter["AllowedPattern"], prefix)) is is_taken
+    # S3 encodes keys as forms do.
+    assert not is_taken or quote_plus(prefix, safe="/") == prefix
+    assert "dt=2026/" in parameter["ConstraintDescription"]
+
+
+def test_messages_are_kept_as_long_as_sqs_can_and_an_alarm_comes_before_they_are_lost(full: Stack) -> None:
+    longest_s = 14 * DAY_S
+    assert (
+        full["Queue"]["MessageRetentionPeriod"]
+        == full["DeadLetterQueue"]["MessageRetentionPeriod"]
+        == longest_s
+    )
+    assert resources(TEMPLATE, MessageRetentionSeconds=7200)["Queue"]["MessageRetentionPeriod"] == 7200
+    alarm = full["RetentionAlarm"]
+    part, age = alarm["Metrics"]
+    assert (age["Id"], part["Expression"]) == ("age", f"age / {longest_s}")
+    assert age["MetricStat"]["Metric"]["MetricName"] == "ApproximateAgeOfOldestMessage"
+    assert age["MetricStat"]["Metric"]["Dimensions"] == [{"Name": "QueueName", "Value": "Queue.QueueName"}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0.75, "GreaterThanThreshold")
+    assert (alarm["AlarmActions"], alarm["TreatMissingData"]) == (["the topic"], "ignore")
 
 
 @pytest.mark.parametrize(
@@ -178,6 +213,7 @@ def _consumer(stack: Stack) -> Any:
         (False, "s3:DeleteObject", f"{BUCKET}/in/a/scan.pdf"),
         (False, "s3:PutObjectTagging", f"{BUCKET}/in/a/scan.pdf"),
         (True, "sqs:DeleteMessage", "Queue.Arn"),
+        (True, "sqs:GetQueueAttributes", "DeadLetterQueue.Arn"),
         (True, "sns:Publish", "Topic"),
         (False, "s3:PutObject", f"{BUCKET}/in/a/scan.pdf"),
         (False, "s3:PutObject", f"{BUCKET}/elsewhere/scan.pdf.ocr.json"),
@@ -193,6 +229,12 @@ def test_the_consumer_reads_and_writes_under_its_prefix_and_works_on_its_queue_a
     full: Stack, allowed: bool, action: str, resource: str
 ) -> None:
     assert may(_consumer(full), action, resource) is allowed
+
+
+def test_the_consumer_reads_and_writes_objects_of_its_own_account_alone(full: Stack) -> None:
+    for statement in _consumer(full)["Statement"]:
+        if any(action.startswith("s3:") for action in listed(statement["Action"])):
+            assert statement["Condition"] == {"StringEquals": {"aws:ResourceAccount": "111122223333"}}
 
 
 def test_the_consumer_may_use_key_and_topic_only_if_there_are_any(plain: Stack, full: Stack) -> None:

@@ -129,8 +129,18 @@ def test_messages_that_fail_need_a_dead_letter_queue_that_keeps_them() -> None:
     (few, _) = redrive(1, good)
     assert (few.level, "after 1 receive(s)" in few.message) == (Level.WARNING, True)
     short, full = redrive(10, {"MessageRetentionPeriod": "345600", "ApproximateNumberOfMessages": "3"})
-    assert "no longer than the queue" in short.message
+    assert "could keep messages longer" in short.message
     assert "holds 3 message(s)" in full.message
+
+
+def retention(**attributes: str) -> list[tuple[Level, str]]:
+    return [(each.level, each.remedy) for each in checks.queue(URL, attributes) if each.check == "retention"]
+
+
+def test_a_queue_that_could_keep_messages_longer_is_a_warning_with_the_command() -> None:
+    ((level, remedy),) = retention(MessageRetentionPeriod="345600")
+    assert (level, "MessageRetentionPeriod=1209600" in remedy) == (Level.WARNING, True)
+    assert retention(MessageRetentionPeriod="1209600") == []
 
 
 class WithoutDeadLetters(AwsInspector):
@@ -181,6 +191,40 @@ def test_rules_with_suffixes_leave_documents_out() -> None:
     assert (ok.level, missed.level) == (Level.OK, Level.WARNING)
     assert "only keys that end in .pdf, jpeg" in missed.message
     assert missed.remedy == "add rules for bmp, dib, jfif, jpe, jpg, png, tif, tiff, webp"
+
+
+def filtered(value: str) -> dict[str, Any]:
+    filters = {"Key": {"FilterRules": [{"Name": "Prefix", "Value": value}]}}
+    rule = {"Id": "ours", "QueueArn": ARN, "Events": ["s3:ObjectCreated:*"], "Filter": filters}
+    return {"QueueConfigurations": [rule]}
+
+
+@pytest.mark.parametrize(
+    ("value", "prefix"),
+    [
+        ("dt%3D2026/", "dt=2026/"),
+        ("in+box/", "in box/"),
+        ("f%C3%BCr/", "für/"),
+        ("a%2Bb/", "a+b/"),
+        ("in/", "in/"),
+    ],
+)
+def test_an_encoded_filter_is_compared_with_the_prefix_that_it_means(value: str, prefix: str) -> None:
+    first, *_ = checks.notification("inbox", prefix, filtered(value), ARN)
+    assert (first.level, first.message) == (Level.OK, "sends an event for every upload")
+    others = checks.notification("inbox", f"not-{prefix}", filtered(value), ARN)
+    assert next(others).level is Level.FAULT
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"), [("dt=2026/", "dt%3D2026/"), ("in box/", "in+box/"), ("ü", "%C3%BC")]
+)
+def test_a_filter_that_s3_compares_with_no_key_is_a_fault_that_tells_the_encoded_one(
+    value: str, encoded: str
+) -> None:
+    (fault,) = checks.notification("inbox", value, filtered(value), ARN)
+    assert (fault.level, fault.remedy) == (Level.FAULT, f"make its filter {encoded}")
+    assert repr(value) in fault.message
 
 
 async def engine_findings(languages: str = "auto") -> dict[str, Finding]:

@@ -1,11 +1,10 @@
-"""Limits of processors and memory, from files as the kernel writes them; and the folder to work in."""
+"""Limits of processors and memory, from files as the kernel writes them."""
 
 from pathlib import Path
 
 import pytest
 
 from consumer.processes.host import cpu_quota, memory_bytes
-from consumer.service.work_dir import work_folder
 
 Groups = tuple[Path, Path]
 
@@ -35,17 +34,3 @@ def test_the_smallest_limit_of_all_groups_around_us_holds(groups: Groups, folder
 
     assert cpu_quota(*groups) == 2
     assert memory_bytes(*groups) == 2**27
-
-
-def test_the_folder_of_a_killed_consumer_is_removed_and_a_live_one_stays(tmp_path: Path) -> None:
-    killed = tmp_path / "bucket-ocr-work-killed"
-    killed.mkdir()
-    (killed / "page.bgr").touch()
-    foreign = tmp_path / "bucket-ocr-foreign"
-    foreign.mkdir()
-
-    with work_folder(tmp_path) as living, work_folder(tmp_path) as ours:
-        assert living != ours
-        assert {path.name for path in tmp_path.iterdir()} == {living.name, ours.name, foreign.name}
-
-    assert list(tmp_path.iterdir()) == [foreign]

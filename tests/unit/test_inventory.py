@@ -1,7 +1,10 @@
 """The states of results, from a listing and the metadata of results."""
 
 import asyncio
+import contextlib
+import itertools
 from collections import defaultdict
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -158,3 +161,45 @@ async def test_pieces_of_a_versioned_source_tell_its_progress_too(network: Netwo
         s3.upload(Piece.named("a.pdf", whose, PageRange(1, last)).key, b"", {"ocr-source-etag": etag})
     (state,) = [state async for state in inventory.states(FakeStore(network), BUCKET, "", 10)]
     assert state.progress == Progress(2, 3, 20, 25)
+
+
+class EndlessStore(FakeStore):
+    """A bucket that is listed object by object. `listed`: how many so far."""
+
+    listed = 0
+
+    async def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
+        for number in itertools.count():
+            for ending in ("", ".ocr.json"):
+                self.listed += 1
+                yield f"{number:09}.pdf{ending}", "etag"
+
+
+async def test_the_first_states_come_while_a_bucket_without_end_is_listed(network: Network) -> None:
+    store = EndlessStore(network)
+    async with contextlib.aclosing(inventory.states(store, BUCKET, "", 10)) as states:
+        assert await anext(states) == ("000000000.pdf", State.PENDING, None)
+        assert store.listed <= 2 * (inventory.PARALLEL_HEADS + 2)
+        for _ in range(1000):
+            await anext(states)
+        assert store.listed <= 2 * (1000 + inventory.PARALLEL_HEADS + 2)
+
+
+async def test_keys_between_a_source_and_its_result_belong_to_neither(network: Network) -> None:
+    s3 = network.cloud.s3
+    whose = Identity.of(s3.upload("a.pdf", b"document").etag, None, "f", 9)
+    for key in ("a.pdf", "a.pdf+b.pdf", "a.pdf-1.pdf", "a.pdf.ocr.jpg", "a.pdf.z.pdf"):
+        etag = s3.upload(key, b"document").etag
+        if key != "a.pdf.z.pdf":
+            s3.upload(f"{key}.ocr.json", b"{}", metadata(Status.SUCCESS, etag))
+    # Not of a source: its own was deleted.
+    s3.upload("b.pdf.ocr.json", b"{}", metadata(Status.SUCCESS, etag))
+    s3.upload(Piece.named("a.pdf", whose, PageRange(1, 2)).key, b"", {"ocr-source-etag": etag})
+    states = [item async for item in inventory.states(FakeStore(network), BUCKET, "", 10)]
+    assert {key: state for key, state, _ in states} == {
+        "a.pdf": State.DONE,
+        "a.pdf+b.pdf": State.DONE,
+        "a.pdf-1.pdf": State.DONE,
+        "a.pdf.ocr.jpg": State.DONE,
+        "a.pdf.z.pdf": State.PENDING,
+    }

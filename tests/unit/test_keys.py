@@ -74,6 +74,11 @@ def test_an_s3_uri_is_a_bucket_and_a_key(uri: str, location: tuple[str, str]) ->
     assert keys.parse_s3_uri(uri) == location
 
 
+def test_an_access_point_is_refused_because_results_and_events_name_the_bucket() -> None:
+    with pytest.raises(ValueError, match="names an access point: name its bucket"):
+        keys.parse_s3_uri("s3://arn:aws:s3:eu-central-1:123456789012:accesspoint/mine/a.pdf")
+
+
 @pytest.mark.parametrize("uri", ["", "s3://", "s3:///key", "inbox/key", "https://inbox/key", " s3://inbox"])
 def test_a_malformed_s3_uri_is_refused_and_named(uri: str) -> None:
     with pytest.raises(ValueError, match="not of the form s3://bucket/key") as refused:

@@ -1,6 +1,7 @@
 """Log lines never end the process that writes them."""
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -38,3 +39,8 @@ def test_a_standard_output_that_fails_does_not_end_the_process(stdout: str) -> N
 def test_a_line_is_one_json_object_for_any_characters(encoding: str) -> None:
     line = json.loads(alive("", PYTHONIOENCODING=encoding).stdout)
     assert (line["event"], line["level"], line["key"]) == ("message", "info", "a\ud800\u4e2d")
+
+
+def test_a_line_names_its_consumer() -> None:
+    name, _, process = json.loads(alive("").stdout)["consumer"].rpartition("/")
+    assert (name, process.isdigit()) == (socket.gethostname(), True)

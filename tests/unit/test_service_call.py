@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+from botocore.exceptions import ClientError
 
 from consumer.aws.client import service_call
-from consumer.domain.errors import UnavailableError
+from consumer.domain.errors import ServiceError, UnavailableError
 
 
 async def test_a_call_that_takes_too_long_is_an_outage() -> None:
@@ -32,3 +33,13 @@ async def test_progress_after_the_end_is_of_no_matter() -> None:
     async with service_call("PUT it", 60) as postpone:
         pass
     postpone()
+
+
+async def test_a_refusal_has_the_id_by_which_aws_finds_the_request() -> None:
+    answer = {
+        "Error": {"Code": "AccessDenied", "Message": "No."},
+        "ResponseMetadata": {"RequestId": "4442587FB7D0A2F9"},
+    }
+    with pytest.raises(ServiceError, match=r"^PUT it: AccessDenied No\. \(request 4442587FB7D0A2F9\)$"):
+        async with service_call("PUT it"):
+            raise ClientError(answer, "PutObject")  # type: ignore[arg-type] # its stubs want all fields

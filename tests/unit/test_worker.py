@@ -12,7 +12,8 @@ from typing import ClassVar
 import pytest
 
 from consumer.clock import Watchdog
-from consumer.domain.errors import Code, UnavailableError
+from consumer.domain import identity
+from consumer.domain.errors import Code, ServiceError, UnavailableError
 from consumer.domain.events import Job, PartRange, part_request
 from consumer.domain.result import Status
 from consumer.domain.settle import Outcome
@@ -62,8 +63,16 @@ def raises(error: Exception) -> Callable[[], None]:
     return fail
 
 
-def counted(service: Service, name: str, **labels: str) -> float | None:
-    return service.metrics.registry.get_sample_value(f"bucket_ocr_{name}", labels)
+def counted(service: Service, name: str, **labels: str) -> float:
+    """Sum of the series with these labels, whatever others they have."""
+    families = service.metrics.registry.collect()
+    samples = [sample for family in families for sample in family.samples]
+    mine = [
+        each
+        for each in samples
+        if each.name == f"bucket_ocr_{name}" and labels.items() <= each.labels.items()
+    ]
+    return sum(sample.value for sample in mine)
 
 
 def has_result(service: Service, key: str = "a.pdf") -> bool:
@@ -132,6 +141,38 @@ async def test_an_event_of_our_own_output_is_deleted_without_a_request_to_s3(ser
         await until(lambda: service.sqs.deleted == ["m"])
 
     assert set(operations(service)) == {"receive", "delete"}
+
+
+async def test_events_of_own_outputs_change_no_figure_of_documents_or_waiting(service: Service) -> None:
+    service.s3.upload("scan", b"%PDF-a")
+    service.s3.upload("scan.ocr.json", b"{}", {identity.SOURCE_ETAG: "of the scan"})
+    # The one is known by its name, the other by its metadata.
+    send(service, "by name", "a.pdf.ocr.json")
+    send(service, "by metadata", "scan.ocr.json")
+    send(service, "a folder", "in/")
+    async with consuming(service):
+        await until(lambda: len(service.sqs.deleted) == 3)
+    assert counted(service, "messages_total", outcome="ignored", reason="own_output") == 2
+    assert counted(service, "messages_total", outcome="ignored", reason="event") == 1
+    assert counted(service, "messages_total") == 3
+    assert counted(service, "documents_total") == 0
+    # Of the one that is known by its metadata it is known too late.
+    assert counted(service, "queue_wait_seconds_count") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(ServiceError("403"), "refused"), (UnavailableError("503"), "unavailable")]
+)
+async def test_a_message_that_fails_is_counted_with_the_reason(
+    service: Service, error: Exception, reason: str
+) -> None:
+    service.s3.upload("a.pdf", b"%PDF-a")
+    service.faults.add("download", raises(error))
+    send(service, "m", "a.pdf")
+    async with consuming(service):
+        await until(lambda: has_result(service))
+    assert counted(service, "messages_total", outcome="transient", reason=reason) == 1
+    assert counted(service, "document_seconds_count") == 1
 
 
 async def test_a_malformed_record_keeps_its_message_and_the_good_records_are_done(service: Service) -> None:
