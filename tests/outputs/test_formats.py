@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from consumer.domain import keys
-from consumer.domain.outputs import NAMES, RESULT
+from consumer.domain.outputs import NAMES, RESULT, SOURCE_FORMATS
 from consumer.domain.result import Corners, PageResult
 from consumer.outputs import FORMATS
 from consumer.outputs.regions import is_right_to_left, words
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_every_format_may_be_asked_for_and_its_objects_are_known_by_their_names(folder: Path) -> None:
-    assert {RESULT, *FORMATS} == NAMES
+    assert {RESULT, *FORMATS, *SOURCE_FORMATS} == NAMES
     for name, output in FORMATS.items():
         for ending in written(output, pages(), folder):
             assert re.fullmatch(keys.OUTPUT_ENDINGS[name], ending)
