@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Final
 
 from consumer.child.page_layout.blocks import UNORDERED, PageBlock
 from consumer.child.page_layout.paragraphs import BULLET, is_item, item_marker
+from consumer.domain.markup import as_text
 
 _HEADINGS: Final = {"doc_title": "# ", "paragraph_title": "## "}
 
-#: Text that would be a tag or a character's name; what would begin code or end the text of a link, anywhere;
-#: and characters that make a paragraph something else if it begins with them.
-_HTML: Final = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)")
+#: What would begin code or end the text of a link, anywhere; and characters that make a paragraph something
+#: else if it begins with them.
 _INLINE: Final = re.compile(r"`|~(?=~)|(?<=\])[(:]")
 _STRUCTURE: Final = re.compile(r"^(?=[#>|]|[-+*=~_]+\s|[-*_=~]{3,}$)")
 
@@ -35,14 +34,10 @@ def markdown(blocks: Iterable[PageBlock]) -> str:
 def _paragraphs(block: PageBlock) -> Sequence[str]:
     if block.html is not None:
         return [block.html]
-    texts = [_INLINE.sub(r"\\\g<0>", _HTML.sub(_named, text)) for text in block.paragraphs]
+    texts = [_INLINE.sub(r"\\\g<0>", as_text(text)) for text in block.paragraphs]
     if block.label in _HEADINGS:
         return [" ".join(texts)]
     return [text if is_item(text) else _STRUCTURE.sub(r"\\", text) for text in texts]
-
-
-def _named(character: re.Match[str]) -> str:
-    return escape(character[0])
 
 
 def _item(text: str) -> str:
