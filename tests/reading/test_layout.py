@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
+from consumer.child.page_layout.detector import Region
 from consumer.child.page_layout.layout import Layout, PageLayout
+from consumer.child.page_layout.skew import Straightening
 from consumer.child.pixels import Image
 from consumer.domain.errors import Code
-from consumer.domain.geometry import PageTransform, Point
+from consumer.domain.geometry import PageTransform, Point, Rect
 from consumer.domain.legibility import TextLine
 from consumer.domain.result import Block, Detection, PageResult
 from tests.conftest import ROOT
@@ -153,6 +155,22 @@ def test_a_huge_page_and_thousands_of_lines_have_a_layout(kind: Literal["fast", 
     told = layout.markdown + texts(layout.blocks, LEFT_OUT)
     assert all(f"entry {n}" in told for n in range(2000))
     assert len(steps) >= 2
+
+
+@pytest.mark.parametrize("box", [Rect(900, 10, 990, 90), Rect(300, 10, 100, 90), Rect(10, 250, 90, 290)])
+def test_a_table_detected_outside_the_page_or_without_extent_costs_no_layout(box: Rect) -> None:
+    layout = PageLayout(1, "fast")
+    layout._find_regions = lambda *_: [Region("table", box, 0.9)]
+    line = TextLine((Point(20, 20), Point(200, 20), Point(200, 40), Point(20, 40)), "a line", 1.0)
+    page = np.full((200, 400, 3), 255, np.uint8)
+    found = layout.find(page, [line], PageTransform(400, 200, 400, 200), lambda: None)
+    assert (found.markdown, found.tables) == ("a line", ())
+
+
+def test_a_long_strip_askew_is_not_straightened_onto_a_page_of_many_times_its_size() -> None:
+    strip = Straightening(500, 9000, 14.0)
+    assert not strip.is_needed
+    assert Straightening(2480, 3508, 15.0).is_needed
 
 
 class Failing:

@@ -1,5 +1,7 @@
 """Markdown has the words of a page, whatever PaddleX takes its blocks for."""
 
+from html import unescape
+
 import pytest
 
 from tests.structure.conftest import NewEngine, NewZoo
@@ -29,6 +31,17 @@ def test_text_of_a_block_that_is_no_text_is_in_the_markdown(
     said = letters(read.page.markdown)
     assert said == "".join(texts(read))
     assert "<img" not in read.page.markdown
+
+
+@pytest.mark.parametrize("label", ["text", "image", "paragraph_title", "figure_title", "table"])
+def test_text_of_a_page_does_not_become_a_tag(label: str, new_zoo: NewZoo, new_engine: NewEngine) -> None:
+    zoo = new_zoo(around("text", 0), around(label, 1, 3), around("text", 4))
+    page = written("Before it", "<script>", "Inside two", "Inside <b> three", "After it", height=HEIGHT_PX)
+    read = new_engine(zoo.pipeline()).read_one(page)
+    assert "<script>" in texts(read)
+    assert "<script" not in read.page.markdown
+    assert "<b" not in read.page.markdown
+    assert "<script>" in unescape(read.page.markdown)
 
 
 def test_running_heads_and_page_numbers_are_not_in_the_markdown_and_footnotes_are(

@@ -138,7 +138,20 @@ def test_items_are_a_list_in_markdown() -> None:
 
 @pytest.mark.parametrize(
     ("text", "written"),
-    [("<script> it", "&lt;script> it"), ("# no heading", r"\# no heading"), ("a < b", "a < b"), ("-5", "-5")],
+    [
+        ("<script> it", "&lt;script> it"),
+        ("&lt;script&gt;", "&amp;lt;script&amp;gt;"),
+        ("# no heading", r"\# no heading"),
+        ("- # no heading", r"- \# no heading"),
+        ("- - -", r"- \- -"),
+        ("``` no code", r"\`\`\` no code"),
+        ("1. ~~~", r"1. \~\~~"),
+        ("[no link](javascript:it)", r"[no link]\(javascript:it)"),
+        ("[1]: no target", r"[1]\: no target"),
+        ("a < b", "a < b"),
+        ("AT&T", "AT&T"),
+        ("-5", "-5"),
+    ],
 )
 def test_text_does_not_become_markup(text: str, written: str) -> None:
     assert markdown(page_blocks(SIZE, [line(0, text, 700)], [], [])) == written

@@ -32,6 +32,10 @@ def texts(block: list[BlockLine], right: float = 600) -> list[list[str]]:
         ("pages 12-", "14 of it", "pages 12-14 of it"),
         ("the COVID-", "19 cases", "the COVID-19 cases"),
         ("either -", "or", "either - or"),
+        ("short-", "or long-term", "short- or long-term"),
+        ("Vor-", "und Nachteile", "Vor- und Nachteile"),
+        ("at https://a.org/our-", "page", "at https://a.org/our-page"),
+        ("to me@our-", "house.org", "to me@our-house.org"),
         ("the end", "of it", "the end of it"),
         ("中文排", "版行", "中文排版行"),
     ],
@@ -43,6 +47,7 @@ def test_lines_are_joined_with_a_space_and_divided_words_without(above: str, bel
 def test_a_compound_that_the_page_has_elsewhere_keeps_its_hyphen() -> None:
     page = ["a well-known fact", "it is a well-", "known exam-", "ple"]
     assert joined(page[1:], compounds_of(page)) == "it is a well-known example"
+    assert joined(["his mother-in-", "law"], compounds_of(["A mother-in-law"])) == "his mother-in-law"
 
 
 def test_full_lines_are_one_paragraph_and_a_short_one_ends_it() -> None:

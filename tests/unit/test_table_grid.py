@@ -1,6 +1,7 @@
 """Rows, columns and spans of a table are found by its rules, the white between words, and the network."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -162,6 +163,29 @@ def lines_of(rows: int, columns: int, x: int = 100, y: int = 100) -> list[BlockL
             for n, (name, start) in enumerate(zip(names, starts, strict=True))
         ]
     return made
+
+
+def test_a_line_of_arabic_over_several_cells_begins_in_the_right_one() -> None:
+    page, lines = drawn(3, 3), lines_of(3, 3)
+    (row,) = [line for line in lines if line.text.startswith("r1")]
+    said = "\u0627\u0633\u0645 \u0627\u0644\u0645\u0646\u062a\u062c \u0627\u0644\u0633\u0639\u0631"
+    lines[row.number] = replace(row, text=said)
+    cv2.rectangle(page, (102, 142), (690, 178), (255, 255, 255), -1)
+    for x in (118, 318, 518):
+        cv2.rectangle(page, (x, 152), (x + 80, 170), (0, 0, 0), -1)
+    region = Region("table", Rect(100, 100, 700, 220), None)
+    found = read_table(page, region, lines, find_rules(page, LINE), [])
+    assert found is not None
+    assert list(found.texts[3:6]) == said.split()[::-1]
+
+
+def test_words_of_arabic_in_a_cell_stay_in_order() -> None:
+    line = BlockLine(0, "\u0627\u0633\u0645 \u0627\u0644\u0645\u0646\u062a\u062c", Rect(10, 10, 190, 34))
+    page = np.full((200, 700, 3), 255, np.uint8)
+    other = [BlockLine(n, f"v{n}", Rect(210, 10 + 40 * n, 260, 34 + 40 * n)) for n in (1, 2)]
+    found = read_table(page, Region("table", Rect(0, 0, 600, 120), None), [line, *other], ruled(3, 3), [])
+    assert found is not None
+    assert found.texts[0] == line.text
 
 
 def test_a_drawn_table_is_found_and_read_without_any_network() -> None:

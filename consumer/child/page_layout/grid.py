@@ -103,7 +103,9 @@ def text_rows(words: Sequence[Word], line_px: float) -> list[list[Word]]:
 
 
 def _middle(row: Sequence[Word]) -> float:
-    return float(np.median([word.middle[1] for word in row]))
+    """The median height of the words of a row, which are sorted by it."""
+    half = len(row) // 2
+    return (row[half].middle[1] + row[-1 - half].middle[1]) / 2
 
 
 def _columns(table: TableEvidence, rows: Sequence[Sequence[Word]]) -> list[float]:

@@ -116,6 +116,9 @@ class PageLayout:
         height, width = page.shape[:2]
         left, top = max(0, int(box.x1) - _AROUND_PX), max(0, int(box.y1) - _AROUND_PX)
         right, bottom = min(width, int(box.x2) + _AROUND_PX), min(height, int(box.y2) + _AROUND_PX)
+        if left >= right or top >= bottom:
+            # Boxes of networks may lie outside the page.
+            return []
         cells = self._structure.read(page[top:bottom, left:right], progress)
         return [cell.moved(left, top) for cell in cells]
 

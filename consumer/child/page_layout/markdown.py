@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from consumer.child.page_layout.blocks import UNORDERED, PageBlock
-from consumer.child.page_layout.paragraphs import BULLET, is_item
+from consumer.child.page_layout.paragraphs import BULLET, is_item, item_marker
+from consumer.domain.markup import as_text
 
 _HEADINGS: Final = {"doc_title": "# ", "paragraph_title": "## "}
 
-#: Text that would be a tag, and characters that make a paragraph something else if it begins with them.
-_TAG: Final = re.compile(r"<(?=[A-Za-z/!?])")
+#: What would begin code or end the text of a link, anywhere; and characters that make a paragraph something
+#: else if it begins with them.
+_INLINE: Final = re.compile(r"`|~(?=~)|(?<=\])[(:]")
 _STRUCTURE: Final = re.compile(r"^(?=[#>|]|[-+*=~_]+\s|[-*_=~]{3,}$)")
 
 
@@ -32,11 +34,12 @@ def markdown(blocks: Iterable[PageBlock]) -> str:
 def _paragraphs(block: PageBlock) -> Sequence[str]:
     if block.html is not None:
         return [block.html]
-    texts = [_TAG.sub("&lt;", text) for text in block.paragraphs]
+    texts = [_INLINE.sub(r"\\\g<0>", as_text(text)) for text in block.paragraphs]
     if block.label in _HEADINGS:
         return [" ".join(texts)]
     return [text if is_item(text) else _STRUCTURE.sub(r"\\", text) for text in texts]
 
 
 def _item(text: str) -> str:
-    return BULLET.sub("- ", text)
+    marker = item_marker(text)
+    return ("- " if BULLET.match(text) else marker) + _STRUCTURE.sub(r"\\", text[len(marker) :])

@@ -18,11 +18,15 @@ _NUMBERED: Final = re.compile(
 #: Letters of Chinese and Japanese, which have no spaces between words.
 _UNSPACED: Final = re.compile("[\u2e80-\u312f\u3190-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]")
 
-#: A word that may be divided at the end of a line; whole words, with hyphens within.
+#: A word that may be divided at the end of a line; addresses, which are not; whole words, with their hyphens.
 _HYPHENS: Final = frozenset("-\u2010\u00ad")
 _DIVIDED: Final = re.compile(r"[^\W\d_]{2,}[-\u2010\u00ad]$")
 _LAST_WORD: Final = re.compile(r"[^\W\d_]+(?=[-\u2010]$)")
+_ADDRESS: Final = re.compile(r"://|www\.|@")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+
+#: Before these a word ends with a hyphen because the next one completes it: short- or long-term.
+_SUSPENDING: Final = frozenset({"and", "or", "und", "oder", "sowie"})
 
 #: In heights of a line: a larger gap above a line, or indent of it, begins a paragraph.
 _GAP: Final = 0.9
@@ -57,8 +61,12 @@ def print_height(lines: Iterable[BlockLine]) -> float:
 
 
 def compounds_of(texts: Iterable[str]) -> frozenset[str]:
-    """Return the words with hyphens in texts, in small letters: these keep theirs at the end of a line."""
-    return frozenset(word.lower() for text in texts for word in _WORD.findall(text) if "-" in word)
+    """Return the words with hyphens in texts, in small letters: these keep theirs at the end of a line.
+
+    The ends of those of several parts are among them.
+    """
+    parts = [word.lower().split("-") for text in texts for word in _WORD.findall(text) if "-" in word]
+    return frozenset("-".join(each[n:]) for each in parts for n in range(len(each) - 1))
 
 
 def joined(texts: Sequence[str], compounds: frozenset[str] = frozenset()) -> str:
@@ -71,18 +79,28 @@ def joined(texts: Sequence[str], compounds: frozenset[str] = frozenset()) -> str
 
 def _appended(running: str, text: str, compounds: frozenset[str]) -> str:
     if running[-1] in _HYPHENS and running[-2:-1].isalnum() and text[0].isalnum():
-        if not (_DIVIDED.search(running) and text[0].islower()):
+        # The last word alone: a search of all the text, for each of its lines, takes too long.
+        last = running[running.rfind(" ") + 1 :]
+        if not (text[0].islower() and _DIVIDED.search(last)) or _ADDRESS.search(last):
             return running + text
-        first, second = _LAST_WORD.search(running), _WORD.match(text)
+        first, second = _LAST_WORD.search(last), _WORD.match(text)
+        if first and second and second[0] in _SUSPENDING:
+            return f"{running} {text}"
         is_compound = first and second and f"{first[0]}-{second[0]}".lower() in compounds
         return running + text if is_compound else running[:-1] + text
     between = "" if _UNSPACED.match(running[-1]) and _UNSPACED.match(text[0]) else " "
     return running + between + text
 
 
+def item_marker(text: str) -> str:
+    """Return the bullet or number with which a line begins an item of a list, and its space; or nothing."""
+    marker = BULLET.match(text) or _NUMBERED.match(text)
+    return marker[0] if marker else ""
+
+
 def is_item(text: str) -> bool:
     """Whether a line begins an item of a list."""
-    return bool(BULLET.match(text) or _NUMBERED.match(text))
+    return bool(item_marker(text))
 
 
 def paragraphs(lines: Sequence[BlockLine], right: float) -> Iterator[list[BlockLine]]:

@@ -19,6 +19,9 @@ _LEAST_DEGREES: Final = 0.3
 _LONG: Final = 5.0
 _MOST_DEGREES: Final = 15.0
 
+#: A straightened page has at most so many times the pixels: a sheet of paper at 15 degrees has 1.5 times.
+_LARGEST: Final = 2.0
+
 
 def skew_of(quads: Sequence[Quad]) -> float:
     """Return by how many degrees clockwise most upright lines fall; 0 if that is little."""
@@ -38,14 +41,16 @@ def skew_of(quads: Sequence[Quad]) -> float:
 
 
 class Straightening:
-    """Turns a page by so many degrees counter-clockwise, onto a larger one that holds all of it."""
+    """Turns a page by so many degrees counter-clockwise, onto a larger one that holds all of it.
+
+    A long strip, which would need a page of many times its size, stays as it is.
+    """
 
     def __init__(self, width: int, height: int, degrees: float) -> None:
+        if math.prod(_size(width, height, degrees)) > _LARGEST * width * height:
+            degrees = 0.0
+        self._size = _size(width, height, degrees)
         cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        self._size = (
-            math.ceil(width * cos + height * abs(sin)),
-            math.ceil(height * cos + width * abs(sin)),
-        )
         shift = (np.array(self._size) - [width * cos + height * sin, height * cos - width * sin]) / 2
         self._matrix = np.array([[cos, sin, shift[0]], [-sin, cos, shift[1]]])
         self._back = cv2.invertAffineTransform(self._matrix)
@@ -74,6 +79,12 @@ class Straightening:
         x1, y1, x2, y2 = self.back(rect)
         width, height = (x2 - x1) - (rect.x2 - rect.x1), (y2 - y1) - (rect.y2 - rect.y1)
         return Rect(x1 + width / 2, y1 + height / 2, x2 - width / 2, y2 - height / 2)
+
+
+def _size(width: int, height: int, degrees: float) -> tuple[int, int]:
+    """Width and height of the page that holds all of a turned one."""
+    cos, sin = math.cos(math.radians(degrees)), abs(math.sin(math.radians(degrees)))
+    return math.ceil(width * cos + height * sin), math.ceil(height * cos + width * sin)
 
 
 def _corners(rect: Rect) -> Quad:

@@ -12,7 +12,7 @@ from consumer.child.page_layout.paragraphs import BlockLine, print_height
 from consumer.child.page_layout.rules import Rule, ruled_areas
 from consumer.child.page_layout.spans import Cell
 from consumer.child.page_layout.structure import StructureCell
-from consumer.child.page_layout.words import Word, words_of
+from consumer.child.page_layout.words import Word, is_right_to_left, words_of
 from consumer.child.pixels import Image
 from consumer.domain.geometry import Rect
 
@@ -155,4 +155,9 @@ def _is_stroke(rule: Rule, box: Rect, near: float) -> bool:
 
 def _text(words: Sequence[Word], line_px: float) -> str:
     rows = text_rows(words, line_px)
-    return " ".join(word.text for row in rows for word in sorted(row, key=lambda word: word.box.x1))
+    return " ".join(word.text for row in rows for word in _in_order(row))
+
+
+def _in_order(row: Sequence[Word]) -> Sequence[Word]:
+    is_reversed = is_right_to_left("".join(word.text for word in row))
+    return sorted(row, key=lambda word: word.box.x1, reverse=is_reversed)

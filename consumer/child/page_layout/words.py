@@ -1,5 +1,6 @@
 """Words of lines, and where each of them is: by the white in the line that its spaces are."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,8 +39,16 @@ def words_of(page: Image, lines: Iterable[BlockLine]) -> list[Word]:
     return [word for line in lines for word in _cut(page, line.number, line.text, line.box)]
 
 
+def is_right_to_left(text: str) -> bool:
+    """Whether the first letter tells so (rule P2 of Unicode's bidirectional algorithm)."""
+    directions = map(unicodedata.bidirectional, text)
+    return next((each for each in directions if each in {"L", "R", "AL"}), "L") != "L"
+
+
 def _cut(page: Image, number: int, text: str, box: Rect) -> Iterator[Word]:
     parts = text.split()
+    if is_right_to_left(text):
+        parts.reverse()
     for part, (start, end) in zip(parts, _extents(page, parts, box), strict=True):
         yield Word(part, Rect(start, box.y1, end, box.y2), number)
 

@@ -12,11 +12,16 @@ from typing import Any, Final
 
 from paddlex.inference.pipelines.layout_parsing.layout_objects import LayoutBlock
 
+from consumer.domain.markup import as_text
+
 #: Figures refer to files that are not stored; of a table that was not read a frame is left.
 _NOTHING: Final = re.compile(
     r'<div[^>]*>\s*(?:<img [^>]*src="imgs/[^>]*>)?\s*</div>'
     r'|<img [^>]*src="imgs/[^>]*>|!\[[^\]]*\]\(imgs/[^)]*\)'
 )
+
+#: Blocks whose content is HTML or LaTeX.
+_MARKUP: Final = frozenset({"table", "formula"})
 
 #: What does not tell texts apart: tags, spaces, and signs that PaddleX adds, or drops at the ends of lines.
 _INSIGNIFICANT: Final = re.compile(r"</?[a-z][^>]*>|[\s#.-]", re.IGNORECASE)
@@ -38,7 +43,7 @@ def page_markdown(result: Any, lines: Mapping[int, Sequence[str]]) -> str:
 def _left_out(page: Any, block: LayoutBlock, lines: Sequence[str]) -> Iterator[LayoutBlock]:
     """Blocks of text with the lines that the markdown of a block does not show."""
     missing = _missing(lines, _markdown(page, [block]))
-    rest = _missing(missing, block.content)
+    rest = _missing(missing, _with_text(block).content)
     if len(rest) < len(missing):
         # Of the lines of a picture PaddleX has made paragraphs.
         yield from _texts([block.content], block.bbox)
@@ -52,14 +57,23 @@ def _texts(lines: Sequence[str], bbox: Sequence[int]) -> Iterator[LayoutBlock]:
 
 
 def _markdown(page: Any, blocks: Sequence[LayoutBlock]) -> str:
-    page["parsing_res_list"] = blocks
+    page["parsing_res_list"] = [_with_text(block) for block in blocks]
     return _NOTHING.sub("", page.markdown["markdown_texts"])
+
+
+def _with_text(block: LayoutBlock) -> LayoutBlock:
+    """The block, with its text as markdown: PaddleX puts it into HTML as it is."""
+    if block.label in _MARKUP:
+        return block
+    block = copy.copy(block)
+    block.content = as_text(block.content)
+    return block
 
 
 def _missing(lines: Sequence[str], text: str) -> list[str]:
     """The lines that are not in the text, in which each counts as often as it stands there."""
     rest = _significant(text)
-    sought = {n: said for n, line in enumerate(lines) if (said := _significant(line))}
+    sought = {n: said for n, line in enumerate(lines) if (said := _significant(as_text(line)))}
     missing = []
     # A short line may be part of a longer one.
     for n in sorted(sought, key=lambda n: -len(sought[n])):
