@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.child.page_layout.detector import Region
-from consumer.child.page_layout.grid import Grid, TableEvidence, build_grid
+from consumer.child.page_layout.grid import Grid, build_grid
 from consumer.child.page_layout.paragraphs import BlockLine
 from consumer.child.page_layout.rules import Rule, find_rules, ruled_areas
+from consumer.child.page_layout.spans import TableEvidence
 from consumer.child.page_layout.structure import StructureCell
 from consumer.child.page_layout.tables import read_table, table_regions
 from consumer.child.page_layout.words import Word, words_of

@@ -121,18 +121,16 @@ class RapidOcrEngine:
         progress: Callable[[], None],
     ) -> tuple[dict[str, Any], str | None]:
         """Fields of the page's result that hold its layout, and what went wrong; its lines are never lost."""
-        if self._layout is not None:
-            upright = np.ascontiguousarray(np.rot90(page, -transform.angle // 90))
-            try:
-                return _fields(self._layout.find(upright, lines, transform, progress)), None
-            except Exception as error:  # noqa: BLE001 - whatever it is, the lines were read
-                problem = (
-                    "the page has its lines, but no blocks and tables: finding them failed with "
-                    f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
-                )
-        else:
-            problem = None
-        return {"markdown": "\n".join(line.text for line in lines)}, problem
+        without = {"markdown": "\n".join(line.text for line in lines)}
+        if self._layout is None:
+            return without, None
+        upright = np.ascontiguousarray(np.rot90(page, -transform.angle // 90))
+        try:
+            return _fields(self._layout.find(upright, lines, transform, progress)), None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lines were read
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            problem = f"the page has its lines, but no blocks and tables: finding them failed with {reason}"
+            return without, problem[:_LONGEST_MESSAGE]
 
     def _text(self, line: Line) -> str:
         return in_logical_order(line.reading.text) if self._is_right_to_left else line.reading.text
