@@ -5,7 +5,8 @@
 #
 # With `--build-arg LANGUAGES=ru` and the like they read these languages: the network for them becomes part of the image.
 #
-# pymupdf-layout, for LAYOUT=full, is in neither: it reads tables no better, and is under a licence to be chosen anew.
+# pymupdf-layout, for LAYOUT=full, is in neither: it reads tables no better, and is under the AGPL or a commercial licence
+# of its own.
 #
 # Both run as user 10001 on a read-only root file system, and write only to /work (documents and pages in flight)
 # and /tmp.

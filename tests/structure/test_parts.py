@@ -15,8 +15,8 @@ from consumer.domain.errors import Code
 from consumer.domain.result import Status
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import Page, texts, written
-from tests.structure.words import lost
 from tests.structure.zoo import Box
+from tests.words import lost
 
 # PaddleX divides by zero if columns have no width.
 pytestmark = pytest.mark.filterwarnings("default:divide by zero:RuntimeWarning")
