@@ -233,6 +233,26 @@ def test_strokes_of_letters_are_no_rules_of_a_table() -> None:
     assert found == read_table(page, region, lines, rules, [])
 
 
+def test_texts_of_a_cell_are_read_from_left_to_right_and_stand_in_it_whatever_their_direction() -> None:
+    page = np.full((200, 500, 3), 255, np.uint8)
+    lines = [
+        BlockLine(0, "second", Rect(80, 10, 140, 30)),
+        BlockLine(1, "first", Rect(20, 10, 70, 30)),
+        BlockLine(2, "b", Rect(220, 10, 240, 30)),
+        BlockLine(3, "upward", Rect(220, 45, 240, 75), is_upright=False),
+    ]
+    found = read_table(page, Region("table", Rect(0, 0, 400, 80), 0.9), lines, ruled(2, 2), [])
+    assert found is not None
+    assert found.texts == ("first second", "b", "", "upward")
+    assert found.lines == frozenset(range(4))
+
+
+def test_a_table_that_is_detected_twice_is_one_and_ends_where_its_lines_do() -> None:
+    boxes = [Rect(100, y, 500, y + 24) for y in (100, 140, 180)]
+    twice = [Region("table", Rect(90, 90, right, 210), 0.9) for right in (400, 420)]
+    assert table_regions(twice, [], boxes, LINE) == [Region("table", Rect(100, 100, 500, 204), 0.9)]
+
+
 def test_what_the_network_finds_round_two_drawn_tables_is_two_tables() -> None:
     page = np.minimum(drawn(3, 3), drawn(3, 3, y=400))
     lines = [*lines_of(3, 3), *lines_of(3, 3, y=400)]
