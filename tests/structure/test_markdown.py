@@ -6,8 +6,8 @@ import pytest
 
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import texts, written
-from tests.structure.words import letters, lost
 from tests.structure.zoo import Box
+from tests.words import letters, lost
 
 HEIGHT_PX = 560
 

@@ -15,8 +15,8 @@ from consumer.domain.errors import Code
 from consumer.domain.result import Status
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import Page, texts, written
-from tests.structure.words import lost
 from tests.structure.zoo import Box
+from tests.words import lost
 
 # PaddleX divides by zero if columns have no width.
 pytestmark = pytest.mark.filterwarnings("default:divide by zero:RuntimeWarning")
@@ -136,7 +136,7 @@ def test_an_error_after_which_nothing_works_is_not_one_of_a_table(error: Excepti
         raise error
 
     with pytest.raises(type(error)):
-        tables.or_none(fails)(None, overall_ocr_res={"rec_texts": []})
+        tables.or_no_tables(fails)(None, overall_ocr_res={"rec_texts": []})
 
 
 def test_a_block_has_the_html_of_its_own_table_also_after_one_that_was_dropped(

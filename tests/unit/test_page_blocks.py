@@ -43,6 +43,14 @@ def test_lines_of_a_region_are_a_block_and_loose_ones_are_blocks_of_their_own() 
     assert [block.confidence for block in blocks] == [0.9, None, None]
 
 
+@pytest.mark.parametrize(
+    "below", [line(1, "larger", 126, height=30), line(1, "beside", 126, x=600, width=200)]
+)
+def test_loose_lines_of_another_size_or_column_are_blocks_of_their_own(below: BlockLine) -> None:
+    blocks = page_blocks(SIZE, [line(0, "above", 100, width=300), below, *prose(2, 600)], [], [])
+    assert [block.content for block in blocks][:2] == ["above", below.text]
+
+
 def test_blocks_come_in_the_reading_order_of_their_lines() -> None:
     page = [line(0, "right, and read first", 300), line(1, "left", 100)]
     blocks = page_blocks(SIZE, page, [region("text", 90, 130), region("text", 290, 330)], [])
@@ -84,6 +92,23 @@ def test_a_number_amid_the_page_and_a_head_that_is_not_on_top_are_text() -> None
     page = [*prose(0, 100), line(6, "12", 700, width=30), *prose(7, 800)]
     blocks = page_blocks(SIZE, page, [region("header", 695, 725)], [])
     assert {block.label for block in blocks} == {"text"}
+
+
+@pytest.mark.parametrize(
+    ("top", "confidence", "label"), [(30, 0.45, "header"), (120, 0.7, "header"), (120, 0.5, "text")]
+)
+def test_a_head_is_at_the_very_edge_or_the_network_is_certain_of_it(
+    top: int, confidence: float, label: str
+) -> None:
+    page = [line(0, "Annual report", top, width=300), *prose(1, 300)]
+    blocks = page_blocks(SIZE, page, [region("header", top - 5, top + 25, confidence)], [])
+    assert [block.label for block in blocks] == [label, "text"]
+
+
+def test_a_head_with_text_further_out_is_text() -> None:
+    page = [line(0, "on top", 20), line(1, "Annual report", 120, width=300), *prose(2, 300)]
+    blocks = page_blocks(SIZE, page, [region("header", 115, 145)], [])
+    assert by_label(blocks)["text"][:2] == ["on top", "Annual report"]
 
 
 def test_the_only_line_of_a_page_is_text() -> None:
@@ -128,6 +153,12 @@ def test_a_line_in_another_direction_is_a_block_of_its_own() -> None:
     aside = BlockLine(6, "up the margin", Rect(92, 100, 112, 400), is_upright=False)
     blocks = page_blocks(SIZE, [*prose(0, 100), aside], [region("text", 90, 420)], [])
     assert [block.content for block in blocks][1:] == ["up the margin"]
+
+
+def test_lines_that_end_far_before_their_column_does_are_not_joined() -> None:
+    address = [line(6, "Jane Smith", 500, width=300), line(7, "12 High Street", 526, width=300)]
+    blocks = page_blocks(SIZE, [*prose(0, 100), *address], [region("text", 490, 550)], [])
+    assert markdown(blocks).endswith("\n\nJane Smith\n\n12 High Street")
 
 
 def test_items_are_a_list_in_markdown() -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.child.page_layout.detector import Region
-from consumer.child.page_layout.grid import Grid, TableEvidence, build_grid
+from consumer.child.page_layout.grid import Grid, build_grid, text_rows
 from consumer.child.page_layout.paragraphs import BlockLine
 from consumer.child.page_layout.rules import Rule, find_rules, ruled_areas
+from consumer.child.page_layout.spans import TableEvidence
 from consumer.child.page_layout.structure import StructureCell
 from consumer.child.page_layout.tables import read_table, table_regions
 from consumer.child.page_layout.words import Word, words_of
@@ -76,6 +77,34 @@ def test_a_rule_that_is_missing_between_two_rows_makes_a_span_down() -> None:
     assert shape(table(words, rules, rows=3, columns=2))[:2] == [(0, 0, 2, 1), (0, 1, 1, 1)]
 
 
+def test_a_word_that_reaches_over_two_columns_makes_a_span_without_any_rule() -> None:
+    words = [word(f"{row}{column}", row, column) for row in range(1, 12) for column in range(3)]
+    head = word("a head over two", 0, 0.5, wide=240)
+    grid = table([head, word("c", 0, 2), *words], rows=12, columns=3)
+    assert shape(grid)[:3] == [(0, 0, 1, 2), (0, 2, 1, 1), (1, 0, 1, 1)]
+
+
+def test_two_texts_beside_each_other_are_two_cells_though_the_rule_between_them_is_missing() -> None:
+    rules = [rule for rule in ruled(3, 3) if (rule.axis, rule.at) != ("vertical", WIDE)]
+    rules.append(Rule("vertical", WIDE, HIGH, 3 * HIGH))
+    words = [word("a", 0, 0), word("b", 0, 1), word("c", 1, 1), word("d", 2, 2)]
+    assert shape(table(words, rules, rows=3, columns=3))[:2] == [(0, 0, 1, 1), (0, 1, 1, 1)]
+
+
+def test_a_stroke_that_prolongs_a_rule_into_a_word_does_not_divide_it() -> None:
+    rules = [rule for rule in ruled(3, 3) if (rule.axis, rule.at) != ("vertical", WIDE)]
+    rules.append(Rule("vertical", WIDE, 0.3 * HIGH, 3 * HIGH))
+    words = [word("head over two", 0, 0.5, wide=150), word("a", 1, 0), word("b", 1, 1), word("c", 2, 2)]
+    assert shape(table(words, rules, rows=3, columns=3))[:2] == [(0, 0, 1, 2), (0, 2, 1, 1)]
+
+
+def test_short_rules_make_neither_rows_nor_columns() -> None:
+    stubs = [Rule("horizontal", 1.5 * HIGH, 0, WIDE / 2), Rule("vertical", WIDE / 2, 0, HIGH)]
+    words = [word("a", 0, 0), word("b", 1, 1), word("c", 2, 0)]
+    grid = table(words, [*ruled(3, 2), *stubs], rows=3, columns=2)
+    assert (len(grid.xs), len(grid.ys)) == (3, 4)
+
+
 def test_text_of_several_lines_between_rules_is_one_cell() -> None:
     words = [word("a cell of", 0, 0), word("two lines", 0.4, 0), word("7", 0.2, 1), word("b", 2, 0)]
     rules = [rule for rule in ruled(3, 2) if (rule.axis, rule.at) != ("horizontal", HIGH)]
@@ -96,6 +125,12 @@ def test_the_networks_columns_are_moved_to_the_white_between_words() -> None:
     grid = table(words, (), network, rows=4, columns=2)
     assert 195 <= grid.xs[1] <= 280
     assert len(grid.ys) == 5
+
+
+def test_columns_of_the_network_whose_border_words_cross_are_one() -> None:
+    words = [word(f"one long word {row}", row, 0.5, wide=390) for row in range(4)]
+    network = [cell(row, column) for row in range(4) for column in range(2)]
+    assert len(table(words, (), network, rows=4, columns=2).xs) == 2
 
 
 def test_the_networks_spans_count_where_there_are_no_rules() -> None:
@@ -119,6 +154,17 @@ def test_rows_that_the_network_has_not_seen_are_rows_all_the_same() -> None:
     few = [cell(4 * row, column, 4) for row in range(3) for column in range(3)]
     for network in (upper, few):
         assert len(table(words, (), network, rows=12, columns=3).ys) == 13
+
+
+def test_rows_of_names_below_those_that_the_network_has_seen_are_rows() -> None:
+    words = [word(name, row, column) for row in range(12) for column, name in enumerate(("left", "right"))]
+    upper = [cell(row, column) for row in range(5) for column in range(2)]
+    assert len(table(words, (), upper, rows=12, columns=2).ys) == 13
+
+
+def test_words_that_step_down_a_page_are_several_rows() -> None:
+    words = [word("step", 0.25 * n, n) for n in range(12)]
+    assert len(text_rows(words, LINE)) > 2
 
 
 def test_a_double_rule_makes_no_row_or_column() -> None:
@@ -200,6 +246,35 @@ def test_a_drawn_table_is_found_and_read_without_any_network() -> None:
     assert found.html == f"<table>{cells}</table>"
     assert found.confidence is None
     assert found.lines == frozenset(range(7))
+
+
+def test_strokes_of_letters_are_no_rules_of_a_table() -> None:
+    page, lines = drawn(3, 3), lines_of(3, 3)
+    rules = find_rules(page, LINE)
+    (region,) = table_regions([], rules, [line.box for line in lines], LINE)
+    stroke = Rule("horizontal", 100 + HIGH + 21, 120, 600)
+    found = read_table(page, region, lines, [*rules, stroke], [])
+    assert found == read_table(page, region, lines, rules, [])
+
+
+def test_texts_of_a_cell_are_read_from_left_to_right_and_stand_in_it_whatever_their_direction() -> None:
+    page = np.full((200, 500, 3), 255, np.uint8)
+    lines = [
+        BlockLine(0, "second", Rect(80, 10, 140, 30)),
+        BlockLine(1, "first", Rect(20, 10, 70, 30)),
+        BlockLine(2, "b", Rect(220, 10, 240, 30)),
+        BlockLine(3, "upward", Rect(220, 45, 240, 75), is_upright=False),
+    ]
+    found = read_table(page, Region("table", Rect(0, 0, 400, 80), 0.9), lines, ruled(2, 2), [])
+    assert found is not None
+    assert found.texts == ("first second", "b", "", "upward")
+    assert found.lines == frozenset(range(4))
+
+
+def test_a_table_that_is_detected_twice_is_one_and_ends_where_its_lines_do() -> None:
+    boxes = [Rect(100, y, 500, y + 24) for y in (100, 140, 180)]
+    twice = [Region("table", Rect(90, 90, right, 210), 0.9) for right in (400, 420)]
+    assert table_regions(twice, [], boxes, LINE) == [Region("table", Rect(100, 100, 500, 204), 0.9)]
 
 
 def test_what_the_network_finds_round_two_drawn_tables_is_two_tables() -> None:

@@ -5,11 +5,10 @@ from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from openvino import Layout, Type
 from openvino.preprocess import PrePostProcessor
 
-from consumer.child.inference import infer
+from consumer.child.inference import IMAGENET_DEVIATION, IMAGENET_MEAN, Floats, infer
 from consumer.child.pixels import Image
 from consumer.domain.geometry import Rect
 
@@ -46,7 +45,7 @@ class Detector:
         steps = PrePostProcessor(core.read_model(WEIGHTS))
         steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
         steps.input().model().set_layout(Layout("NCHW"))
-        mean, deviation = ([255 * value for value in values] for values in (MEAN, DEVIATION))
+        mean, deviation = (255 * IMAGENET_MEAN).tolist(), (255 * IMAGENET_DEVIATION).tolist()
         steps.input().preprocess().convert_element_type(Type.f32).mean(mean).scale(deviation)
         model = steps.build()
         model.reshape([1, _HEIGHT_PX, _WIDTH_PX, 3])
@@ -66,14 +65,7 @@ class Detector:
         ]
 
 
-#: Of the colours of ImageNet, 0 to 1, as the networks of this room expect them.
-MEAN: Final = (0.485, 0.456, 0.406)
-DEVIATION: Final = (0.229, 0.224, 0.225)
-
-Array = npt.NDArray[np.float32]
-
-
-def _decoded(outputs: list[Array]) -> tuple[Array, Array]:
+def _decoded(outputs: list[Floats]) -> tuple[Floats, Floats]:
     """Boxes in pixels of the input, clipped to it, and scores: of each cell, for each class.
 
     A side of a box is given as a distribution of its distance from the cell's middle, in strides (Li et al.:
@@ -96,7 +88,7 @@ def _decoded(outputs: list[Array]) -> tuple[Array, Array]:
     return np.clip(np.concatenate(boxes), 0, limits).astype(np.float32), np.concatenate(scores)
 
 
-def _kept(boxes: Array, scores: Array) -> list[tuple[int, int]]:
+def _kept(boxes: Floats, scores: Floats) -> list[tuple[int, int]]:
     """The cells and classes that count, the most certain first."""
     cells, labels = np.nonzero(scores > _CERTAIN)
     kept: list[tuple[int, int]] = []
@@ -107,7 +99,7 @@ def _kept(boxes: Array, scores: Array) -> list[tuple[int, int]]:
     return kept
 
 
-def _overlap(one: Array, other: Array) -> float:
+def _overlap(one: Floats, other: Floats) -> float:
     """Intersection over union, 0 to 1."""
     sides = np.maximum(0, np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]))
     common = float(sides.prod())

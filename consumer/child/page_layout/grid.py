@@ -12,11 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from consumer.child.page_layout.rules import Rule, clusters
-from consumer.child.page_layout.spans import Cell, Evidence, merged, place_of
+from consumer.child.page_layout.rules import clusters
+from consumer.child.page_layout.spans import Cell, TableEvidence, merged, place_of
 from consumer.child.page_layout.structure import StructureCell
 from consumer.child.page_layout.words import Word
-from consumer.domain.geometry import Rect
 
 #: Rules count as a border between columns if together they are this part of the table's height.
 _BORDER: Final = 0.5
@@ -61,17 +60,6 @@ class Grid:
         return held
 
 
-@dataclass(frozen=True, slots=True)
-class TableEvidence:
-    """All that is known of a table. `line_px`: usual height of its print."""
-
-    area: Rect
-    words: Sequence[Word]
-    rules: Sequence[Rule]
-    network: Sequence[StructureCell]
-    line_px: float
-
-
 def build_grid(table: TableEvidence) -> Grid | None:
     """Return the grid of a table, with at least one cell; None if it is graph paper rather than a table."""
     rows = text_rows(table.words, table.line_px)
@@ -81,7 +69,7 @@ def build_grid(table: TableEvidence) -> Grid | None:
     ys = _without_empty(ys, [word.middle[1] for word in table.words], 0.6 * table.line_px)
     if (len(xs) - 1) * (len(ys) - 1) > max(_MOST_CELLS, _MOST_TO_WORDS * len(table.words)):
         return None
-    cells = tuple(merged(xs, ys, Evidence(table.words, table.rules, table.network, table.line_px)))
+    cells = tuple(merged(xs, ys, table))
     return Grid(tuple(xs), tuple(ys), cells)
 
 

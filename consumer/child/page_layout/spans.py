@@ -36,9 +36,13 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What tells which cells are one; as in `grid.TableEvidence`."""
+class TableEvidence:
+    """All that is known of a table, in pixels. `network`: the cells that SLANet_plus sees, if any.
 
+    `line_px`: usual height of its print.
+    """
+
+    area: Rect
     words: Sequence[Word]
     rules: Sequence[Rule]
     network: Sequence[StructureCell]
@@ -55,7 +59,7 @@ class _Board:
 
     xs: Sequence[float]
     ys: Sequence[float]
-    evidence: Evidence
+    evidence: TableEvidence
     filled: set[Place] = field(default_factory=set)
     crossed: set[tuple[int, int, int]] = field(default_factory=set)
     spans: list[Span] = field(default_factory=list)
@@ -88,7 +92,7 @@ def place_of(xs: Sequence[float], ys: Sequence[float], x: float, y: float) -> Pl
     return min(max(row, 0), len(ys) - 2), min(max(column, 0), len(xs) - 2)
 
 
-def merged(xs: Sequence[float], ys: Sequence[float], evidence: Evidence) -> Iterator[Cell]:
+def merged(xs: Sequence[float], ys: Sequence[float], evidence: TableEvidence) -> Iterator[Cell]:
     """Return the cells of a grid with these borders, row by row; together they cover it."""
     board = _Board(xs, ys, evidence)
     group: dict[Place, Place] = {(r, c): (r, c) for r in range(len(ys) - 1) for c in range(len(xs) - 1)}

@@ -14,8 +14,7 @@ import numpy as np
 import openvino
 from openvino.frontend import FrontEndManager
 
-from consumer.child.inference import Floats, run
-from consumer.child.page_layout.detector import DEVIATION, MEAN
+from consumer.child.inference import IMAGENET_DEVIATION, IMAGENET_MEAN, Floats, run
 from consumer.child.pixels import Image
 from consumer.domain.geometry import Rect
 
@@ -134,7 +133,7 @@ def _prepared(table: Image) -> Floats:
     size = (max(1, int(width * scale)), max(1, int(height * scale)))
     small = cv2.resize(table, size).astype(np.float32) / 255
     padded = np.zeros((_SIDE_PX, _SIDE_PX, 3), np.float32)
-    padded[: size[1], : size[0]] = (small - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
+    padded[: size[1], : size[0]] = (small - IMAGENET_MEAN) / IMAGENET_DEVIATION
     return padded.transpose(2, 0, 1)[np.newaxis]
 
 

@@ -23,8 +23,9 @@ from consumer.child.directions import Turn
 from consumer.child.pixels import Image, load_pixels
 from consumer.child.ppstructure import results
 from consumer.child.ppstructure.detection import at_least_half, model_input
+from consumer.child.ppstructure.device_errors import LOST_DEVICE, OUT_OF_MEMORY
 from consumer.child.ppstructure.lines import LineReader, crop_lines, keeping_characters
-from consumer.child.ppstructure.tables import LOST_DEVICE, OUT_OF_MEMORY, or_none
+from consumer.child.ppstructure.tables import or_no_tables
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import PageTransform
 from consumer.domain.page import PageImage
@@ -119,7 +120,7 @@ class PpStructureEngine:
         # From now on: networks for tables that fail on the sample page too would fail on every one.
         for part in _pipelines(self._structure):
             if "table_recognition_pipeline" in vars(part):
-                part.table_recognition_pipeline = or_none(part.table_recognition_pipeline)
+                part.table_recognition_pipeline = or_no_tables(part.table_recognition_pipeline)
         # Paddle has replaced our signal handlers by its own, when it was imported or first used.
         serve.ignore_stops()
         # Objects that live as long as the process need not be collected after every batch.

@@ -4,17 +4,13 @@ PaddleX raises where a table has cells for one of its networks and none for anot
 It puts texts into its HTML as they are.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any, Final
 
+from consumer.child.ppstructure.device_errors import LOST_DEVICE, OUT_OF_MEMORY
 from consumer.domain.errors import Code
 from consumer.domain.result import Warning  # noqa: A004 - its name in the schema
-
-#: Errors of a GPU without memory, and of a lost GPU context: nothing will work in this process any more.
-OUT_OF_MEMORY: Final = re.compile(r"out of memory|failed to allocate memory|ResourceExhausted", re.IGNORECASE)
-LOST_DEVICE: Final = re.compile(r"\bcuda|\bcudnn|\bcublas", re.IGNORECASE)
 
 _MOST_CHARACTERS: Final = 200
 
@@ -37,7 +33,7 @@ class NoTables(list[Any]):
         return Warning(code=Code.ENGINE_ERROR, message=message, page_number=page_number)
 
 
-def or_none(recognize: _Recognize) -> _Recognize:
+def or_no_tables(recognize: _Recognize) -> _Recognize:
     """Have PaddleX's pipeline for the tables of a page give `NoTables` where it raises.
 
     Errors after which the process is of no use are raised all the same. Texts become HTML; those that the

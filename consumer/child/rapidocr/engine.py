@@ -128,18 +128,16 @@ class RapidOcrEngine:
 
         `page`: as it was read.
         """
-        if self._layout is not None:
-            try:
-                upright = np.ascontiguousarray(page)
-                return _fields(self._layout.find(upright, lines, transform, progress)), None
-            except Exception as error:  # noqa: BLE001 - whatever it is, the lines were read
-                problem = (
-                    "the page has its lines, but no blocks and tables: finding them failed with "
-                    f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
-                )
-        else:
-            problem = None
-        return {"markdown": "\n".join(line.text for line in lines)}, problem
+        without = {"markdown": "\n".join(line.text for line in lines)}
+        if self._layout is None:
+            return without, None
+        upright = np.ascontiguousarray(page)
+        try:
+            return _fields(self._layout.find(upright, lines, transform, progress)), None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lines were read
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            problem = f"the page has its lines, but no blocks and tables: finding them failed with {reason}"
+            return without, problem[:_LONGEST_MESSAGE]
 
     def _words(self, page: Image, line: Line) -> tuple[TextWord, ...] | None:
         """Return the words of a line, if they are asked for; `page`: as it was read."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from openvino import Layout, Type
 from openvino.preprocess import PrePostProcessor
 
-from consumer.child.inference import Floats, core_of, run
+from consumer.child.inference import IMAGENET_DEVIATION, IMAGENET_MEAN, Floats, core_of, run
 from consumer.child.pixels import Image
 
 #: The text networks come in rapidocr's wheel; the one for the direction of a page is that of
@@ -26,8 +26,6 @@ STEP_PX: Final = 32
 
 #: The direction network sees the centre of the page, its shorter side reduced (PP-LCNet's own preparation).
 _SEEN_PX, _SHORT_SIDE_PX = 224, 256
-_MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)
-_DEVIATION: Final = np.array([0.229, 0.224, 0.225], np.float32)
 
 #: Memory for the layers of an image is kept for the next one, 150 bytes a pixel; that of larger ones is not.
 _LARGE_PX: Final = 1_500_000
@@ -70,7 +68,7 @@ class Networks:
         centre = np.ascontiguousarray(page[top : top + side, left : left + side])
         small = cv2.resize(centre, (_SEEN_PX, _SEEN_PX), interpolation=cv2.INTER_LINEAR)
         seen = small[:, :, ::-1].astype(np.float32) / 255
-        values = ((seen - _MEAN) / _DEVIATION).astype(np.float32).transpose(2, 0, 1)
+        values = ((seen - IMAGENET_MEAN) / IMAGENET_DEVIATION).astype(np.float32).transpose(2, 0, 1)
         likely = run(self._direction, values[np.newaxis])[0]
         return (0, 90, 180, 270)[int(likely.argmax())], float(likely.max())
 
