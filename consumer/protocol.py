@@ -58,6 +58,10 @@ class EngineOptions(ProcessOptions):
     batch_pages: int = Field(default=1, ge=1)
 
 
+#: How RapidOCR finds blocks and tables.
+Layout = Literal["none", "fast", "full"]
+
+
 class RapidOcrOptions(EngineOptions):
     """Options of RapidOCR; `layout` as in the settings.
 
@@ -65,7 +69,7 @@ class RapidOcrOptions(EngineOptions):
     """
 
     languages: str = SHIPPED.name
-    layout: Literal["none", "fast", "full"] = "none"
+    layout: Layout = "none"
 
 
 class PpStructureOptions(EngineOptions):
