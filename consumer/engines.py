@@ -22,9 +22,6 @@ _GIB: Final = 1024**3
 #: Options of one process, from the settings, its part of the host, and a folder for files of libraries.
 NewOptions = Callable[[Settings, protocol.EngineOptions, Path], protocol.EngineOptions]
 
-#: How blocks and tables are found.
-Layout = Literal["none", "fast", "full"]
-
 #: Models that must be fetched for an engine, by the settings; raises SettingsError.
 NeededModels = Callable[[EngineSettings], tuple[Model, ...]]
 
@@ -82,7 +79,7 @@ def _rapidocr_options(
     )
 
 
-def layout_for(wanted: Literal["auto"] | Layout, *, has_extra: bool) -> Layout:
+def layout_for(wanted: Literal["auto"] | protocol.Layout, *, has_extra: bool) -> protocol.Layout:
     """Return how blocks and tables are found; `has_extra`: pymupdf-layout is installed.
 
     Raises SettingsError if that is needed and missing.

@@ -60,6 +60,10 @@ class EngineOptions(ProcessOptions):
     words: bool = Field(default=False, description="whether the words of lines are told")
 
 
+#: How RapidOCR finds blocks and tables.
+Layout = Literal["none", "fast", "full"]
+
+
 class RapidOcrOptions(EngineOptions):
     """Options of RapidOCR; `layout` as in the settings.
 
@@ -67,7 +71,7 @@ class RapidOcrOptions(EngineOptions):
     """
 
     languages: str = SHIPPED.name
-    layout: Literal["none", "fast", "full"] = "none"
+    layout: Layout = "none"
 
 
 class PpStructureOptions(EngineOptions):
