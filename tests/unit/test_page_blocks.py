@@ -161,6 +161,15 @@ def test_lines_that_end_far_before_their_column_does_are_not_joined() -> None:
     assert markdown(blocks).endswith("\n\nJane Smith\n\n12 High Street")
 
 
+def test_the_last_line_of_a_paragraph_of_arabic_ends_it() -> None:
+    said = "\u0643\u0644\u0645\u0629 \u0623\u062e\u0631\u0649 \u0647\u0646\u0627"
+    short = [line(n, said, 100 + 26 * n, 500, width=400) for n in (2, 5)]
+    full = [line(n, said, 100 + 26 * n) for n in (0, 1, 3, 4)]
+    page = sorted([*full, *short], key=lambda each: each.number)
+    paragraph = " ".join([said] * 3)
+    assert markdown(page_blocks(SIZE, page, [], [])) == f"{paragraph}\n\n{paragraph}"
+
+
 def test_items_are_a_list_in_markdown() -> None:
     items = [line(n, text, 100 + 26 * n) for n, text in enumerate(["\u2022 one", "\u2022 two"])]
     blocks = page_blocks(SIZE, [*items, line(2, "after them", 200)], [], [])

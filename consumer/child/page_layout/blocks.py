@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from consumer.child.page_layout.areas import share, union
 from consumer.child.page_layout.detector import Region
-from consumer.child.page_layout.paragraphs import BlockLine, compounds_of, joined, paragraphs
+from consumer.child.page_layout.paragraphs import (
+    BlockLine,
+    compounds_of,
+    is_right_to_left,
+    joined,
+    paragraphs,
+)
 from consumer.child.page_layout.tables import FoundTable
 from consumer.domain.geometry import Rect
 
@@ -78,7 +84,7 @@ def page_blocks(
     taken = {number for table in tables for number in table.lines}
     free = [line for line in lines if line.number not in taken]
     upright = [line for line in lines if line.is_upright]
-    columns = _Columns(upright)
+    columns = _Columns(upright, size[0])
     compounds = compounds_of(line.text for line in lines)
     drafts = [
         *_in_regions([line for line in free if line.is_upright], regions),
@@ -129,17 +135,31 @@ def _goes_on(above: BlockLine, line: BlockLine) -> bool:
 
 
 class _Columns:
-    """Where lines of the columns of a page end."""
+    """Where lines of the columns of a page of this width begin and end."""
 
-    def __init__(self, lines: Sequence[BlockLine]) -> None:
-        self._starts = sorted((line.box.x1, line.box.x2) for line in lines)
+    def __init__(self, lines: Sequence[BlockLine], width: int) -> None:
+        self._width = width
+        self._sides = sorted((line.box.x1, line.box.x2) for line in lines)
+        self._mirrored = sorted((width - right, width - left) for left, right in self._sides)
 
-    def right(self, lines: Sequence[BlockLine]) -> float:
+    def paragraphs(self, lines: Sequence[BlockLine]) -> Iterator[list[BlockLine]]:
+        """Divide the lines of a block into paragraphs; those from right to left as in a mirror."""
+        sides = self._sides
+        if is_right_to_left("".join(line.text for line in lines)):
+            sides, lines = self._mirrored, [self._mirror(line) for line in lines]
+        return paragraphs(lines, self._right(lines, sides))
+
+    def _mirror(self, line: BlockLine) -> BlockLine:
+        x1, y1, x2, y2 = line.box
+        return replace(line, box=Rect(self._width - x2, y1, self._width - x1, y2))
+
+    @staticmethod
+    def _right(lines: Sequence[BlockLine], sides: Sequence[tuple[float, float]]) -> float:
         """Where most of the lines end that begin about where those of a block do."""
         left = min(line.box.x1 for line in lines)
         near = 1.5 * statistics.median(line.height for line in lines)
-        first, last = (bisect.bisect(self._starts, (x,)) for x in (left - near, left + near))
-        ends = sorted(end for _, end in self._starts[first:last])
+        first, last = (bisect.bisect(sides, (x,)) for x in (left - near, left + near))
+        ends = sorted(end for _, end in sides[first:last])
         usual = ends[3 * len(ends) // 4] if ends else 0.0
         return max(usual, *(line.box.x2 for line in lines), 0.0)
 
@@ -150,7 +170,7 @@ def _block(
     box = union(line.box for line in lines)
     label, confidence = ("text", None) if region is None else (region.label, region.confidence)
     # Text in a picture has no paragraphs.
-    parts = [[line] for line in lines] if label == "image" else paragraphs(lines, columns.right(lines))
+    parts = [[line] for line in lines] if label == "image" else columns.paragraphs(lines)
     texts = tuple(joined([line.text for line in part], compounds) for part in parts)
     return PageBlock(
         label, box if region is None else union([box, region.box]), confidence, tuple(lines), texts

@@ -2,6 +2,7 @@
 
 import re
 import statistics
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -58,6 +59,12 @@ class BlockLine:
 def print_height(lines: Iterable[BlockLine]) -> float:
     """Return the usual height of the print of lines, in pixels; there is at least one."""
     return _PRINT * statistics.median(line.height for line in lines)
+
+
+def is_right_to_left(text: str) -> bool:
+    """Whether the first letter tells so (rule P2 of Unicode's bidirectional algorithm)."""
+    directions = map(unicodedata.bidirectional, text)
+    return next((each for each in directions if each in {"L", "R", "AL"}), "L") != "L"
 
 
 def compounds_of(texts: Iterable[str]) -> frozenset[str]:

@@ -1,6 +1,5 @@
 """Words of lines, and where each of them is: by the white in the line that its spaces are."""
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.page_layout.paragraphs import BlockLine
+from consumer.child.page_layout.paragraphs import BlockLine, is_right_to_left
 from consumer.child.pixels import Image
 from consumer.domain.geometry import Rect
 
@@ -37,12 +36,6 @@ class Word:
 def words_of(page: Image, lines: Iterable[BlockLine]) -> list[Word]:
     """Cut upright lines into words."""
     return [word for line in lines for word in _cut(page, line.number, line.text, line.box)]
-
-
-def is_right_to_left(text: str) -> bool:
-    """Whether the first letter tells so (rule P2 of Unicode's bidirectional algorithm)."""
-    directions = map(unicodedata.bidirectional, text)
-    return next((each for each in directions if each in {"L", "R", "AL"}), "L") != "L"
 
 
 def _cut(page: Image, number: int, text: str, box: Rect) -> Iterator[Word]:
