@@ -62,25 +62,29 @@ async def work_folder(parent: Path | None) -> AsyncIterator[WorkFolder]:
 async def _alone(root: Path) -> AsyncIterator[None]:
     """Hold the lock of this user's consumers in a folder: a file of its own, which nobody else locks."""
     path = root / f"{_PREFIX}{os.getuid()}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            async with asyncio.timeout(_WAIT_S):
-                while not _try_lock(descriptor):  # noqa: ASYNC110 - the kernel wakes no event loop
-                    await asyncio.sleep(_POLL_S)
-        except TimeoutError as error:
-            raise OSError(f"another process has held {path} locked for {_WAIT_S:g} s") from error
+        async with asyncio.timeout(_WAIT_S):
+            while (descriptor := _try_lock(path)) is None:  # noqa: ASYNC110 - the kernel wakes no event loop
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError as error:
+        raise OSError(f"another process has held {path} locked for {_WAIT_S:g} s") from error
+    try:
         yield
     finally:
+        path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
+def _try_lock(path: Path) -> int | None:
+    """Lock the file, which is made if it is not there; None if another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        # Its holder before may have removed the file that was opened here.
+        if path.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    os.close(descriptor)
+    return None
 
 
 @contextmanager

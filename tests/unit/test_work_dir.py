@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ from consumer.service.disk_space import DiskSpace
 from consumer.service.work_dir import work_folder
 
 
-def folders(parent: Path) -> set[str]:
-    return {path.name for path in parent.iterdir() if path.is_dir()}
+def names(parent: Path) -> set[str]:
+    return {path.name for path in parent.iterdir()}
 
 
 @contextmanager
@@ -38,9 +38,9 @@ async def test_the_folder_of_a_killed_consumer_is_removed_and_a_live_one_stays(t
 
     async with work_folder(tmp_path) as living, work_folder(tmp_path) as ours:
         assert living.path != ours.path
-        assert folders(tmp_path) == {living.path.name, ours.path.name, "bucket-ocr-foreign"}
+        assert names(tmp_path) == {living.path.name, ours.path.name, "bucket-ocr-foreign"}
 
-    assert folders(tmp_path) == {"bucket-ocr-foreign"}
+    assert names(tmp_path) == {"bucket-ocr-foreign"}
 
 
 async def test_a_process_that_locks_the_parent_is_not_in_the_way(tmp_path: Path) -> None:
@@ -52,8 +52,8 @@ async def test_a_process_that_locks_the_parent_is_not_in_the_way(tmp_path: Path)
 async def test_a_lock_that_is_never_free_is_an_error_that_names_it_and_a_stop_does_not_wait(
     tmp_path: Path,
 ) -> None:
-    async with work_folder(tmp_path):
-        (lock,) = [path for path in tmp_path.iterdir() if path.is_file()]
+    lock = tmp_path / f"bucket-ocr-work-{os.getuid()}.lock"
+    lock.touch()
     with held(lock):
         stopped = asyncio.ensure_future(work_folder(tmp_path).__aenter__())
         await asyncio.sleep(1)
@@ -73,7 +73,7 @@ async def test_a_work_folder_that_was_removed_is_made_again_and_stays_ours(tmp_p
         async with work_folder(tmp_path):
             # It is locked again: the other consumer takes it for no remains.
             assert ours.path.is_dir()
-    assert folders(tmp_path) == set()
+    assert names(tmp_path) == set()
 
 
 async def test_a_work_folder_that_cannot_be_made_again_is_a_failure_of_the_host(tmp_path: Path) -> None:
@@ -83,3 +83,11 @@ async def test_a_work_folder_that_cannot_be_made_again_is_a_failure_of_the_host(
         with pytest.raises(HostError, match="cannot be made again"):
             await DiskSpace(ours.path, restore=ours.restore).check()
         tmp_path.unlink()
+
+
+async def test_many_that_start_at_once_have_a_folder_each_and_leave_no_lock(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        entering = (stack.enter_async_context(work_folder(tmp_path)) for _ in range(10))
+        made = await asyncio.gather(*entering)
+        assert names(tmp_path) == {each.path.name for each in made}
+        assert len(names(tmp_path)) == 10
