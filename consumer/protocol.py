@@ -111,6 +111,7 @@ class ReadPages(_Message):
 
     kind: Literal["read"] = "read"
     images: tuple[PageImage, ...]
+    lines_only: bool = Field(default=False, description="without blocks and tables, which ended processes")
 
 
 class WriteOutput(_Message):
@@ -136,6 +137,9 @@ class EngineReady(_Message):
     models: dict[str, str]
     device: str
     configuration: str = Field(default="", description="digest of everything else that changes results")
+    can_read_lines_only: bool = Field(
+        default=False, description="it finds blocks and tables, or not, as asked"
+    )
 
 
 class RendererReady(_Message):

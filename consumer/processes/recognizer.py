@@ -61,11 +61,12 @@ class PageRecognizer:
     async def read(self, images: Sequence[PageImage]) -> Sequence[PageResult]:
         """Read pages, in their order; a page that cannot be read comes back as a failed one.
 
-        A batch that fails is read again page by page in a new process, so that a bad page fails alone.
-        Raises HostError.
+        A batch that fails is read again page by page in a new process, so that a bad page fails alone. Blocks
+        and tables at which the process ends again, or hangs, cost a page no lines. Raises HostError.
         """
         async with self._pool.acquire() as slot:
             self.watchdog.mark()
+            can_read_lines_only = _can_read_lines_only(slot)
             try:
                 return await self._read(slot, images)
             except (ChildError, _EngineError):
@@ -74,12 +75,17 @@ class PageRecognizer:
                 results = []
                 for image in images:
                     self.watchdog.mark()
-                    results.append(await self._read_alone(slot, image))
+                    result = await self._read_alone(slot, image)
+                    if result.failure is not None and can_read_lines_only:
+                        self.watchdog.mark()
+                        lines = await self._read_alone(slot, image, lines_only=True)
+                        result = lines if lines.failure is None else result
+                    results.append(result)
                 return results
 
-    async def _read_alone(self, slot: Slot, image: PageImage) -> PageResult:
+    async def _read_alone(self, slot: Slot, image: PageImage, *, lines_only: bool = False) -> PageResult:
         try:
-            return (await self._read(slot, [image]))[0]
+            return (await self._read(slot, [image], lines_only=lines_only))[0]
         except ChildTimeoutError as error:
             code, message = Code.ENGINE_TIMEOUT, str(error)
         except ChildError as error:
@@ -89,9 +95,11 @@ class PageRecognizer:
             code, message = Code.ENGINE_ERROR, str(error)
         return failed_page(image.page_number, code, message)
 
-    async def _read(self, slot: Slot, images: Sequence[PageImage]) -> Sequence[PageResult]:
+    async def _read(
+        self, slot: Slot, images: Sequence[PageImage], *, lines_only: bool = False
+    ) -> Sequence[PageResult]:
         before_s = slot.busy.total_s
-        request = protocol.ReadPages(images=tuple(images))
+        request = protocol.ReadPages(images=tuple(images), lines_only=lines_only)
         reply = await slot.request(request, self.progress_deadline_s, self.watchdog.mark)
         match reply:
             case protocol.PagesRead(pages=pages, recycle_due=recycle_due):
@@ -104,6 +112,11 @@ class PageRecognizer:
                 raise _EngineError(message)
             case _:
                 raise ChildError(f"an engine sent {reply.kind}")
+
+
+def _can_read_lines_only(slot: Slot) -> bool:
+    ready = slot.process.ready if slot.process is not None else None
+    return isinstance(ready, protocol.EngineReady) and ready.can_read_lines_only
 
 
 class _EngineError(Exception):

@@ -1,7 +1,8 @@
 """Child processes that misbehave on demand: entry `hostile:build`, with the arguments `KIND WAY`.
 
-An `engine` reads of a page the colour in its middle, as `#rrggbb`; it misbehaves on red pages. A `renderer`
-is the real one; it misbehaves on page 2 of files that contain the word `hostile`. A `painter` behaves,
+An `engine` reads of a page the colour in its middle, as `#rrggbb`; it misbehaves on red pages. A `layout` is
+an engine that does so only while it looks for blocks. A `renderer` is the real one; it misbehaves on page 2
+of files that contain the word `hostile`. A `painter` behaves,
 starts faster than the real one, and paints pages in the colours that the last line of the file lists. `WAY`
 may also name a file: the process starts if it exists.
 """
@@ -174,17 +175,21 @@ WAYS: dict[str, Callable[[], None]] = {
 class ColourReader:
     """The engine."""
 
-    def __init__(self, misbehave: Callable[[], None]) -> None:
+    def __init__(self, misbehave: Callable[[], None], *, has_layout: bool = False) -> None:
         self._misbehave = misbehave
+        self._has_layout = has_layout
 
     def ready(self) -> protocol.Reply:
-        return protocol.EngineReady(name="colours", version="1", models={}, device="cpu")
+        return protocol.EngineReady(
+            name="colours", version="1", models={}, device="cpu", can_read_lines_only=self._has_layout
+        )
 
     def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         assert isinstance(request, protocol.ReadPages)
-        return protocol.PagesRead(pages=tuple(map(self._read, request.images)))
+        is_safe = self._has_layout and request.lines_only
+        return protocol.PagesRead(pages=tuple(self._read(image, is_safe=is_safe) for image in request.images))
 
-    def _read(self, image: PageImage) -> PageResult:
+    def _read(self, image: PageImage, *, is_safe: bool) -> PageResult:
         middle = 3 * (image.height_px // 2 * image.width_px + image.width_px // 2)
         with Path(image.path).open("rb") as file:
             file.seek(middle)
@@ -192,7 +197,7 @@ class ColourReader:
         # Slower than rendering, so that pages wait and batches are full.
         time.sleep(0.02)
         colour = f"#{red:02x}{green:02x}{blue:02x}"
-        if colour == HOSTILE:
+        if colour == HOSTILE and not is_safe:
             self._misbehave()
         right, bottom = image.width_px, image.height_px
         box = (Point(0, 0), Point(right, 0), Point(right, bottom), Point(0, bottom))
@@ -254,4 +259,6 @@ def build(options_json: str) -> RequestHandler:
     misbehave = WAYS.get(way, behave)
     if kind == "painter":
         return Painter()
-    return ColourReader(misbehave) if kind == "engine" else hostile_renderer(options_json, misbehave)
+    if kind == "renderer":
+        return hostile_renderer(options_json, misbehave)
+    return ColourReader(misbehave, has_layout=kind == "layout")

@@ -95,6 +95,7 @@ async def hostile_documents(
     folder: Path,
     *,
     engine: str = "behave",
+    engine_kind: str = "engine",
     engine_count: int = 1,
     renderer: str | None = None,
     batch_pages: int = 1,
@@ -109,7 +110,7 @@ async def hostile_documents(
             ProcessSpec(
                 name="engine",
                 entry=hostile.ENTRY,
-                options=HostileEngineOptions(threads=1, arguments=("engine", engine)),
+                options=HostileEngineOptions(threads=1, arguments=(engine_kind, engine)),
                 retired_bytes=policy.retired_bytes,
                 killed_bytes=ENGINE_BYTES * 3 // 2,
                 start_deadline_s=start_deadline_s,

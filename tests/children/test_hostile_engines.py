@@ -54,6 +54,20 @@ async def test_an_engine_that_misbehaves_on_a_page_costs_that_page_alone(
         await costs_one_page_alone(world, code)
 
 
+@pytest.mark.parametrize("way", ["die_of_a_segmentation_fault", "hang_politely", "raise_an_error"])
+@pytest.mark.parametrize("batch_pages", [1, 4])
+async def test_a_layout_at_which_the_engine_ends_or_hangs_costs_no_lines(
+    tmp_path: Path, way: str, batch_pages: int
+) -> None:
+    async with hostile_documents(
+        tmp_path, engine=way, engine_kind="layout", batch_pages=batch_pages
+    ) as world:
+        world.store("hostile.pdf", pdf(GREEN, RED, BLUE))
+        result = await world.result("hostile.pdf")
+    assert result.status is Status.SUCCESS
+    assert texts(result) == [(1, TEXTS[GREEN]), (2, hostile.HOSTILE), (3, TEXTS[BLUE])]
+
+
 @pytest.mark.parametrize("batch_pages", [1, 8])
 async def test_a_page_that_kills_the_engine_every_time_costs_two_engines_at_most(
     tmp_path: Path, batch_pages: int

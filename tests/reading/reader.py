@@ -21,12 +21,14 @@ class Reader:
         self._path = folder / "page.bgr"
         self.steps = 0
 
-    def read(self, pixels: Image) -> PageResult:
+    def read(self, pixels: Image, *, lines_only: bool = False) -> PageResult:
         np.ascontiguousarray(pixels).tofile(self._path)
         frame = {"width_px": pixels.shape[1], "height_px": pixels.shape[0], "scale": 1.0, "dpi": None}
         rest = {"page_number": 1, "path": str(self._path), "downscaled": False, "render_s": 0.0}
         image = PageImage.model_validate(frame | rest)
-        reply = self.engine.handle(protocol.ReadPages(images=(image,)), self._count_step)
+        reply = self.engine.handle(
+            protocol.ReadPages(images=(image,), lines_only=lines_only), self._count_step
+        )
         assert isinstance(reply, protocol.PagesRead)
         return reply.pages[0]
 

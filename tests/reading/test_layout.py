@@ -185,6 +185,16 @@ def test_a_layout_that_fails_costs_the_layout_of_its_page_alone(tmp_path: Path, 
     assert "RuntimeError: no such operator" in warning.message
 
 
+def test_a_page_whose_layout_ended_processes_has_its_lines_and_a_warning(tmp_path: Path, scan: Image) -> None:
+    reader = Reader(tmp_path, layout="fast")
+    whole, lines = reader.read(scan), reader.read(scan, lines_only=True)
+    assert lines.detections == whole.detections
+    assert (lines.page.blocks, lines.page.tables) == ((), ())
+    (warning,) = lines.warnings
+    assert (warning.code, warning.page_number) == (Code.ENGINE_ERROR, 1)
+    assert "no blocks and tables" in warning.message
+
+
 def test_without_a_layout_markdown_is_the_lines(tmp_path: Path, scan: Image) -> None:
     page = Reader(tmp_path, layout="none").read(scan)
     assert page.page.markdown.splitlines() == [line.text for line in page.detections]

@@ -84,15 +84,17 @@ class RapidOcrEngine:
                 **layout,
             },
             device="cpu",
+            can_read_lines_only=self._layout is not None,
         )
 
     def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         """Read the pages of a `ReadPages`."""
         if not isinstance(request, protocol.ReadPages):
             raise TypeError(f"an engine cannot {request.kind}")
-        return protocol.PagesRead(pages=tuple(self._read_page(image, progress) for image in request.images))
+        pages = (self._read_page(image, request.lines_only, progress) for image in request.images)
+        return protocol.PagesRead(pages=tuple(pages))
 
-    def _read_page(self, image: PageImage, progress: Callable[[], None]) -> PageResult:
+    def _read_page(self, image: PageImage, lines_only: bool, progress: Callable[[], None]) -> PageResult:
         page = load_pixels(image)
         reading = read_page(page, self._networks, progress)
         turned = np.rot90(page, -reading.angle // 90)
@@ -105,7 +107,11 @@ class RapidOcrEngine:
         ]
         order = reading_order([line.quad for line in lines], [line.text for line in lines])
         ordered = [lines[n] for n in order]
-        layout, problem = self._layout_of(turned, ordered, transform, progress)
+        layout, problem = (
+            _without_layout(ordered, "ended the engine's process, or hung")
+            if lines_only
+            else self._layout_of(turned, ordered, transform, progress)
+        )
         result = image.result(
             [line.mapped(transform.quad) for line in ordered],
             unread=[transform.quad(_quad(line)) for line in reading.lines if line.is_unread],
@@ -128,16 +134,14 @@ class RapidOcrEngine:
 
         `page`: as it was read.
         """
-        without = {"markdown": "\n".join(line.text for line in lines)}
         if self._layout is None:
-            return without, None
+            return {"markdown": _lines_as_markdown(lines)}, None
         upright = np.ascontiguousarray(page)
         try:
             return _fields(self._layout.find(upright, lines, transform, progress)), None
         except Exception as error:  # noqa: BLE001 - whatever it is, the lines were read
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            problem = f"the page has its lines, but no blocks and tables: finding them failed with {reason}"
-            return without, problem[:_LONGEST_MESSAGE]
+            return _without_layout(lines, f"failed with {reason}")
 
     def _words(self, page: Image, line: Line) -> tuple[TextWord, ...] | None:
         """Return the words of a line, if they are asked for; `page`: as it was read."""
@@ -154,6 +158,16 @@ class RapidOcrEngine:
 def in_logical_order(text: str) -> str:
     """Return a line that was read from left to right as it is written: words of Arabic letters reversed."""
     return str(get_display(text))
+
+
+def _without_layout(lines: Sequence[TextLine], how: str) -> tuple[dict[str, Any], str]:
+    """Fields of a page that lost its layout, and the text of its warning."""
+    problem = f"the page has its lines, but no blocks and tables: finding them {how}"
+    return {"markdown": _lines_as_markdown(lines)}, problem[:_LONGEST_MESSAGE]
+
+
+def _lines_as_markdown(lines: Sequence[TextLine]) -> str:
+    return "\n".join(line.text for line in lines)
 
 
 def _fields(layout: Layout) -> dict[str, Any]:
