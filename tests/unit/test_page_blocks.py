@@ -155,6 +155,13 @@ def test_a_line_in_another_direction_is_a_block_of_its_own() -> None:
     assert [block.content for block in blocks][1:] == ["up the margin"]
 
 
+def test_the_region_of_a_line_may_be_drawn_close_to_its_letters() -> None:
+    head = line(0, "Sawyer", 40, 560, width=66)
+    close = Region("header", Rect(564, head.box.y1 + 6, 622, head.box.y2 - 6), 0.93)
+    blocks = page_blocks(SIZE, [head, *prose(1, 100)], [close], [])
+    assert blocks[0].label == "header"
+
+
 def test_lines_that_end_far_before_their_column_does_are_not_joined() -> None:
     address = [line(6, "Jane Smith", 500, width=300), line(7, "12 High Street", 526, width=300)]
     blocks = page_blocks(SIZE, [*prose(0, 100), *address], [region("text", 490, 550)], [])

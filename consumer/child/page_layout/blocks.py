@@ -110,7 +110,7 @@ def _in_regions(
     held: dict[int, list[BlockLine]] = {}
     loose: list[list[BlockLine]] = []
     for line in lines:
-        shares = [share(line.box, region.box) for region in regions]
+        shares = [_share_of_line(line.box, region.box) for region in regions]
         best = max(range(len(regions)), key=shares.__getitem__, default=None)
         if best is not None and shares[best] > _WITHIN:
             held.setdefault(best, []).append(line)
@@ -120,6 +120,18 @@ def _in_regions(
             loose.append([line])
     yield from ((regions[n], those) for n, those in held.items())
     yield from ((None, those) for those in loose)
+
+
+def _share_of_line(line: Rect, region: Rect) -> float:
+    """The share of a line that lies in a region; all of its height does if all of the region's does.
+
+    The network draws the region of a single line closer to its letters than the line's own box is.
+    """
+    width = min(line.x2, region.x2) - max(line.x1, region.x1)
+    height = min(line.y2, region.y2) - max(line.y1, region.y1)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width / (line.x2 - line.x1) * height / min(line.y2 - line.y1, region.y2 - region.y1)
 
 
 def _goes_on(above: BlockLine, line: BlockLine) -> bool:
