@@ -19,7 +19,7 @@ from consumer.service.pieces import PieceBuffer
 from consumer.service.publisher import NoResult
 from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
-from consumer.service.source_cache import SourceCache
+from consumer.service.source_cache import SourceCache, sniffed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,7 @@ class DocumentReader:
 
 
 def _format(path: Path) -> formats.Format:
-    with path.open("rb") as file:
-        match = formats.sniff(file.read(formats.SNIFF_BYTES))
+    match = sniffed(path)
     if match is None:
         raise DocumentError(
             Code.UNSUPPORTED_TYPE, "the file is no PDF, PNG, JPEG, TIFF, BMP or WebP, whatever its name says"

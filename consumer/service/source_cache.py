@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from consumer.clock import Watchdog
+from consumer.domain import formats
 from consumer.domain.errors import Code, DiskFullError, DocumentError
 from consumer.domain.result import Source
 from consumer.ports import ObjectStore
@@ -138,3 +139,9 @@ def _remove(path: Path) -> None:
         # A renderer may keep the file open for a while; truncating frees its space now.
         os.truncate(path, 0)
         path.unlink()
+
+
+def sniffed(path: Path) -> formats.Format | None:
+    """Tell the format of a file by its first bytes; None if it is none of ours."""
+    with path.open("rb") as file:
+        return formats.sniff(file.read(formats.SNIFF_BYTES))

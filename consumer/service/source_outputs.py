@@ -15,7 +15,7 @@ from consumer.domain.outputs import EncodedOutput, SourceFormat
 from consumer.domain.result import PageResult, ResultDocument, Warning  # noqa: A004 - the contract's word
 from consumer.ports import SourceJob, SourceOutputWriter
 from consumer.service.attempt import Attempt
-from consumer.service.source_cache import SourceCache
+from consumer.service.source_cache import SourceCache, sniffed
 from consumer.service.spool import FileBody
 
 
@@ -99,8 +99,7 @@ class PagesFile:
 
 
 def _format(path: Path) -> formats.Format:
-    with path.open("rb") as file:
-        match = formats.sniff(file.read(formats.SNIFF_BYTES))
+    match = sniffed(path)
     if match is None:
         raise PageError(Code.UNSUPPORTED_TYPE, "the source is of no known format")
     return match

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from consumer.child.words import UNSPACED
 from consumer.domain.geometry import Rect
 
 #: A line that begins so is an item of a list.
@@ -15,9 +16,6 @@ BULLET: Final = re.compile(r"^[\u2022\u2023\u25aa\u25cf\u25e6\u00b7\u2219\u25a0\
 _NUMBERED: Final = re.compile(
     r"^(?:\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]|\(?[ivxIVX]{1,5}[.)]|\[\d{1,3}\])\s+(?=\S)"
 )
-
-#: Letters of Chinese and Japanese, which have no spaces between words.
-_UNSPACED: Final = re.compile("[\u2e80-\u312f\u3190-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]")
 
 #: A word that may be divided at the end of a line; addresses, which are not; whole words, with their hyphens.
 _HYPHENS: Final = frozenset("-\u2010\u00ad")
@@ -95,7 +93,7 @@ def _appended(running: str, text: str, compounds: frozenset[str]) -> str:
             return f"{running} {text}"
         is_compound = first and second and f"{first[0]}-{second[0]}".lower() in compounds
         return running + text if is_compound else running[:-1] + text
-    between = "" if _UNSPACED.match(running[-1]) and _UNSPACED.match(text[0]) else " "
+    between = "" if UNSPACED.match(running[-1]) and UNSPACED.match(text[0]) else " "
     return running + between + text
 
 
