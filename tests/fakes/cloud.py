@@ -271,12 +271,16 @@ class FakeS3:
         return head is None or not any(head.output_record.lacking((), listing))
 
     def check_outputs(self, keys_of_sources: Iterable[str]) -> None:
-        """I9: the outputs that a current result records are there, or a message names the source."""
+        """I9: the outputs that a current result records are there, or a message names the source.
+
+        An object that is no document has no current result: what lies there is of former bytes.
+        """
         assert self._queue is not None
         for key in keys_of_sources:
+            source = self.objects.get(key)
             if self.has_recorded_outputs(key):
                 self.late.discard(key)
-            elif key in self.objects and self.is_answered(key) and key not in self.late:
+            elif source and source.is_document and self.is_answered(key) and key not in self.late:
                 covered = any(key in message.names for message in self._queue.there())
                 self._journal.demand(covered, "I9", f"{key} has other outputs than its result records")
 

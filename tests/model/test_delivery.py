@@ -447,6 +447,16 @@ def test_the_same_bytes_again_while_a_put_is_under_way(fault: Fault) -> None:
         machine.teardown()
 
 
+def test_bytes_that_are_no_document_promise_no_outputs_of_former_ones() -> None:
+    """The former result stays beside them, and its outputs may be of bytes in between."""
+    for seed in range(8):
+        machine = Delivery()
+        machine.start(seed=seed, versioned=False, max_receive_count=10, older=2, outputs=("markdown",))
+        machine.go_back_to_former_bytes_after_a_crash_between_outputs_and_result("scan", 0.2)
+        machine.upload_what_cannot_be_read("scan", b"")
+        machine.teardown()
+
+
 def _is_of_long_document(key: str, engine: Engine) -> bool:
     """Whether it is a piece of a document that is read in parts, by this engine."""
     source_key = parts.source_key(key)
