@@ -17,6 +17,7 @@ from tests.reading.order import asian, beside, blocks, columns
 from tests.reading.order.detector import kept_order_of_texts
 from tests.reading.order.pages import page
 from tests.reading.order.sheet import Sheet
+from tests.sampling import every
 
 KINDS: Final = [*columns.KINDS, *beside.KINDS, *asian.KINDS, *blocks.KINDS]
 DPI: Final = 144
@@ -52,7 +53,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
 
 
 @pytest.mark.corpus
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", every(3, KINDS))
 def test_a_page_is_read_in_order(kind: str, read: Read) -> None:
     sheet = page(kind, 0)
     assert kept_order_of_texts(sheet.lines, read(sheet)) >= 0.95
