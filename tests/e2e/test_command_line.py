@@ -189,12 +189,12 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
 
 
 def test_a_reader_that_leaves_early_ends_a_command_quietly(stack: Stack, tmp_path: Path) -> None:
-    # More than a pipe takes at once.
-    lines = 3000
+    # Lines that are together more than a pipe takes at once.
+    lines, length = 300, 500
     for number in range(lines):
-        stack.put(f"many/{number}-{'x' * 60}.pdf", b"%PDF-", silent=True)
+        stack.put(f"many/{number}-{'x' * length}.pdf", b"%PDF-", silent=True)
     stack.put("many.pdf", b"%PDF-", silent=True)
-    stack.put("many.pdf.ocr.json", long_result(lines), silent=True)
+    stack.put("many.pdf.ocr.json", long_result(lines, length), silent=True)
     for arguments, first in (
         (f"status s3://{stack.silent_bucket}/many/", b"pending  s3://"),
         (f"get --text s3://{stack.silent_bucket}/many.pdf", b"x" * 60),
@@ -212,9 +212,14 @@ def test_a_reader_that_leaves_early_ends_a_command_quietly(stack: Stack, tmp_pat
         assert (line[: len(first)], status, done.stderr) == (first, b"status 0", b"")
 
 
-def long_result(lines: int) -> bytes:
-    """A result document with so many lines on one page."""
-    line = {"text": "x" * 60, "box": [[0, 0], [1, 0], [1, 1], [0, 1]], "confidence": 1.0, "page_number": 1}
+def long_result(lines: int, length: int) -> bytes:
+    """A result document with so many lines of this length on one page."""
+    line = {
+        "text": "x" * length,
+        "box": [[0, 0], [1, 0], [1, 1], [0, 1]],
+        "confidence": 1.0,
+        "page_number": 1,
+    }
     document = {"schema_version": "1.0", "status": "SUCCESS", "page_count": 1, "detections": [line] * lines}
     return json.dumps(document).encode()
 

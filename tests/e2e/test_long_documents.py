@@ -37,7 +37,7 @@ def read_parts(consumer: Consumer, key: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("pages", "part_pages"), [(300, 16), pytest.param(2000, 64, marks=SOAK)], ids=["small", "full"]
+    ("pages", "part_pages"), [(150, 8), pytest.param(2000, 64, marks=SOAK)], ids=["small", "full"]
 )
 def test_two_consumers_read_a_long_document_in_the_memory_of_a_short_one(
     lone_stack: Stack,

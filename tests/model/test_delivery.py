@@ -519,7 +519,7 @@ def _say(capsys: pytest.CaptureFixture[str], text: str) -> None:
 
 
 def test_every_document_gets_its_result_whatever_happens(capsys: pytest.CaptureFixture[str]) -> None:
-    happened = _run(Delivery, schedules=300, steps=45)
+    happened = _run(Delivery, schedules=150, steps=45)
     _say(capsys, happened)
 
 
