@@ -64,7 +64,7 @@ def _area(region: Region, name: str, page_number: int) -> str:
 def _line(line: Detection, name: str) -> str:
     rect = corner_bounds(line.box)
     title = f"{_bbox(rect)}{_direction(line, rect)}; x_wconf {round(100 * line.confidence)}"
-    spans = "".join(_word(word, line, f"{name}_{n}") for n, word in enumerate(words(line), start=1))
+    spans = "".join(_word(word, f"{name}_{n}") for n, word in enumerate(words(line), start=1))
     return _element("span", "ocr_line", f"line_{name}", title, spans) + "\n"
 
 
@@ -79,9 +79,8 @@ def _direction(line: Detection, rect: Rect) -> str:
     return f"; baseline {slope:.3f} {offset:.0f}"
 
 
-def _word(word: LineWord, line: Detection, name: str) -> str:
-    confidence = line.confidence if word.confidence is None else word.confidence
-    title = f"{_bbox(corner_bounds(word.box))}; x_wconf {round(100 * confidence)}"
+def _word(word: LineWord, name: str) -> str:
+    title = f"{_bbox(corner_bounds(word.box))}; x_wconf {round(100 * word.confidence)}"
     return _element("span", "ocrx_word", f"word_{name}", title, xml.text(word.text)) + " " * word.is_spaced
 
 

@@ -34,11 +34,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class LineWord:
-    """A word of a line; `confidence`: None if only the line's is known. `is_spaced`: a space follows it."""
+    """A word of a line; its `confidence` is 0 to 1. `is_spaced`: a space follows it."""
 
     text: str
     box: Corners
-    confidence: float | None
+    confidence: float
     is_spaced: bool
 
 
@@ -76,8 +76,8 @@ def _block_of(line: Detection, blocks: Sequence[Block]) -> Block | None:
 def words(line: Detection) -> Iterator[LineWord]:
     """Yield the words of a line in the order of its text.
 
-    If the engine has not told them, the line's box is cut by the share of characters. Of a line that is
-    written from right to left, the first word is the one at the right.
+    If the engine has not told them, the line's box is cut by the share of characters, and each has the
+    line's confidence. Of a line that is written from right to left, the first word is the one at the right.
     """
     if line.words is None:
         yield from _shared_words(line)
@@ -98,7 +98,7 @@ def _shared_words(line: Detection) -> Iterator[LineWord]:
         start, end = at / length, (at + len(token)) / length
         if is_reversed:
             start, end = 1 - end, 1 - start
-        yield LineWord(token, part_of(line.box, start, end), None, n < len(tokens) - 1)
+        yield LineWord(token, part_of(line.box, start, end), line.confidence, n < len(tokens) - 1)
         at += len(token)
 
 
@@ -123,6 +123,12 @@ def corner_bounds(corners: Corners) -> Rect:
     """Return the smallest upright box round four corners."""
     a, b, c, d = (Point(*corner) for corner in corners)
     return bounds((a, b, c, d))
+
+
+def rect_corners(rect: Rect) -> Corners:
+    """Return the corners of an upright box, in whole pixels."""
+    x1, y1, x2, y2 = map(round, rect)
+    return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
 
 
 def union(rects: Sequence[Rect]) -> Rect:

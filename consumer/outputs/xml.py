@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from consumer.domain.geometry import Rect
 from consumer.domain.result import Corners
 
 #: What XML 1.0 allows; other characters cannot even be escaped.
@@ -35,9 +34,3 @@ def attributes(**values: object) -> str:
 def points(corners: Corners | Sequence[tuple[int, int]]) -> str:
     """Write points as ALTO and PAGE have them: `x,y x,y …`."""
     return " ".join(f"{x},{y}" for x, y in corners)
-
-
-def rect_points(rect: Rect) -> str:
-    """Write the corners of an upright box."""
-    x1, y1, x2, y2 = map(int, rect)
-    return points(((x1, y1), (x2, y1), (x2, y2), (x1, y2)))

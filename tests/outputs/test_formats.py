@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import distribution
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
+from markdown_it import MarkdownIt
 
 from consumer.domain import keys
 from consumer.domain.outputs import NAMES, RESULT, SOURCE_FORMATS
@@ -231,6 +233,53 @@ class TestPage:
             assert corners == [each.box for each in page.detections]
 
 
+def numbers(text: str) -> list[int]:
+    return [int(each) for each in re.findall(r"\d+", text)]
+
+
+def upright(left: int, top: int, width: int, height: int) -> tuple[int, int, int, int]:
+    return left, top, left + width, top + height
+
+
+def words_in(name: str, body: bytes) -> list[tuple[str, tuple[int, ...], float]]:
+    """The words of a page as a format tells them: text, box, confidence of 0 to 1."""
+    root: Any = etree.fromstring(body)
+    if name == "hocr":
+        found = root.findall(".//{*}span[@class='ocrx_word']")
+        told = [(each.text, *(numbers(part) for part in each.get("title").split(";"))) for each in found]
+        return [(text, tuple(box), wconf / 100) for text, box, (wconf,) in told]
+    if name == "alto":
+        found = root.iter(f"{ALTO_NAMESPACE}String")
+        sides = ("HPOS", "VPOS", "WIDTH", "HEIGHT")
+        return [
+            (
+                each.get("CONTENT"),
+                upright(*(int(each.get(side)) for side in sides)),
+                float(each.get("WC")),
+            )
+            for each in found
+        ]
+    return [
+        (
+            each.findtext(f".//{PAGE_NAMESPACE}Unicode"),
+            tuple(numbers(each.find(f"{PAGE_NAMESPACE}Coords").get("points"))),
+            float(each.find(f"{PAGE_NAMESPACE}TextEquiv").get("conf")),
+        )
+        for each in root.iter(f"{PAGE_NAMESPACE}Word")
+    ]
+
+
+@pytest.mark.parametrize("name", ["hocr", "alto", "page"])
+def test_words_have_the_text_box_and_confidence_of_the_result(name: str, folder: Path) -> None:
+    (body,) = written(FORMATS[name], [rich_page(1)], folder).values()
+    expected = [word for each in rich_page(1).detections for word in words(each)]
+    for found, word in zip(words_in(name, body), expected, strict=True):
+        # PAGE has all four corners.
+        box = tuple(chain.from_iterable(word.box)) if name == "page" else bbox(word.box)
+        assert found[:2] == (NOT_XML.sub("\ufffd", word.text), box)
+        assert found[2] == pytest.approx(word.confidence, abs=0.005)
+
+
 class TestTextract:
     @pytest.fixture
     def response(self, folder: Path) -> dict[str, Any]:
@@ -287,7 +336,9 @@ class TestTextract:
                 assert (table.row_count, table.column_count) == (len(ROWS), len(ROWS[0]))
             if page.page.blocks:
                 layout = [each.layout_type for each in found.layouts]
-                assert layout[:4] == ["LAYOUT_TITLE", "LAYOUT_TEXT", "LAYOUT_FIGURE", "LAYOUT_TABLE"]
+                # The last one has the lines that are in no block.
+                kinds = ("TITLE", "TEXT", "FIGURE", "TABLE", "TEXT")
+                assert layout == [f"LAYOUT_{kind}" for kind in kinds]
             for line_found in found.lines:
                 matching = [each for each in page.detections if each.text == line_found.text]
                 for each in matching[:1]:
@@ -297,9 +348,41 @@ class TestTextract:
                     assert (place.x * width_px, place.y * height_px) == pytest.approx((x1, y1))
                     assert place.width * width_px == pytest.approx(x2 - x1)
 
+    @pytest.mark.filterwarnings("ignore")
+    def test_textractor_tells_every_line_in_its_order(self, response: dict[str, Any]) -> None:
+        """Also those of lists, and of no block: it makes its text of the layout, if there is one."""
+        from textractor.parsers import response_parser  # noqa: PLC0415 - a foreign reader
+
+        for found, page in zip(response_parser.parse(response).pages, pages(), strict=True):
+            rest = squeezed(found.get_text())
+            for text in map(squeezed, _texts(page)):
+                assert text in rest
+                rest = rest.partition(text)[2]
+
+    def test_the_response_parser_finds_the_words_and_their_boxes_in_order(
+        self, response: dict[str, Any]
+    ) -> None:
+        import trp  # noqa: PLC0415 - a foreign reader
+
+        for found, page in zip(trp.Document(response).pages, pages(), strict=True):
+            expected = [word for each in page.detections for word in words(each)]
+            told = [word for each in found.lines for word in each.words]
+            assert [word.text for word in told] == [word.text for word in expected]
+            assert [word.confidence for word in told] == [100 * word.confidence for word in expected]
+            for each, word in zip(told, expected, strict=True):
+                place = each.geometry.boundingBox
+                corners = (place.left, place.top, place.left + place.width, place.top + place.height)
+                size = 2 * (page.page.width_px or 0, page.page.height_px or 0)
+                found_at = [a * b for a, b in zip(corners, size, strict=True)]
+                assert found_at == pytest.approx(bbox(word.box))
+
 
 def _texts(page: PageResult) -> list[str]:
     return [each.text for each in page.detections]
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
 
 
 class TestTables:
@@ -394,3 +477,16 @@ class TestWords:
 def test_markdown_has_the_pages_with_text(folder: Path) -> None:
     (body,) = written(FORMATS["markdown"], pages(), folder).values()
     assert body.decode() == "# A title\n\npage 1\n\n# A title\n\npage 5\n"
+
+
+def test_markdown_of_a_page_does_not_run_into_that_of_the_next(folder: Path) -> None:
+    """A table ends with its page, and a line is not the heading that the next page would make of it."""
+    texts = ("<table><tr><td>1</td></tr></table>", "a line", "---\nanother")
+    document = [
+        page.model_copy(update={"page": page.page.model_copy(update={"markdown": text})})
+        for page, text in zip(map(plain_page, (1, 2, 3)), texts, strict=True)
+    ]
+    (body,) = written(FORMATS["markdown"], document, folder).values()
+    found = [each.type for each in MarkdownIt("commonmark").parse(body.decode()) if each.level == 0]
+    paragraph = ["paragraph_open", "paragraph_close"]
+    assert found == ["html_block", *paragraph, "hr", *paragraph]
