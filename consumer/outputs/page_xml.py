@@ -7,11 +7,13 @@ folder for each page.
 from collections.abc import Iterator
 from typing import Final
 
+from consumer.domain.areas import corners
 from consumer.domain.body import Body, BytesBody, JoinedBody, SlicedBody
 from consumer.domain.outputs import MakeSpool, OutputFormat
 from consumer.domain.result import Corners, Detection, PageResult, ResultDocument
 from consumer.outputs import xml
-from consumer.outputs.regions import LineWord, Region, rect_corners, regions, words
+from consumer.outputs.regions import Region, regions
+from consumer.outputs.words import LineWord, words
 
 _NAMESPACE: Final = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 
@@ -105,7 +107,7 @@ def _page(result: PageResult) -> str:
 
 def _region(region: Region, name: str) -> str:
     element = _ELEMENTS.get(region.label, "TextRegion")
-    coords = _coords(rect_corners(region.box))
+    coords = _coords(corners(region.box))
     lines = "".join(_line(line, f"{name}_line_{n + 1}") for n, line in region.lines)
     if element == "TextRegion":
         kind = _TYPES.get(region.label, "paragraph")
@@ -133,8 +135,8 @@ def _text(text: str, confidence: float) -> str:
     return f'<TextEquiv conf="{confidence:.4f}"><Unicode>{xml.text(text)}</Unicode></TextEquiv>'
 
 
-def _coords(corners: Corners) -> str:
-    return f'<Coords points="{xml.points(corners)}"/>'
+def _coords(box: Corners) -> str:
+    return f'<Coords points="{xml.points(box)}"/>'
 
 
 FORMAT: Final = OutputFormat("page", "application/xml", PageXmlWriter)

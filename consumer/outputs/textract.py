@@ -12,11 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from consumer.domain.geometry import Rect
+from consumer.domain.areas import corners
+from consumer.domain.geometry import Rect, bounds
 from consumer.domain.result import Corners, Detection, PageResult, ResultDocument, Status, Table
-from consumer.outputs.regions import contains, corner_bounds, rect_corners, regions, words
+from consumer.outputs.regions import regions
 from consumer.outputs.single import single
 from consumer.outputs.tables import Cell, Grid, grid
+from consumer.outputs.words import words
 
 _IDS: Final = uuid.UUID("3f0ad7a5-6f0b-4c63-8f5c-0b0c0b5f3d5e")
 
@@ -59,7 +61,7 @@ class _PageBlocks:
     def blocks(self) -> Iterator[_Block]:
         """Yield the page's block, then its lines with their words, tables, and layout."""
         whole = Rect(0, 0, self._width, self._height)
-        page = self._block("PAGE", rect_corners(whole))
+        page = self._block("PAGE", corners(whole))
         lines = [self._line(line) for line in self._result.detections]
         tables = [self._table(table) for table in self._result.page.tables]
         layout = list(self._layout([line for line, _ in lines]))
@@ -73,28 +75,28 @@ class _PageBlocks:
             yield from blocks
         yield from layout
 
-    def _block(self, kind: str, corners: Corners, **fields: Any) -> _Block:
+    def _block(self, kind: str, box: Corners, **fields: Any) -> _Block:
         self._counts[kind] += 1
         name = str(uuid.uuid5(_IDS, f"{self._number}/{kind}/{self._counts[kind]}"))
         return {
             "BlockType": kind,
             **fields,
-            "Geometry": self._geometry(corners),
+            "Geometry": self._geometry(box),
             "Id": name,
             "Page": self._number,
         }
 
-    def _geometry(self, corners: Corners) -> dict[str, Any]:
-        rect = corner_bounds(corners)
-        box = {
+    def _geometry(self, box: Corners) -> dict[str, Any]:
+        rect = bounds(box)
+        upright = {
             "Width": (rect.x2 - rect.x1) / self._width,
             "Height": (rect.y2 - rect.y1) / self._height,
             "Left": rect.x1 / self._width,
             "Top": rect.y1 / self._height,
         }
         return {
-            "BoundingBox": box,
-            "Polygon": [{"X": x / self._width, "Y": y / self._height} for x, y in corners],
+            "BoundingBox": upright,
+            "Polygon": [{"X": x / self._width, "Y": y / self._height} for x, y in box],
         }
 
     def _line(self, line: Detection) -> tuple[_Block, list[_Block]]:
@@ -102,7 +104,7 @@ class _PageBlocks:
         children = []
         for word in words(line):
             children.append(self._word(word.text, word.box, 100 * word.confidence))
-            self._words.append((corner_bounds(word.box), children[-1]))
+            self._words.append((bounds(word.box), children[-1]))
         _relate(block, "CHILD", children)
         return block, children
 
@@ -112,10 +114,8 @@ class _PageBlocks:
     def _table(self, table: Table) -> list[_Block]:
         """Return the block of a table, those of its cells, and words of cells that no line has."""
         whole, found = Rect(*table.box), grid(table.html)
-        block = self._block(
-            "TABLE", rect_corners(whole), Confidence=_UNKNOWN, EntityTypes=["STRUCTURED_TABLE"]
-        )
-        waiting = [pair for pair in self._words if contains(whole, pair[0])]
+        block = self._block("TABLE", corners(whole), Confidence=_UNKNOWN, EntityTypes=["STRUCTURED_TABLE"])
+        waiting = [pair for pair in self._words if _has_middle(whole, pair[0])]
         cells: list[_Block] = []
         merged: list[_Block] = []
         own: list[_Block] = []
@@ -155,7 +155,7 @@ class _PageBlocks:
         fields: dict[str, Any] = {"RowIndex": row + 1, "ColumnIndex": column + 1, **spans}
         if cell.is_header:
             fields["EntityTypes"] = ["COLUMN_HEADER"]
-        return self._block(kind, rect_corners(rect), Confidence=_UNKNOWN, **fields)
+        return self._block(kind, corners(rect), Confidence=_UNKNOWN, **fields)
 
     def _cell_words(
         self, cell: Cell, rect: Rect, waiting: list[tuple[Rect, _Block]]
@@ -170,7 +170,7 @@ class _PageBlocks:
             same = [pair for pair in waiting if pair[1]["Text"] == token]
             nearest = min(same, key=lambda pair: _distance(pair[0], rect), default=None)
             if nearest is None:
-                children.append((self._word(token, rect_corners(rect), _UNKNOWN), False))
+                children.append((self._word(token, corners(rect), _UNKNOWN), False))
             else:
                 waiting.remove(nearest)
                 children.append((nearest[1], True))
@@ -183,7 +183,7 @@ class _PageBlocks:
             kind = f"LAYOUT_{_LAYOUT.get(region.label, 'TEXT')}"
             likely = region.block.confidence if region.block else None
             confidence = _UNKNOWN if likely is None else 100 * likely
-            block = self._block(kind, rect_corners(region.box), Confidence=confidence)
+            block = self._block(kind, corners(region.box), Confidence=confidence)
             _relate(block, "CHILD", [lines[number] for number, _ in region.lines])
             yield block
 
@@ -208,6 +208,12 @@ def _cell_boxes(table: Table, found: Grid) -> Iterator[Rect]:
             x1 + width * (cell.column + cell.column_span),
             y1 + height * (cell.row + cell.row_span),
         )
+
+
+def _has_middle(rect: Rect, other: Rect) -> bool:
+    """Whether the middle of the other box is in this one."""
+    x, y = (other.x1 + other.x2) / 2, (other.y1 + other.y2) / 2
+    return rect.x1 <= x <= rect.x2 and rect.y1 <= y <= rect.y2
 
 
 def _distance(one: Rect, other: Rect) -> float:

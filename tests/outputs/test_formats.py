@@ -23,9 +23,9 @@ from consumer.domain import keys
 from consumer.domain.outputs import NAMES, RESULT, SOURCE_FORMATS
 from consumer.domain.result import Corners, PageResult
 from consumer.outputs import FORMATS
-from consumer.outputs.regions import is_right_to_left, words
 from consumer.outputs.table_csv import as_csv
 from consumer.outputs.tables import grid
+from consumer.outputs.words import words
 from tests.outputs.documents import HTML, ROWS, box, line, pages, plain_page, rich_page, written
 
 PAGE_NAMESPACE: Final = "{http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15}"
@@ -460,8 +460,12 @@ class TestWords:
         first, second = words(line(1, "שלום עולם", box(0, 0, 90, 10)))
         assert (first.text, first.box) == ("שלום", box(50, 0, 90, 10))
         assert (second.text, second.box) == ("עולם", box(0, 0, 40, 10))
-        assert is_right_to_left("مرحبا abc")
-        assert not is_right_to_left("abc שלום abc 12")
+
+    @pytest.mark.parametrize(("text", "left"), [("1 שלום abc def", 90), ("abc שלום עולם", 0), ("12 34", 0)])
+    def test_the_first_letter_tells_at_which_side_a_line_begins(self, text: str, left: int) -> None:
+        """As in the searchable PDF, by the rule of Unicode."""
+        first = next(words(line(1, text, box(0, 0, 100, 10))))
+        assert abs(first.box[0][0] - left) < 5
 
     @given(st.text(min_size=1, max_size=30))
     def test_words_and_spaces_are_the_line(self, text: str) -> None:
