@@ -44,8 +44,8 @@ SOURCE_FORMATS: Final[Mapping[str, SourceFormat]] = {
     each.name: each for each in (SourceFormat("pdf", "application/pdf"), SourceFormat("overlay", "image/png"))
 }
 
-#: What may be asked for.
-NAMES: Final = frozenset({RESULT, "markdown", "hocr", "alto", "page", "textract", "csv", *SOURCE_FORMATS})
+#: Names that the setting may have.
+NAMES: Final = frozenset({RESULT, *keys.OUTPUT_ENDINGS})
 
 
 class OutputWriter(Protocol):
