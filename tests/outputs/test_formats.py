@@ -1,6 +1,7 @@
 """Foreign readers find in every format what the result says: text, boxes, order, tables."""
 
 import csv
+import gc
 import io
 import json
 import os
@@ -79,6 +80,7 @@ def test_a_long_document_takes_little_memory(name: str) -> None:
     tracemalloc.start()
     for _ in range(30):
         writer.add(page)
+    gc.collect()
     held_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held_bytes < 30 * 500
@@ -133,7 +135,7 @@ class TestHocr:
         assert len(names) == len(set(names))
 
 
-#: What the schema of ALTO 4.2 asks of the elements that we write: children in their order, attributes that
+#: Rules of the schema of ALTO 4.2 for the elements that we write: children in their order, attributes that
 #: they must have, and others that they may have.
 _PLACE = {"HPOS", "VPOS", "WIDTH", "HEIGHT"}
 ALTO: Final[dict[str, tuple[str, set[str], set[str]]]] = {
