@@ -166,7 +166,7 @@ class Worker:
         else:
             self._receive_error = None
             age_s = 0.0 if message is None else (self.clock.now() - message.sent_at).total_seconds()
-            self.metrics.queue_age_s.set(max(0.0, age_s))
+            self.metrics.queue.age_s.set(max(0.0, age_s))
             return None if message is None else self.handler.parse(message)
         await _pause(self.pauses.receive_s, stop)
         return None
