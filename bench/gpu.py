@@ -35,6 +35,7 @@ from consumer.processes.pool import RecyclePolicy
 from consumer.processes.process import ProcessSpec
 from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.slot import Slot
+from tests.page_images import bgr, stored
 
 _SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "samples" / "report.pdf"
 _SCALE = 2.0
@@ -162,28 +163,18 @@ def _free_bytes(device: str) -> int:
 
 def _pages(folder: Path) -> list[PageImage]:
     """Render the sample, as the consumer would."""
-    images = []
+    matrix = pymupdf.Matrix(_SCALE, _SCALE)
     with pymupdf.open(_SAMPLE) as document:
-        for number, page in enumerate(document, 1):
-            pixels = page.get_pixmap(matrix=pymupdf.Matrix(_SCALE, _SCALE), colorspace=pymupdf.csRGB)
-            path = folder / f"{number}.bgr"
-            # Red and blue change places.
-            data = bytearray(pixels.samples)
-            data[0::3], data[2::3] = data[2::3], data[0::3]
-            path.write_bytes(data)
-            images.append(
-                PageImage(
-                    page_number=number,
-                    path=str(path),
-                    width_px=pixels.width,
-                    height_px=pixels.height,
-                    scale=_SCALE,
-                    dpi=72 * _SCALE,
-                    downscaled=False,
-                    render_s=0.0,
-                )
+        return [
+            stored(
+                bgr(page.get_pixmap(matrix=matrix)),
+                folder / f"{number}.bgr",
+                number,
+                scale=_SCALE,
+                dpi=72 * _SCALE,
             )
-    return images
+            for number, page in enumerate(document, 1)
+        ]
 
 
 if __name__ == "__main__":

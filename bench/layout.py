@@ -21,8 +21,9 @@ import pymupdf
 from PIL import Image as Pictures
 
 from bench.common import asked_for, report
-from bench.engines.process import EngineProcess, Used, stored
+from bench.engines.process import EngineProcess, Used
 from consumer.child.pixels import Image
+from tests.page_images import stored
 from tests.reading.running_heads import book_page
 
 _REPOSITORY: Final = Path(__file__).resolve().parents[1]

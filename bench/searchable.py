@@ -52,7 +52,7 @@ _OPTIONS: Final = protocol.RenderOptions(
 
 
 class _Measured(NamedTuple):
-    """What a document took. `render_page_s`: rendering of a page, beside it."""
+    """Processor time, bytes and memory of a document. `render_page_s`: rendering of a page, beside it."""
 
     page_s: float
     render_page_s: float

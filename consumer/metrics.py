@@ -68,6 +68,17 @@ _OPERATIONS: Final = {
 _LATE_PART: Final = 0.5
 
 
+class QueueGauges:
+    """The queue and its dead letters, as SQS tells them; ages are in seconds."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        gauge = partial(Gauge, registry=registry)
+        self.messages = gauge("bucket_ocr_queue_messages", "Messages on the queue, by state.", ["state"])
+        self.age_s = gauge("bucket_ocr_queue_age_seconds", "Age of the last message that was received.")
+        self.retention_s = gauge("bucket_ocr_queue_retention_seconds", "How long SQS keeps a message.")
+        self.dead_letters = gauge("bucket_ocr_dead_letters", "Messages in the dead-letter queue.")
+
+
 class Metrics:
     """Counters, histograms and gauges in a registry of their own. Safe for threads."""
 
@@ -93,12 +104,7 @@ class Metrics:
         self._queue_wait_s = histogram("bucket_ocr_queue_wait_seconds", wait, buckets=_WAIT_S)
         whole = "Seconds from when the message of a document was sent to when its result was stored."
         self._document_s = histogram("bucket_ocr_document_seconds", whole, buckets=_WAIT_S)
-        self.queue_messages = gauge(
-            "bucket_ocr_queue_messages", "Messages on the queue, by state.", ["state"]
-        )
-        self.queue_age_s = gauge("bucket_ocr_queue_age_seconds", "Age of the last message that was received.")
-        self.queue_retention_s = gauge("bucket_ocr_queue_retention_seconds", "How long SQS keeps a message.")
-        self.dead_letters = gauge("bucket_ocr_dead_letters", "Messages in the dead-letter queue.")
+        self.queue = QueueGauges(self.registry)
         errors = "Requests that AWS refused or did not answer, each try counted."
         self._aws_errors = counter("bucket_ocr_aws_errors", errors, ["service", "operation", "code"])
         renewals = "Renewals of leases: renewed, late (less than half of the lease was left), failed."
@@ -127,7 +133,7 @@ class Metrics:
             ),
             self._renewals: (("renewed",), ("late",), ("failed",)),
             self._stage_s: (("download",), ("render",), ("engine",), ("outputs",), ("publish",)),
-            self.queue_messages: (("waiting",), ("in_flight",), ("delayed",)),
+            self.queue.messages: (("waiting",), ("in_flight",), ("delayed",)),
             self._aws_errors: (
                 (service, operation, NO_ANSWER)
                 for service, names in _OPERATIONS.items()

@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 
 from bench.common import asked_for, report
-from bench.engines.process import EngineProcess, stored
+from bench.engines.process import EngineProcess
 from consumer.child.pixels import Image
+from tests.page_images import stored
 from tests.reading.sheets import Family, Layout, Sheet, State, Style, draw, typeset
 
 _FULL_EVERY: Final = 100

@@ -1,4 +1,4 @@
-"""An engine process of a checkout, and pages for it."""
+"""An engine process of a checkout."""
 
 import json
 import os
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from consumer.child.pixels import Image
 from consumer.domain.page import PageImage
 
 _PROGRAM = Path(__file__).with_name("program.py")
@@ -60,19 +59,3 @@ class EngineProcess:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
-
-
-def stored(pixels: Image, path: Path) -> PageImage:
-    """Store an image (rows x columns x BGR) for an engine, as a page that is an image by itself."""
-    pixels.tofile(path)
-    height, width = pixels.shape[:2]
-    return PageImage(
-        page_number=1,
-        path=str(path),
-        width_px=width,
-        height_px=height,
-        scale=1.0,
-        dpi=None,
-        downscaled=False,
-        render_s=0.0,
-    )

@@ -22,9 +22,10 @@ import cv2
 import numpy as np
 
 from bench.common import report
-from bench.engines.process import EngineProcess, Used, stored
+from bench.engines.process import EngineProcess, Used
 from consumer.child.pixels import Image
 from consumer.domain.page import PageImage
+from tests.page_images import stored
 from tests.reading.sheets import draw, typeset
 from tests.reading.sweep import sample
 

@@ -11,6 +11,7 @@ from bench.tables import markup
 from bench.tables.markup import Cell
 from consumer.domain.geometry import Rect
 from consumer.domain.page import POINTS_PER_INCH, PageImage
+from tests.page_images import bgr, stored
 
 _DPI = 144
 SCALE = _DPI / POINTS_PER_INCH
@@ -36,21 +37,7 @@ class Page:
 def rasterised(name: str, page: pymupdf.Page, tables: Sequence[Table], folder: Path) -> Page:
     """Draw a page of a PDF at 144 dpi."""
     pixels = page.get_pixmap(matrix=pymupdf.Matrix(SCALE, SCALE), alpha=False)
-    path = folder / f"{name}.bgr"
-    # Rows of RGB, without padding.
-    samples = bytearray(pixels.samples)
-    samples[0::3], samples[2::3] = samples[2::3], samples[0::3]
-    path.write_bytes(samples)
-    image = PageImage(
-        page_number=1,
-        path=str(path),
-        width_px=pixels.width,
-        height_px=pixels.height,
-        scale=SCALE,
-        dpi=_DPI,
-        downscaled=False,
-        render_s=0,
-    )
+    image = stored(bgr(pixels), folder / f"{name}.bgr", scale=SCALE, dpi=_DPI)
     return Page(name, image, tables)
 
 

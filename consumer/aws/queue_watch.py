@@ -45,13 +45,13 @@ async def _note(client: "SQSClient", queue_url: str, metrics: Metrics) -> None:
     try:
         attributes = await _attributes(client, queue_url)
         for state, name in _COUNTS.items():
-            metrics.queue_messages.labels(state).set(int(attributes[name]))
-        metrics.queue_retention_s.set(int(attributes["MessageRetentionPeriod"]))
+            metrics.queue.messages.labels(state).set(int(attributes[name]))
+        metrics.queue.retention_s.set(int(attributes["MessageRetentionPeriod"]))
         if policy := json.loads(attributes.get("RedrivePolicy") or "{}"):
             # SQS accepts only one in the same account and region.
             name = policy["deadLetterTargetArn"].rpartition(":")[2]
             dead = await _attributes(client, f"{queue_url.rpartition('/')[0]}/{name}")
-            metrics.dead_letters.set(int(dead[_COUNTS["waiting"]]))
+            metrics.queue.dead_letters.set(int(dead[_COUNTS["waiting"]]))
     except (ServiceError, KeyError, ValueError) as error:
         log.debug("queue.figures_unknown", error=f"{type(error).__name__}: {error}")
 

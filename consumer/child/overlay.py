@@ -1,9 +1,12 @@
-"""A page as a picture with what was found on it: lines, blocks and cells of tables, in their order."""
+"""A page as a picture with what was found on it: lines, blocks and cells of tables, in their order.
+
+Captions of blocks stand where they cover least of the lines, of their numbers, and of each other.
+"""
 
 import base64
 import io
 import math
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -25,10 +28,8 @@ _ON_COLOUR: Final = (255, 255, 255)
 #: Height of captions, and the width of strokes, in parts of the longer side.
 _CAPTION, _STROKE = 1 / 110, 1 / 900
 
-
-def save_overlay(image: Image.Image, result: PageResult, path: Path) -> None:
-    """Save `overlay(image, result)` as a PNG."""
-    overlay(image, result).save(path, "PNG")
+#: Between a caption and the edge of its ground, in pixels.
+_PADDING: Final = 2
 
 
 def overlay(image: Image.Image, result: PageResult) -> Image.Image:
@@ -41,11 +42,15 @@ def overlay(image: Image.Image, result: PageResult) -> Image.Image:
         for cell in table.cells:
             drawing.box(cell, _CELL)
     labels: dict[str, int] = {}
+    colours = []
     for block in result.page.blocks:
         number = labels.setdefault(block.label, len(labels))
-        drawing.block(block, _BLOCKS[number % len(_BLOCKS)])
+        colours.append(_BLOCKS[number % len(_BLOCKS)])
+        drawing.box(block.box, colours[-1], is_bold=True)
     for number, line in enumerate(result.detections, 1):
         drawing.line(line, number)
+    for block, colour in zip(result.page.blocks, colours, strict=True):
+        drawing.caption(block, colour)
     return drawing.picture
 
 
@@ -69,27 +74,52 @@ class _Drawing:
         self._font = ImageFont.load_default(max(8.0, _CAPTION * max(size)))
         self._stroke = max(1, round(_STROKE * max(size)))
         self._scale = size[0] / (page.width_px or size[0]), size[1] / (page.height_px or size[1])
+        # White where something stands that no caption should cover.
+        self._taken = Image.new("L", size)
+        self._take = ImageDraw.Draw(self._taken)
 
-    def box(self, box: Box, colour: tuple[int, int, int], *, width: int = 1) -> None:
+    def box(self, box: Box, colour: tuple[int, int, int], *, is_bold: bool = False) -> None:
         """Draw the outline of an upright box."""
+        width = 2 * self._stroke if is_bold else 1
         self._draw.rectangle([self._point(box[:2]), self._point(box[2:])], outline=colour, width=width)
-
-    def block(self, block: Block, colour: tuple[int, int, int]) -> None:
-        """Draw a block, with its place in the order and its label at its upper left corner."""
-        self.box(block.box, colour, width=2 * self._stroke)
-        caption = block.label if block.order is None else f"{block.order} {block.label}"
-        left, top = self._point(block.box[:2])
-        left, top, right, bottom = self._draw.textbbox((left, max(top, 0)), caption, font=self._font)
-        self._draw.rectangle((left, top, right + 4, bottom + 4), fill=colour)
-        self._draw.text((left + 2, top + 2), caption, fill=_ON_COLOUR, font=self._font, anchor="lt")
 
     def line(self, line: Detection, number: int) -> None:
         """Draw a line of text, with its place in the order where it starts."""
         corners = [self._point(corner) for corner in line.box]
         self._draw.polygon(corners, outline=_LINE, width=self._stroke)
         self._draw.circle(corners[0], 2 * self._stroke, fill=_START)
-        left, top = corners[0][0] - 3 * self._stroke, corners[0][1]
-        self._draw.text((left, top), str(number), fill=_START, font=self._font, anchor="rm")
+        place = corners[0][0] - 3 * self._stroke, corners[0][1]
+        self._draw.text(place, str(number), fill=_START, font=self._font, anchor="rm")
+        self._take.polygon(corners, fill=255)
+        self._take.rectangle(self._draw.textbbox(place, str(number), font=self._font, anchor="rm"), fill=255)
+
+    def caption(self, block: Block, colour: tuple[int, int, int]) -> None:
+        """Draw the label of a block, and its place in the order, at one of its corners."""
+        text = block.label if block.order is None else f"{block.order} {block.label}"
+        _, _, width, height = self._draw.textbbox((_PADDING, _PADDING), text, font=self._font, anchor="lt")
+        size = math.ceil(width) + _PADDING, math.ceil(height) + _PADDING
+        # Of the places that cover least, the first.
+        left, top, right, bottom = min(self._grounds(block.box, size), key=self._covered)
+        self._draw.rectangle((left, top, right - 1, bottom - 1), fill=colour)
+        self._take.rectangle((left, top, right - 1, bottom - 1), fill=255)
+        place = left + _PADDING, top + _PADDING
+        self._draw.text(place, text, fill=_ON_COLOUR, font=self._font, anchor="lt")
+
+    def _grounds(self, box: Box, size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+        """Yield where a caption of this size may stand: at the corners of a box, outside and inside of it."""
+        (left, top), (right, bottom) = self._point(box[:2]), self._point(box[2:])
+        width, height = size
+        beside = [(x, y) for x in (left - width, right) for y in (top, bottom - height)]
+        above = [(x, y) for y in (top - height, top) for x in (left, right - width)]
+        below = [(x, y) for y in (bottom, bottom - height) for x in (left, right - width)]
+        for x, y in (*above, *beside, *below):
+            x1 = max(0, min(round(x), self.picture.width - width))
+            y1 = max(0, min(round(y), self.picture.height - height))
+            yield x1, y1, x1 + width, y1 + height
+
+    def _covered(self, ground: tuple[int, int, int, int]) -> int:
+        """How many pixels are taken there."""
+        return self._taken.crop(ground).histogram()[-1]
 
     def _point(self, corner: Corner) -> tuple[float, float]:
         return corner[0] * self._scale[0], corner[1] * self._scale[1]

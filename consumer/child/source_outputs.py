@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from consumer import protocol
-from consumer.child.overlay import save_overlay
+from consumer.child.overlay import overlay
 from consumer.child.rendering import limits
 from consumer.child.rendering.opening import open_document, quiet_libraries
 from consumer.child.textlayer.interface import Original
@@ -53,7 +53,7 @@ def _write_overlays(
                 except PageError as error:
                     notes.append(protocol.OutputNote(message=error.message, page_number=number))
                 else:
-                    save_overlay(image, page, Path(request.folder) / str(len(endings)))
+                    overlay(image, page).save(Path(request.folder) / str(len(endings)), "PNG")
                     endings.append(f".ocr/page-{number:04}.png")
             progress()
     return protocol.OutputWritten(endings=tuple(endings), notes=tuple(notes))

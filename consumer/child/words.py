@@ -1,6 +1,5 @@
 """Words of a line that was read: where the recogniser has seen their characters, and the ink between them."""
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -10,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.child.pixels import Image
-
-#: Letters of Chinese and Japanese, which have no spaces between words; Korean has.
-UNSPACED: Final = re.compile("[\u2e80-\u312f\u3190-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]")
+from consumer.domain.scripts import UNSPACED
 
 #: Recognisers of PP-OCR see a line this high, and tell what is at places so far apart.
 LINE_HEIGHT_PX: Final = 48

@@ -9,6 +9,7 @@ follow round the line in reading direction, so that upside-down and vertical tex
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -95,9 +96,9 @@ def between(start: Point, end: Point, share: float) -> Point:
     return Point(start.x + (end.x - start.x) * share, start.y + (end.y - start.y) * share)
 
 
-def bounds(quad: Quad) -> Rect:
-    """Return the smallest upright box round a quad."""
-    xs, ys = [x for x, _ in quad], [y for _, y in quad]
+def bounds(points: Iterable[tuple[float, float]]) -> Rect:
+    """Return the smallest upright box round points, such as the corners of a quad."""
+    xs, ys = zip(*points, strict=True)
     return Rect(min(xs), min(ys), max(xs), max(ys))
 
 

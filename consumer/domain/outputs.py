@@ -21,6 +21,8 @@ RESULT: Final = "json"
 #: Outputs that may have any number of objects.
 SEVERAL: Final = frozenset(name for name, ending in keys.OUTPUT_ENDINGS.items() if "/" in ending)
 
+_PATTERNS: Final = {name: re.compile(ending, re.DOTALL) for name, ending in keys.OUTPUT_ENDINGS.items()}
+
 #: Digits of the digest of an output's objects, which is in the metadata of the result.
 _DIGITS: Final = 16
 
@@ -44,8 +46,8 @@ SOURCE_FORMATS: Final[Mapping[str, SourceFormat]] = {
     each.name: each for each in (SourceFormat("pdf", "application/pdf"), SourceFormat("overlay", "image/png"))
 }
 
-#: What may be asked for.
-NAMES: Final = frozenset({RESULT, "markdown", "hocr", "alto", "page", "textract", "csv", *SOURCE_FORMATS})
+#: Names that the setting may have.
+NAMES: Final = frozenset({RESULT, *keys.OUTPUT_ENDINGS})
 
 
 class OutputWriter(Protocol):
@@ -71,11 +73,6 @@ class OutputFormat:
     name: str
     content_type: str
     begin: Callable[[MakeSpool], OutputWriter]
-
-
-def is_ending(name: str, ending: str) -> bool:
-    """Whether objects of an output may have keys that end like this."""
-    return _PATTERNS[name].fullmatch(ending) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +144,6 @@ def digest(etags: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
-_PATTERNS: Final = {name: re.compile(ending, re.DOTALL) for name, ending in keys.OUTPUT_ENDINGS.items()}
+def is_ending(name: str, ending: str) -> bool:
+    """Whether objects of an output may have keys that end like this."""
+    return _PATTERNS[name].fullmatch(ending) is not None

@@ -21,8 +21,8 @@ from consumer.domain.result import (
 #: The fields before the pages take less.
 _HEAD_BYTES: Final = 64 * 1024
 
-#: What can be read only whole takes less: a page, a line, the fields after the pages. Clients can put any
-#: object in the place of a result.
+#: A page, a line, and the fields after the pages are read whole, and take less. Clients can put any object in
+#: the place of a result.
 _LONGEST_BYTES: Final = 64 * 1024 * 1024
 
 

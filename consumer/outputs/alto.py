@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from consumer.domain.geometry import Rect
+from consumer.domain.geometry import Rect, bounds
 from consumer.domain.result import Detection, PageResult, ResultDocument
 from consumer.outputs import xml
-from consumer.outputs.regions import LineWord, Region, corner_bounds, regions, words
+from consumer.outputs.regions import Region, regions
 from consumer.outputs.single import single
+from consumer.outputs.words import LineWord, words
 
 _NAMESPACE: Final = "http://www.loc.gov/standards/alto/ns-v4#"
 _SCHEMA: Final = "http://www.loc.gov/standards/alto/v4/alto-4-2.xsd"
@@ -64,15 +65,14 @@ def _block(region: Region, name: str, page_number: int) -> str:
 def _line(line: Detection, name: str) -> str:
     _, _, c, d = line.box
     attributes = xml.attributes(ID=f"line_{name}", BASELINE=xml.points((d, c)))
-    strings = "".join(_string(word, line, f"{name}_{n}") for n, word in enumerate(words(line), start=1))
+    strings = "".join(_string(word, f"{name}_{n}") for n, word in enumerate(words(line), start=1))
     shape = f'<Shape><Polygon POINTS="{xml.points(line.box)}"/></Shape>'
-    return f"<TextLine{attributes}{_place(corner_bounds(line.box))}>{shape}{strings}</TextLine>\n"
+    return f"<TextLine{attributes}{_place(bounds(line.box))}>{shape}{strings}</TextLine>\n"
 
 
-def _string(word: LineWord, line: Detection, name: str) -> str:
-    confidence = line.confidence if word.confidence is None else word.confidence
-    attributes = xml.attributes(ID=f"string_{name}", CONTENT=word.text, WC=f"{confidence:.4f}")
-    return f"<String{attributes}{_place(corner_bounds(word.box))}/>" + "<SP/>" * word.is_spaced
+def _string(word: LineWord, name: str) -> str:
+    attributes = xml.attributes(ID=f"string_{name}", CONTENT=word.text, WC=f"{word.confidence:.4f}")
+    return f"<String{attributes}{_place(bounds(word.box))}/>" + "<SP/>" * word.is_spaced
 
 
 def _place(rect: Rect) -> str:

@@ -8,11 +8,12 @@ import math
 from typing import Final
 
 from consumer.domain import geometry
-from consumer.domain.geometry import Point, Rect
+from consumer.domain.geometry import Point, Rect, bounds
 from consumer.domain.result import Detection, PageResult, ResultDocument
 from consumer.outputs import xml
-from consumer.outputs.regions import LineWord, Region, corner_bounds, regions, words
+from consumer.outputs.regions import Region, regions
 from consumer.outputs.single import single
+from consumer.outputs.words import LineWord, words
 
 #: Lines that are steeper than this, in degrees, have no baseline in hOCR's sense.
 _LEVEL: Final = 45.0
@@ -62,9 +63,9 @@ def _area(region: Region, name: str, page_number: int) -> str:
 
 
 def _line(line: Detection, name: str) -> str:
-    rect = corner_bounds(line.box)
+    rect = bounds(line.box)
     title = f"{_bbox(rect)}{_direction(line, rect)}; x_wconf {round(100 * line.confidence)}"
-    spans = "".join(_word(word, line, f"{name}_{n}") for n, word in enumerate(words(line), start=1))
+    spans = "".join(_word(word, f"{name}_{n}") for n, word in enumerate(words(line), start=1))
     return _element("span", "ocr_line", f"line_{name}", title, spans) + "\n"
 
 
@@ -79,9 +80,8 @@ def _direction(line: Detection, rect: Rect) -> str:
     return f"; baseline {slope:.3f} {offset:.0f}"
 
 
-def _word(word: LineWord, line: Detection, name: str) -> str:
-    confidence = line.confidence if word.confidence is None else word.confidence
-    title = f"{_bbox(corner_bounds(word.box))}; x_wconf {round(100 * confidence)}"
+def _word(word: LineWord, name: str) -> str:
+    title = f"{_bbox(bounds(word.box))}; x_wconf {round(100 * word.confidence)}"
     return _element("span", "ocrx_word", f"word_{name}", title, xml.text(word.text)) + " " * word.is_spaced
 
 

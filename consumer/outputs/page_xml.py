@@ -7,12 +7,13 @@ folder for each page.
 from collections.abc import Iterator
 from typing import Final
 
+from consumer.domain.areas import corners
 from consumer.domain.body import Body, BytesBody, JoinedBody, SlicedBody
-from consumer.domain.geometry import Rect
 from consumer.domain.outputs import MakeSpool, OutputFormat
-from consumer.domain.result import Detection, PageResult, ResultDocument
+from consumer.domain.result import Corners, Detection, PageResult, ResultDocument
 from consumer.outputs import xml
-from consumer.outputs.regions import LineWord, Region, corner_bounds, regions, words
+from consumer.outputs.regions import Region, regions
+from consumer.outputs.words import LineWord, words
 
 _NAMESPACE: Final = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 
@@ -106,7 +107,7 @@ def _page(result: PageResult) -> str:
 
 def _region(region: Region, name: str) -> str:
     element = _ELEMENTS.get(region.label, "TextRegion")
-    coords = _coords(region.box)
+    coords = _coords(corners(region.box))
     lines = "".join(_line(line, f"{name}_line_{n + 1}") for n, line in region.lines)
     if element == "TextRegion":
         kind = _TYPES.get(region.label, "paragraph")
@@ -118,29 +119,24 @@ def _region(region: Region, name: str) -> str:
 
 def _line(line: Detection, name: str) -> str:
     _, _, c, d = line.box
-    spans = "".join(_word(word, line, f"{name}_word_{n}") for n, word in enumerate(words(line), start=1))
+    spans = "".join(_word(word, f"{name}_word_{n}") for n, word in enumerate(words(line), start=1))
     return (
-        f'<TextLine{xml.attributes(id=name)}><Coords points="{xml.points(line.box)}"/>'
+        f"<TextLine{xml.attributes(id=name)}>{_coords(line.box)}"
         f'<Baseline points="{xml.points((d, c))}"/>{spans}{_text(line.text, line.confidence)}</TextLine>\n'
     )
 
 
-def _word(word: LineWord, line: Detection, name: str) -> str:
-    confidence = line.confidence if word.confidence is None else word.confidence
-    coords = _coords(corner_bounds(word.box)) if word.confidence is None else _corners(word)
-    return f"<Word{xml.attributes(id=name)}>{coords}{_text(word.text, confidence)}</Word>"
-
-
-def _corners(word: LineWord) -> str:
-    return f'<Coords points="{xml.points(word.box)}"/>'
+def _word(word: LineWord, name: str) -> str:
+    text = _text(word.text, word.confidence)
+    return f"<Word{xml.attributes(id=name)}>{_coords(word.box)}{text}</Word>"
 
 
 def _text(text: str, confidence: float) -> str:
     return f'<TextEquiv conf="{confidence:.4f}"><Unicode>{xml.text(text)}</Unicode></TextEquiv>'
 
 
-def _coords(rect: Rect) -> str:
-    return f'<Coords points="{xml.rect_points(rect)}"/>'
+def _coords(box: Corners) -> str:
+    return f'<Coords points="{xml.points(box)}"/>'
 
 
 FORMAT: Final = OutputFormat("page", "application/xml", PageXmlWriter)

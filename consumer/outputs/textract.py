@@ -1,7 +1,8 @@
 """The blocks of Amazon Textract's AnalyzeDocument, for programs that read those.
 
-PAGE, LINE and WORD; TABLE with CELL and MERGED_CELL; LAYOUT_* of the page's blocks. Geometry is normalised to
-the page, 0 to 1. Ids are the same whenever the same pages are written. See
+PAGE, LINE and WORD; TABLE with CELL and MERGED_CELL; on pages with blocks LAYOUT_* of these, and of the lines
+in none. Geometry is normalised to the page, 0 to 1; confidences are 0 to 100. Ids are the same whenever the
+same pages are written. See
 https://docs.aws.amazon.com/textract/latest/dg/how-it-works-document-layout.html
 """
 
@@ -11,15 +12,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from consumer.domain.geometry import Rect
+from consumer.domain.areas import corners
+from consumer.domain.geometry import Rect, bounds
 from consumer.domain.result import Corners, Detection, PageResult, ResultDocument, Status, Table
-from consumer.outputs.regions import contains, corner_bounds, regions, words
+from consumer.outputs.regions import regions
 from consumer.outputs.single import single
 from consumer.outputs.tables import Cell, Grid, grid
+from consumer.outputs.words import words
 
 _IDS: Final = uuid.UUID("3f0ad7a5-6f0b-4c63-8f5c-0b0c0b5f3d5e")
 
-#: Types of layout blocks by labels; others are text.
+#: Confidence where the engine tells none: Textract always has one, and its parsers fail without.
+_UNKNOWN: Final = 100.0
+
+#: Types of layout blocks by labels; others are text. A list is, too: LAYOUT_LIST would need a block for each
+#: of its items.
 _LAYOUT: Final = {
     "doc_title": "TITLE",
     "paragraph_title": "SECTION_HEADER",
@@ -27,7 +34,6 @@ _LAYOUT: Final = {
     "header": "HEADER",
     "footer": "FOOTER",
     "number": "PAGE_NUMBER",
-    "list": "LIST",
     "table": "TABLE",
     "image": "FIGURE",
     "figure": "FIGURE",
@@ -55,7 +61,7 @@ class _PageBlocks:
     def blocks(self) -> Iterator[_Block]:
         """Yield the page's block, then its lines with their words, tables, and layout."""
         whole = Rect(0, 0, self._width, self._height)
-        page = self._block("PAGE", _corners(whole))
+        page = self._block("PAGE", corners(whole))
         lines = [self._line(line) for line in self._result.detections]
         tables = [self._table(table) for table in self._result.page.tables]
         layout = list(self._layout([line for line, _ in lines]))
@@ -69,48 +75,47 @@ class _PageBlocks:
             yield from blocks
         yield from layout
 
-    def _block(self, kind: str, corners: Corners, **fields: Any) -> _Block:
+    def _block(self, kind: str, box: Corners, **fields: Any) -> _Block:
         self._counts[kind] += 1
         name = str(uuid.uuid5(_IDS, f"{self._number}/{kind}/{self._counts[kind]}"))
         return {
             "BlockType": kind,
             **fields,
-            "Geometry": self._geometry(corners),
+            "Geometry": self._geometry(box),
             "Id": name,
             "Page": self._number,
         }
 
-    def _geometry(self, corners: Corners) -> dict[str, Any]:
-        rect = corner_bounds(corners)
-        box = {
+    def _geometry(self, box: Corners) -> dict[str, Any]:
+        rect = bounds(box)
+        upright = {
             "Width": (rect.x2 - rect.x1) / self._width,
             "Height": (rect.y2 - rect.y1) / self._height,
             "Left": rect.x1 / self._width,
             "Top": rect.y1 / self._height,
         }
         return {
-            "BoundingBox": box,
-            "Polygon": [{"X": x / self._width, "Y": y / self._height} for x, y in corners],
+            "BoundingBox": upright,
+            "Polygon": [{"X": x / self._width, "Y": y / self._height} for x, y in box],
         }
 
     def _line(self, line: Detection) -> tuple[_Block, list[_Block]]:
         block = self._block("LINE", line.box, Confidence=100 * line.confidence, Text=line.text)
         children = []
         for word in words(line):
-            confidence = line.confidence if word.confidence is None else word.confidence
-            children.append(self._word(word.text, word.box, confidence))
-            self._words.append((corner_bounds(word.box), children[-1]))
+            children.append(self._word(word.text, word.box, 100 * word.confidence))
+            self._words.append((bounds(word.box), children[-1]))
         _relate(block, "CHILD", children)
         return block, children
 
     def _word(self, text: str, box: Corners, confidence: float) -> _Block:
-        return self._block("WORD", box, Confidence=100 * confidence, Text=text, TextType="PRINTED")
+        return self._block("WORD", box, Confidence=confidence, Text=text, TextType="PRINTED")
 
     def _table(self, table: Table) -> list[_Block]:
         """Return the block of a table, those of its cells, and words of cells that no line has."""
         whole, found = Rect(*table.box), grid(table.html)
-        block = self._block("TABLE", _corners(whole), Confidence=100.0, EntityTypes=["STRUCTURED_TABLE"])
-        waiting = [pair for pair in self._words if contains(whole, pair[0])]
+        block = self._block("TABLE", corners(whole), Confidence=_UNKNOWN, EntityTypes=["STRUCTURED_TABLE"])
+        waiting = [pair for pair in self._words if _has_middle(whole, pair[0])]
         cells: list[_Block] = []
         merged: list[_Block] = []
         own: list[_Block] = []
@@ -150,7 +155,7 @@ class _PageBlocks:
         fields: dict[str, Any] = {"RowIndex": row + 1, "ColumnIndex": column + 1, **spans}
         if cell.is_header:
             fields["EntityTypes"] = ["COLUMN_HEADER"]
-        return self._block(kind, _corners(rect), Confidence=100.0, **fields)
+        return self._block(kind, corners(rect), Confidence=_UNKNOWN, **fields)
 
     def _cell_words(
         self, cell: Cell, rect: Rect, waiting: list[tuple[Rect, _Block]]
@@ -165,7 +170,7 @@ class _PageBlocks:
             same = [pair for pair in waiting if pair[1]["Text"] == token]
             nearest = min(same, key=lambda pair: _distance(pair[0], rect), default=None)
             if nearest is None:
-                children.append((self._word(token, _corners(rect), 1.0), False))
+                children.append((self._word(token, corners(rect), _UNKNOWN), False))
             else:
                 waiting.remove(nearest)
                 children.append((nearest[1], True))
@@ -175,13 +180,10 @@ class _PageBlocks:
         if not self._result.page.blocks:
             return
         for region in regions(self._result):
-            if region.block is None:
-                continue
             kind = f"LAYOUT_{_LAYOUT.get(region.label, 'TEXT')}"
-            # A region that follows from rules has no confidence of its own.
-            likely = region.block.confidence
-            known = {} if likely is None else {"Confidence": 100 * likely}
-            block = self._block(kind, _corners(region.box), **known)
+            likely = region.block.confidence if region.block else None
+            confidence = _UNKNOWN if likely is None else 100 * likely
+            block = self._block(kind, corners(region.box), Confidence=confidence)
             _relate(block, "CHILD", [lines[number] for number, _ in region.lines])
             yield block
 
@@ -208,17 +210,18 @@ def _cell_boxes(table: Table, found: Grid) -> Iterator[Rect]:
         )
 
 
+def _has_middle(rect: Rect, other: Rect) -> bool:
+    """Whether the middle of the other box is in this one."""
+    x, y = (other.x1 + other.x2) / 2, (other.y1 + other.y2) / 2
+    return rect.x1 <= x <= rect.x2 and rect.y1 <= y <= rect.y2
+
+
 def _distance(one: Rect, other: Rect) -> float:
     """Square of the distance of a box's middle from another box."""
     x, y = (one.x1 + one.x2) / 2, (one.y1 + one.y2) / 2
     dx = max(other.x1 - x, x - other.x2, 0.0)
     dy = max(other.y1 - y, y - other.y2, 0.0)
     return dx * dx + dy * dy
-
-
-def _corners(rect: Rect) -> Corners:
-    x1, y1, x2, y2 = map(round, rect)
-    return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
 
 
 def _page(result: PageResult) -> str:

@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from consumer.domain.geometry import Rect
-from consumer.domain.result import Corners
-
-#: What XML 1.0 allows; other characters cannot even be escaped.
+#: Characters that XML 1.0 does not allow, not even escaped.
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -32,12 +29,6 @@ def attributes(**values: object) -> str:
     )
 
 
-def points(corners: Corners | Sequence[tuple[int, int]]) -> str:
+def points(corners: Sequence[tuple[int, int]]) -> str:
     """Write points as ALTO and PAGE have them: `x,y x,y …`."""
     return " ".join(f"{x},{y}" for x, y in corners)
-
-
-def rect_points(rect: Rect) -> str:
-    """Write the corners of an upright box."""
-    x1, y1, x2, y2 = map(int, rect)
-    return points(((x1, y1), (x2, y1), (x2, y2), (x1, y2)))

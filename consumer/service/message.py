@@ -11,6 +11,7 @@ from consumer.domain import events, settle
 from consumer.domain.settle import Disposition, Outcome
 from consumer.metrics import Metrics
 from consumer.ports import Lease, LeaseKeeper, Message
+from consumer.service.first_of import first_of
 from consumer.service.jobs import JobRunner
 from consumer.service.message_context import MessageContext
 from consumer.service.settler import Settler
@@ -100,12 +101,11 @@ class MessageHandler:
         async with holding as lease, asyncio.TaskGroup() as group:
             # A task of its own, because a lost lease or a drain ends the work and not what follows it.
             work = group.create_task(self._run_jobs(context), name="work")
-            ends = [group.create_task(event.wait()) for event in (lease.lost, lease.overdue)]
             self._work.add(work)
             if self._is_cancelled:
                 work.cancel()
             try:
-                await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
+                await first_of(lease.lost, lease.overdue, work=work)
                 if lease.lost.is_set() or lease.overdue.is_set():
                     work.cancel()
                 await asyncio.wait([work])
@@ -114,8 +114,6 @@ class MessageHandler:
                 if not lease.lost.is_set():
                     disposition = await self.settler.decide(context, outcome)
             finally:
-                for end in ends:
-                    end.cancel()
                 self._work.discard(work)
         if lease.lost.is_set():
             return Outcome.LEASE_LOST, settle.NoAction()

@@ -1,10 +1,10 @@
 """The other outputs of sources in the bucket: what is there, and how new ones get there.
 
 Several objects cannot be put at once. So outputs are put before their result, which records them by a digest
-of their ETags. Each is put only over what was listed before the source was described, so no consumer of an
-older source replaces one of a newer. Whoever has put some, or finds a result that records some, looks at the
-listing: if the outputs are not those that the result records, they are made again from it. ARCHITECTURE.md
-has the argument.
+of their ETags. Each is put only over the object that was listed before the source was described, so no
+consumer of an older source replaces one of a newer. A consumer that has put some, or finds a result that
+records some, looks at the listing: if the outputs are not those that the result records, they are made again
+from it. ARCHITECTURE.md has the argument.
 """
 
 from collections.abc import Collection

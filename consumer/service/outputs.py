@@ -38,9 +38,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of outputs. `record`: those that could not be written, and those that are left as they are.
+    """The outputs of a document, ready to be stored.
 
-    `head`: of the result that goes with them. `lines`: of all pages.
+    `head`: of the result that goes with them; it names them and has their warnings. `lines`: number of lines
+    of all pages. `record`: outputs that could not be written, and those that are left as they are.
     """
 
     head: ResultDocument
@@ -79,7 +80,8 @@ class OutputMaker:
     ) -> Written:
         """Write the outputs `names` of the pages of a document, whose result has this head so far.
 
-        An output that cannot be written costs a warning. `left`: outputs that are left as they are.
+        An output that cannot be written costs a warning. `left`: outputs that are left as they are. Raises
+        TransientError if the host fails (a full disk, for example), which is the fault of no output.
         """
         others = [name for name in names if self.from_source and name in self.from_source.formats]
         pages_file = self.from_source.begin(attempt) if self.from_source and others else None

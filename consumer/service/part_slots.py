@@ -9,6 +9,7 @@ from typing import Final
 from consumer.clock import Clock
 from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.domain.turns import PartTurns
+from consumer.service.first_of import first_of
 
 #: A part of a document that came long ago may be postponed for this share of the time since, and for so long.
 #: Otherwise the parts of a hundred long documents would come and go for nothing every half minute.
@@ -55,13 +56,10 @@ class PartSlots:
             return False
         self._is_awaited = True
         self._part_ended.clear()
-        waiting = [asyncio.create_task(event.wait()) for event in (self._part_ended, stop)]
         try:
-            await asyncio.wait(waiting, timeout=self.wait_s, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(self._part_ended, stop, timeout_s=self.wait_s)
         finally:
             self._is_awaited = False
-            for task in waiting:
-                task.cancel()
         return not self.are_full and not stop.is_set()
 
     def delay_s(self, waited_s: float) -> int:

@@ -14,6 +14,7 @@ from consumer.domain.pauses import DEFAULT_PAUSES, Pauses
 from consumer.metrics import Metrics
 from consumer.ports import Queue
 from consumer.service.circuit_breaker import CircuitBreaker
+from consumer.service.first_of import first_of
 from consumer.service.message import MessageHandler
 from consumer.service.message_context import MessageContext
 from consumer.service.part_slots import PartSlots
@@ -166,7 +167,7 @@ class Worker:
         else:
             self._receive_error = None
             age_s = 0.0 if message is None else (self.clock.now() - message.sent_at).total_seconds()
-            self.metrics.queue_age_s.set(max(0.0, age_s))
+            self.metrics.queue.age_s.set(max(0.0, age_s))
             return None if message is None else self.handler.parse(message)
         await _pause(self.pauses.receive_s, stop)
         return None
@@ -176,14 +177,12 @@ class Worker:
             return False
         # The checks may take as long as a process to start, and a stop does not wait for that.
         checking = asyncio.create_task(self.breaker.allows_work(), name="health checks")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
-            await asyncio.wait([checking, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await first_of(stop, work=checking)
             return checking.done() and checking.result()
         finally:
-            for task in (checking, stopping):
-                task.cancel()
-            await asyncio.gather(checking, stopping, return_exceptions=True)
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
 
     async def _drain(self, stop: asyncio.Event, consumed: asyncio.Event, limit: asyncio.Timeout) -> None:
         """Once stopped, let messages in flight finish, then release them, and in the end leave the rest."""

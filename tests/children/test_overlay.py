@@ -2,14 +2,15 @@
 
 import base64
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from consumer.child.overlay import overlay, save_overlay
-from consumer.domain.result import Block, Detection, Page, PageResult, Status, Table
+from consumer.child.overlay import overlay
+from consumer.domain.result import Block, Box, Detection, Page, PageResult, Status, Table
 
 LINE, START, CELL = (200, 20, 20), (20, 60, 200), (0, 140, 140)
 
@@ -46,10 +47,41 @@ def test_cells_and_blocks_are_outlined_in_colours_by_their_labels() -> None:
     drawn = overlay(Image.new("RGB", (600, 800), "white"), page)
     text, other_text, other = (colour(drawn, 450, top + 80) for top in (200, 300, 400))
     assert text == other_text != other
-    # The label stands on the colour of the block.
-    assert colour(drawn, 351, 203) == text
-    assert (255, 255, 255) in drawn.crop((350, 200, 400, 210)).convert("RGB").get_flattened_data()
+    # The label stands above the block, on its colour.
+    assert colour(drawn, 351, 197) == text
+    assert (255, 255, 255) in drawn.crop((350, 188, 400, 198)).convert("RGB").get_flattened_data()
     assert colour(drawn, 440, 460) == CELL
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_captions_cover_neither_lines_nor_each_other(count: int) -> None:
+    """Of blocks round a line, right below another."""
+    corners = [((100, top), (300, top), (300, top + 36), (100, top + 36)) for top in (62, 102)]
+    lines = tuple(Detection(text="a", box=box, confidence=1, page_number=1) for box in corners)
+    block = Block(label="text", box=(100, 100, 300, 140), order=1, content="", confidence=1)
+    page = result(blocks=(block,) * count).model_copy(update={"detections": lines})
+    drawn = overlay(Image.new("RGB", (600, 800), "white"), page).convert("RGB")
+    for top in (62, 102):
+        inside = drawn.crop((106, top + 6, 294, top + 30))
+        assert inside.getcolors() == [(188 * 24, (255, 255, 255))]
+    # Letters are white.
+    drawn.paste((255, 255, 255), (100, 100, 301, 141))
+    ground = Counter(drawn.get_flattened_data())[0, 110, 40]
+    assert ground > count * 180
+
+
+@pytest.mark.parametrize("box", [(0, 0, 20, 20), (590, 0, 600, 20), (0, 790, 20, 800), (590, 790, 600, 800)])
+def test_the_caption_of_a_block_at_the_edge_is_on_the_picture(box: Box) -> None:
+    block = Block(label="text", box=box, order=1, content="", confidence=1)
+    drawn = overlay(Image.new("RGB", (600, 800), "white"), result(blocks=(block,))).convert("RGB")
+    # It is longer than the block.
+    drawn.paste((255, 255, 255), (box[0], box[1], box[2] + 1, box[3] + 1))
+    assert Counter(drawn.get_flattened_data())[0, 110, 40] > 30
+
+
+def test_the_place_of_a_line_in_the_order_stands_where_it_starts() -> None:
+    drawn = overlay(Image.new("RGB", (600, 800), "white"), result())
+    assert START in drawn.crop((80, 90, 96, 110)).convert("RGB").get_flattened_data()
 
 
 def test_the_darkest_of_the_page_is_paler_than_what_is_drawn() -> None:
@@ -80,7 +112,7 @@ def test_a_flattened_page_is_shown_as_it_was_read() -> None:
 
 def test_an_overlay_is_a_small_png(tmp_path: Path) -> None:
     path = tmp_path / "page.png"
-    save_overlay(Image.effect_noise((1190, 1684), 60), result(1190, 1684), path)
+    overlay(Image.effect_noise((1190, 1684), 60), result(1190, 1684)).save(path, "PNG")
     with Image.open(path) as image:
         assert (image.format, image.mode) == ("PNG", "P")
     assert path.stat().st_size < 2_000_000

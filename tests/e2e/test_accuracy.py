@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stack import Consumer, Document, Stack
-from tests.words import LEFT_OUT, untold
+from tests.markdown import LEFT_OUT, untold
 
 WORD_F1 = 0.975
 DEADLINE_S = 1800.0

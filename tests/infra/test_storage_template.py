@@ -12,6 +12,8 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from consumer.domain.keys import OUTPUT_ENDINGS
+from consumer.domain.outputs import SEVERAL
 from tests.infra.cloudformation import INFRA, decoded, resources
 from tests.infra.permissions import granted, listed, may
 
@@ -21,6 +23,12 @@ TEMPLATE = "storage.yaml"
 DAY_S = 86_400
 BUCKET = "arn:aws:s3:::inbox"
 QUEUE = "arn:aws:sqs:eu-central-1:111122223333:bucket-ocr"
+
+#: An ending of each form that the keys of outputs have.
+ENDINGS = (
+    *(".ocr.md", ".ocr.pdf", ".ocr.hocr", ".ocr.alto.xml", ".ocr.page.xml", ".ocr.textract.json"),
+    *(".ocr/page-0001.page.xml", ".ocr/page-0001-table-1.csv", ".ocr/page-12345.png"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +237,17 @@ def test_the_consumer_reads_and_writes_under_its_prefix_and_works_on_its_queue_a
     full: Stack, allowed: bool, action: str, resource: str
 ) -> None:
     assert may(_consumer(full), action, resource) is allowed
+
+
+@pytest.mark.parametrize("name", OUTPUT_ENDINGS)
+def test_the_consumer_may_write_every_output_and_remove_those_of_pages_that_are_gone(
+    full: Stack, name: str
+) -> None:
+    endings = [ending for ending in ENDINGS if re.fullmatch(OUTPUT_ENDINGS[name], ending)]
+    assert endings
+    for key in (f"{BUCKET}/in/scan.pdf{ending}" for ending in endings):
+        assert may(_consumer(full), "s3:PutObject", key)
+        assert may(_consumer(full), "s3:DeleteObject", key) is (name in SEVERAL)
 
 
 def test_the_consumer_reads_and_writes_objects_of_its_own_account_alone(full: Stack) -> None:

@@ -54,8 +54,10 @@ def line(number: int, text: str, corners: Corners, words: Iterable[Word] | None 
     )
 
 
-def block(label: str, corners: tuple[int, int, int, int], order: int | None) -> Block:
-    return Block(label=label, box=corners, order=order, content="", confidence=0.75)
+def block(
+    label: str, corners: tuple[int, int, int, int], order: int | None, confidence: float | None = 0.75
+) -> Block:
+    return Block(label=label, box=corners, order=order, content="", confidence=confidence)
 
 
 def rich_page(number: int) -> PageResult:
@@ -87,7 +89,8 @@ def rich_page(number: int) -> PageResult:
     )
     blocks = (
         block("doc_title", (90, 90, 310, 150), 1),
-        block("text", (90, 190, 510, 290), 2),
+        # As one that follows from rules.
+        block("text", (90, 190, 510, 290), 2, confidence=None),
         block("image", (600, 100, 800, 280), None),
         block("table", (100, 600, 500, 800), 3),
     )

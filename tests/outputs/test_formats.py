@@ -1,14 +1,17 @@
 """Foreign readers find in every format what the result says: text, boxes, order, tables."""
 
 import csv
+import gc
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from importlib.metadata import distribution
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,15 +19,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
+from markdown_it import MarkdownIt
 
 from consumer.domain import keys
 from consumer.domain.outputs import NAMES, RESULT, SOURCE_FORMATS
 from consumer.domain.result import Corners, PageResult
 from consumer.outputs import FORMATS
-from consumer.outputs.regions import is_right_to_left, words
 from consumer.outputs.table_csv import as_csv
 from consumer.outputs.tables import grid
+from consumer.outputs.words import words
 from tests.outputs.documents import HTML, ROWS, box, line, pages, plain_page, rich_page, written
+
+ROOT: Final = Path(__file__).parents[2]
 
 PAGE_NAMESPACE: Final = "{http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15}"
 ALTO_NAMESPACE: Final = "{http://www.loc.gov/standards/alto/ns-v4#}"
@@ -56,14 +62,28 @@ def test_every_format_may_be_asked_for_and_its_objects_are_known_by_their_names(
             assert keys.is_own_output("scan.PDF" + ending)
 
 
-def test_a_long_document_takes_little_memory(tmp_path: Path) -> None:
-    """What is written of pages goes to disk: only endings of single objects stay."""
-    for output in FORMATS.values():
-        writer = output.begin(_Counting)
-        for number in range(1, 201):
-            writer.add(rich_page(number))
-        held = [value for value in vars(writer).values() if isinstance(value, list)]
-        assert all(len(each) <= 200 for each in held)
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_format_is_told_to_those_who_choose(name: str) -> None:
+    table = re.search(r"## Other formats\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
+    comment = re.search(r"\n\n([^\n]*\n)+# BUCKET_OCR_OUTPUTS=", (ROOT / ".env.example").read_text())
+    assert table
+    assert f"| `{name}` |" in table[1]
+    assert comment
+    assert re.search(rf"\b{name}\b", comment[0])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_long_document_takes_little_memory(name: str) -> None:
+    """A page that was written is on disk, but for the name and place of an object of its own."""
+    writer, page = FORMATS[name].begin(_Counting), rich_page(1)
+    writer.add(page)
+    tracemalloc.start()
+    for _ in range(30):
+        writer.add(page)
+    gc.collect()
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < 30 * 500
 
 
 class _Counting:
@@ -115,7 +135,7 @@ class TestHocr:
         assert len(names) == len(set(names))
 
 
-#: What the schema of ALTO 4.2 asks of the elements that we write: children in their order, attributes that
+#: Rules of the schema of ALTO 4.2 for the elements that we write: children in their order, attributes that
 #: they must have, and others that they may have.
 _PLACE = {"HPOS", "VPOS", "WIDTH", "HEIGHT"}
 ALTO: Final[dict[str, tuple[str, set[str], set[str]]]] = {
@@ -231,6 +251,53 @@ class TestPage:
             assert corners == [each.box for each in page.detections]
 
 
+def numbers(text: str) -> list[int]:
+    return [int(each) for each in re.findall(r"\d+", text)]
+
+
+def upright(left: int, top: int, width: int, height: int) -> tuple[int, int, int, int]:
+    return left, top, left + width, top + height
+
+
+def words_in(name: str, body: bytes) -> list[tuple[str, tuple[int, ...], float]]:
+    """The words of a page as a format tells them: text, box, confidence of 0 to 1."""
+    root: Any = etree.fromstring(body)
+    if name == "hocr":
+        found = root.findall(".//{*}span[@class='ocrx_word']")
+        told = [(each.text, *(numbers(part) for part in each.get("title").split(";"))) for each in found]
+        return [(text, tuple(box), wconf / 100) for text, box, (wconf,) in told]
+    if name == "alto":
+        found = root.iter(f"{ALTO_NAMESPACE}String")
+        sides = ("HPOS", "VPOS", "WIDTH", "HEIGHT")
+        return [
+            (
+                each.get("CONTENT"),
+                upright(*(int(each.get(side)) for side in sides)),
+                float(each.get("WC")),
+            )
+            for each in found
+        ]
+    return [
+        (
+            each.findtext(f".//{PAGE_NAMESPACE}Unicode"),
+            tuple(numbers(each.find(f"{PAGE_NAMESPACE}Coords").get("points"))),
+            float(each.find(f"{PAGE_NAMESPACE}TextEquiv").get("conf")),
+        )
+        for each in root.iter(f"{PAGE_NAMESPACE}Word")
+    ]
+
+
+@pytest.mark.parametrize("name", ["hocr", "alto", "page"])
+def test_words_have_the_text_box_and_confidence_of_the_result(name: str, folder: Path) -> None:
+    (body,) = written(FORMATS[name], [rich_page(1)], folder).values()
+    expected = [word for each in rich_page(1).detections for word in words(each)]
+    for found, word in zip(words_in(name, body), expected, strict=True):
+        # PAGE has all four corners.
+        box = tuple(chain.from_iterable(word.box)) if name == "page" else bbox(word.box)
+        assert found[:2] == (NOT_XML.sub("\ufffd", word.text), box)
+        assert found[2] == pytest.approx(word.confidence, abs=0.005)
+
+
 class TestTextract:
     @pytest.fixture
     def response(self, folder: Path) -> dict[str, Any]:
@@ -287,7 +354,9 @@ class TestTextract:
                 assert (table.row_count, table.column_count) == (len(ROWS), len(ROWS[0]))
             if page.page.blocks:
                 layout = [each.layout_type for each in found.layouts]
-                assert layout[:4] == ["LAYOUT_TITLE", "LAYOUT_TEXT", "LAYOUT_FIGURE", "LAYOUT_TABLE"]
+                # The last one has the lines that are in no block.
+                kinds = ("TITLE", "TEXT", "FIGURE", "TABLE", "TEXT")
+                assert layout == [f"LAYOUT_{kind}" for kind in kinds]
             for line_found in found.lines:
                 matching = [each for each in page.detections if each.text == line_found.text]
                 for each in matching[:1]:
@@ -297,9 +366,41 @@ class TestTextract:
                     assert (place.x * width_px, place.y * height_px) == pytest.approx((x1, y1))
                     assert place.width * width_px == pytest.approx(x2 - x1)
 
+    @pytest.mark.filterwarnings("ignore")
+    def test_textractor_tells_every_line_in_its_order(self, response: dict[str, Any]) -> None:
+        """Also those of lists, and of no block: it makes its text of the layout, if there is one."""
+        from textractor.parsers import response_parser  # noqa: PLC0415 - a foreign reader
+
+        for found, page in zip(response_parser.parse(response).pages, pages(), strict=True):
+            rest = squeezed(found.get_text())
+            for text in map(squeezed, _texts(page)):
+                assert text in rest
+                rest = rest.partition(text)[2]
+
+    def test_the_response_parser_finds_the_words_and_their_boxes_in_order(
+        self, response: dict[str, Any]
+    ) -> None:
+        import trp  # noqa: PLC0415 - a foreign reader
+
+        for found, page in zip(trp.Document(response).pages, pages(), strict=True):
+            expected = [word for each in page.detections for word in words(each)]
+            told = [word for each in found.lines for word in each.words]
+            assert [word.text for word in told] == [word.text for word in expected]
+            assert [word.confidence for word in told] == [100 * word.confidence for word in expected]
+            for each, word in zip(told, expected, strict=True):
+                place = each.geometry.boundingBox
+                corners = (place.left, place.top, place.left + place.width, place.top + place.height)
+                size = 2 * (page.page.width_px or 0, page.page.height_px or 0)
+                found_at = [a * b for a, b in zip(corners, size, strict=True)]
+                assert found_at == pytest.approx(bbox(word.box))
+
 
 def _texts(page: PageResult) -> list[str]:
     return [each.text for each in page.detections]
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
 
 
 class TestTables:
@@ -377,8 +478,12 @@ class TestWords:
         first, second = words(line(1, "שלום עולם", box(0, 0, 90, 10)))
         assert (first.text, first.box) == ("שלום", box(50, 0, 90, 10))
         assert (second.text, second.box) == ("עולם", box(0, 0, 40, 10))
-        assert is_right_to_left("مرحبا abc")
-        assert not is_right_to_left("abc שלום abc 12")
+
+    @pytest.mark.parametrize(("text", "left"), [("1 שלום abc def", 90), ("abc שלום עולם", 0), ("12 34", 0)])
+    def test_the_first_letter_tells_at_which_side_a_line_begins(self, text: str, left: int) -> None:
+        """As in the searchable PDF, by the rule of Unicode."""
+        first = next(words(line(1, text, box(0, 0, 100, 10))))
+        assert abs(first.box[0][0] - left) < 5
 
     @given(st.text(min_size=1, max_size=30))
     def test_words_and_spaces_are_the_line(self, text: str) -> None:
@@ -394,3 +499,16 @@ class TestWords:
 def test_markdown_has_the_pages_with_text(folder: Path) -> None:
     (body,) = written(FORMATS["markdown"], pages(), folder).values()
     assert body.decode() == "# A title\n\npage 1\n\n# A title\n\npage 5\n"
+
+
+def test_markdown_of_a_page_does_not_run_into_that_of_the_next(folder: Path) -> None:
+    """A table ends with its page, and a line is not the heading that the next page would make of it."""
+    texts = ("<table><tr><td>1</td></tr></table>", "a line", "---\nanother")
+    document = [
+        page.model_copy(update={"page": page.page.model_copy(update={"markdown": text})})
+        for page, text in zip(map(plain_page, (1, 2, 3)), texts, strict=True)
+    ]
+    (body,) = written(FORMATS["markdown"], document, folder).values()
+    found = [each.type for each in MarkdownIt("commonmark").parse(body.decode()) if each.level == 0]
+    paragraph = ["paragraph_open", "paragraph_close"]
+    assert found == ["html_block", *paragraph, "hr", *paragraph]

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from consumer import protocol
 from consumer.child.pixels import Image
 from consumer.child.rapidocr.engine import RapidOcrEngine
-from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
+from tests.page_images import stored
 
 
 class Reader:
@@ -22,13 +20,8 @@ class Reader:
         self.steps = 0
 
     def read(self, pixels: Image, *, lines_only: bool = False) -> PageResult:
-        np.ascontiguousarray(pixels).tofile(self._path)
-        frame = {"width_px": pixels.shape[1], "height_px": pixels.shape[0], "scale": 1.0, "dpi": None}
-        rest = {"page_number": 1, "path": str(self._path), "downscaled": False, "render_s": 0.0}
-        image = PageImage.model_validate(frame | rest)
-        reply = self.engine.handle(
-            protocol.ReadPages(images=(image,), lines_only=lines_only), self._count_step
-        )
+        images = (stored(pixels, self._path),)
+        reply = self.engine.handle(protocol.ReadPages(images=images, lines_only=lines_only), self._count_step)
         assert isinstance(reply, protocol.PagesRead)
         return reply.pages[0]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Self
 
 import cv2
+import numpy as np
 
 from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import Code
@@ -16,6 +17,7 @@ from consumer.domain.result import PageResult
 from consumer.processes.layout import ProcessLayout
 from consumer.processes.recognizer import PageRecognizer
 from consumer.settings import Settings
+from tests.page_images import stored
 from tests.reading.sheets import RENDERED_DPI, Sheet, Typeset, draw, typeset
 
 #: A page with a lower share of its words is below what was promised.
@@ -96,20 +98,11 @@ async def read_all(sheets: Iterable[Sheet], folder: Path) -> list[Score]:
 
 def _stored(text: Typeset, sheet: Sheet, number: int, folder: Path) -> PageImage:
     """Store a page for an engine: one of 144 dpi as a page of a PDF, others as scans."""
-    pixels = cv2.cvtColor(draw(text.document[0], sheet), cv2.COLOR_GRAY2BGR)
+    pixels = np.asarray(cv2.cvtColor(draw(text.document[0], sheet), cv2.COLOR_GRAY2BGR), np.uint8)
     path = folder / f"{number}.bgr"
-    pixels.tofile(path)
-    is_pdf = sheet.dpi == RENDERED_DPI
-    return PageImage(
-        page_number=number,
-        path=str(path),
-        width_px=pixels.shape[1],
-        height_px=pixels.shape[0],
-        scale=sheet.dpi / POINTS_PER_INCH if is_pdf else 1.0,
-        dpi=sheet.dpi if is_pdf else None,
-        downscaled=False,
-        render_s=0.0,
-    )
+    if sheet.dpi != RENDERED_DPI:
+        return stored(pixels, path, number)
+    return stored(pixels, path, number, scale=sheet.dpi / POINTS_PER_INCH, dpi=sheet.dpi)
 
 
 def table(scores: Sequence[Score]) -> str:

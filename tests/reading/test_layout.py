@@ -19,10 +19,10 @@ from consumer.domain.geometry import PageTransform, Point, Rect
 from consumer.domain.legibility import TextLine
 from consumer.domain.result import Block, Detection, PageResult
 from tests.conftest import ROOT
+from tests.markdown import LEFT_OUT, untold
 from tests.reading.reader import Reader
 from tests.reading.running_heads import book_page
 from tests.sampling import every
-from tests.words import LEFT_OUT, untold
 
 SCAN: Final = ROOT / "tests" / "samples" / "scan.png"
 ROWS: Final = [

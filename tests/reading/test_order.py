@@ -7,12 +7,11 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
 import pytest
 
 from consumer import protocol
 from consumer.child.rapidocr.engine import build
-from consumer.domain.page import PageImage
+from tests.page_images import bgr, stored
 from tests.reading.order import asian, beside, blocks, columns
 from tests.reading.order.detector import kept_order_of_texts
 from tests.reading.order.pages import page
@@ -32,19 +31,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
     path = tmp_path_factory.mktemp("pages") / "page"
 
     def read(sheet: Sheet) -> list[str]:
-        pixels = sheet.image(DPI)
-        rgb = np.frombuffer(pixels.samples, np.uint8).reshape(pixels.height, pixels.width, 3)
-        path.write_bytes(rgb[:, :, ::-1].tobytes())
-        image = PageImage(
-            page_number=1,
-            path=str(path),
-            width_px=pixels.width,
-            height_px=pixels.height,
-            scale=DPI / 72,
-            dpi=DPI,
-            downscaled=False,
-            render_s=0,
-        )
+        image = stored(bgr(sheet.image(DPI)), path, scale=DPI / 72, dpi=DPI)
         reply = engine.handle(protocol.ReadPages(images=(image,)), lambda: None)
         assert isinstance(reply, protocol.PagesRead)
         return [detection.text for detection in reply.pages[0].detections]

@@ -12,8 +12,8 @@ import pymupdf
 
 from consumer import protocol
 from consumer.child.ppstructure import environment
-from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult
+from tests.page_images import stored
 
 Page = npt.NDArray[np.uint8]
 
@@ -34,23 +34,6 @@ def options(
     )
 
 
-def stored(page: Page, folder: Path, number: int = 1) -> PageImage:
-    """Store a page (rows x columns x BGR) for an engine."""
-    path = folder / f"{number}.bgr"
-    page.tofile(path)
-    height, width = page.shape[:2]
-    return PageImage(
-        page_number=number,
-        path=str(path),
-        width_px=width,
-        height_px=height,
-        scale=1.0,
-        dpi=None,
-        downscaled=False,
-        render_s=0.0,
-    )
-
-
 class Engine:
     """An engine that is ready."""
 
@@ -64,7 +47,7 @@ class Engine:
 
     def read(self, *pages: Page, progress: Callable[[], None] = lambda: None) -> tuple[PageResult, ...]:
         """Read pages in one request."""
-        images = tuple(stored(page, self._folder, n) for n, page in enumerate(pages, 1))
+        images = tuple(stored(page, self._folder / f"{n}.bgr", n) for n, page in enumerate(pages, 1))
         reply = self._handler.handle(protocol.ReadPages(images=images), progress)
         assert isinstance(reply, protocol.PagesRead)
         return reply.pages

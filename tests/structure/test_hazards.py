@@ -25,9 +25,10 @@ from consumer.processes.pool import RecyclePolicy
 from consumer.processes.process import ProcessSpec
 from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.slot import Slot
+from tests.page_images import stored
 from tests.structure import paddle_zoo
 from tests.structure.conftest import NewEngine, NewZoo
-from tests.structure.engine import options, stored, texts, written
+from tests.structure.engine import options, texts, written
 from tests.structure.zoo import DETECTION, Box
 
 DEADLINE_S = 300.0
@@ -47,7 +48,7 @@ async def test_a_page_that_makes_its_batch_fail_costs_itself_alone(new_zoo: NewZ
     watchdog = Watchdog(SystemClock())
     pool = PageRecognizer([engine], RecyclePolicy(1000, ENGINE_BYTES), DEADLINE_S, watchdog)
     pages = [written("First"), written("Bad", width=500), written("Third")]
-    images = [stored(page, tmp_path, n) for n, page in enumerate(pages, 1)]
+    images = [stored(page, tmp_path / f"{n}.bgr", n) for n, page in enumerate(pages, 1)]
     async with pool.running():
         first, bad, third = await pool.read(images)
         again = await pool.read([images[0]])
@@ -82,7 +83,7 @@ async def test_paddle_itself_reads_and_signals_to_its_process_end_nothing(
     engine = slot(options(paddle_pipeline, "paddle"))
     page = np.full((1000, 800, 3), 255, np.uint8)
     page[100:140, 100:300] = 0
-    request = protocol.ReadPages(images=(stored(page, tmp_path),))
+    request = protocol.ReadPages(images=(stored(page, tmp_path / "page.bgr"),))
     await engine.start()
     try:
         assert engine.process is not None
@@ -150,7 +151,7 @@ def test_lines_outside_every_block_stay(new_zoo: NewZoo, new_engine: NewEngine) 
 def test_an_image_that_is_no_page_is_an_error_of_that_page(new_zoo: NewZoo, tmp_path: Path) -> None:
     """Grey or transparent pixels, or too few, never reach the engine: a page is rows of BGR."""
     config = new_zoo().pipeline()
-    image = stored(np.zeros((10, 10), np.uint8), tmp_path)
+    image = stored(np.zeros((10, 10), np.uint8), tmp_path / "page.bgr")
     engine = fake(config, lambda pages: iter(()))
     with pytest.raises(ValueError, match="reshape"):
         engine.handle(protocol.ReadPages(images=(image,)), lambda: None)
@@ -180,14 +181,14 @@ def fake(config: Path, answer: Any, threads: list[int] | None = None) -> Any:
 
 def test_results_that_end_early_are_an_error_and_no_empty_page(new_zoo: NewZoo, tmp_path: Path) -> None:
     engine = fake(new_zoo().pipeline(), lambda pages: iter(()))
-    image = stored(written("Lost"), tmp_path)
+    image = stored(written("Lost"), tmp_path / "page.bgr")
     with pytest.raises(RuntimeError, match="0 results for 1 pages"):
         engine.handle(protocol.ReadPages(images=(image,)), lambda: None)
 
 
 def test_an_error_in_the_place_of_a_result_is_raised(new_zoo: NewZoo, tmp_path: Path) -> None:
     engine = fake(new_zoo().pipeline(), lambda pages: iter([{"error": "not initialized"}]))
-    image = stored(written("Lost"), tmp_path)
+    image = stored(written("Lost"), tmp_path / "page.bgr")
     with pytest.raises(RuntimeError, match="not initialized"):
         engine.handle(protocol.ReadPages(images=(image,)), lambda: None)
 
@@ -207,8 +208,9 @@ def test_a_gpu_that_is_full_or_lost_ends_the_process(
         raise RuntimeError(message)
 
     engine = fake(new_zoo().pipeline(), fails)
+    image = stored(written("Big"), tmp_path / "page.bgr")
     with pytest.raises(end):
-        engine.handle(protocol.ReadPages(images=(stored(written("Big"), tmp_path),)), lambda: None)
+        engine.handle(protocol.ReadPages(images=(image,)), lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -251,8 +253,9 @@ async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_p
             return reply
 
     ours, theirs = socket.socketpair()
+    image = stored(written("Once"), tmp_path / "page.bgr")
     with ours:
-        ours.sendall(protocol.encode(protocol.ReadPages(images=(stored(written("Once"), tmp_path),))))
+        ours.sendall(protocol.encode(protocol.ReadPages(images=(image,))))
         ours.shutdown(socket.SHUT_WR)
         await asyncio.to_thread(serve.serve, theirs.detach(), RequestHandler)
     assert len(threads) == 2

@@ -4,10 +4,10 @@ from html import unescape
 
 import pytest
 
+from tests.markdown import letters, lost
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import texts, written
 from tests.structure.zoo import Box
-from tests.words import letters, lost
 
 HEIGHT_PX = 560
 

@@ -13,10 +13,10 @@ import pytest
 from consumer.child.ppstructure import results, tables
 from consumer.domain.errors import Code
 from consumer.domain.result import Status
+from tests.markdown import lost
 from tests.structure.conftest import NewEngine, NewZoo
 from tests.structure.engine import Page, texts, written
 from tests.structure.zoo import Box
-from tests.words import lost
 
 # PaddleX divides by zero if columns have no width.
 pytestmark = pytest.mark.filterwarnings("default:divide by zero:RuntimeWarning")

@@ -13,12 +13,12 @@ import pymupdf
 import pytest
 
 from consumer.domain.result import PageResult, Status
+from tests.markdown import letters, lost
 from tests.structure import real_zoo
 from tests.structure.conftest import own_signals
 from tests.structure.engine import Engine, Page, drawn, texts, typeset
 from tests.structure.test_parts import with_table
 from tests.structure.zoo import Zoo
-from tests.words import letters, lost
 
 # PaddleX divides by zero if columns have no width.
 pytestmark = pytest.mark.filterwarnings("default:divide by zero:RuntimeWarning")

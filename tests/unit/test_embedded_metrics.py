@@ -21,7 +21,7 @@ def test_a_line_names_its_metrics_and_has_what_has_changed_since_the_last() -> N
         for _ in range(count):
             metrics.count_message(Outcome.TRANSIENT, "refused")
         metrics.count_message(Outcome.TRANSIENT, "unavailable")
-        metrics.queue_age_s.set(7)
+        metrics.queue.age_s.set(7)
         fields = json.loads(json.dumps(line.fields(SystemClock())))
         (directive,) = fields["_aws"]["CloudWatchMetrics"]
         assert (directive["Namespace"], directive["Dimensions"]) == ("bucket-ocr", [["Queue"]])

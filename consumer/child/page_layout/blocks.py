@@ -11,17 +11,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.page_layout.areas import share, union
 from consumer.child.page_layout.detector import Region
 from consumer.child.page_layout.paragraphs import (
     BlockLine,
     compounds_of,
-    is_right_to_left,
     joined,
     paragraphs,
 )
 from consumer.child.page_layout.tables import FoundTable
+from consumer.domain.areas import share, union
 from consumer.domain.geometry import Rect
+from consumer.domain.scripts import is_right_to_left
 
 #: A line belongs to a region if so much of it lies there.
 _WITHIN: Final = 0.5

@@ -2,14 +2,13 @@
 
 import re
 import statistics
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from consumer.child.words import UNSPACED
 from consumer.domain.geometry import Rect
+from consumer.domain.scripts import UNSPACED
 
 #: A line that begins so is an item of a list.
 BULLET: Final = re.compile(r"^[\u2022\u2023\u25aa\u25cf\u25e6\u00b7\u2219\u25a0\u25a1\u2013\u2014-]\s+(?=\S)")
@@ -57,12 +56,6 @@ class BlockLine:
 def print_height(lines: Iterable[BlockLine]) -> float:
     """Return the usual height of the print of lines, in pixels; there is at least one."""
     return _PRINT * statistics.median(line.height for line in lines)
-
-
-def is_right_to_left(text: str) -> bool:
-    """Whether the first letter tells so (rule P2 of Unicode's bidirectional algorithm)."""
-    directions = map(unicodedata.bidirectional, text)
-    return next((each for each in directions if each in {"L", "R", "AL"}), "L") != "L"
 
 
 def compounds_of(texts: Iterable[str]) -> frozenset[str]:

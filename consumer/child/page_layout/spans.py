@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from consumer.child.page_layout.rules import Rule
+from consumer.child.page_layout.rules import Axis, Rule
 from consumer.child.page_layout.structure import StructureCell
 from consumer.child.page_layout.words import Word
 from consumer.domain.geometry import Rect
@@ -96,7 +96,7 @@ def merged(xs: Sequence[float], ys: Sequence[float], evidence: TableEvidence) ->
     """Return the cells of a grid with these borders, row by row; together they cover it."""
     board = _Board(xs, ys, evidence)
     group: dict[Place, Place] = {(r, c): (r, c) for r in range(len(ys) - 1) for c in range(len(xs) - 1)}
-    rectangles = _closed([*_joined_across(board), *_joined_down(board)])
+    rectangles = _closed([*_joined(board, "vertical"), *_joined(board, "horizontal")])
     for (top, left), (bottom, right) in rectangles:
         for r in range(top, bottom + 1):
             for c in range(left, right + 1):
@@ -131,26 +131,20 @@ def _overlap(one: Span, other: Span) -> bool:
     return first_row <= bottom and top <= last_row and first_column <= right and left <= last_column
 
 
-def _joined_across(board: _Board) -> Iterator[Span]:
-    """Pairs of cells beside each other that are one."""
-    vertical = [rule for rule in board.evidence.rules if rule.axis == "vertical"]
-    for c in range(len(board.xs) - 2):
-        x = board.xs[c + 1]
-        those = [rule for rule in vertical if abs(rule.at - x) < board.evidence.line_px / 2]
-        for r in range(len(board.ys) - 1):
-            if _score(board, (r, c), (r, c + 1), those, vertical) > 0:
-                yield (r, c), (r, c + 1)
-
-
-def _joined_down(board: _Board) -> Iterator[Span]:
-    """Pairs of cells below each other that are one."""
-    horizontal = [rule for rule in board.evidence.rules if rule.axis == "horizontal"]
-    for r in range(len(board.ys) - 2):
-        y = board.ys[r + 1]
-        those = [rule for rule in horizontal if abs(rule.at - y) < board.evidence.line_px / 2]
-        for c in range(len(board.xs) - 1):
-            if _score(board, (r, c), (r + 1, c), those, horizontal) > 0:
-                yield (r, c), (r + 1, c)
+def _joined(board: _Board, axis: Axis) -> Iterator[Span]:
+    """Pairs of cells that are one, though a border of this axis is between them."""
+    is_across = axis == "vertical"
+    parallel = [rule for rule in board.evidence.rules if rule.axis == axis]
+    borders = (board.xs if is_across else board.ys)[1:-1]
+    at_border = [
+        [rule for rule in parallel if abs(rule.at - place) < board.evidence.line_px / 2] for place in borders
+    ]
+    down, right = (0, 1) if is_across else (1, 0)
+    for r in range(len(board.ys) - 1 - down):
+        for c in range(len(board.xs) - 1 - right):
+            one, other = (r, c), (r + down, c + right)
+            if _score(board, one, other, at_border[c if is_across else r], parallel) > 0:
+                yield one, other
 
 
 def _score(board: _Board, one: Place, other: Place, those: Sequence[Rule], parallel: Sequence[Rule]) -> float:

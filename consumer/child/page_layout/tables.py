@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from consumer.child.page_layout.areas import share, union
 from consumer.child.page_layout.detector import Region
 from consumer.child.page_layout.grid import build_grid, text_rows
-from consumer.child.page_layout.paragraphs import BlockLine, is_right_to_left, print_height
+from consumer.child.page_layout.paragraphs import BlockLine, print_height
 from consumer.child.page_layout.rules import Rule, ruled_areas
 from consumer.child.page_layout.spans import Cell, TableEvidence
 from consumer.child.page_layout.structure import StructureCell
 from consumer.child.page_layout.words import Word, words_of
 from consumer.child.pixels import Image
+from consumer.domain.areas import share, union
 from consumer.domain.geometry import Rect
+from consumer.domain.scripts import is_right_to_left
 
 #: A cell has so many lines, or less than a quarter of those of its table.
 _MOST_LINES: Final = 12

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.page_layout.paragraphs import BlockLine, is_right_to_left
+from consumer.child.page_layout.paragraphs import BlockLine
 from consumer.child.pixels import Image
 from consumer.domain.geometry import Rect
+from consumer.domain.scripts import is_right_to_left
 
 #: White between words is at least this part of a line's height wide.
 _LEAST_GAP: Final = 0.12

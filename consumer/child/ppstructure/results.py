@@ -19,6 +19,7 @@ from consumer.child.ppstructure.lines import DirectedText, corners_from_text_sta
 from consumer.child.ppstructure.markdown import page_markdown
 from consumer.child.ppstructure.tables import NoTables
 from consumer.domain import geometry
+from consumer.domain.areas import overlap, share
 from consumer.domain.geometry import PageTransform, Quad, Rect, bounds
 from consumer.domain.legibility import TextLine, TextWord
 from consumer.domain.page import PageImage
@@ -175,7 +176,7 @@ def _unread(ocr: Result) -> Iterator[Quad]:
             continue
         width, height = (float(np.linalg.norm(box[n] - box[n - 1])) for n in (1, 2))
         pieces = [rect for rect in read.values() if _thickness(rect) < _LINES_AS_ONE * min(width, height)]
-        is_read = sum(_share(_bounds(box), piece) for piece in pieces) > _WITHIN
+        is_read = sum(share(_bounds(box), piece) for piece in pieces) > _WITHIN
         if not is_read and max(width, height) > _UNREAD_ASPECT * min(width, height):
             yield corners_from_text_start(box, int(height > width))
 
@@ -233,9 +234,7 @@ def _restore_block_contents(result: Result) -> None:
     }
     for block in result["parsing_res_list"]:
         places = zip(_detected(result, block.label), contents.get(block.label, ()), strict=False)
-        matches = [
-            (_overlap(_rect(block.bbox), _rect(box["coordinate"])), content) for box, content in places
-        ]
+        matches = [(overlap(_rect(block.bbox), _rect(box["coordinate"])), content) for box, content in places]
         if matches:
             _, block.content = max(matches)
 
@@ -247,7 +246,7 @@ def _blocks(result: Result, transform: PageTransform) -> Iterator[Block]:
     scored += [(_rect(box), score) for box, score in zip(ocr["rec_boxes"], ocr["rec_scores"], strict=False)]
     for block in result["parsing_res_list"]:
         rect = _rect(block.bbox)
-        _, score = max(scored, key=lambda candidate: _overlap(rect, candidate[0]))
+        _, score = max(scored, key=lambda candidate: overlap(rect, candidate[0]))
         yield Block(
             label=block.label,
             box=_box(transform, rect),
@@ -274,7 +273,7 @@ def _order(lines: Sequence[TextLine], blocks: Sequence[Rect]) -> dict[int, int]:
     block_of: dict[int, int] = {}
     last = -1
     for n in reading_order([line.quad for line in lines], [line.text for line in lines]):
-        shares = [_share(bounds(lines[n].quad), block) for block in blocks]
+        shares = [share(bounds(lines[n].quad), block) for block in blocks]
         if max(shares, default=0.0) > _WITHIN:
             last = shares.index(max(shares))
         block_of[n] = last
@@ -283,32 +282,11 @@ def _order(lines: Sequence[TextLine], blocks: Sequence[Rect]) -> dict[int, int]:
 
 
 def _is_within(quad: Quad, areas: Iterable[Rect]) -> bool:
-    return any(_share(bounds(quad), area) > _WITHIN for area in areas)
-
-
-def _share(inner: Rect, outer: Rect) -> float:
-    """Part of one box that lies in the other, 0 to 1."""
-    return _common(inner, outer) / max(_area(inner), 1.0)
-
-
-def _overlap(one: Rect, other: Rect) -> float:
-    """Intersection over union, 0 to 1."""
-    common = _common(one, other)
-    return common / max(_area(one) + _area(other) - common, 1.0)
-
-
-def _common(one: Rect, other: Rect) -> float:
-    width = min(one.x2, other.x2) - max(one.x1, other.x1)
-    height = min(one.y2, other.y2) - max(one.y1, other.y1)
-    return max(width, 0.0) * max(height, 0.0)
+    return any(share(bounds(quad), area) > _WITHIN for area in areas)
 
 
 def _thickness(rect: Rect) -> float:
     return min(rect.x2 - rect.x1, rect.y2 - rect.y1)
-
-
-def _area(rect: Rect) -> float:
-    return (rect.x2 - rect.x1) * (rect.y2 - rect.y1)
 
 
 def _bounds(polygon: Any) -> Rect:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from consumer.child.inference import Floats
 from consumer.child.pixels import Image
 from consumer.child.rapidocr.networks import Networks
-from consumer.child.words import LINE_HEIGHT_PX, PLACE_PX, UNSPACED, Character
+from consumer.child.words import LINE_HEIGHT_PX, PLACE_PX, Character
+from consumer.domain.scripts import UNSPACED
 
 #: Widths to which lines are padded. There are few, because every new shape takes time and memory. The
 #: recogniser errs more often on short lines without padding.

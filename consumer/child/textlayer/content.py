@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from consumer.child.rendering.frame import Affine
 from consumer.child.textlayer.font import DESCENT, STEP, InvisibleFont
@@ -10,7 +11,7 @@ from consumer.child.textlayer.steps import middle, nearest_axis, steps
 from consumer.domain.geometry import Point
 
 #: The text rendering mode in which text is neither filled nor stroked.
-_INVISIBLE = 3
+_INVISIBLE: Final = 3
 
 
 def content(
@@ -57,7 +58,7 @@ def _crossing(start: Point, middle: Point, right: Point, head: Point) -> Point:
 def _shown(
     letters: Iterable[Letter], em_per_px: float, font: InvisibleFont
 ) -> Iterator[tuple[float, list[int]]]:
-    """Where letters that adjoin begin, and their codes.
+    """Yield letters that adjoin: where they begin, in pixels along the line, and their codes.
 
     Each letter ends as near as it can to where it should, wherever it begins: errors do not add up.
     """

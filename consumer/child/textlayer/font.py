@@ -142,22 +142,17 @@ def _program(widths: Sequence[int]) -> bytes:
         b"glyf": b"".join(glyphs),
         b"head": struct.pack(
             ">IIIIHHqqhhhhHHhhh",
-            0x10000,
-            0x10000,
-            0,
-            0x5F0F3CF5,
-            3,
+            *(0x10000, 0x10000),  # versions of the table and of the font
+            0,  # a checksum of all, which readers of embedded fonts do not look at
+            0x5F0F3CF5,  # the magic number
+            3,  # flags: base line and side bearings are at 0
             _EM,
-            0,
-            0,
-            0,
-            _BOTTOM,
-            widest,
-            _TOP,
-            0,
-            8,
-            2,
-            1,
+            *(0, 0),  # made and changed: in 1904, so that equal documents have equal bytes
+            *(0, _BOTTOM, widest, _TOP),
+            0,  # neither bold nor italic
+            8,  # legible from so many pixels on
+            2,  # from left to right
+            1,  # offsets in `loca` have four bytes
             0,
         ),
         b"hhea": struct.pack(

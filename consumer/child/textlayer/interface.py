@@ -1,4 +1,4 @@
-"""What goes into a searchable PDF, and what is said of it."""
+"""The source of a searchable PDF, and the outcome of writing it."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Note(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Whether there is a searchable PDF, and what is to be said of it."""
+    """Whether a searchable PDF was written, and notes about it; without one, a note says why."""
 
     written: bool
     notes: tuple[Note, ...]

@@ -170,7 +170,7 @@ def _by_words(
 
 
 def _spans(line: Detection, axis: Axis) -> Iterator[tuple[float, float, int]]:
-    """Where along the line each word is, and of how many characters it is."""
+    """Yield start and end of each word, in pixels along the line, and the number of its characters."""
     for word in line.words or ():
         a, b, c, d = (axis.place(Point(*corner)) for corner in word.box)
         start, end = sorted(((a + d) / 2, (b + c) / 2))

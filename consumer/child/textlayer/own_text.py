@@ -48,7 +48,7 @@ class OwnText:
         return [letter for letter in letters if letter.part not in taken]
 
     def _places(self, axis: Axis) -> Iterator[float]:
-        """Where along a line the page has letters."""
+        """Yield how far along a line, in pixels, the page has letters."""
         low, high = (part * axis.height for part in _INSIDE)
         corners = [axis.at(place, rise) for place in (0.0, axis.length) for rise in (low, high)]
         left, top = _square(Point(min(x for x, _ in corners), min(y for _, y in corners)))

@@ -76,7 +76,7 @@ class Sheet(NamedTuple):
         return path
 
     def result(self, path: Path) -> PageResult:
-        """What an engine would have read."""
+        """The result that an engine would have."""
         with pymupdf.open(path) as document:
             width, height = (round(SCALE * side) for side in document[0].rect[2:])
         return page_result(self.lines, width, height)
