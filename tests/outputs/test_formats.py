@@ -19,7 +19,7 @@ from lxml import etree
 
 from consumer.domain import keys
 from consumer.domain.outputs import NAMES, RESULT, SOURCE_FORMATS
-from consumer.domain.result import Corners, PageResult
+from consumer.domain.result import Corners, PageResult, Word
 from consumer.outputs import FORMATS
 from consumer.outputs.regions import is_right_to_left, words
 from consumer.outputs.table_csv import as_csv
@@ -76,6 +76,15 @@ class _Counting:
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         return b""
+
+
+@pytest.mark.parametrize("name", ["hocr", "alto", "page"])
+def test_a_carriage_return_is_read_back_as_one(name: str, folder: Path) -> None:
+    """S3 takes it in keys."""
+    (body,) = written(FORMATS[name], [plain_page(1, "a")], folder, "in/a\rb.pdf").values()
+    root = etree.fromstring(body)
+    found = {*root.itertext(), *(value for each in root.iter() for value in each.attrib.values())}
+    assert "in/a\rb.pdf" in found
 
 
 class TestHocr:
@@ -385,6 +394,23 @@ class TestWords:
         found = words(line(1, text, box(0, 0, 100, 10)))
         joined = "".join(each.text + " " * each.is_spaced for each in found)
         assert joined == (" ".join(text.split()) or text)
+
+    @pytest.mark.parametrize("told", [(), ("abc",), ("abc", "xyz"), ("def", "abc")])
+    def test_words_that_do_not_say_what_the_line_says_take_nothing_from_it(
+        self, told: tuple[str, ...], folder: Path
+    ) -> None:
+        spoken = [Word(text=text, box=box(0, 0, 9, 9), confidence=0.5) for text in told]
+        found = list(words(line(1, "abc def", box(0, 0, 70, 10), spoken)))
+        assert [(each.text, each.box) for each in found] == [
+            ("abc", box(0, 0, 30, 10)),
+            ("def", box(40, 0, 70, 10)),
+        ]
+
+    @pytest.mark.parametrize("space", [" ", "  ", "\u3000", "\u00a0"])
+    def test_words_are_spaced_by_whatever_is_between_them(self, space: str) -> None:
+        spoken = [Word(text=text, box=box(0, 0, 9, 9), confidence=0.5) for text in ("東京", "大", "阪")]
+        found = words(line(1, f"東京{space}大阪", box(0, 0, 70, 10), spoken))
+        assert [each.is_spaced for each in found] == [True, False, False]
 
     def test_lines_of_an_engine_without_layout_are_one_region(self, folder: Path) -> None:
         (body,) = written(FORMATS["alto"], [plain_page(1, "a", "b", "c")], folder).values()
