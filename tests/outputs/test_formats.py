@@ -327,6 +327,12 @@ class TestTables:
             ("@SUM(A1)", False),
             ("+cmd|' /C calc'!A0", False),
             ("-2+A1", False),
+            ("＝1+1", False),  # noqa: RUF001
+            ("－A1", False),  # noqa: RUF001
+            ("\ufeff=1+1", False),
+            ("\x00\x01=1+1", False),
+            ("\u200b\u202e@SUM(A1)", False),
+            ("－３.２０", True),  # noqa: RUF001
             ("-3.20", True),
             ("+49 (30) 12-34", True),
             ("-", True),
@@ -342,6 +348,12 @@ class TestTables:
     ) -> None:
         ((cell,),) = csv.reader(io.StringIO(as_csv(f"<table><tr><td>{text}</td></tr></table>")))
         assert cell == (text if harmless else f"'{text}")
+
+    def test_a_formula_that_excel_would_find_behind_a_semicolon_is_marked_as_text(self) -> None:
+        cells = "a;=1+1", "-5; +49 30; ＝A1"  # noqa: RUF001
+        html = "".join(f"<td>{cell}</td>" for cell in cells)
+        (row,) = csv.reader(io.StringIO(as_csv(f"<table><tr>{html}</tr></table>")))
+        assert row == ["a;'=1+1", "-5; +49 30;' ＝A1"]  # noqa: RUF001
 
     @pytest.mark.parametrize(
         ("html", "rows"),
@@ -368,6 +380,19 @@ class TestTables:
     def test_a_huge_span_costs_nothing(self) -> None:
         found = grid("<tr><td rowspan=1000000000 colspan=999999999>a</td></tr>")
         assert (found.rows, found.columns) == (1, 1000)
+
+    @pytest.mark.parametrize(
+        "html",
+        [
+            "<tr><td rowspan=1000 colspan=1000>a" * 2000,
+            "<tr>" + "<td rowspan=1000 colspan=1000>a" * 2000,
+            "<tr><td colspan=1000>a" + "<tr>" * 200_000,
+            "<td>a" * 200_000,
+        ],
+    )
+    def test_a_table_larger_than_any_page_takes_neither_memory_nor_time(self, html: str) -> None:
+        with pytest.raises(ValueError, match="places"):
+            grid(html)
 
 
 class TestWords:
