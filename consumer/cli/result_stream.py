@@ -61,7 +61,11 @@ class ResultStream:
         """Yield the tables of the pages, an empty line between them."""
         between = ""
         async for tables in _batches(self._chunks, "pages.item.tables.item.html"):
-            yield (between + "\r\n".join(map(as_csv, tables))).encode()
+            try:
+                text = "\r\n".join(map(as_csv, tables))
+            except ValueError as error:
+                raise NoResultError from error
+            yield (between + text).encode()
             between = "\r\n"
 
     async def text(self) -> AsyncIterator[bytes]:

@@ -1,14 +1,15 @@
 """A result document read back, page by page, without holding it in memory."""
 
+import codecs
+import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-import ijson
 from pydantic import ValidationError
 
 from consumer.domain.assembly import DETECTIONS_MARK, LAST_MARK, PAGES_MARK, join
-from consumer.domain.body import CHUNK_BYTES, Body, BytesBody, JoinedBody, SlicedBody, chunks
+from consumer.domain.body import CHUNK_BYTES, Body, SlicedBody, chunks
 from consumer.domain.errors import BucketOcrError
 from consumer.domain.result import (
     Detection,
@@ -52,14 +53,17 @@ class StoredResult:
             raise ResultLostError("it is no result document") from error
 
     def pages(self) -> Iterator[PageResult]:
-        """Yield the pages, without the seconds that each has taken."""
+        """Yield all pages, in order, without the seconds that each has taken."""
         warnings: defaultdict[int | None, list[Warning]] = defaultdict(list)
         for warning in self.head.warnings:
             warnings[warning.page_number].append(warning)
+        number = 0
         try:
-            lines = map(Detection.model_validate, _items(self._detections))
+            lines = map(Detection.model_validate_json, _items(self._detections))
             line = next(lines, None)
-            for page in map(Page.model_validate, _items(self._pages)):
+            for number, page in enumerate(map(Page.model_validate_json, _items(self._pages)), start=1):
+                if page.page_number != number:
+                    raise ResultLostError(f"page {page.page_number} is in the place of page {number}")
                 detections = []
                 while line is not None and line.page_number == page.page_number:
                     detections.append(line)
@@ -67,40 +71,45 @@ class StoredResult:
                 yield PageResult(
                     page=page, detections=tuple(detections), warnings=tuple(warnings[page.page_number])
                 )
-        except (ijson.JSONError, ValidationError) as error:
+        # All of JSON's, of UTF-8's and of Pydantic's are ValueErrors.
+        except (ValueError, RecursionError) as error:
             raise ResultLostError("its pages cannot be read") from error
-        if line is not None:
-            raise ResultLostError("it has lines of no page")
+        if line is not None or number != self.head.page_count:
+            raise ResultLostError("it has other pages than it says")
 
     def with_head(self, head: ResultDocument) -> Body:
         """Return the document with another head; pages and detections stay as they are, byte for byte."""
         return join(head, self._pages, self._detections)
 
 
-class _Reader:
-    """A body as ijson reads files; `item_bytes`: how much was read since that was set to 0."""
+def _items(body: Body) -> Iterator[str]:
+    """Yield the items of a list that lacks its brackets, each as JSON; raises ValueError if it is none.
 
-    def __init__(self, body: Body) -> None:
-        self._body = body
-        self._offset = 0
-        self.item_bytes = 0
-
-    def read(self, size_bytes: int) -> bytes:
-        if self.item_bytes > _LONGEST_BYTES:
-            raise ResultLostError("a page or a line is too long")
-        # ijson asks for none at first, to see whether these are bytes.
-        chunk = self._body.read(self._offset, size_bytes) if size_bytes else b""
-        self._offset += len(chunk)
-        self.item_bytes += len(chunk)
-        return chunk
-
-
-def _items(body: Body) -> Iterator[Any]:
-    """Yield the items of a list that lacks its brackets."""
-    reader = _Reader(JoinedBody((BytesBody(b"["), body, BytesBody(b"]"))))
-    for item in ijson.items(reader, "item", use_float=True):
-        reader.item_bytes = 0
-        yield item
+    Not by ijson, which keeps a name for every level: a list in a list in a list … would take all memory.
+    """
+    decode, utf8 = json.JSONDecoder().raw_decode, codecs.getincrementaldecoder("utf-8")()
+    text, offset, between = "", 0, ""
+    while offset < body.size_bytes:
+        # As much again as is there, so that a long item is not begun too often.
+        data = _whole(SlicedBody(body, offset, min(max(CHUNK_BYTES, len(text)), body.size_bytes - offset)))
+        offset += len(data)
+        text += utf8.decode(data, final=offset == body.size_bytes)
+        at = 0
+        while at < len(text):
+            if not text.startswith(between, at):
+                raise ValueError("items without a comma")
+            start = at + len(between)
+            try:
+                _, at = decode(text, start)
+            except json.JSONDecodeError:
+                if offset == body.size_bytes:
+                    raise
+                break
+            yield text[start:at]
+            between = ","
+        text = text[at:]
+        if len(text) > _LONGEST_BYTES:
+            raise ValueError("a page or a line is too long")
 
 
 def _between(body: Body, start: int, end: int) -> Body:

@@ -2,13 +2,16 @@
 
 A cell that spans several says the same in each of them. A text that a spreadsheet would take for a formula
 has an apostrophe before it, as spreadsheets themselves mark text: a document may come from anybody, and a
-formula can run programs. Numbers, dates and the like begin with these signs too and are left alone.
+formula can run programs. So has one behind a semicolon, because Excel takes that for the end of a cell in
+countries with decimal commas. Numbers, dates and the like begin with these signs too and are left alone.
 """
 
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import Final
 
 from consumer.domain.body import Body, SlicedBody
@@ -16,8 +19,11 @@ from consumer.domain.outputs import MakeSpool, OutputFormat
 from consumer.domain.result import PageResult, ResultDocument
 from consumer.outputs.tables import grid
 
+#: Signs with which a formula begins; Japanese editions of Excel take the wide ones too.
+_SIGNS: Final = ("=", "@", "+", "-", "＝", "＠", "＋", "－")  # noqa: RUF001
+
 #: A text that begins like a formula and is a number, a date, a dash.
-_NUMBER: Final = re.compile(r"[+\-][\d\s.,:;/()%€$£¥+\-]*\Z")
+_NUMBER: Final = re.compile(r"[+\-＋－][\d\s.,:/()%€$£¥+\-＋－]*\Z")  # noqa: RUF001
 
 
 def as_csv(html: str) -> str:
@@ -28,7 +34,13 @@ def as_csv(html: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "@", "+", "-")) and not _NUMBER.match(text) else text
+    return ";".join(map(_marked, text.split(";")))
+
+
+def _marked(text: str) -> str:
+    # Spreadsheets drop some characters that nobody sees, such as the mark of UTF-8.
+    seen = "".join(dropwhile(lambda each: unicodedata.category(each)[0] in "CZ", text))
+    return f"'{text}" if seen.startswith(_SIGNS) and not _NUMBER.match(seen) else text
 
 
 class TablesWriter:

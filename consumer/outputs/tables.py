@@ -1,11 +1,17 @@
 """Tables of HTML as rows and columns."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Final
 
-#: Far above any table of a page: a cell that claims to span more is cut.
+#: Far above any table of a page: a cell that claims to span more is cut, …
 _MOST_SPANNED: Final = 1000
+
+#: … and a table of more places is none. Clients can put any object in the place of a result.
+_MOST_PLACES: Final = 100_000
+
+_TOO_LARGE: Final = f"a table of more than {_MOST_PLACES} places"
 
 
 @dataclass(slots=True)
@@ -38,7 +44,10 @@ class Grid:
 
 
 def grid(html: str) -> Grid:
-    """Read a table, as browsers lay its cells out; what stands outside of cells is left out."""
+    """Read a table, as browsers lay its cells out; what stands outside of cells is left out.
+
+    Raises ValueError if it has more than 100,000 places for cells.
+    """
     parser = _Parser()
     parser.feed(html)
     parser.close()
@@ -49,13 +58,14 @@ class _Parser(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self._cells: list[Cell] = []
-        self._taken: set[tuple[int, int]] = set()
-        self._row = -1
+        #: By column, the first row that no cell reaches.
+        self._free: defaultdict[int, int] = defaultdict(int)
+        self._row, self._column = -1, 0
         self._cell: Cell | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "tr":
-            self._row += 1
+            self._row, self._column = self._row + 1, 0
             self._cell = None
         elif tag in {"td", "th"}:
             self._begin(dict(attrs), is_header=tag == "th")
@@ -64,13 +74,16 @@ class _Parser(HTMLParser):
 
     def _begin(self, values: dict[str, str | None], *, is_header: bool) -> None:
         row = self._row = max(self._row, 0)
-        column = 0
-        while (row, column) in self._taken:
+        column = self._column
+        while self._free[column] > row:
             column += 1
         rows, columns = _span(values.get("rowspan")), _span(values.get("colspan"))
         # A cell does not cover one that stands there already.
-        columns = next((n for n in range(1, columns) if (row, column + n) in self._taken), columns)
-        self._taken |= {(row + r, column + c) for r in range(rows) for c in range(columns)}
+        columns = next((n for n in range(1, columns) if self._free[column + n] > row), columns)
+        self._column = column + columns
+        if self._column > _MOST_PLACES:
+            raise ValueError(_TOO_LARGE)
+        self._free.update(dict.fromkeys(range(column, self._column), row + rows))
         self._cell = Cell(row, column, rows, columns, is_header)
         self._cells.append(self._cell)
 
@@ -89,6 +102,8 @@ class _Parser(HTMLParser):
             cell.row_span = min(cell.row_span, rows - cell.row)
             cell.text = " ".join(cell.text.split())
         columns = max((cell.column + cell.column_span for cell in self._cells), default=0)
+        if rows * columns > _MOST_PLACES:
+            raise ValueError(_TOO_LARGE)
         return Grid(self._cells, rows, columns)
 
 

@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/textract/latest/dg/how-it-works-document-layout.html
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from consumer.domain.areas import corners
@@ -115,7 +115,10 @@ class _PageBlocks:
         """Return the block of a table, those of its cells, and words of cells that no line has."""
         whole, found = Rect(*table.box), grid(table.html)
         block = self._block("TABLE", corners(whole), Confidence=_UNKNOWN, EntityTypes=["STRUCTURED_TABLE"])
-        waiting = [pair for pair in self._words if _has_middle(whole, pair[0])]
+        waiting: defaultdict[str, list[tuple[Rect, _Block]]] = defaultdict(list)
+        for place, word in self._words:
+            if _has_middle(whole, place):
+                waiting[word["Text"]].append((place, word))
         cells: list[_Block] = []
         merged: list[_Block] = []
         own: list[_Block] = []
@@ -158,21 +161,21 @@ class _PageBlocks:
         return self._block(kind, corners(rect), Confidence=_UNKNOWN, **fields)
 
     def _cell_words(
-        self, cell: Cell, rect: Rect, waiting: list[tuple[Rect, _Block]]
+        self, cell: Cell, rect: Rect, waiting: Mapping[str, list[tuple[Rect, _Block]]]
     ) -> list[tuple[_Block, bool]]:
         """Return blocks that say what the cell says, and whether each is a word of a line.
 
-        Words of lines are taken from those that are `waiting`, the nearest to the cell first. The HTML may
-        have read a cell in another way.
+        Words of lines are taken from those that are `waiting`, by what they say, the nearest to the cell
+        first. The HTML may have read a cell in another way.
         """
         children = []
         for token in cell.text.split():
-            same = [pair for pair in waiting if pair[1]["Text"] == token]
+            same = waiting.get(token, [])
             nearest = min(same, key=lambda pair: _distance(pair[0], rect), default=None)
             if nearest is None:
                 children.append((self._word(token, corners(rect), _UNKNOWN), False))
             else:
-                waiting.remove(nearest)
+                same.remove(nearest)
                 children.append((nearest[1], True))
         return children
 

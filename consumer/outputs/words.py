@@ -1,6 +1,6 @@
 """The words of a line, whether the engine has told them or not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from consumer.domain import geometry
@@ -19,20 +19,21 @@ class LineWord:
     is_spaced: bool
 
 
-def words(line: Detection) -> Iterator[LineWord]:
-    """Yield the words of a line in the order of its text.
+def words(line: Detection) -> Sequence[LineWord]:
+    """Return the words of a line in the order of its text.
 
-    If the engine has not told them, the line's box is cut by the share of characters, and each has the
-    line's confidence. Of a line that is written from right to left, the first word is the one at the right.
+    If the engine has not told them, or they do not say what the line says, the line's box is cut by the share
+    of characters, and each has the line's confidence. Of a line that is written from right to left, the first
+    word is the one at the right.
     """
-    if line.words is None:
-        yield from _shared_words(line)
-        return
-    end = 0
-    for n, word in enumerate(line.words):
-        end = max(line.text.find(word.text, end), end) + len(word.text)
-        is_last = n == len(line.words) - 1
-        yield LineWord(word.text, word.box, word.confidence, not is_last and line.text[end : end + 1] == " ")
+    found, rest = [], line.text.strip()
+    for word in line.words or ():
+        if not rest.startswith(word.text):
+            break
+        rest = rest[len(word.text) :]
+        found.append(LineWord(word.text, word.box, word.confidence, rest[:1].isspace()))
+        rest = rest.lstrip()
+    return list(_shared_words(line)) if rest or not found else found
 
 
 def _shared_words(line: Detection) -> Iterator[LineWord]:

@@ -12,8 +12,8 @@ DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def text(value: str) -> str:
-    """Write text as content of an element."""
-    return escape(_xml(value))
+    """Write text as content of an element, in which readers would take a carriage return for a line feed."""
+    return escape(_xml(value), {"\r": "&#13;"})
 
 
 def _xml(value: str) -> str:

@@ -21,6 +21,7 @@ from consumer.domain.outputs import EncodedOutput, MakeSpool, OutputFormat, Outp
 from consumer.domain.result import (
     PageResult,
     ResultDocument,
+    Source,
     Warning,  # noqa: A004 - the contract's word
 )
 from consumer.domain.stored_result import ResultLostError, StoredResult
@@ -99,15 +100,23 @@ class OutputMaker:
         failed = writing.failed | (set(others) - {each.name for each in objects})
         record = OutputRecord({**(left.digests if left else {}), **dict.fromkeys(failed)})
         written = sorted({*record.written, *names} - failed)
-        said_of = tuple(warning for _, warning in warnings)
+        # An output that is made again says again what it said.
+        said_before = set(head.warnings)
+        said_of = tuple(warning for _, warning in warnings if warning not in said_before)
         head = head.model_copy(update={"outputs": tuple(written), "warnings": head.warnings + said_of})
         return Written(head, writing.lines, tuple(objects), record)
 
     async def complete(
-        self, existing: ObjectInfo, head: ResultHead, lacking: Collection[str], attempt: Attempt
+        self,
+        source: Source,
+        existing: ObjectInfo,
+        head: ResultHead,
+        lacking: Collection[str],
+        attempt: Attempt,
     ) -> EncodedResult:
         """Make outputs that a stored result lacks, from that result, which is to be stored again with them.
 
+        It may be the copy of another source's result, copied with that source, so it is now of this `source`.
         Raises ResultLostError if it cannot be read, SourceChangedError if it is another by now.
         """
         path = self.folder / f"{uuid.uuid4().hex}.result"
@@ -120,7 +129,8 @@ class OutputMaker:
         digests = head.output_record.digests
         left = OutputRecord({name: value for name, value in digests.items() if name not in lacking})
         names = [name for name in lacking if name in self.known]
-        written = await self.write(names, stored.pages(), stored.head, attempt, left)
+        own = stored.head.model_copy(update={"source": source})
+        written = await self.write(names, stored.pages(), own, attempt, left)
         timing = written.head.timing.model_copy(update={"finished_at": attempt.clock.now()})
         new = written.head.model_copy(update={"timing": timing})
         return EncodedResult(new, written.lines, stored.with_head(new), written.objects, written.record)

@@ -131,7 +131,7 @@ class Publisher:
 
         async def make(source: Source, attempt: Attempt) -> EncodedResult | NoResult:
             try:
-                return await self.outputs.complete(existing, head, lacking, attempt)
+                return await self.outputs.complete(source, existing, head, lacking, attempt)
             except ResultLostError as error:
                 log.warning("result.lost", bucket=source.bucket, key=existing.source.key, error=str(error))
                 return await otherwise(source, attempt)

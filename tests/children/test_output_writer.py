@@ -1,5 +1,8 @@
 """The process that writes outputs from the source: what it writes, and what becomes of it when it fails."""
 
+import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -84,6 +87,56 @@ async def test_one_that_hangs_is_ended(tmp_path: Path, writer: OutputWriterProce
     with pytest.raises(PageError) as error:
         await write(impatient, tmp_path, "hang")
     assert error.value.code is Code.RENDER_TIMEOUT
+
+
+#: Writes a searchable PDF of the first argument into the second, and prints the kind of the reply.
+_WRITING = """
+import sys
+from consumer import protocol
+from consumer.child import serve, source_outputs
+from consumer.domain.formats import Format
+
+options, source, folder = sys.argv[1:]
+request = protocol.WriteOutput(
+    output="pdf", path=source, format=Format.PDF, pages_path=source + ".pages", folder=folder
+)
+writer = source_outputs.build(options)
+print(serve._reply(writer, request, lambda: None).kind)
+"""
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_full_disk_is_a_failure_of_the_host(is_damaged: bool, tmp_path: Path) -> None:
+    """Not one of the document, whose result would then lack the output for good."""
+    source, disk = tmp_path / "source", tmp_path / "disk"
+    disk.mkdir()
+    with pymupdf.open() as document:
+        document.new_page(width=500, height=700)
+        number = document.get_new_xref()
+        document.update_object(number, "<<>>")
+        document.update_stream(number, random.randbytes(120_000))
+        document.xref_set_key(document.pdf_catalog(), "Kept", f"{number} 0 R")
+        document.save(source)
+    if is_damaged:
+        data = source.read_bytes()
+        source.write_bytes(data[: data.rindex(b"xref\n0")])
+    (tmp_path / "source.pages").write_text(plain_page(1, "invoice").model_dump_json())
+    # A disk of its own, of any user who may have one.
+    mount = f'mount -t tmpfs -o size=64k tmpfs {disk} || exit 77; exec "$@"'
+    command = [sys.executable, "-c", _WRITING, _OPTIONS.model_dump_json(), str(source), str(disk)]
+    try:
+        run = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", mount, "sh", *command],
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+    except FileNotFoundError:
+        pytest.skip("unshare is not installed")
+    if run.returncode == 77 or run.stderr.startswith(b"unshare"):
+        pytest.skip("no file system can be mounted")
+    # What the process prints goes to standard error.
+    assert run.stderr.decode().split()[-1] == "broken"
 
 
 async def test_a_searchable_pdf_and_pictures_are_written_from_the_source(tmp_path: Path) -> None:

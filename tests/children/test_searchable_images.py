@@ -9,7 +9,7 @@ from typing import Any
 
 import pymupdf
 import pytest
-from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat, TiffImagePlugin
 
 from consumer.child.rendering.image import ImageDocument
 from consumer.domain.errors import Code
@@ -123,6 +123,24 @@ def test_a_page_has_the_size_that_the_image_tells(
         assert tuple(document[0].rect[2:]) == pytest.approx(points, abs=0.02)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_fax_that_was_scanned_lying_has_its_true_proportions(orientation: int, tmp_path: Path) -> None:
+    """The resolutions of a TIFF are those of its rows and columns as they are stored."""
+    path = tmp_path / "fax.tiff"
+    Image.new("1", (1200, 600), 1).save(
+        path, dpi=(200, 100), tiffinfo={ExifTags.Base.Orientation: orientation}
+    )
+    with pymupdf.open(pdf_of(path)) as document:
+        assert tuple(document[0].rect[2:]) == pytest.approx((432, 432), abs=0.02)
+    path = tmp_path / "fax 2.tiff"
+    Image.new("1", (600, 600), 1).save(
+        path, dpi=(200, 100), tiffinfo={ExifTags.Base.Orientation: orientation}
+    )
+    with pymupdf.open(pdf_of(path)) as document:
+        expected = (216, 432) if orientation < 5 else (432, 216)
+        assert tuple(document[0].rect[2:]) == pytest.approx(expected, abs=0.02)
+
+
 @pytest.mark.parametrize(("size", "points"), [((20_000, 100), (14_400, 72)), ((100, 20_000), (72, 14_400))])
 def test_no_page_is_larger_than_viewers_show(
     size: tuple[int, int], points: tuple[float, float], tmp_path: Path
@@ -155,6 +173,13 @@ def test_a_picture_is_stored_without_loss(kind: str, tmp_path: Path) -> None:
     image.save(path, name, **({"lossless": True} if name == "WEBP" else {}))
     eight_bits = GREY if kind == "16 bits" else image
     assert_same(stored(pdf_of(path)), eight_bits.convert("RGB"))
+
+
+def test_a_fax_whose_bits_are_stored_the_other_way_round_is_shown_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "fax.tiff"
+    image = GREY.convert("1")
+    image.save(path, compression="group4", tiffinfo={TiffImagePlugin.FILLORDER: 2})
+    assert_same(stored(pdf_of(path)), image.convert("RGB"))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "palette"])

@@ -12,6 +12,7 @@ import pypdfium2
 import pytest
 
 from consumer import protocol
+from consumer.child.textlayer.font import STEP, InvisibleFont
 from consumer.child.textlayer.interface import Note, Original, Outcome
 from consumer.child.textlayer.searchable import write_searchable_pdf
 from consumer.domain.errors import Code
@@ -239,6 +240,57 @@ def test_text_that_is_there_is_not_written_again(tmp_path: Path) -> None:
     found = Counter(word.text for word in readers.mupdf(output))
     assert found == Counter(["Printed", "by", "a", "program", "Name:", "Ada", "Lovelace", "Scanned", "below"])
     assert pixels(output) == pixels(source)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("CropBox", "[1000 1000 1500 1500]"),
+        ("CropBox", "[0 0 0 0]"),
+        ("CropBox", "[0 0 595 842]"),
+        ("Rotate", "45"),
+        ("UserUnit", "0"),
+        ("UserUnit", "-2"),
+    ],
+)
+def test_text_that_is_there_is_found_on_pages_with_broken_frames(
+    key: str, value: str, tmp_path: Path
+) -> None:
+    """They are shown as if they had none."""
+    source = tmp_path / "frame.pdf"
+    with pymupdf.open() as document:
+        page = document.new_page(width=595, height=842)
+        page.insert_text((41, 62), "Total", fontsize=16)
+        document.xref_set_key(page.xref, key, value)
+        document.save(source)
+    output, _ = searchable(source, page_result([line("Total", (80, 90))], 1190, 1684))
+    assert output.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a \u2067שלום\u2069 b", "\u2067", "\u202e", "שלום \u0378", "\u0301", "\x00\u2028\ufffe"],  # noqa: RUF001
+    ids=ascii,
+)
+def test_a_line_of_strange_characters_costs_no_other_line(text: str, tmp_path: Path) -> None:
+    strange = Detection(
+        text=text, box=((80, 800), (400, 800), (400, 840), (80, 840)), confidence=0.5, page_number=1
+    )
+    _, output = of_sheet(Sheet([*prose(), strange]), tmp_path)
+    found = [word.text for word in readers.pdfium(output)]
+    assert found[: len(words_of(prose()))] == words_of(prose())
+
+
+def test_a_long_book_keeps_all_of_its_letters() -> None:
+    """Thousands of letters, each in many widths: there are 65,535 codes."""
+    font = InvisibleFont()
+    for steps in range(15, 45):
+        for number in range(4000):
+            code, width = font.glyph(chr(0x4E00 + number), 2 * steps * STEP)
+            assert code
+            # The nearest of those that there are after 50,000 codes.
+            assert width == pytest.approx(2 * STEP * min(steps, 26.5), abs=1.1 * STEP)
+    assert all(font.glyph(chr(0x3041 + number), 0.9) == (50_001 + number, 0.88) for number in range(80))
 
 
 def test_words_beside_text_that_is_there_are_written(tmp_path: Path) -> None:

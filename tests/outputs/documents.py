@@ -25,6 +25,7 @@ from consumer.domain.result import (
 from consumer.service.spool import FileSpool
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
+KEY = "in/a & b.pdf"
 
 #: Two columns and a cell that spans them, one that spans rows, and one that reads otherwise than its line.
 HTML = (
@@ -132,7 +133,7 @@ def pages() -> list[PageResult]:
     ]
 
 
-def head(page_count: int, key: str = "in/a & b.pdf") -> ResultDocument:
+def head(page_count: int, key: str = KEY) -> ResultDocument:
     source = Source(
         bucket="inbox",
         key=key,
@@ -151,9 +152,11 @@ def head(page_count: int, key: str = "in/a & b.pdf") -> ResultDocument:
     )
 
 
-def written(output: OutputFormat, document: list[PageResult], folder: Path) -> dict[str, bytes]:
+def written(
+    output: OutputFormat, document: list[PageResult], folder: Path, key: str = KEY
+) -> dict[str, bytes]:
     """Write an output: bodies by the endings of their keys."""
     writer = output.begin(lambda: FileSpool(folder))
     for page in document:
         writer.add(page)
-    return {ending: b"".join(chunks(body)) for ending, body in writer.finish(head(len(document)))}
+    return {ending: b"".join(chunks(body)) for ending, body in writer.finish(head(len(document), key))}

@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 
 from consumer.domain import keys
 from consumer.domain.outputs import NAMES, RESULT, SOURCE_FORMATS
-from consumer.domain.result import Corners, PageResult
+from consumer.domain.result import Corners, PageResult, Word
 from consumer.outputs import FORMATS
 from consumer.outputs.table_csv import as_csv
 from consumer.outputs.tables import grid
@@ -96,6 +96,15 @@ class _Counting:
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         return b""
+
+
+@pytest.mark.parametrize("name", ["hocr", "alto", "page"])
+def test_a_carriage_return_is_read_back_as_one(name: str, folder: Path) -> None:
+    """S3 takes it in keys."""
+    (body,) = written(FORMATS[name], [plain_page(1, "a")], folder, "in/a\rb.pdf").values()
+    root = etree.fromstring(body)
+    found = {*root.itertext(), *(value for each in root.iter() for value in each.attrib.values())}
+    assert "in/a\rb.pdf" in found
 
 
 class TestHocr:
@@ -419,6 +428,12 @@ class TestTables:
             ("@SUM(A1)", False),
             ("+cmd|' /C calc'!A0", False),
             ("-2+A1", False),
+            ("＝1+1", False),  # noqa: RUF001
+            ("－A1", False),  # noqa: RUF001
+            ("\ufeff=1+1", False),
+            ("\x00\x01=1+1", False),
+            ("\u200b\u202e@SUM(A1)", False),
+            ("－３.２０", True),  # noqa: RUF001
             ("-3.20", True),
             ("+49 (30) 12-34", True),
             ("-", True),
@@ -434,6 +449,12 @@ class TestTables:
     ) -> None:
         ((cell,),) = csv.reader(io.StringIO(as_csv(f"<table><tr><td>{text}</td></tr></table>")))
         assert cell == (text if harmless else f"'{text}")
+
+    def test_a_formula_that_excel_would_find_behind_a_semicolon_is_marked_as_text(self) -> None:
+        cells = "a;=1+1", "-5; +49 30; ＝A1"  # noqa: RUF001
+        html = "".join(f"<td>{cell}</td>" for cell in cells)
+        (row,) = csv.reader(io.StringIO(as_csv(f"<table><tr>{html}</tr></table>")))
+        assert row == ["a;'=1+1", "-5; +49 30;' ＝A1"]  # noqa: RUF001
 
     @pytest.mark.parametrize(
         ("html", "rows"),
@@ -461,6 +482,19 @@ class TestTables:
         found = grid("<tr><td rowspan=1000000000 colspan=999999999>a</td></tr>")
         assert (found.rows, found.columns) == (1, 1000)
 
+    @pytest.mark.parametrize(
+        "html",
+        [
+            "<tr><td rowspan=1000 colspan=1000>a" * 2000,
+            "<tr>" + "<td rowspan=1000 colspan=1000>a" * 2000,
+            "<tr><td colspan=1000>a" + "<tr>" * 200_000,
+            "<td>a" * 200_000,
+        ],
+    )
+    def test_a_table_larger_than_any_page_takes_neither_memory_nor_time(self, html: str) -> None:
+        with pytest.raises(ValueError, match="places"):
+            grid(html)
+
 
 class TestWords:
     def test_without_words_the_box_of_a_line_is_cut_by_the_share_of_characters(self) -> None:
@@ -482,7 +516,7 @@ class TestWords:
     @pytest.mark.parametrize(("text", "left"), [("1 שלום abc def", 90), ("abc שלום עולם", 0), ("12 34", 0)])
     def test_the_first_letter_tells_at_which_side_a_line_begins(self, text: str, left: int) -> None:
         """As in the searchable PDF, by the rule of Unicode."""
-        first = next(words(line(1, text, box(0, 0, 100, 10))))
+        first, *_ = words(line(1, text, box(0, 0, 100, 10)))
         assert abs(first.box[0][0] - left) < 5
 
     @given(st.text(min_size=1, max_size=30))
@@ -490,6 +524,23 @@ class TestWords:
         found = words(line(1, text, box(0, 0, 100, 10)))
         joined = "".join(each.text + " " * each.is_spaced for each in found)
         assert joined == (" ".join(text.split()) or text)
+
+    @pytest.mark.parametrize("told", [(), ("abc",), ("abc", "xyz"), ("def", "abc")])
+    def test_words_that_do_not_say_what_the_line_says_take_nothing_from_it(
+        self, told: tuple[str, ...], folder: Path
+    ) -> None:
+        spoken = [Word(text=text, box=box(0, 0, 9, 9), confidence=0.5) for text in told]
+        found = list(words(line(1, "abc def", box(0, 0, 70, 10), spoken)))
+        assert [(each.text, each.box) for each in found] == [
+            ("abc", box(0, 0, 30, 10)),
+            ("def", box(40, 0, 70, 10)),
+        ]
+
+    @pytest.mark.parametrize("space", [" ", "  ", "\u3000", "\u00a0"])
+    def test_words_are_spaced_by_whatever_is_between_them(self, space: str) -> None:
+        spoken = [Word(text=text, box=box(0, 0, 9, 9), confidence=0.5) for text in ("東京", "大", "阪")]
+        found = words(line(1, f"東京{space}大阪", box(0, 0, 70, 10), spoken))
+        assert [each.is_spaced for each in found] == [True, False, False]
 
     def test_lines_of_an_engine_without_layout_are_one_region(self, folder: Path) -> None:
         (body,) = written(FORMATS["alto"], [plain_page(1, "a", "b", "c")], folder).values()

@@ -12,6 +12,7 @@ from PIL import Image as Pictures
 
 from consumer.child.page_layout.detector import Region
 from consumer.child.page_layout.layout import Layout, PageLayout
+from consumer.child.page_layout.markdown import as_line
 from consumer.child.page_layout.skew import Straightening
 from consumer.child.pixels import Image
 from consumer.domain.errors import Code
@@ -198,5 +199,5 @@ def test_a_page_whose_layout_ended_processes_has_its_lines_and_a_warning(tmp_pat
 
 def test_without_a_layout_markdown_is_the_lines(tmp_path: Path, scan: Image) -> None:
     page = Reader(tmp_path, layout="none").read(scan)
-    assert page.page.markdown.splitlines() == [line.text for line in page.detections]
+    assert page.page.markdown.splitlines() == [as_line(line.text) for line in page.detections]
     assert page.page.blocks == ()

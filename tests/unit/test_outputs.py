@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from consumer.clock import Watchdog
 from consumer.domain.errors import Code, ServiceError
 from consumer.domain.events import Job, parse
 from consumer.domain.outputs import OutputFormat
-from consumer.domain.result import Engine
+from consumer.domain.result import Engine, Warning  # noqa: A004 - the contract's word
 from consumer.metrics import Metrics
-from consumer.ports import SourceOutputWriter
+from consumer.ports import SourceJob, SourceOutput, SourceOutputWriter
 from tests.fakes import BUCKET, ENGINE, NEWER_ENGINE
 from tests.fakes.cloud import Cloud
 from tests.fakes.network import Fault, Faults, Network
@@ -218,6 +219,26 @@ async def test_outputs_that_nobody_wants_any_more_stay(begin: Begin) -> None:
     assert recorded(service) == ("markdown",)
 
 
+async def test_a_source_that_was_copied_with_its_result_gets_outputs_of_its_own(begin: Begin) -> None:
+    """A copy keeps bytes and metadata, so the result is current, and says the name of the first source."""
+    service = await begin([])
+    service.s3.upload("a.pdf", b"%PDF-one")
+    await service.process("a.pdf")
+    first = service.s3.objects[RESULT]
+    service.s3.upload("b.pdf", b"%PDF-one")
+    service.s3.upload("b.pdf.ocr.json", first.body, first.metadata)
+    service.s3.allow_replacing("b.pdf")
+    service = await begin([TEXTS], source_writer=SourceTexts())
+
+    await service.process("b.pdf")
+
+    assert outputs(service).keys() == {"b.pdf", "b.pdf.ocr.json", "b.pdf.ocr.md", "b.pdf.ocr.pdf"}
+    assert service.result("b.pdf").outputs == ("markdown", "pdf")
+    assert service.result("b.pdf").source.key == "b.pdf"
+    assert service.s3.objects[RESULT] == first
+    assert service.recognizer.pages_read == 0
+
+
 async def test_an_output_that_is_lost_is_made_again_at_the_next_message(begin: Begin) -> None:
     service = await begin()
     service.s3.upload("a.pdf", b"%PDF-one")
@@ -418,3 +439,22 @@ async def test_if_it_cannot_be_made_the_result_has_a_warning_that_says_why(
     assert recorded(service) == ("markdown",)
     assert [(each.code, each.message) for each in service.result("a.pdf").warnings] == [(code, message)]
     assert (await service.process("a.pdf")).reason == "already current"
+
+
+class NotedTexts(SourceTexts):
+    async def write(self, job: SourceJob, watchdog: Watchdog) -> SourceOutput:
+        made = await super().write(job, watchdog)
+        return replace(made, warnings=[Warning(code=Code.RENDER_CRASH, message="pdf: damaged")])
+
+
+async def test_an_output_that_is_made_again_does_not_say_again_what_it_said(begin: Begin) -> None:
+    service = await begin([], source_writer=NotedTexts())
+    service.s3.upload("a.pdf", b"%PDF-one")
+    await service.process("a.pdf")
+    before = service.result("a.pdf").warnings
+    for _ in range(2):
+        service.s3.delete_output(PDF)
+        await service.process("a.pdf")
+    assert service.s3.has_recorded_outputs("a.pdf")
+    assert service.result("a.pdf").warnings == before
+    assert len(before) == 1

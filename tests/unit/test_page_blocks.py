@@ -4,7 +4,7 @@ import pytest
 
 from consumer.child.page_layout.blocks import PageBlock, page_blocks
 from consumer.child.page_layout.detector import Region
-from consumer.child.page_layout.markdown import markdown
+from consumer.child.page_layout.markdown import as_line, markdown
 from consumer.child.page_layout.paragraphs import BlockLine
 from consumer.child.page_layout.spans import Cell
 from consumer.child.page_layout.tables import FoundTable
@@ -202,6 +202,24 @@ def test_items_are_a_list_in_markdown() -> None:
 )
 def test_text_does_not_become_markup(text: str, written: str) -> None:
     assert markdown(page_blocks(SIZE, [line(0, text, 700)], [], [])) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("![no picture](http://it)", r"![no picture]\(http://it)"),
+        ("<script> it", "&lt;script> it"),
+        ("# no heading", r"\# no heading"),
+        ("- no item", r"\- no item"),
+        ("=", r"\="),
+        ("--", r"\--"),
+        ("-5", "-5"),
+        ("1. first", "1. first"),
+    ],
+)
+def test_a_line_does_not_become_markup_where_there_is_no_layout(text: str, written: str) -> None:
+    """Under another line a dash alone would make that a heading."""
+    assert as_line(text) == written
 
 
 def test_a_page_without_lines_has_no_text() -> None:

@@ -132,3 +132,10 @@ async def test_a_document_that_ends_early_is_no_result(form: str) -> None:
     forms = {"markdown": stream.markdown, "text": stream.text}
     with pytest.raises(NoResultError):
         assert [chunk async for chunk in forms[form]()]
+
+
+async def test_a_document_with_a_table_larger_than_any_page_is_no_result() -> None:
+    body = document("<tr>" * 200_000 + "<td>").model_dump_json().encode()
+    stream = await opened(body)
+    with pytest.raises(NoResultError):
+        [chunk async for chunk in stream.csv()]

@@ -13,7 +13,7 @@ _HEADINGS: Final = {"doc_title": "# ", "paragraph_title": "## "}
 #: What would begin code or end the text of a link, anywhere; and characters that make a paragraph something
 #: else if it begins with them.
 _INLINE: Final = re.compile(r"`|~(?=~)|(?<=\])[(:]")
-_STRUCTURE: Final = re.compile(r"^(?=[#>|]|[-+*=~_]+\s|[-*_=~]{3,}$)")
+_STRUCTURE: Final = re.compile(r"^(?=[#>|]|[-+*=~_]+\s|[-=]+$|[*_~]{3,}$)")
 
 
 def markdown(blocks: Iterable[PageBlock]) -> str:
@@ -31,10 +31,19 @@ def markdown(blocks: Iterable[PageBlock]) -> str:
     return text
 
 
+def as_line(text: str) -> str:
+    """Return a line of text as markdown, which is only that."""
+    return _STRUCTURE.sub(r"\\", _inline(text))
+
+
+def _inline(text: str) -> str:
+    return _INLINE.sub(r"\\\g<0>", as_text(text))
+
+
 def _paragraphs(block: PageBlock) -> Sequence[str]:
     if block.html is not None:
         return [block.html]
-    texts = [_INLINE.sub(r"\\\g<0>", as_text(text)) for text in block.paragraphs]
+    texts = list(map(_inline, block.paragraphs))
     if block.label in _HEADINGS:
         return [" ".join(texts)]
     return [text if is_item(text) else _STRUCTURE.sub(r"\\", text) for text in texts]

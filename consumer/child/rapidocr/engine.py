@@ -16,6 +16,7 @@ from bidi.algorithm import get_display
 
 from consumer import protocol
 from consumer.child.page_layout.layout import Layout, PageLayout
+from consumer.child.page_layout.markdown import as_line
 from consumer.child.pixels import Image, load_pixels
 from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, Networks
 from consumer.child.rapidocr.page import Line, read_page
@@ -167,7 +168,7 @@ def _without_layout(lines: Sequence[TextLine], how: str) -> tuple[dict[str, Any]
 
 
 def _lines_as_markdown(lines: Sequence[TextLine]) -> str:
-    return "\n".join(line.text for line in lines)
+    return "\n".join(as_line(line.text) for line in lines)
 
 
 def _fields(layout: Layout) -> dict[str, Any]:

@@ -41,6 +41,7 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUARTERS: Final = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 
 
 class ImageDocument:
@@ -115,7 +116,11 @@ class ImageDocument:
                 )
             if self._format is not Format.JPEG:
                 # A TIFF is turned upright while it is decoded, so its size is known only then.
+                is_lying = self._format is Format.TIFF and upright_turn(self._image) in _QUARTERS
                 self._image.load()
+                if is_lying and "dpi" in self._image.info:
+                    # Pillow turns the pixels alone.
+                    self._image.info["dpi"] = tuple(reversed(self._image.info["dpi"]))
         return self._image
 
     def _drafted(self, size: tuple[int, int]) -> Image.Image:

@@ -39,7 +39,7 @@ class PdfDocument:
         """Render a page (from 1) to 8-bit RGB; raises PageError."""
         with translated(lambda reason: unreadable(f"the page cannot be rendered: {reason}")):
             page = self._document[page_number - 1]
-            _mend(page)
+            mend(page)
             plan = plan_page(
                 page.rect.width, page.rect.height, self._options.scale, self._options.max_page_pixels
             )
@@ -114,8 +114,11 @@ def _reference(document: pymupdf.Document, number: int, key: str) -> int:
     return int(match[1]) if match else 0
 
 
-def _mend(page: pymupdf.Page) -> None:
-    """Correct values with which MuPDF would show a blank or turned page, and viewers do not."""
+def mend(page: pymupdf.Page) -> None:
+    """Correct values with which MuPDF would show a blank or turned page, and viewers do not.
+
+    This changes the document.
+    """
     mupdf = pymupdf.mupdf
     frame, dictionary = page_frame(page), page_dictionary(page)
     mupdf.pdf_dict_put_rect(dictionary, _name("CropBox"), mupdf.FzRect(*frame[:4]))

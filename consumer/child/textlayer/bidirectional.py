@@ -11,6 +11,10 @@ from bidi import algorithm
 _LEFTWARD: Final = frozenset({"R", "AL", "RLE", "RLO", "RLI"})
 
 
+#: Isolates, which python-bidi does not know. Readers see none of the characters that only give directions.
+_ISOLATES: Final = str.maketrans(dict.fromkeys("\u2066\u2067\u2068\u2069"))
+
+
 class Run(NamedTuple):
     """A part of a text in one direction: the index at which it begins, and its letters from left to right."""
 
@@ -22,12 +26,15 @@ def runs(text: str) -> list[Run]:
     """Divide a line into runs, as they are seen from left to right (Unicode Standard Annex 9)."""
     if not any(unicodedata.bidirectional(character) in _LEFTWARD for character in text):
         return [Run(0, _letters(text))]
+    text = text.translate(_ISOLATES)
     storage = algorithm.get_empty_storage()
     storage["base_level"] = algorithm.get_base_level(text)
     storage["base_dir"] = "LR"[storage["base_level"]]
     algorithm.get_embedding_levels(text, storage)
     for index, character in enumerate(storage["chars"]):
         character["index"] = index
+        # One that Unicode has given a meaning since has no class yet.
+        character["type"] = character["type"] or "ON"
     algorithm.explicit_embed_and_overrides(storage)
     algorithm.resolve_weak_types(storage, debug=False)
     algorithm.resolve_neutral_types(storage, debug=False)

@@ -10,6 +10,7 @@ tables of numbers (OpenType 1.9) that these are.
 
 import struct
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
@@ -33,6 +34,9 @@ _MOST_STEPS: Final = round(20 / STEP)
 #: Codes have two bytes; 0 is the glyph for what is missing.
 _MOST_CODES: Final = 0xFFFF
 
+#: The rest is for letters that are new: a long book in Chinese has most of its letters in twenty widths.
+_EXACT_CODES: Final = 50_000
+
 _NAME: Final = "BucketOCR-Invisible"
 
 
@@ -51,6 +55,8 @@ class InvisibleFont:
         self._metrics = pymupdf.Font("helv")
         self._widths: dict[str, float] = {}
         self._codes: dict[Glyph, int] = {}
+        #: The steps in which there is a code for a letter.
+        self._steps: defaultdict[str, list[int]] = defaultdict(list)
 
     def width(self, letter: str) -> float:
         """Return the width in which a letter is usually printed, in em."""
@@ -64,16 +70,21 @@ class InvisibleFont:
     def glyph(self, letter: str, width: float) -> tuple[int, float]:
         """Return the code for a letter in about this width (in em), and the width that it has.
 
-        If there is no code left, it is 0, which is no letter: after 65,535 letters and widths.
+        After 50,000 letters and widths, a letter has the nearest width that it has had. If there is no code
+        left, it is 0, which is no letter: after 15,535 more letters.
         """
         step = 2 if _is_wide(letter) else 1
         glyph = Glyph(letter, min(_MOST_STEPS, max(1, step * round(width / STEP / step))))
-        code = self._codes.get(glyph)
+        code, steps = self._codes.get(glyph), self._steps[letter]
+        if code is None and steps and len(self._codes) >= _EXACT_CODES:
+            glyph = Glyph(letter, min(steps, key=lambda each: abs(each - glyph.steps)))
+            code = self._codes[glyph]
         if code is None:
             code = len(self._codes) + 1
             if code > _MOST_CODES:
                 return 0, 1.0
             self._codes[glyph] = code
+            steps.append(glyph.steps)
         return code, glyph.steps * STEP
 
     def put(self, sink: ObjectSink, number: int) -> None:

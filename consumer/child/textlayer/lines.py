@@ -105,11 +105,10 @@ def laid_out(line: Detection, axis: Axis, width: Callable[[str], float]) -> list
 
     Letters come from left to right, and those of one direction after those of another, as they are read.
     """
-    text = line.text.strip()
-    if not text:
-        return []
-    parts = runs(text)
+    parts = runs(line.text.strip())
     seen = [letter for run in parts for letter in run.letters]
+    if not seen:
+        return []
     placed = _by_words(seen, line, axis, width) or _by_widths(seen, axis, width)
     in_runs: list[tuple[int, list[Letter]]] = []
     for run in parts:

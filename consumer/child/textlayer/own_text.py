@@ -71,7 +71,7 @@ def _square(point: Point) -> tuple[int, int]:
 
 def _letters(page: pymupdf.Page) -> Iterable[tuple[float, float, float, float]]:
     """The boxes of all letters, in points of the page as it is shown."""
-    # PyMuPDF's own method turns the page while it reads the text, which changes the file.
+    # PyMuPDF's own method gives the places of the page without its rotation.
     text = pymupdf.TextPage(pymupdf.mupdf.FzStextPage(page.this, pymupdf.mupdf.FzStextOptions()))
     for block in text.extractRAWDICT()["blocks"]:
         for line in block.get("lines", ()):

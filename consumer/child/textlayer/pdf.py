@@ -1,5 +1,6 @@
 """Invisible text in a PDF, whose own bytes stay as they are."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -12,7 +13,7 @@ from pymupdf import mupdf
 
 from consumer.child.rendering.document import unreadable
 from consumer.child.rendering.frame import page_dictionary, page_frame
-from consumer.child.rendering.pdf import open_pdf, translated
+from consumer.child.rendering.pdf import mend, open_pdf, translated
 from consumer.child.textlayer.content import content
 from consumer.child.textlayer.font import InvisibleFont
 from consumer.child.textlayer.interface import Note, Original, Outcome
@@ -20,7 +21,7 @@ from consumer.child.textlayer.lines import Axis, Letter, page_lines
 from consumer.child.textlayer.objects import DocumentObjects, put_flate
 from consumer.child.textlayer.own_text import OwnText
 from consumer.child.textlayer.signatures import is_signed
-from consumer.domain.errors import PageError
+from consumer.domain.errors import DISK_FULL_ERRNOS, PageError
 from consumer.domain.result import PageResult
 
 #: MuPDF's cache of fonts and pictures is emptied after so many pages.
@@ -33,13 +34,14 @@ def add_text(
     """Write a PDF with the text of its pages to `output`; one that is signed is not written.
 
     New objects follow the bytes of the source (PDF 32000-1, 7.5.6), unless it is so damaged that it has to be
-    written anew. Raises DocumentError if the source cannot be opened.
+    written anew. Raises DocumentError if the source cannot be opened, OSError if the disk is full.
     """
     notes: list[Note] = []
-    with closing(open_pdf(str(original.path))) as document:
+    path = str(original.path)
+    with closing(open_pdf(path)) as document, closing(open_pdf(path)) as shown:
         if is_signed(document):
             return Outcome(written=False, notes=(Note("the PDF is signed: it has no searchable copy"),))
-        layer = _Layer(document)
+        layer = _Layer(document, shown)
         for number, page in enumerate(pages, 1):
             try:
                 layer.add(page)
@@ -55,10 +57,11 @@ def add_text(
 
 
 class _Layer:
-    """The text of all pages of a document."""
+    """The text of all pages of a document. `shown`: the same, which may be changed, for it is not saved."""
 
-    def __init__(self, document: pymupdf.Document) -> None:
+    def __init__(self, document: pymupdf.Document, shown: pymupdf.Document) -> None:
         self._document = document
+        self._shown = shown
         self._objects = DocumentObjects(document)
         self._font = InvisibleFont()
         self._font_number = 0
@@ -77,7 +80,9 @@ class _Layer:
                 self._add(page, lines, result.page.scale or 1.0)
 
     def _add(self, page: pymupdf.Page, lines: Iterable[tuple[Axis, list[Letter]]], scale: float) -> None:
-        own = OwnText(page, scale)
+        shown = self._shown[page.number]
+        mend(shown)
+        own = OwnText(shown, scale)
         missing = [(axis, letters) for axis, line in lines if (letters := own.without(line, axis))]
         if not missing:
             return
@@ -125,7 +130,7 @@ class _Layer:
 
 
 def _save(document: pymupdf.Document, source: Path, output: Path) -> bool:
-    """Write the document; returns whether all of it had to be written."""
+    """Write the document; returns whether all of it had to be written. Raises OSError if the disk is full."""
     pdf = mupdf.pdf_document_from_fz_document(document)
     # PyMuPDF's own method also mends what is broken about attachments.
     options = mupdf.PdfWriteOptions()
@@ -134,5 +139,12 @@ def _save(document: pymupdf.Document, source: Path, output: Path) -> bool:
     if not rewritten:
         shutil.copyfile(source, output)
         options.do_incremental = 1
-    mupdf.pdf_save_document(pdf, str(output), options)
+    try:
+        mupdf.pdf_save_document(pdf, str(output), options)
+    except mupdf.FzErrorSystem as error:
+        # MuPDF tells what the system says, and not by which number.
+        for number in DISK_FULL_ERRNOS:
+            if os.strerror(number) in str(error):
+                raise OSError(number, str(error)) from error
+        raise
     return rewritten

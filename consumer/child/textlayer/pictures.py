@@ -104,8 +104,8 @@ def _png(image: Image.Image, chunks: Mapping[bytes, bytes]) -> Picture:
 def _bilevel(image: Image.Image) -> Picture:
     """A picture in black and white, packed like a fax (ITU-T T.6)."""
     packed = io.BytesIO()
-    # All rows in one strip.
-    image.save(packed, "TIFF", compression="group4", tiffinfo={_ROWS_PER_STRIP: image.height})
+    # All rows in one strip. Of a TIFF itself, Pillow would write the tags too, such as the order of its bits.
+    image.copy().save(packed, "TIFF", compression="group4", tiffinfo={_ROWS_PER_STRIP: image.height})
     packed.seek(0)
     with TiffImagePlugin.TiffImageFile(packed) as tiff:
         (offset,), (length,) = tiff.tag_v2[_STRIP_OFFSETS], tiff.tag_v2[_STRIP_LENGTHS]
