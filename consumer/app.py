@@ -57,8 +57,10 @@ from consumer.service.publisher import Publisher
 from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
+from consumer.service.slots import Slots
 from consumer.service.source_cache import SourceCache
 from consumer.service.source_outputs import SourceOutputs
+from consumer.service.waiting_room import MOST_WAITING, WaitingRoom
 from consumer.service.work_dir import WorkFolder, work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
@@ -179,8 +181,7 @@ class _Builder:
             queue,
             handler,
             breaker,
-            max_in_flight=layout.capacity.max_in_flight,
-            part_slots=self._part_slots(layout.capacity.max_in_flight, rng),
+            slots=self._slots(layout.capacity.max_in_flight, rng),
             drain_s=options.drain_s,
             idle_exit_s=options.idle_exit_s,
             on_busy=await self.stack.enter_async_context(task_protection()),
@@ -225,7 +226,8 @@ class _Builder:
         self._report_ready(layout, engine, folder)
         publisher = Publisher(store, self.clock, self.metrics, outputs)
         part_reader = PartReader(documents, self.clock, self.clock.monotonic())
-        return JobRunner(publisher, documents, part_reader, breaker, announce), breaker
+        room = WaitingRoom(breaker, self.clock)
+        return JobRunner(publisher, documents, part_reader, breaker, room, announce), breaker
 
     async def _source_outputs(
         self, layout: ProcessLayout, sources: SourceCache, folder: Path
@@ -237,12 +239,13 @@ class _Builder:
         await self.stack.enter_async_context(writer.running())
         return SourceOutputs(sources, writer, folder, SOURCE_FORMATS)
 
-    def _part_slots(self, max_in_flight: int, rng: random.Random) -> PartSlots:
+    def _slots(self, max_in_flight: int, rng: random.Random) -> Slots:
         # Of two slots one at least is for whole documents.
         most = max(1, max_in_flight // 2)
         # The lease of a part that waits is renewed a third of it later, as that of one that does not.
         wait_s = min(_PART_WAIT_S, self.options.lease_s / 3)
-        return PartSlots(most, wait_s, self.clock, rng, self.pauses)
+        of_parts = PartSlots(most, wait_s, self.clock, rng, self.pauses)
+        return Slots(max_in_flight, of_parts, self.watchdog)
 
     def _report_ready(self, layout: ProcessLayout, engine: Engine, folder: Path) -> None:
         capacity = layout.capacity
@@ -281,7 +284,7 @@ class _Builder:
             connect_timeout=min(2.0, lease_s / 30),
             read_timeout=min(5.0, lease_s / 10),
             retries={"mode": "standard", "total_max_attempts": 2},
-            max_pool_connections=max_in_flight,
+            max_pool_connections=max_in_flight + MOST_WAITING,
         )
         client = boto3.client("sqs", region_name=aws.region(), config=config)
         aws.count_errors(client, self.metrics)

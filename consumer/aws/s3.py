@@ -22,6 +22,7 @@ from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
     ConflictError,
     DiskFullError,
+    ForbiddenError,
     HostError,
     ServiceError,
     SourceChangedError,
@@ -82,7 +83,7 @@ class S3Store:
                 if error_code(error) in _MISSING:
                     return None
                 if error_code(error) == "403":
-                    raise ServiceError(
+                    raise ForbiddenError(
                         f"HEAD s3://{bucket}/{key}: {described(error)}: allow s3:GetObject on it, and "
                         "s3:ListBucket on the bucket, or S3 says the same of an object that does not exist"
                     ) from error

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -144,7 +144,10 @@ class FakeTopic:
 
 
 class FakeQueue:
-    """The queue; fulfils `consumer.ports.Queue`. `held`: receipts of leases, and the messages' ids."""
+    """The queue; fulfils `consumer.ports.Queue`. `held`: receipts of leases, and the messages' ids.
+
+    `waiting`: how many of them have left their slots to others.
+    """
 
     def __init__(self, network: Network, slots: int) -> None:
         self._network = network
@@ -153,6 +156,7 @@ class FakeQueue:
         self._slots = slots
         self._receiving = 0
         self.held: dict[str, str] = {}
+        self.waiting: Callable[[], int] = lambda: 0
 
     async def receive(self) -> Message | None:
         asked_at = self._clock.seconds
@@ -170,7 +174,7 @@ class FakeQueue:
 
     def check_slots(self) -> None:
         """I5: a message is received only when there is a slot for it."""
-        in_flight = self._receiving + len(self.held)
+        in_flight = self._receiving + len(self.held) - self.waiting()
         self._demand(
             in_flight <= self._slots, "I5", f"{self._network.process.name} has {in_flight} in flight"
         )
