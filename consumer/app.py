@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import boto3
@@ -22,7 +23,7 @@ from consumer.aws.ecs import task_protection
 from consumer.aws.embedded import logged
 from consumer.aws.lease import SqsLeases
 from consumer.aws.queue_watch import watched
-from consumer.aws.s3 import S3Store
+from consumer.aws.s3 import S3Store, encryption_headers
 from consumer.aws.sns import announcer
 from consumer.aws.sqs import SqsQueue
 from consumer.clock import Clock, SystemClock, Watchdog
@@ -80,10 +81,17 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def object_store(connections: int = 16, metrics: Metrics | None = None) -> AsyncIterator[S3Store]:
-    """Open the bucket, for the consumer and the command line alike; raises ServiceError."""
+async def object_store(
+    connections: int = 16,
+    metrics: Metrics | None = None,
+    encryption: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncIterator[S3Store]:
+    """Open the bucket, for the consumer and the command line alike; raises ServiceError.
+
+    `encryption`: of what the consumer puts.
+    """
     async with aws.client("s3", connections=connections, read_timeout_s=20, metrics=metrics) as client:
-        yield S3Store(client)
+        yield S3Store(client, encryption=encryption)
 
 
 async def consume(
@@ -205,7 +213,9 @@ class _Builder:
         scheduler = PageScheduler(
             recognizer, disk_space, pages, self.metrics, batch_pages=batch_pages, window_pages=window_pages
         )
-        store = await self.stack.enter_async_context(object_store(capacity.max_in_flight, self.metrics))
+        encryption = encryption_headers(options.sse, options.sse_kms_key_id)
+        opened = object_store(capacity.max_in_flight + MOST_WAITING, self.metrics, encryption)
+        store = await self.stack.enter_async_context(opened)
         for each in (renderer, recognizer, scheduler):
             await self.stack.enter_async_context(each.running())
         engine = _engine(recognizer.engine, options)

@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -51,6 +51,12 @@ _MOST_CUTS: Final = 5
 _SLOWEST_BYTES_PER_S: Final = 256 * 1024
 
 
+def encryption_headers(algorithm: str | None, key_id: str | None) -> dict[str, str]:
+    """Arguments of a put that ask for server-side encryption; none for the default of the bucket."""
+    headers = {"ServerSideEncryption": algorithm, "SSEKMSKeyId": key_id}
+    return {name: value for name, value in headers.items() if value is not None}
+
+
 class _TransferCutError(UnavailableError):
     """A body was cut; the rest can be asked for."""
 
@@ -63,11 +69,13 @@ class _ConcurrentWriteError(UnavailableError):
 class S3Store:
     """Objects of any bucket that the credentials open.
 
-    `chunk_deadline_s`: a put ends after so long without a chunk that the connection took.
+    `chunk_deadline_s`: a put ends after so long without a chunk that the connection took. `encryption`: of
+    what is put, see `encryption_headers`.
     """
 
     client: "S3Client"
     chunk_deadline_s: float = _CHUNK_DEADLINE_S
+    encryption: Mapping[str, str] = field(default_factory=dict)
 
     async def check_bucket(self, bucket: str) -> None:
         """Raise ServiceError if the bucket does not exist or may not be used."""
@@ -171,7 +179,7 @@ class S3Store:
 
             async for attempt in _retried(_ConcurrentWriteError):
                 with attempt, _translate_refusal(uri):
-                    return await put_object(self.client, new, mark, condition)
+                    return await put_object(self.client, new, mark, {**condition, **self.encryption})
         raise AssertionError("the last try returns or raises")
 
     async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:

@@ -288,3 +288,15 @@ def test_the_key_is_for_those_that_iam_lets_and_for_events_to_this_queue(full: S
     account = by_principal.pop(("arn:aws:iam::111122223333:root",))
     assert (account["Effect"], account["Action"]) == ("Allow", "kms:*")
     assert not by_principal
+
+
+def test_another_key_may_be_used_if_it_is_named_and_no_other() -> None:
+    key = "arn:aws:kms:eu-central-1:111122223333:key/1234"
+    policy = resources(TEMPLATE, BucketName="inbox", ResultKeyArn=key)["ConsumerPolicy"]["PolicyDocument"]
+    of_kms = {each for each in granted(policy) if each[0].startswith("kms:")}
+    assert of_kms == {("kms:Decrypt", key), ("kms:GenerateDataKey", key)}
+    pattern = decoded(TEMPLATE)["Parameters"]["ResultKeyArn"]["AllowedPattern"]
+    assert re.fullmatch(pattern, key)
+    assert re.fullmatch(pattern, "")
+    # IAM takes the ARN of an alias for nothing that exists.
+    assert not re.fullmatch(pattern, key.replace("key/1234", "alias/results"))
