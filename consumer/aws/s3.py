@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumer.aws.client import UNREACHABLE, described, error_code, service_call, translate_errors
+from consumer.aws import look
+from consumer.aws.client import UNREACHABLE, error_code, service_call, translate_errors
 from consumer.aws.small_objects import delete_objects, read_object
 from consumer.aws.upload import put_object
 from consumer.clock import Watchdog
@@ -22,7 +23,6 @@ from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
     ConflictError,
     DiskFullError,
-    ForbiddenError,
     HostError,
     ServiceError,
     SourceChangedError,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
-_MISSING: Final = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _PRECONDITION_FAILED: Final = {"412", "PreconditionFailed"}
 _CONCURRENT_WRITE: Final = {"409", "ConditionalRequestConflict"}
 
@@ -84,29 +83,11 @@ class S3Store:
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Describe an object as it is now; None if there is none."""
-        async with service_call(f"HEAD s3://{bucket}/{key}"):
-            try:
-                head = await self.client.head_object(Bucket=bucket, Key=key)
-            except ClientError as error:
-                if error_code(error) in _MISSING:
-                    return None
-                if error_code(error) == "403":
-                    raise ForbiddenError(
-                        f"HEAD s3://{bucket}/{key}: {described(error)}: allow s3:GetObject on it, and "
-                        "s3:ListBucket on the bucket, or S3 says the same of an object that does not exist"
-                    ) from error
-                raise
-        version_id = head.get("VersionId")
-        source = Source(
-            bucket=bucket,
-            key=key,
-            version_id=None if version_id in (None, "null") else version_id,
-            etag=head["ETag"].strip('"'),
-            size_bytes=head["ContentLength"],
-            content_type=head.get("ContentType"),
-            last_modified=head["LastModified"],
-        )
-        return ObjectInfo(source, {name.lower(): value for name, value in head["Metadata"].items()})
+        return await look.head(self.client, bucket, key)
+
+    async def find(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Describe an object by a listing, which tells no version and no metadata; None if there is none."""
+        return await look.find(self.client, bucket, key)
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         """Return the first bytes of this very object; raises SourceChangedError, SourceGoneError."""
@@ -281,7 +262,7 @@ def _translate_refusal(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         # If-Match on an object that has been deleted meanwhile is answered by 404.
-        if (code := error_code(error)) in _PRECONDITION_FAILED | _MISSING:
+        if (code := error_code(error)) in _PRECONDITION_FAILED | look.MISSING:
             raise ConflictError(f"{what} was written by another consumer") from error
         if code in _CONCURRENT_WRITE:
             raise _ConcurrentWriteError(f"PUT {what}: {code}: another writer keeps writing it") from error
@@ -321,7 +302,7 @@ def _translate_pinned(source: Source) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
-            if error_code(error) in _MISSING:
+            if error_code(error) in look.MISSING:
                 raise SourceGoneError(source.key) from error
             if error_code(error) in _PRECONDITION_FAILED:
                 raise SourceChangedError(source.key) from error

@@ -20,7 +20,8 @@ class Attempt:
 
     `replaces`: ETag of the result that is to be replaced although it is current; None if there is no such
     result. `files` closes what the result is put from; the maker of the attempt ends it. `unstored`: pages of
-    a part that were read and could not be stored; the next attempt at the job has them.
+    a part that were read and could not be stored; the next attempt at the job has them. `is_read`: whether
+    the result is made of what the source holds.
     """
 
     queued_at: datetime | None
@@ -28,6 +29,7 @@ class Attempt:
     clock: Clock
     metrics: Metrics
     replaces: str | None = None
+    is_read: bool = True
     stage_seconds: dict[str, float] = field(default_factory=dict, init=False)
     files: ExitStack = field(default_factory=ExitStack, init=False)
     unstored: list[tuple[Identity, PieceBuffer]] = field(default_factory=list, init=False)

@@ -17,6 +17,7 @@ from consumer.domain.errors import (
     ChildError,
     Code,
     DiskFullError,
+    DocumentError,
     ForbiddenError,
     HostError,
     ServiceError,
@@ -36,6 +37,7 @@ from consumer.service.documents import DocumentReader
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PassedOnError, StoppedError, pass_on
 from consumer.service.publisher import Accepts, JobResult, Make, Publisher
+from consumer.service.results import ResultMaker
 from consumer.service.waiting_room import Aside, Kept, Refusals, WaitingRoom
 
 #: Cause of a job that needs no work because we wrote its object.
@@ -161,7 +163,7 @@ class JobRunner:
         """
         try:
             if job.part is None:
-                make = self._failure(Code.RETRIES_EXHAUSTED, reason)
+                make = _failure(self.documents.results, Code.RETRIES_EXHAUSTED, reason)
                 result = await self._ensure_any_result(job, queued_at, watchdog, make)
             else:
                 make = partial(self.documents.parts.give_up, job.part, reason=reason)
@@ -183,7 +185,7 @@ class JobRunner:
     ) -> JobResult:
         """Make sure that the source has a current result, or that all of its missing pages are asked for."""
         if job.problem:
-            failure = self._failure(Code.INVALID_OPTIONS, job.problem)
+            failure = _failure(self.documents.results, Code.INVALID_OPTIONS, job.problem)
             return await self._ensure_any_result(job, queued_at, watchdog, failure)
         make: Make = self.documents.read
         if job.part is not None:
@@ -194,9 +196,13 @@ class JobRunner:
                 return JobResult("no such pages")
             make, job = partial(self.part_reader.read, job.part, is_again=is_again), replace(job, force=False)
         accepts = partial(self._is_wanted, job.part.engine if job.part else None)
-        result = await self.publisher.ensure_result(
-            job, queued_at, watchdog, accepts=accepts, make=kept.once(make)
-        )
+        try:
+            result = await self.publisher.ensure_result(
+                job, queued_at, watchdog, accepts=accepts, make=kept.once(make)
+            )
+        except DocumentError as error:
+            failure = _failure(self.documents.results, error.code, error.message)
+            return await self._ensure_any_result(job, queued_at, watchdog, failure)
         await self._remove_leftovers(job, result)
         return result
 
@@ -221,15 +227,9 @@ class JobRunner:
     ) -> JobResult:
         """Make a result, unless the source has one, by any engine: a failure replaces none."""
         whole = replace(job, force=False, part=None)
-        return await self.publisher.ensure_result(whole, queued_at, watchdog, accepts=accepts, make=make)
-
-    def _failure(self, code: Code, reason: str) -> Make:
-        """Make the result of a source that is not read."""
-
-        async def make(source: Source, attempt: Attempt) -> EncodedResult:
-            return self.documents.results.failure(source, attempt, code, reason)
-
-        return make
+        return await self.publisher.ensure_result(
+            whole, queued_at, watchdog, accepts=accepts, make=make, is_read=False
+        )
 
     async def _announcement_problem(self, result: JobResult) -> str | None:
         """Announce the result that exists; returns why that failed, None if it did not.
@@ -243,6 +243,15 @@ class JobRunner:
         except ServiceError as error:
             return f"the result is stored, and was not announced: {error}"
         return None
+
+
+def _failure(results: ResultMaker, code: Code, reason: str) -> Make:
+    """Make the result of a source that is not read."""
+
+    async def make(source: Source, attempt: Attempt) -> EncodedResult:
+        return results.failure(source, attempt, code, reason)
+
+    return make
 
 
 def _has_all_pages(head: ResultHead, source: Source) -> bool:

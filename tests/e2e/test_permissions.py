@@ -58,7 +58,7 @@ def _needed(call: Call) -> Iterator[str]:
 def _in_the_code() -> set[str]:
     """Operations that the consumer's adapters have calls of."""
     names = set()
-    for module in ("s3", "upload", "small_objects", "sqs", "lease", "sns"):
+    for module in ("s3", "look", "upload", "small_objects", "sqs", "lease", "sns"):
         for node in ast.walk(ast.parse((ADAPTERS / f"{module}.py").read_text())):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {
                 "client",

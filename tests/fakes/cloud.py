@@ -9,7 +9,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -17,9 +17,16 @@ from urllib.parse import quote_plus
 
 from consumer.domain import identity, keys
 from consumer.domain.completion import Completion
-from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceChangedError, SourceGoneError
+from consumer.domain.errors import (
+    BucketOcrError,
+    Code,
+    ConflictError,
+    DocumentError,
+    SourceChangedError,
+    SourceGoneError,
+)
 from consumer.domain.events import parse
-from consumer.domain.identity import ResultHead
+from consumer.domain.identity import NOT_READ_CODES, ResultHead
 from consumer.domain.outputs import Listing
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
@@ -123,6 +130,8 @@ class FakeS3:
         self._journal = journal
         self._queue = queue
         self.versioned = versioned
+        #: Why the bytes of objects cannot be had, by key.
+        self.unreadable: dict[str, DocumentError] = {}
         self._unanswered_since: dict[str, int] = {}
         #: When a consumer's work last looked at a key.
         self._looks: dict[tuple[str, str], int] = {}
@@ -212,7 +221,7 @@ class FakeS3:
         self._journal.moment += 1
         self._looks[reader, key] = self._journal.moment
         found = self.objects.get(key)
-        return found.head if found else None
+        return replace(found.head, unreadable=self.unreadable.get(key)) if found else None
 
     def get(self, source: Source) -> bytes:
         """Pinned by version, if it has one, and by ETag."""
@@ -365,7 +374,7 @@ def tells(body: bytes, source: Stored) -> bool:
     result = json.loads(body)
     if result["error"] is not None:
         may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
-        return may_fail or result["error"]["code"] in {Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS}
+        return may_fail or result["error"]["code"] in NOT_READ_CODES
     confidence = confidence_of(result["engine"]["fingerprint"])
     if any(line["confidence"] != confidence for line in result["detections"]):
         return False

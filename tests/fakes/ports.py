@@ -55,6 +55,11 @@ class FakeStore:
         head = partial(self._bucket.head, self._me, key)
         return await self._network.call("head", key, head if bucket == BUCKET else lambda: None)
 
+    async def find(self, bucket: str, key: str) -> ObjectInfo | None:
+        find = partial(self._bucket.head, self._me, key)
+        found = await self._network.call("find", key, find if bucket == BUCKET else lambda: None)
+        return found and ObjectInfo(found.source.model_copy(update={"version_id": None}), {})
+
     async def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
         objects = await self._network.call("list", prefix, lambda: dict(self._bucket.objects))
         for key in sorted(objects):

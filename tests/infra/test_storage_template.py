@@ -120,12 +120,15 @@ def test_old_versions_expire_and_the_newest_never_does(full: Stack) -> None:
 # -- messages
 
 
-def test_every_object_created_under_the_watched_prefix_is_an_event(plain: Stack, full: Stack) -> None:
+def test_every_object_created_or_restored_under_the_watched_prefix_is_an_event(
+    plain: Stack, full: Stack
+) -> None:
     # No suffix: names of documents may have any, or none.
     for stack, filters in ((plain, []), (full, [{"Name": "prefix", "Value": "in/"}])):
-        (rule,) = stack["Bucket"]["NotificationConfiguration"]["QueueConfigurations"]
-        assert rule["Event"] == "s3:ObjectCreated:*"
-        assert rule.get("Filter", {}).get("S3Key", {}).get("Rules", []) == filters
+        rules = stack["Bucket"]["NotificationConfiguration"]["QueueConfigurations"]
+        assert [rule["Event"] for rule in rules] == ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
+        for rule in rules:
+            assert rule.get("Filter", {}).get("S3Key", {}).get("Rules", []) == filters
 
 
 def test_the_queue_takes_the_largest_event_of_s3(plain: Stack) -> None:
