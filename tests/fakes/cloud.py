@@ -409,7 +409,10 @@ def event_of(stored: Stored) -> str:
 
 @dataclass(eq=False)
 class Queued:
-    """A message, or SQS's second copy of one. `moment`: when it was sent. `by_consumer`: one has sent it."""
+    """A message, or SQS's second copy of one. `moment`: when it was sent. `by_consumer`: one has sent it.
+
+    `kept_count`: receives before it was moved back from the dead letters, if those are still told.
+    """
 
     message_id: str
     body: str
@@ -420,6 +423,7 @@ class Queued:
     visible_at: float
     by_consumer: bool = False
     receive_count: int = 0
+    kept_count: int = 0
     latest: "Delivery | None" = None
     deleted: bool = False
     dead: bool = False
@@ -630,11 +634,15 @@ class FakeSqs:
         )
         again.moment = message.moment
 
-    def redrive(self) -> None:
-        """Move the dead letters back, as an operator does."""
+    def redrive(self, *, keeps_count: bool = False) -> None:
+        """Move the dead letters back, as an operator does.
+
+        `keeps_count`: consumers see the old count, as on LocalStack.
+        """
         for message in self.there():
             if message.dead and not message.malformed:
                 message.dead = False
+                message.kept_count = message.receive_count if keeps_count else 0
                 message.receive_count = 0
                 message.visible_at = self.journal.clock.seconds
 

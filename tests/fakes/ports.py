@@ -218,7 +218,12 @@ def _message(delivery: Delivery, asked_at: float) -> Message:
     message = delivery.message
     sent_at = EPOCH + timedelta(seconds=message.sent_at)
     return Message(
-        message.message_id, delivery.receipt, message.body, message.receive_count, sent_at, asked_at
+        message.message_id,
+        delivery.receipt,
+        message.body,
+        message.kept_count + message.receive_count,
+        sent_at,
+        asked_at,
     )
 
 

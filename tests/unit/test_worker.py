@@ -786,3 +786,22 @@ async def test_one_delete_that_fails_does_not_keep_a_consumer_from_passing_on(tm
     async with service.scheduler.running():
         assert not await _pass_on(service)
     assert has_result(service)
+
+
+@pytest.mark.parametrize("keeps_count", [True, False])
+async def test_a_dead_letter_that_is_moved_back_has_all_its_tries_whatever_the_queue_counts(
+    service: Service, keeps_count: bool
+) -> None:
+    service.s3.upload("a.pdf", b"%PDF-a")
+    service.faults.add("download", Fault.FAILS, 5 + 4)
+    send(service, "m", "a.pdf")
+    async with consuming(service):
+        await until(lambda: any(message.dead for message in service.sqs.messages))
+        assert service.result("a.pdf").error is not None
+        # Another such result would be stored if the first failure counted as the last.
+        service.s3.delete_result("a.pdf")
+        service.sqs.redrive(keeps_count=keeps_count)
+        await until(lambda: not service.sqs.waiting())
+    assert service.result("a.pdf").status is Status.SUCCESS
+    assert not any(message.dead for message in service.sqs.messages)
+    assert counted(service, "documents_total", code="RETRIES_EXHAUSTED") == 1
