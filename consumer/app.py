@@ -236,7 +236,7 @@ class _Builder:
         self._report_ready(layout, engine, folder)
         publisher = Publisher(store, self.clock, self.metrics, outputs)
         part_reader = PartReader(documents, self.clock, self.clock.monotonic())
-        room = WaitingRoom(breaker, self.clock)
+        room = WaitingRoom(breaker, self.clock, self.metrics)
         return JobRunner(publisher, documents, part_reader, breaker, room, announce), breaker
 
     async def _source_outputs(
@@ -255,7 +255,7 @@ class _Builder:
         # The lease of a part that waits is renewed a third of it later, as that of one that does not.
         wait_s = min(_PART_WAIT_S, self.options.lease_s / 3)
         of_parts = PartSlots(most, wait_s, self.clock, rng, self.pauses)
-        return Slots(max_in_flight, of_parts, self.watchdog)
+        return Slots(max_in_flight, of_parts, self.watchdog, self.metrics)
 
     def _report_ready(self, layout: ProcessLayout, engine: Engine, folder: Path) -> None:
         capacity = layout.capacity

@@ -3,7 +3,8 @@
 There is one instance to a process, handed to every part that counts; `health` serves it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -93,19 +94,18 @@ class Metrics:
         self._queue_wait_s = histogram("bucket_ocr_queue_wait_seconds", wait, buckets=_WAIT_S)
         whole = "Seconds from when the message of a document was sent to when its result was stored."
         self._document_s = histogram("bucket_ocr_document_seconds", whole, buckets=_WAIT_S)
-        self.queue_messages = gauge(
-            "bucket_ocr_queue_messages", "Messages on the queue, by state.", ["state"]
-        )
-        self.queue_age_s = gauge("bucket_ocr_queue_age_seconds", "Age of the last message that was received.")
-        self.queue_retention_s = gauge("bucket_ocr_queue_retention_seconds", "How long SQS keeps a message.")
-        self.dead_letters = gauge("bucket_ocr_dead_letters", "Messages in the dead-letter queue.")
+        self._make_queue(gauge)
         errors = "Requests that AWS refused or did not answer, each try counted."
         self._aws_errors = counter("bucket_ocr_aws_errors", errors, ["service", "operation", "code"])
         renewals = "Renewals of leases: renewed, late (less than half of the lease was left), failed."
         self._renewals = counter("bucket_ocr_lease_renewals", renewals, ["outcome"])
         self.leases_lost = counter("bucket_ocr_leases_lost", "Leases lost while a message was in flight.")
         self.conflicts = counter("bucket_ocr_result_conflicts", "Refused conditional puts of results.")
-        self.in_flight = gauge("bucket_ocr_messages_in_flight", "Messages in flight.")
+        self.refused = counter("bucket_ocr_refused_documents", "Documents that storage began to refuse.")
+        in_flight = "Messages in flight, but for those whose documents wait for storage."
+        self.in_flight = gauge("bucket_ocr_messages_in_flight", in_flight)
+        waiting = "Messages whose documents wait for storage, which refuses them."
+        self.waiting = gauge("bucket_ocr_messages_waiting", waiting)
         self.ready_pages = gauge("bucket_ocr_ready_pages", "Pages rendered, or being rendered, and not read.")
         self.ready_pages_limit = gauge("bucket_ocr_ready_pages_limit", "Most such pages at once.")
         self.healthy = gauge("bucket_ocr_healthy", "1 while work can be taken, 0 while /readyz says why not.")
@@ -113,6 +113,14 @@ class Metrics:
         # Of the consumer itself; of child processes, bucket_ocr_child_resident_bytes.
         ProcessCollector(registry=self.registry)
         self._engine = ""
+
+    def _make_queue(self, gauge: Callable[..., Gauge]) -> None:
+        self.queue_messages = gauge(
+            "bucket_ocr_queue_messages", "Messages on the queue, by state.", ["state"]
+        )
+        self.queue_age_s = gauge("bucket_ocr_queue_age_seconds", "Age of the last message that was received.")
+        self.queue_retention_s = gauge("bucket_ocr_queue_retention_seconds", "How long SQS keeps a message.")
+        self.dead_letters = gauge("bucket_ocr_dead_letters", "Messages in the dead-letter queue.")
 
     def _begin_at_0(self) -> None:
         """Make the series of all labels: the first time is an increase as well, of something that was 0."""
@@ -163,11 +171,11 @@ class Metrics:
         """Note how long a message was on the queue. Clocks differ: never less than 0 counts."""
         self._queue_wait_s.observe(max(0.0, seconds))
 
-    def count_result(self, head: ResultDocument) -> None:
-        """Count a stored result."""
+    def count_result(self, head: ResultDocument, now: datetime) -> None:
+        """Count a result that is stored now."""
         self._documents.labels(head.status.value, head.error.code.value if head.error else "").inc()
         if (queued_at := head.timing.queued_at) is not None:
-            seconds = (head.timing.finished_at - queued_at).total_seconds()
+            seconds = (now - queued_at).total_seconds()
             self._document_s.observe(max(0.0, seconds))
 
     def count_page(self, page: PageResult) -> None:

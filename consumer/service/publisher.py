@@ -167,7 +167,7 @@ class Publisher:
                     continue
                 reason, head = "stored meanwhile", match
             else:
-                self.metrics.count_result(result.head)
+                self.metrics.count_result(result.head, self.clock.now())
                 reason = "stored"
             # While the put was in flight, the source may have gone back to the bytes of the older result, and
             # another consumer may have found that result current.

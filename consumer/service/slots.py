@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from consumer.clock import Watchdog
+from consumer.metrics import Metrics
 from consumer.service.message_context import MessageContext
 from consumer.service.part_slots import PartSlots
 
@@ -21,6 +22,7 @@ class Slots:
     most: int
     of_parts: PartSlots
     watchdog: Watchdog
+    metrics: Metrics
     at_work: int = field(default=0, init=False)
     waiting: int = field(default=0, init=False)
 
@@ -38,7 +40,7 @@ class Slots:
     def take(self, context: MessageContext) -> None:
         """Give a message the slot that was reserved."""
         context.has_slot = True
-        self.at_work += 1
+        self._count(1)
         if context.notification.is_of_part:
             self.of_parts.begin()
 
@@ -46,7 +48,7 @@ class Slots:
         """Free the slot of a message, if it has one."""
         if context.has_slot:
             context.has_slot = False
-            self.at_work -= 1
+            self._count(-1)
             if context.notification.is_of_part:
                 self.of_parts.end()
             self.release()
@@ -55,12 +57,20 @@ class Slots:
     async def left(self, context: MessageContext) -> AsyncIterator[None]:
         """Leave the slot of a message to others in the context, then wait for a free one."""
         self.leave(context)
-        self.waiting += 1
+        self._wait(1)
         try:
             # The loop goes on meanwhile, and so does other work.
             with context.watchdog.following(self.watchdog):
                 yield
                 await self.acquire()
         finally:
-            self.waiting -= 1
+            self._wait(-1)
         self.take(context)
+
+    def _count(self, step: int) -> None:
+        self.at_work += step
+        self.metrics.in_flight.set(self.at_work)
+
+    def _wait(self, step: int) -> None:
+        self.waiting += step
+        self.metrics.waiting.set(self.waiting)

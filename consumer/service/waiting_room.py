@@ -21,6 +21,7 @@ from consumer.domain.errors import ForbiddenError
 from consumer.domain.events import Job
 from consumer.domain.parts import Identity
 from consumer.domain.result import Source
+from consumer.metrics import Metrics
 from consumer.service.attempt import Attempt
 from consumer.service.circuit_breaker import LONGEST_PAUSE_S, CircuitBreaker
 from consumer.service.pieces import PieceBuffer
@@ -90,6 +91,7 @@ class WaitingRoom:
 
     breaker: CircuitBreaker
     clock: Clock
+    metrics: Metrics
     most: int = MOST_WAITING
     _waiting: int = field(default=0, init=False)
 
@@ -98,6 +100,7 @@ class WaitingRoom:
         refusals.tries += 1
         if refusals.stored is None:
             refusals.stored = self.breaker.stored
+            self.metrics.refused.inc()
         if is_alone := self._is_alone(refusals):
             has_tries = refusals.tries < _TRIES_ALONE
         else:

@@ -148,7 +148,6 @@ class Worker:
         self._busy_at = self.clock.monotonic()
         was_busy = self._in_flight > 0
         self._in_flight += step
-        self.metrics.in_flight.set(self._in_flight)
         if (is_busy := self._in_flight > 0) != was_busy:
             self.on_busy(is_busy)
 

@@ -118,7 +118,7 @@ class Service:
         self.breaker = CircuitBreaker([self.host.check], clock)
         # One that has been running for a day.
         part_reader = PartReader(self.documents, clock, clock.monotonic() - 86400)
-        room = WaitingRoom(self.breaker, clock)
+        room = WaitingRoom(self.breaker, clock, metrics)
         topic = FakeTopic(network)
         self.jobs = JobRunner(self.publisher, self.documents, part_reader, self.breaker, room, topic)
         self.busy: list[bool] = []
@@ -140,7 +140,7 @@ class Service:
             metrics=self.metrics,
         )
         of_parts = PartSlots(max(1, slots // 2), PART_WAIT_S, self.clock, rng)
-        taken = Slots(slots, of_parts, watchdog)
+        taken = Slots(slots, of_parts, watchdog, self.metrics)
         queue.waiting = lambda: taken.waiting
         return Worker(
             queue,

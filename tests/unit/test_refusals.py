@@ -12,7 +12,7 @@ from tests.fakes.cloud import Cloud
 from tests.fakes.network import Faults, Network
 from tests.fakes.service import Service
 from tests.fakes.virtual_time import running_loop
-from tests.unit.test_worker import consuming, has_result, in_flight, send, until
+from tests.unit.test_worker import consuming, counted, has_result, in_flight, send, until
 
 OUTAGE_S = 600.0
 TIMES = 100_000
@@ -102,7 +102,10 @@ async def test_a_document_that_is_refused_alone_holds_up_no_other(service: Servi
         # A second for each page, and the poll.
         assert service.clock.seconds - began < 60
         assert in_flight(service) == {"7.pdf"}
+        assert (counted(service, "messages_waiting"), counted(service, "messages_in_flight")) == (1, 0)
         assert not has_result(service, "7.pdf")
+    assert counted(service, "refused_documents_total") == 1
+    assert counted(service, "messages_waiting") == 0
     assert service.recognizer.pages_read == 50
     assert all(has_result(service, key) for key in keys if key != "7.pdf")
 
