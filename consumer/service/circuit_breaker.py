@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from consumer.clock import Clock
-from consumer.domain.errors import ForbiddenError, HostError, ServiceError, UnavailableError
+from consumer.domain.errors import HostError, ServiceError, UnavailableError
 from consumer.domain.pauses import DEFAULT_PAUSES
 
 LONGEST_PAUSE_S = 300.0
@@ -98,7 +98,7 @@ class CircuitBreaker:
             self._probe = probe
             self._open(str(error))
 
-    def record_refusal(self, document: str, error: ForbiddenError) -> None:
+    def record_refusal(self, document: str, error: str) -> None:
         """Note that storage refused a document; if it has refused several, open for a while.
 
         One that is tried again tells nothing new.

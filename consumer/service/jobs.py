@@ -18,7 +18,6 @@ from consumer.domain.errors import (
     Code,
     DiskFullError,
     DocumentError,
-    ForbiddenError,
     HostError,
     ServiceError,
     StartupError,
@@ -64,7 +63,7 @@ class JobReport:
     into the message's log line; they never hold text of the document. `cause`: one word for the reason, for
     metrics; `OWN_OUTPUT` of an object that we wrote. `continuation`: of a job that was
     released, passed on, or renewed, bodies of messages that ask for what is left of it; empty for the message
-    as it was. `refusal`: the error of a job that storage refused.
+    as it was. `error`: why the job failed, if it was no bug.
     """
 
     job: Job
@@ -73,7 +72,7 @@ class JobReport:
     log_fields: Mapping[str, Any]
     continuation: tuple[str, ...] = ()
     cause: str = ""
-    refusal: ForbiddenError | None = None
+    error: TransientError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class JobRunner:
         refusals = Refusals()
         with Kept() as kept:
             report = await self._try(job, queued_at, watchdog, kept, is_again=is_again)
-            while report.refusal and self.waiting_room.admits(job, refusals, report.refusal):
+            while report.error is not None and self.waiting_room.admits(job, refusals, report.error):
                 async with self.waiting_room.turn(refusals, aside):
                     report = await self._try(job, queued_at, watchdog, kept, is_again=is_again)
         return report
@@ -115,7 +114,7 @@ class JobRunner:
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
         if job.part is not None:
             log_fields["part"] = f"{job.part.first}-{job.part.last}/{job.part.page_count}"
-        outcome, reason, cause, refusal = Outcome.DONE, "", "", None
+        outcome, reason, cause, failure = Outcome.DONE, "", "", None
         try:
             result = await self._ensure_current_result(job, queued_at, watchdog, kept, is_again=is_again)
             self._record_success(result)
@@ -133,12 +132,12 @@ class JobRunner:
             log_fields["error"] = reason = str(error)
             outcome = Outcome.HOST_FAILURE if isinstance(error, HostError) else Outcome.TRANSIENT
             cause = next(word for kind, word in _CAUSES if isinstance(error, kind))
-            refusal = error if isinstance(error, ForbiddenError) else None
+            failure = error
             self._record_failure(job, error)
         except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
             log_fields["traceback"] = traceback.format_exc()
             outcome, reason = Outcome.BUG, f"an internal error ({type(error).__name__})"
-        return JobReport(job, outcome, reason, log_fields, cause=cause, refusal=refusal)
+        return JobReport(job, outcome, reason, log_fields, cause=cause, error=failure)
 
     def _record_success(self, result: JobResult) -> None:
         self.breaker.record_storage_success()

@@ -17,7 +17,7 @@ import structlog
 
 from consumer.clock import Clock
 from consumer.domain.assembly import EncodedResult
-from consumer.domain.errors import ForbiddenError
+from consumer.domain.errors import ForbiddenError, TransientError, UnavailableError
 from consumer.domain.events import Job
 from consumer.domain.parts import Identity
 from consumer.domain.result import Source
@@ -95,8 +95,14 @@ class WaitingRoom:
     most: int = MOST_WAITING
     _waiting: int = field(default=0, init=False)
 
-    def admits(self, job: Job, refusals: Refusals, error: ForbiddenError) -> bool:
-        """Note that a document is refused; returns whether it is to wait for another try."""
+    def admits(self, job: Job, refusals: Refusals, error: TransientError) -> bool:
+        """Note how a try has failed; returns whether the document is to wait for another one.
+
+        A document that was refused, and keeps what was read of it, also waits if storage is down.
+        """
+        is_refused = isinstance(error, ForbiddenError)
+        if not is_refused and not (refusals.tries and isinstance(error, UnavailableError)):
+            return False
         refusals.tries += 1
         if refusals.stored is None:
             refusals.stored = self.breaker.stored
@@ -104,7 +110,8 @@ class WaitingRoom:
         if is_alone := self._is_alone(refusals):
             has_tries = refusals.tries < _TRIES_ALONE
         else:
-            self.breaker.record_refusal(f"s3://{job.bucket}/{job.key}", error)
+            if is_refused:
+                self.breaker.record_refusal(f"s3://{job.bucket}/{job.key}", str(error))
             has_tries = self.breaker.half_open or refusals.tries < _TRIES_ALONE
         may_wait = has_tries and self._waiting < self.most
         names = {"bucket": job.bucket, "key": job.key, "error": str(error)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.domain.errors import ForbiddenError, HostError, ServiceError, UnavailableError
+from consumer.domain.errors import HostError, ServiceError, UnavailableError
 from consumer.service.circuit_breaker import CircuitBreaker
 from tests.fakes.service import Host
 from tests.fakes.virtual_time import VirtualClock
@@ -158,7 +158,7 @@ async def test_failures_of_storage_with_successes_between_do_not_open_it(
     assert await breaker.allows_work()
 
 
-REFUSAL = ForbiddenError("PUT s3://inbox/a.pdf.ocr.json: AccessDenied")
+REFUSAL = "PUT s3://inbox/a.pdf.ocr.json: AccessDenied"
 
 
 def refuse(breaker: CircuitBreaker, *documents: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.domain.errors import ForbiddenError
+from consumer.domain.errors import ForbiddenError, UnavailableError
 from consumer.metrics import Metrics
 from tests.fakes.cloud import Cloud
 from tests.fakes.network import Faults, Network
@@ -169,6 +169,20 @@ async def test_pages_of_a_long_document_that_cannot_be_stored_are_not_read_again
     assert service.recognizer.pages_read == 40
     assert service.result("book.pdf").status == "SUCCESS"
     assert dead(service) == []
+
+
+async def test_storage_that_is_down_after_it_has_refused_costs_no_page_either(service: Service) -> None:
+    errors = [ForbiddenError("403"), UnavailableError("503"), UnavailableError("503"), ForbiddenError("403")]
+
+    def fail() -> None:
+        raise errors.pop(0)
+
+    service.faults.add("put", fail, len(errors))
+    letters(service, 1)
+    async with consuming(service):
+        await until(lambda: has_result(service, "0.pdf"))
+    assert service.recognizer.pages_read == 1
+    assert not service.sqs.returned
 
 
 async def test_a_source_that_changes_while_its_result_is_refused_is_read_anew(service: Service) -> None:
