@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import boto3
@@ -22,7 +23,7 @@ from consumer.aws.ecs import task_protection
 from consumer.aws.embedded import logged
 from consumer.aws.lease import SqsLeases
 from consumer.aws.queue_watch import watched
-from consumer.aws.s3 import S3Store
+from consumer.aws.s3 import S3Store, encryption_headers
 from consumer.aws.sns import announcer
 from consumer.aws.sqs import SqsQueue
 from consumer.clock import Clock, SystemClock, Watchdog
@@ -57,8 +58,10 @@ from consumer.service.publisher import Publisher
 from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
+from consumer.service.slots import Slots
 from consumer.service.source_cache import SourceCache
 from consumer.service.source_outputs import SourceOutputs
+from consumer.service.waiting_room import MOST_WAITING, WaitingRoom
 from consumer.service.work_dir import WorkFolder, work_folder
 from consumer.service.worker import LEAST_DRAIN_S, Worker
 from consumer.settings import Settings
@@ -78,10 +81,17 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def object_store(connections: int = 16, metrics: Metrics | None = None) -> AsyncIterator[S3Store]:
-    """Open the bucket, for the consumer and the command line alike; raises ServiceError."""
+async def object_store(
+    connections: int = 16,
+    metrics: Metrics | None = None,
+    encryption: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncIterator[S3Store]:
+    """Open the bucket, for the consumer and the command line alike; raises ServiceError.
+
+    `encryption`: of what the consumer puts.
+    """
     async with aws.client("s3", connections=connections, read_timeout_s=20, metrics=metrics) as client:
-        yield S3Store(client)
+        yield S3Store(client, encryption=encryption)
 
 
 async def consume(
@@ -179,8 +189,7 @@ class _Builder:
             queue,
             handler,
             breaker,
-            max_in_flight=layout.capacity.max_in_flight,
-            part_slots=self._part_slots(layout.capacity.max_in_flight, rng),
+            slots=self._slots(layout.capacity.max_in_flight, rng),
             drain_s=options.drain_s,
             idle_exit_s=options.idle_exit_s,
             on_busy=await self.stack.enter_async_context(task_protection()),
@@ -204,7 +213,9 @@ class _Builder:
         scheduler = PageScheduler(
             recognizer, disk_space, pages, self.metrics, batch_pages=batch_pages, window_pages=window_pages
         )
-        store = await self.stack.enter_async_context(object_store(capacity.max_in_flight, self.metrics))
+        encryption = encryption_headers(options.sse, options.sse_kms_key_id)
+        opened = object_store(capacity.max_in_flight + MOST_WAITING, self.metrics, encryption)
+        store = await self.stack.enter_async_context(opened)
         for each in (renderer, recognizer, scheduler):
             await self.stack.enter_async_context(each.running())
         engine = _engine(recognizer.engine, options)
@@ -225,7 +236,8 @@ class _Builder:
         self._report_ready(layout, engine, folder)
         publisher = Publisher(store, self.clock, self.metrics, outputs)
         part_reader = PartReader(documents, self.clock, self.clock.monotonic())
-        return JobRunner(publisher, documents, part_reader, breaker, announce), breaker
+        room = WaitingRoom(breaker, self.clock, self.metrics)
+        return JobRunner(publisher, documents, part_reader, breaker, room, announce), breaker
 
     async def _source_outputs(
         self, layout: ProcessLayout, sources: SourceCache, folder: Path
@@ -237,12 +249,13 @@ class _Builder:
         await self.stack.enter_async_context(writer.running())
         return SourceOutputs(sources, writer, folder, SOURCE_FORMATS)
 
-    def _part_slots(self, max_in_flight: int, rng: random.Random) -> PartSlots:
+    def _slots(self, max_in_flight: int, rng: random.Random) -> Slots:
         # Of two slots one at least is for whole documents.
         most = max(1, max_in_flight // 2)
         # The lease of a part that waits is renewed a third of it later, as that of one that does not.
         wait_s = min(_PART_WAIT_S, self.options.lease_s / 3)
-        return PartSlots(most, wait_s, self.clock, rng, self.pauses)
+        of_parts = PartSlots(most, wait_s, self.clock, rng, self.pauses)
+        return Slots(max_in_flight, of_parts, self.watchdog, self.metrics)
 
     def _report_ready(self, layout: ProcessLayout, engine: Engine, folder: Path) -> None:
         capacity = layout.capacity
@@ -281,7 +294,7 @@ class _Builder:
             connect_timeout=min(2.0, lease_s / 30),
             read_timeout=min(5.0, lease_s / 10),
             retries={"mode": "standard", "total_max_attempts": 2},
-            max_pool_connections=max_in_flight,
+            max_pool_connections=max_in_flight + MOST_WAITING,
         )
         client = boto3.client("sqs", region_name=aws.region(), config=config)
         aws.count_errors(client, self.metrics)

@@ -4,6 +4,7 @@ There is one instance to a process, handed to every part that counts; `health` s
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -111,7 +112,11 @@ class Metrics:
         self._renewals = counter("bucket_ocr_lease_renewals", renewals, ["outcome"])
         self.leases_lost = counter("bucket_ocr_leases_lost", "Leases lost while a message was in flight.")
         self.conflicts = counter("bucket_ocr_result_conflicts", "Refused conditional puts of results.")
-        self.in_flight = gauge("bucket_ocr_messages_in_flight", "Messages in flight.")
+        self.refused = counter("bucket_ocr_refused_documents", "Documents that storage began to refuse.")
+        in_flight = "Messages in flight, but for those whose documents wait for storage."
+        self.in_flight = gauge("bucket_ocr_messages_in_flight", in_flight)
+        waiting = "Messages whose documents wait for storage, which refuses them."
+        self.waiting = gauge("bucket_ocr_messages_waiting", waiting)
         self.ready_pages = gauge("bucket_ocr_ready_pages", "Pages rendered, or being rendered, and not read.")
         self.ready_pages_limit = gauge("bucket_ocr_ready_pages_limit", "Most such pages at once.")
         self.healthy = gauge("bucket_ocr_healthy", "1 while work can be taken, 0 while /readyz says why not.")
@@ -169,11 +174,11 @@ class Metrics:
         """Note how long a message was on the queue. Clocks differ: never less than 0 counts."""
         self._queue_wait_s.observe(max(0.0, seconds))
 
-    def count_result(self, head: ResultDocument) -> None:
-        """Count a stored result."""
+    def count_result(self, head: ResultDocument, now: datetime) -> None:
+        """Count a result that is stored now."""
         self._documents.labels(head.status.value, head.error.code.value if head.error else "").inc()
         if (queued_at := head.timing.queued_at) is not None:
-            seconds = (head.timing.finished_at - queued_at).total_seconds()
+            seconds = (now - queued_at).total_seconds()
             self._document_s.observe(max(0.0, seconds))
 
     def count_page(self, page: PageResult) -> None:

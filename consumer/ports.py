@@ -11,6 +11,7 @@ from typing import Protocol
 from consumer.clock import Watchdog
 from consumer.domain.body import Body
 from consumer.domain.completion import Completion
+from consumer.domain.errors import DocumentError
 from consumer.domain.formats import Format
 from consumer.domain.page import PageImage
 from consumer.domain.result import PageResult, Source, Warning  # noqa: A004 - the contract's word
@@ -81,10 +82,14 @@ class LeaseKeeper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object as HEAD describes it. `metadata` is the user metadata, names in lower case."""
+    """An object as HEAD describes it. `metadata` is the user metadata, names in lower case.
+
+    `unreadable`: why its bytes cannot be had, None if they can.
+    """
 
     source: Source
     metadata: Mapping[str, str]
+    unreadable: DocumentError | None = None
 
     @property
     def etag(self) -> str:
@@ -111,6 +116,9 @@ class ObjectStore(Protocol):
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Describe an object as it is now; None if there is none."""
+
+    async def find(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Describe an object by a listing, which tells no version and no metadata; None if there is none."""
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         """Return the first bytes of this very object; raises SourceChangedError, SourceGoneError."""

@@ -49,6 +49,11 @@ def _topic(value: str | None) -> str | None:
     return value
 
 
+def _sse(value: str | None) -> str | None:
+    # S3 distinguishes capitals.
+    return {"aes256": "AES256"}.get(value.lower(), value.lower()) if value else None
+
+
 def _outputs(value: str | frozenset[str]) -> frozenset[str]:
     if isinstance(value, frozenset):
         return value
@@ -131,6 +136,10 @@ class Settings(EngineSettings, PartSettings):
     outputs: Annotated[frozenset[str], NoDecode, BeforeValidator(_outputs)] = frozenset({RESULT})
     #: Boxes and confidences of words in the result.
     words: bool = False
+    #: Server-side encryption that is asked for with each put; by default that of the bucket.
+    sse: Annotated[Literal["AES256", "aws:kms", "aws:kms:dsse"] | None, BeforeValidator(_sse)] = None
+    #: Key of KMS for it; by default that of the bucket, or of the account.
+    sse_kms_key_id: str | None = None
     #: SNS topic for a message per finished document.
     completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = None
     #: Port of /healthz, /readyz and /metrics; 0 turns them off.
@@ -146,6 +155,8 @@ class Settings(EngineSettings, PartSettings):
             raise ValueError(
                 f"{PREFIX}STALL_S ({self.stall_s:g}) must be at least {PREFIX}LEASE_S ({self.lease_s})"
             )
+        if self.sse_kms_key_id is not None and not (self.sse or "").startswith("aws:kms"):
+            raise ValueError(f"{PREFIX}SSE_KMS_KEY_ID needs {PREFIX}SSE=aws:kms or aws:kms:dsse")
         folder = self.work_dir
         if folder is not None and not (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
             raise ValueError(f"{PREFIX}WORK_DIR ({folder}) is not a folder that can be written to")

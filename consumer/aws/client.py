@@ -19,7 +19,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from botocore.parsers import ResponseParserError
 
-from consumer.domain.errors import ServiceError, SettingsError, UnavailableError
+from consumer.domain.errors import ForbiddenError, ServiceError, SettingsError, UnavailableError
 from consumer.metrics import NO_ANSWER, Metrics
 
 _COMMON: Final[dict[str, Any]] = {
@@ -36,6 +36,9 @@ _ANSWERS: Final = {
     "GetObject": {"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "412"},
     "PutObject": {"PreconditionFailed", "412", "NoSuchKey", "404"},
 }
+
+#: Of rights, credentials and keys: S3 answers 400 if a key of KMS is disabled, or a token has expired.
+_FORBIDDEN: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 def region() -> str | None:
@@ -75,13 +78,12 @@ UNREACHABLE: Final = (
 def translate_errors(what: str) -> Iterator[None]:
     """Turn a client's errors into a ServiceError; `what` names the operation and the object.
 
-    An outage becomes an UnavailableError, a missing region a SettingsError.
+    An outage becomes an UnavailableError, a refusal a ForbiddenError, a missing region a SettingsError.
     """
     try:
         yield
     except ClientError as error:
-        kind = UnavailableError if _is_unavailable(error) else ServiceError
-        raise kind(f"{what}: {described(error)}") from error
+        raise _kind(error)(f"{what}: {described(error)}") from error
     except NoRegionError as error:
         raise SettingsError("AWS_REGION is not set") from error
     except UNREACHABLE as error:
@@ -107,9 +109,11 @@ async def service_call(what: str, deadline_s: float = 60.0) -> AsyncIterator[Cal
             yield postpone
 
 
-def _is_unavailable(error: ClientError) -> bool:
+def _kind(error: ClientError) -> type[ServiceError]:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Throttl" in error_code(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Throttl" in error_code(error):
+        return UnavailableError
+    return ForbiddenError if status in _FORBIDDEN else ServiceError
 
 
 #: One for the life of the process: each one loads the services' models, and fetches credentials, anew.

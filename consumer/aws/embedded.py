@@ -36,7 +36,7 @@ _FIGURES: Final = {
     "DocumentSeconds": _Figure("bucket_ocr_document_seconds_sum", unit="Seconds"),
     "Pages": _Figure("bucket_ocr_pages_total"),
     "FailedPages": _Figure("bucket_ocr_pages_total", lambda labels: labels["outcome"] != "SUCCESS"),
-    "RefusedMessages": _Figure("bucket_ocr_messages_total", lambda labels: labels["reason"] == "refused"),
+    "RefusedDocuments": _Figure("bucket_ocr_refused_documents_total"),
     "MessageAge": _Figure("bucket_ocr_queue_age_seconds", unit="Seconds", is_gauge=True),
 }
 

@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 from botocore.exceptions import ClientError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumer.aws.client import UNREACHABLE, described, error_code, service_call, translate_errors
+from consumer.aws import look
+from consumer.aws.client import UNREACHABLE, error_code, service_call, translate_errors
 from consumer.aws.small_objects import delete_objects, read_object
 from consumer.aws.upload import put_object
 from consumer.clock import Watchdog
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
-_MISSING: Final = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _PRECONDITION_FAILED: Final = {"412", "PreconditionFailed"}
 _CONCURRENT_WRITE: Final = {"409", "ConditionalRequestConflict"}
 
@@ -48,6 +48,12 @@ _MOST_CUTS: Final = 5
 
 #: Deadline of a transfer: a minute, plus its time at this rate.
 _SLOWEST_BYTES_PER_S: Final = 256 * 1024
+
+
+def encryption_headers(algorithm: str | None, key_id: str | None) -> dict[str, str]:
+    """Arguments of a put that ask for server-side encryption; none for the default of the bucket."""
+    headers = {"ServerSideEncryption": algorithm, "SSEKMSKeyId": key_id}
+    return {name: value for name, value in headers.items() if value is not None}
 
 
 class _TransferCutError(UnavailableError):
@@ -62,11 +68,13 @@ class _ConcurrentWriteError(UnavailableError):
 class S3Store:
     """Objects of any bucket that the credentials open.
 
-    `chunk_deadline_s`: a put ends after so long without a chunk that the connection took.
+    `chunk_deadline_s`: a put ends after so long without a chunk that the connection took. `encryption`: of
+    what is put, see `encryption_headers`.
     """
 
     client: "S3Client"
     chunk_deadline_s: float = _CHUNK_DEADLINE_S
+    encryption: Mapping[str, str] = field(default_factory=dict)
 
     async def check_bucket(self, bucket: str) -> None:
         """Raise ServiceError if the bucket does not exist or may not be used."""
@@ -75,29 +83,11 @@ class S3Store:
 
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Describe an object as it is now; None if there is none."""
-        async with service_call(f"HEAD s3://{bucket}/{key}"):
-            try:
-                head = await self.client.head_object(Bucket=bucket, Key=key)
-            except ClientError as error:
-                if error_code(error) in _MISSING:
-                    return None
-                if error_code(error) == "403":
-                    raise ServiceError(
-                        f"HEAD s3://{bucket}/{key}: {described(error)}: allow s3:GetObject on it, and "
-                        "s3:ListBucket on the bucket, or S3 says the same of an object that does not exist"
-                    ) from error
-                raise
-        version_id = head.get("VersionId")
-        source = Source(
-            bucket=bucket,
-            key=key,
-            version_id=None if version_id in (None, "null") else version_id,
-            etag=head["ETag"].strip('"'),
-            size_bytes=head["ContentLength"],
-            content_type=head.get("ContentType"),
-            last_modified=head["LastModified"],
-        )
-        return ObjectInfo(source, {name.lower(): value for name, value in head["Metadata"].items()})
+        return await look.head(self.client, bucket, key)
+
+    async def find(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Describe an object by a listing, which tells no version and no metadata; None if there is none."""
+        return await look.find(self.client, bucket, key)
 
     async def read_start(self, source: Source, size_bytes: int) -> bytes:
         """Return the first bytes of this very object; raises SourceChangedError, SourceGoneError."""
@@ -170,7 +160,7 @@ class S3Store:
 
             async for attempt in _retried(_ConcurrentWriteError):
                 with attempt, _translate_refusal(uri):
-                    return await put_object(self.client, new, mark, condition)
+                    return await put_object(self.client, new, mark, {**condition, **self.encryption})
         raise AssertionError("the last try returns or raises")
 
     async def put_new(self, new: NewObject, watchdog: Watchdog, tags: Mapping[str, str]) -> None:
@@ -272,7 +262,7 @@ def _translate_refusal(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         # If-Match on an object that has been deleted meanwhile is answered by 404.
-        if (code := error_code(error)) in _PRECONDITION_FAILED | _MISSING:
+        if (code := error_code(error)) in _PRECONDITION_FAILED | look.MISSING:
             raise ConflictError(f"{what} was written by another consumer") from error
         if code in _CONCURRENT_WRITE:
             raise _ConcurrentWriteError(f"PUT {what}: {code}: another writer keeps writing it") from error
@@ -312,7 +302,7 @@ def _translate_pinned(source: Source) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
-            if error_code(error) in _MISSING:
+            if error_code(error) in look.MISSING:
                 raise SourceGoneError(source.key) from error
             if error_code(error) in _PRECONDITION_FAILED:
                 raise SourceChangedError(source.key) from error

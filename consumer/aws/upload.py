@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.domain.body import CHUNK_BYTES, Body, chunks
@@ -17,11 +17,12 @@ _SMALL_BYTES: Final = 256 * 1024
 
 
 async def put_object(
-    client: "S3Client", new: NewObject, mark: Callable[[], None], condition: dict[str, Any]
+    client: "S3Client", new: NewObject, mark: Callable[[], None], headers: Mapping[str, Any]
 ) -> str:
-    """Put an object under a condition; returns its ETag.
+    """Put an object; returns its ETag.
 
-    `mark` is called whenever the connection has taken a chunk.
+    `headers`: more arguments of the operation, such as its condition. `mark` is called whenever the
+    connection has taken a chunk.
 
     The checksum comes from us: over HTTP botocore would read the whole body for it, on the event loop.
     """
@@ -35,7 +36,7 @@ async def put_object(
         ChecksumCRC32=checksum,
         ContentType=new.content_type,
         Metadata=dict(new.metadata),
-        **condition,
+        **headers,
     )
     return response["ETag"].strip('"')
 

@@ -32,6 +32,9 @@ _RAW: Final = re.compile(r"[^A-Za-z0-9/._*!'()%+-]")
 #: All ways of creating an object.
 _CREATED: Final = "s3:ObjectCreated:*"
 
+#: An archived object can be read again.
+_RESTORED: Final = ("s3:ObjectRestore:Completed", "s3:ObjectRestore:*")
+
 _STORAGE: Final = "infra/storage.yaml sets it up"
 
 #: SQS keeps no message longer.
@@ -242,6 +245,10 @@ def notification(bucket: str, prefix: str, configuration: Mapping[str, Any], arn
         yield Finding("notification", Level.FAULT, subject, message, f"make the event of the rule {_CREATED}")
     else:
         yield Finding("notification", Level.OK, subject, "sends an event for every upload")
+        if not any(event in _RESTORED for rule in covering for event in rule.events):
+            message = "sends no event when an archived object has been restored, which then is not read"
+            remedy = f"add the event {_RESTORED[0]}, unless you archive no documents"
+            yield Finding("restores", Level.WARNING, subject, message, remedy)
     yield from _suffixes(subject, covering)
 
 
@@ -263,7 +270,7 @@ def _no_rule(subject: str, configuration: Mapping[str, Any], arn: str, prefixes:
         return Finding("notification", Level.WARNING, subject, message, remedy)
     uploads = f"events for uploads under {', '.join(map(repr, prefixes))} only"
     message = f"sends {uploads if prefixes else 'no events to this queue'}"
-    rule = json.dumps({"QueueArn": arn, "Events": [_CREATED]})
+    rule = json.dumps({"QueueArn": arn, "Events": [_CREATED, _RESTORED[0]]})
     remedy = (
         "add to the QueueConfigurations that aws s3api get-bucket-notification-configuration gives, and put "
         f"all of them back, because a put replaces all: {rule}"

@@ -14,6 +14,7 @@ from typing import Final
 
 from consumer import settings
 from consumer.aws import client as aws
+from consumer.aws.s3 import encryption_headers
 from consumer.doctor import checks, protection, writes
 from consumer.doctor.checks import Attributes, Finding, Level
 from consumer.doctor.inspect import AwsInspector
@@ -183,7 +184,9 @@ async def _bucket(context: Context, bucket: str, queue_arn: str) -> Iterable[Fin
         findings += checks.notification(bucket, context.prefix, configuration, queue_arn)
     findings += await _protection(context, bucket)
     if context.writes:
-        findings += [each async for each in writes.bucket(context.inspector, bucket, context.prefix)]
+        encryption = encryption_headers(context.options.sse, context.options.sse_kms_key_id)
+        proofs = writes.bucket(context.inspector, bucket, context.prefix, encryption)
+        findings += [each async for each in proofs]
     return findings
 
 
@@ -193,12 +196,12 @@ async def _protection(context: Context, bucket: str) -> Iterable[Finding]:
     permission = "s3:GetEncryptionConfiguration"
     encryption = await look_up(none, permission, "get_bucket_encryption", Bucket=bucket)
     if not isinstance(encryption, Finding):
-        encryption = protection.encryption(bucket, encryption)
+        encryption = protection.encryption(bucket, encryption, context.options)
     open_to_all = Finding("bucket policy", Level.OK, subject, "has no policy")
     policy = await look_up(open_to_all, "s3:GetBucketPolicy", "get_bucket_policy", Bucket=bucket)
     if isinstance(policy, Finding):
         return [encryption, policy]
-    return [encryption, *protection.policy(bucket, policy["Policy"])]
+    return [encryption, *protection.policy(bucket, policy["Policy"], context.options.sse)]
 
 
 async def check_topic(context: Context) -> Iterable[Finding]:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from consumer.doctor.checks import Finding, Level, listed
+from consumer.settings import Settings
 
 #: Without a key of KMS nothing more is needed.
 _KEYLESS: Final = {"AES256", None}
@@ -17,11 +18,15 @@ _ACTIONS: Final = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBu
 _WRITE: Final = "run `bucket-ocr doctor --write` with the consumer's role to prove that it can"
 
 
-def encryption(bucket: str, configuration: Mapping[str, Any]) -> Finding:
-    """Judge the result of GetBucketEncryption."""
+def encryption(bucket: str, configuration: Mapping[str, Any], options: Settings) -> Finding:
+    """Judge the result of GetBucketEncryption, and what the settings ask for."""
     subject = f"s3://{bucket}"
     rules = configuration.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
+    if options.sse is not None:
+        key = {"KMSMasterKeyID": options.sse_kms_key_id} if options.sse_kms_key_id else {}
+        # Sources may have been encrypted by the default.
+        defaults = [{"SSEAlgorithm": options.sse, **key}, *defaults]
     for default in defaults:
         if (algorithm := default.get("SSEAlgorithm")) not in _KEYLESS:
             key = default.get("KMSMasterKeyID", "alias/aws/s3")
@@ -32,10 +37,11 @@ def encryption(bucket: str, configuration: Mapping[str, Any]) -> Finding:
     return Finding("encryption", Level.OK, subject, "needs no rights to a key")
 
 
-def policy(bucket: str, document: str) -> Iterator[Finding]:
+def policy(bucket: str, document: str, sse: str | None) -> Iterator[Finding]:
     """Judge the statements of a bucket's policy that deny what a consumer does.
 
-    Whom a statement is about cannot be told here, so each is a warning, if it is not about plain HTTP.
+    `sse`: the encryption that its puts ask for. Whom a statement is about cannot be told here, so each is a
+    warning, if it is not about plain HTTP.
     """
     subject = f"s3://{bucket}"
     for statement in listed(json.loads(document).get("Statement")):
@@ -48,10 +54,13 @@ def policy(bucket: str, document: str) -> Iterator[Finding]:
         if set(map(str.lower, conditions)) == {"aws:securetransport"}:
             continue
         if any(key.lower().startswith(_HEADER) for key in conditions):
-            message = (
-                f"its policy denies puts by their encryption header (statement {name}), which results lack"
+            has = f"have {sse}" if sse else "lack it"
+            message = f"its policy denies puts by their encryption header (statement {name}); results {has}"
+            remedy = (
+                f"see that it takes BUCKET_OCR_SSE and BUCKET_OCR_SSE_KMS_KEY_ID: {_WRITE}"
+                if sse
+                else "set BUCKET_OCR_SSE, and BUCKET_OCR_SSE_KMS_KEY_ID, to what it asks for"
             )
-            remedy = "except the consumer's role: S3 encrypts by the bucket's default without the header"
         else:
             message = f"its policy denies {', '.join(denied)} (statement {name})"
             remedy = f"see that it is not about the consumer's role: {_WRITE}"

@@ -19,10 +19,13 @@ _REMEDY: Final = (
 _MISSED: Final = {"404", "NoSuchKey", "412", "PreconditionFailed"}
 
 
-async def bucket(inspector: AwsInspector, name: str, prefix: str) -> AsyncIterator[Finding]:
+async def bucket(
+    inspector: AwsInspector, name: str, prefix: str, encryption: Mapping[str, str]
+) -> AsyncIterator[Finding]:
     """Write and remove an own output under `prefix`, and prove that a result could be written beside it.
 
-    A consumer may not remove results, so the result is put on a condition that does not hold.
+    `encryption`: arguments of puts. A consumer may not remove results, so the result is put on a condition
+    that does not hold.
     """
     source = f"{prefix}bucket-ocr-doctor-{secrets.token_hex(4)}.pdf"
     part = {"Bucket": name, "Key": f"{folder(source)}proof"}
@@ -36,13 +39,14 @@ async def bucket(inspector: AwsInspector, name: str, prefix: str) -> AsyncIterat
             Body=b"",
             Tagging=tagging,
             **part,
+            **encryption,
         )
     )
     if refused.level is Level.OK:
         yield await _proof(
             inspector, f"s3://{name}/{part['Key']}", "s3:DeleteObject", "delete_object", **part
         )
-    result = {"Bucket": name, "Key": result_key(source), "IfMatch": '"never"'}
+    result = {"Bucket": name, "Key": result_key(source), "IfMatch": '"never"', **encryption}
     yield await _proof(
         inspector, f"s3://{name}/{result['Key']}", "s3:PutObject", "put_object", Body=b"", **result
     )

@@ -12,7 +12,8 @@ The class decides what happens to the message; no code looks at the text::
     ├── ConflictError          another consumer wrote the result: look again
     └── TransientError         storage, network, capacity: tried again later
         ├── ServiceError       a service refused
-        │   └── UnavailableError   it failed, was too busy, or did not answer
+        │   ├── UnavailableError   it failed, was too busy, or did not answer
+        │   └── ForbiddenError     rights or keys do not allow it
         ├── ChildError         a child process died, hung or sent nonsense
         └── HostError          the host's: an engine that cannot be started, a broken disk
             ├── StartupError   settings, or what is installed, keep a child process from starting
@@ -44,6 +45,8 @@ class Code(StrEnum):
     ENGINE_TIMEOUT = "ENGINE_TIMEOUT"
     ENGINE_CRASH = "ENGINE_CRASH"
     ENGINE_ERROR = "ENGINE_ERROR"
+    ARCHIVED = "ARCHIVED"
+    KEY_REQUIRED = "KEY_REQUIRED"
     INVALID_OPTIONS = "INVALID_OPTIONS"
     RETRIES_EXHAUSTED = "RETRIES_EXHAUSTED"
 
@@ -104,6 +107,10 @@ class ServiceError(TransientError):
 
 class UnavailableError(ServiceError):
     """A service failed, was too busy or could not be reached; the object itself may be in order."""
+
+
+class ForbiddenError(ServiceError):
+    """A service does not allow it: a right, a policy or a key is missing, for one object or for all."""
 
 
 class ChildError(TransientError):

@@ -1,7 +1,7 @@
 """Message bodies: the jobs that they ask for, and the request for a part of a document.
 
-Accepted: an S3 event notification, the same inside an SNS envelope, an EventBridge event of S3,
-`s3:TestEvent`, and the project's own request. Everything else is malformed.
+Accepted: an S3 event notification of a created or restored object, the same inside an SNS envelope, an
+EventBridge event of S3, `s3:TestEvent`, and the project's own request. Everything else is malformed.
 """
 
 import json
@@ -27,6 +27,9 @@ from consumer.domain.parts import MOST_PAGES, PageRange
 
 #: S3 events may come in an SNS envelope, but no sender nests envelopes.
 _MAX_ENVELOPES = 2
+
+#: An archived object can be read again.
+_RESTORED: Final = {"ObjectRestore:Completed", "Object Restore Completed"}
 
 #: Why the event of another object that we wrote is ignored.
 OWN_OUTPUT: Final = "own output"
@@ -153,7 +156,8 @@ class _S3Record(BaseModel):
 
     def job(self) -> Job | str:
         # Other stores with the API of S3 (MinIO) write "s3:ObjectCreated:Put".
-        if not self.event.removeprefix("s3:").startswith("ObjectCreated:"):
+        event = self.event.removeprefix("s3:")
+        if not event.startswith("ObjectCreated:") and event not in _RESTORED:
             return self.event
         try:
             # S3 encodes keys as HTML forms do: "+" is a space, "%2B" a plus.
@@ -170,7 +174,8 @@ class _EventBridge(BaseModel):
 
     def job(self) -> Job | str:
         # Unlike the queue's own notifications, EventBridge carries the key as it is.
-        return _job(self.bucket, self.key) if self.event == "Object Created" else self.event
+        is_readable = self.event == "Object Created" or self.event in _RESTORED
+        return _job(self.bucket, self.key) if is_readable else self.event
 
 
 class _TestEvent(BaseModel):

@@ -21,7 +21,9 @@ SCHEMA: Final = "ocr-schema-version"
 #: In the place of a fingerprint if the source, or a page of it, was not read: any later job replaces such a
 #: result.
 NOT_READ: Final = "none"
-_NOT_READ_CODES: Final = frozenset({Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS})
+NOT_READ_CODES: Final = frozenset(
+    {Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS, Code.ARCHIVED, Code.KEY_REQUIRED}
+)
 
 
 def fingerprint(engine: str, version: str, models: Mapping[str, str], options: Mapping[str, object]) -> str:
@@ -61,7 +63,7 @@ class ResultHead(BaseModel, frozen=True, populate_by_name=True):
             status=document.status,
             source_etag=document.source.etag,
             source_version_id=document.source.version_id,
-            fingerprint=NOT_READ if reasons & _NOT_READ_CODES else document.engine.fingerprint,
+            fingerprint=NOT_READ if reasons & NOT_READ_CODES else document.engine.fingerprint,
             schema_version=document.schema_version,
             page_count=document.page_count,
             code=code,

@@ -67,7 +67,18 @@ def is_exhausted(outcome: Outcome, receive_count: int, max_receive_count: int | 
     `receive_count` is from 1; `max_receive_count` is the queue's, None if it has no redrive policy. A message
     that was released or postponed is sent again, so it has all its tries before it.
     """
-    return outcome in FAILED and max_receive_count is not None and receive_count >= max_receive_count
+    return outcome in FAILED and receive_count == max_receive_count
+
+
+def is_redriven(receive_count: int, max_receive_count: int | None) -> bool:
+    """Whether a message was moved back from the dead letters by a queue that goes on counting.
+
+    SQS gives one that is moved a new id and counts it as new
+    (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html),
+    and does not say what becomes of its receive count. None with more receives than `max_receive_count` comes
+    from the queue itself.
+    """
+    return max_receive_count is not None and receive_count > max_receive_count
 
 
 def decide(  # noqa: PLR0913
@@ -77,12 +88,13 @@ def decide(  # noqa: PLR0913
     pauses: Pauses = DEFAULT_PAUSES,
     *,
     exhausted: bool = False,
+    redriven: bool = False,
     delay_s: int = 0,
 ) -> Disposition:
     """Choose the disposition of a message that has been received `receive_count` times (from 1).
 
-    `exhausted`: the result of `is_exhausted`. `delay_s`: after how many seconds one that was postponed is to
-    come again.
+    `exhausted`, `redriven`: the results of `is_exhausted`, `is_redriven`. `delay_s`: after how many seconds
+    one that was postponed is to come again.
     """
     if exhausted:
         # The next receive moves it to the dead-letter queue.
@@ -99,8 +111,9 @@ def decide(  # noqa: PLR0913
         case Outcome.HOST_FAILURE:
             delay_s = pauses.host_failure_s
         case Outcome.TRANSIENT | Outcome.BUG:
-            delay_s = backoff_s(receive_count, rng, pauses.backoff_s)
-    return RetryAfter(delay_s)
+            delay_s = backoff_s(1 if redriven else receive_count, rng, pauses.backoff_s)
+    # A new message has all its tries before it.
+    return SendAgain(delay_s) if redriven else RetryAfter(delay_s)
 
 
 def backoff_s(receive_count: int, rng: random.Random, base_s: float = DEFAULT_PAUSES.backoff_s) -> int:

@@ -7,8 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 from consumer.clock import Clock, Watchdog
+from consumer.domain.parts import Identity
 from consumer.domain.result import Timing
 from consumer.metrics import Metrics
+from consumer.service.pieces import PieceBuffer
 from consumer.service.spool import FileSpool
 
 
@@ -17,7 +19,9 @@ class Attempt:
     """`queued_at`: when the message was sent, None if that is unknown; `stage_seconds` by stage.
 
     `replaces`: ETag of the result that is to be replaced although it is current; None if there is no such
-    result. `files` closes what the result is put from; the maker of the attempt ends it.
+    result. `files` closes what the result is put from; the maker of the attempt ends it. `unstored`: pages of
+    a part that were read and could not be stored; the next attempt at the job has them. `is_read`: whether
+    the result is made of what the source holds.
     """
 
     queued_at: datetime | None
@@ -25,8 +29,10 @@ class Attempt:
     clock: Clock
     metrics: Metrics
     replaces: str | None = None
+    is_read: bool = True
     stage_seconds: dict[str, float] = field(default_factory=dict, init=False)
     files: ExitStack = field(default_factory=ExitStack, init=False)
+    unstored: list[tuple[Identity, PieceBuffer]] = field(default_factory=list, init=False)
     started_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:

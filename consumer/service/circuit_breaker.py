@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from consumer.clock import Clock
-from consumer.domain.errors import HostError, ServiceError, TransientError, UnavailableError
+from consumer.domain.errors import HostError, ServiceError, UnavailableError
 from consumer.domain.pauses import DEFAULT_PAUSES
 
-_LONGEST_PAUSE_S = 300.0
+LONGEST_PAUSE_S = 300.0
 
-#: Storage that fails so many messages in a row may be down.
+#: Storage that fails so many messages in a row may be down. So it is if it refuses so many documents.
 _FAILURES_IN_A_ROW = 4
 
 log = structlog.get_logger(__name__)
@@ -26,19 +26,26 @@ _Check = Callable[[], Awaitable[None]]
 class CircuitBreaker:
     """Closed while the host is well. `checks` raise HostError while it is not.
 
-    Open: no message is received. Half-open (`half_open`): something failed and nothing has worked since, so
-    messages are tried one at a time. `problem`: why no message is received, None if they are.
+    Open (`is_open`): no message is received. Half-open (`half_open`): something failed and nothing has worked
+    since, so messages are tried one at a time. `problem`: what is wrong, None if nothing is known to be.
+    `stored`: how many documents were stored.
     """
 
     checks: Sequence[_Check]
     clock: Clock
     first_pause_s: float = DEFAULT_PAUSES.breaker_s
     problem: str | None = field(default=None, init=False)
+    is_open: bool = field(default=False, init=False)
     half_open: bool = field(default=False, init=False)
+    stored: int = field(default=0, init=False)
     _open_until_s: float = field(default=0.0, init=False)
     _storage_failures: int = field(default=0, init=False)
     #: Looks at the storage that failed.
     _probe: _Check | None = field(default=None, init=False)
+    #: Documents that storage refused since it has taken one.
+    _refused: set[str] = field(default_factory=set, init=False)
+    #: The first words for it: later ones differ by keys and ids only.
+    _refusal: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self._pause_s = self.first_pause_s
@@ -52,10 +59,18 @@ class CircuitBreaker:
                 await check()
             await self._probe_storage()
         except (HostError, UnavailableError) as error:
+            self.is_open = True
             self._report(str(error))
         else:
-            self._report(None)
-        return self.problem is None
+            self.is_open = False
+            if not self._refuses:
+                self._report(None)
+        return not self.is_open
+
+    @property
+    def _refuses(self) -> bool:
+        """Whether storage refuses more than single documents."""
+        return len(self._refused) >= _FAILURES_IN_A_ROW
 
     async def _probe_storage(self) -> None:
         """Raise UnavailableError if the storage that failed is not back yet."""
@@ -71,7 +86,7 @@ class CircuitBreaker:
 
     def record_host_failure(self, error: HostError) -> None:
         """Open for a while: work on a message failed for reasons of the host."""
-        self._open(error)
+        self._open(str(error))
 
     def record_storage_failure(self, error: UnavailableError, probe: _Check) -> None:
         """Note that storage was unavailable to a message; if it was to several in a row, open for a while.
@@ -81,7 +96,28 @@ class CircuitBreaker:
         self._storage_failures += 1
         if self._storage_failures >= _FAILURES_IN_A_ROW:
             self._probe = probe
-            self._open(error)
+            self._open(str(error))
+
+    def record_refusal(self, document: str, error: str) -> None:
+        """Note that storage refused a document; if it has refused several, open for a while.
+
+        One that is tried again tells nothing new.
+        """
+        is_new = document not in self._refused
+        self._refused.add(document)
+        if is_new and self._refuses:
+            advice = "`bucket-ocr doctor --write` says which right or key is missing"
+            self._refusal = self._refusal or f"one document after another is refused: {error}: {advice}"
+            self._open(self._refusal)
+
+    def record_stored(self) -> None:
+        """Forget earlier refusals: storage has taken what was made of a document."""
+        self.stored += 1
+        if self._refuses:
+            self.record_host_success()
+            self._open_until_s, self._refusal = 0.0, ""
+            self._report(None)
+        self._refused.clear()
 
     def record_storage_success(self) -> None:
         """Forget earlier failures of storage."""
@@ -95,14 +131,14 @@ class CircuitBreaker:
         self._pause_s = self.first_pause_s
         self.half_open = False
 
-    def _open(self, error: TransientError) -> None:
-        self.half_open = True
+    def _open(self, problem: str) -> None:
+        self.is_open = self.half_open = True
         now = self.clock.monotonic()
         # Messages in flight at the same time fail for the same reason, and count once.
         if now >= self._open_until_s:
             self._open_until_s = now + self._pause_s
-            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        self._report(str(error))
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._report(problem)
 
     def _report(self, problem: str | None) -> None:
         if problem is not None and _without_figures(problem) != _without_figures(self.problem):

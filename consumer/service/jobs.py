@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -16,6 +17,7 @@ from consumer.domain.errors import (
     ChildError,
     Code,
     DiskFullError,
+    DocumentError,
     HostError,
     ServiceError,
     StartupError,
@@ -34,6 +36,8 @@ from consumer.service.documents import DocumentReader
 from consumer.service.part_reader import PartReader
 from consumer.service.part_requests import PassedOnError, StoppedError, pass_on
 from consumer.service.publisher import Accepts, JobResult, Make, Publisher
+from consumer.service.results import ResultMaker
+from consumer.service.waiting_room import Aside, Kept, Refusals, WaitingRoom
 
 #: Cause of a job that needs no work because we wrote its object.
 OWN_OUTPUT: Final = "own_output"
@@ -59,7 +63,7 @@ class JobReport:
     into the message's log line; they never hold text of the document. `cause`: one word for the reason, for
     metrics; `OWN_OUTPUT` of an object that we wrote. `continuation`: of a job that was
     released, passed on, or renewed, bodies of messages that ask for what is left of it; empty for the message
-    as it was.
+    as it was. `error`: why the job failed, if it was no bug.
     """
 
     job: Job
@@ -68,6 +72,7 @@ class JobReport:
     log_fields: Mapping[str, Any]
     continuation: tuple[str, ...] = ()
     cause: str = ""
+    error: TransientError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +83,41 @@ class JobRunner:
     documents: DocumentReader
     part_reader: PartReader
     breaker: CircuitBreaker
+    waiting_room: WaitingRoom
     announce: Announce
 
     async def run(
-        self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool = False
+        self,
+        job: Job,
+        queued_at: datetime,
+        watchdog: Watchdog,
+        *,
+        is_again: bool = False,
+        aside: Aside = nullcontext,
     ) -> JobReport:
         """Make sure that the source has a current result, and announce it; no error leaves this.
 
-        `is_again`: the message was received before.
+        `is_again`: the message was received before. `aside` is entered while the document waits for storage
+        that refuses it.
         """
+        refusals = Refusals()
+        with Kept() as kept:
+            report = await self._try(job, queued_at, watchdog, kept, is_again=is_again)
+            while report.error is not None and self.waiting_room.admits(job, refusals, report.error):
+                async with self.waiting_room.turn(refusals, aside):
+                    report = await self._try(job, queued_at, watchdog, kept, is_again=is_again)
+        return report
+
+    async def _try(
+        self, job: Job, queued_at: datetime, watchdog: Watchdog, kept: Kept, *, is_again: bool
+    ) -> JobReport:
         log_fields: dict[str, Any] = {"bucket": job.bucket, "key": job.key}
         if job.part is not None:
             log_fields["part"] = f"{job.part.first}-{job.part.last}/{job.part.page_count}"
-        outcome, reason, cause = Outcome.DONE, "", ""
+        outcome, reason, cause, failure = Outcome.DONE, "", "", None
         try:
-            result = await self._ensure_current_result(job, queued_at, watchdog, is_again=is_again)
-            self.breaker.record_storage_success()
-            if "read" in result.stage_seconds:
-                self.breaker.record_host_success()
+            result = await self._ensure_current_result(job, queued_at, watchdog, kept, is_again=is_again)
+            self._record_success(result)
             log_fields |= _log_fields(result)
             cause = OWN_OUTPUT if result.reason == events.OWN_OUTPUT else ""
             if problem := await self._announcement_problem(result):
@@ -110,15 +132,26 @@ class JobRunner:
             log_fields["error"] = reason = str(error)
             outcome = Outcome.HOST_FAILURE if isinstance(error, HostError) else Outcome.TRANSIENT
             cause = next(word for kind, word in _CAUSES if isinstance(error, kind))
-            if isinstance(error, HostError):
-                self.breaker.record_host_failure(error)
-            elif isinstance(error, UnavailableError):
-                probe = partial(self.publisher.store.check_bucket, job.bucket)
-                self.breaker.record_storage_failure(error, probe)
+            failure = error
+            self._record_failure(job, error)
         except Exception as error:  # noqa: BLE001 - a bug must not take other documents along
             log_fields["traceback"] = traceback.format_exc()
             outcome, reason = Outcome.BUG, f"an internal error ({type(error).__name__})"
-        return JobReport(job, outcome, reason, log_fields, cause=cause)
+        return JobReport(job, outcome, reason, log_fields, cause=cause, error=failure)
+
+    def _record_success(self, result: JobResult) -> None:
+        self.breaker.record_storage_success()
+        if result.stage_seconds.keys() & {"read", "publish"}:
+            self.breaker.record_stored()
+        if "read" in result.stage_seconds:
+            self.breaker.record_host_success()
+
+    def _record_failure(self, job: Job, error: TransientError) -> None:
+        if isinstance(error, HostError):
+            self.breaker.record_host_failure(error)
+        elif isinstance(error, UnavailableError):
+            probe = partial(self.publisher.store.check_bucket, job.bucket)
+            self.breaker.record_storage_failure(error, probe)
 
     async def write_exhausted_result(
         self, job: Job, queued_at: datetime, reason: str, watchdog: Watchdog
@@ -129,7 +162,7 @@ class JobRunner:
         """
         try:
             if job.part is None:
-                make = self._failure(Code.RETRIES_EXHAUSTED, reason)
+                make = _failure(self.documents.results, Code.RETRIES_EXHAUSTED, reason)
                 result = await self._ensure_any_result(job, queued_at, watchdog, make)
             else:
                 make = partial(self.documents.parts.give_up, job.part, reason=reason)
@@ -147,11 +180,11 @@ class JobRunner:
         return is_current or (head.is_of(source) and engine_digest(head.fingerprint) == engine)
 
     async def _ensure_current_result(
-        self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool
+        self, job: Job, queued_at: datetime, watchdog: Watchdog, kept: Kept, *, is_again: bool
     ) -> JobResult:
         """Make sure that the source has a current result, or that all of its missing pages are asked for."""
         if job.problem:
-            failure = self._failure(Code.INVALID_OPTIONS, job.problem)
+            failure = _failure(self.documents.results, Code.INVALID_OPTIONS, job.problem)
             return await self._ensure_any_result(job, queued_at, watchdog, failure)
         make: Make = self.documents.read
         if job.part is not None:
@@ -162,7 +195,13 @@ class JobRunner:
                 return JobResult("no such pages")
             make, job = partial(self.part_reader.read, job.part, is_again=is_again), replace(job, force=False)
         accepts = partial(self._is_wanted, job.part.engine if job.part else None)
-        result = await self.publisher.ensure_result(job, queued_at, watchdog, accepts=accepts, make=make)
+        try:
+            result = await self.publisher.ensure_result(
+                job, queued_at, watchdog, accepts=accepts, make=kept.once(make)
+            )
+        except DocumentError as error:
+            failure = _failure(self.documents.results, error.code, error.message)
+            return await self._ensure_any_result(job, queued_at, watchdog, failure)
         await self._remove_leftovers(job, result)
         return result
 
@@ -187,15 +226,9 @@ class JobRunner:
     ) -> JobResult:
         """Make a result, unless the source has one, by any engine: a failure replaces none."""
         whole = replace(job, force=False, part=None)
-        return await self.publisher.ensure_result(whole, queued_at, watchdog, accepts=accepts, make=make)
-
-    def _failure(self, code: Code, reason: str) -> Make:
-        """Make the result of a source that is not read."""
-
-        async def make(source: Source, attempt: Attempt) -> EncodedResult:
-            return self.documents.results.failure(source, attempt, code, reason)
-
-        return make
+        return await self.publisher.ensure_result(
+            whole, queued_at, watchdog, accepts=accepts, make=make, is_read=False
+        )
 
     async def _announcement_problem(self, result: JobResult) -> str | None:
         """Announce the result that exists; returns why that failed, None if it did not.
@@ -209,6 +242,15 @@ class JobRunner:
         except ServiceError as error:
             return f"the result is stored, and was not announced: {error}"
         return None
+
+
+def _failure(results: ResultMaker, code: Code, reason: str) -> Make:
+    """Make the result of a source that is not read."""
+
+    async def make(source: Source, attempt: Attempt) -> EncodedResult:
+        return results.failure(source, attempt, code, reason)
+
+    return make
 
 
 def _has_all_pages(head: ResultHead, source: Source) -> bool:

@@ -135,7 +135,9 @@ class MessageHandler:
         """Run all jobs; one that fails does not keep the rest from being done."""
         for job in context.notification.jobs:
             is_again = context.message.receive_count > 1
-            report = await self.jobs.run(job, context.queued_at(job), context.watchdog, is_again=is_again)
+            report = await self.jobs.run(
+                job, context.queued_at(job), context.watchdog, is_again=is_again, aside=context.aside
+            )
             context.reports.append(report)
             if context.is_cut_short:
                 return

@@ -1,5 +1,6 @@
 """A message in flight: what it asks for, and what has become of it."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -10,6 +11,7 @@ from consumer.domain.events import Job, Notification
 from consumer.domain.settle import Outcome
 from consumer.ports import Message
 from consumer.service.jobs import OWN_OUTPUT, JobReport
+from consumer.service.waiting_room import Aside
 
 #: A message of several documents ends as the worst of them; what may still be done comes before what nobody
 #: can do.
@@ -26,13 +28,18 @@ _SEVERITY: Final = (
 
 @dataclass
 class MessageContext:
-    """A message in flight. `reports` come as jobs end, so they are there however the work ends."""
+    """A message in flight. `reports` come as jobs end, so they are there however the work ends.
+
+    `aside`: see `waiting_room`. `has_slot`: whether it has its slot.
+    """
 
     message: Message
     notification: Notification
     watchdog: Watchdog
     reports: list[JobReport] = field(default_factory=list)
     log_fields: dict[str, Any] = field(default_factory=dict)
+    aside: Aside = nullcontext
+    has_slot: bool = False
 
     def queued_at(self, job: Job) -> datetime:
         """When the document of a job came; the message of a part is younger."""

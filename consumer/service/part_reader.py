@@ -8,7 +8,13 @@ from typing import Final
 from consumer.clock import Clock
 from consumer.domain import parts as pages_of
 from consumer.domain.assembly import EncodedResult
-from consumer.domain.errors import Code, DocumentError, SourceChangedError, SourceGoneError
+from consumer.domain.errors import (
+    Code,
+    DocumentError,
+    ForbiddenError,
+    SourceChangedError,
+    SourceGoneError,
+)
 from consumer.domain.events import PartRange
 from consumer.domain.parts import Identity, PageRange
 from consumer.domain.result import PageResult, Source
@@ -101,6 +107,7 @@ class PartReader:
             return NoResult("superseded")
         attempt.started_at = part.started_at or attempt.started_at
         whose = parts.requests.identity(source, attempt, part.page_count)
+        await self._store_unstored(source, attempt, whose)
         if gaps := pages_of.missing(part.pages, await parts.read_ranges(source, whose)):
             if await parts.is_joined(source, attempt):
                 # The result was looked at before the listing, and its pieces were removed in between.
@@ -115,7 +122,16 @@ class PartReader:
             if read is None:
                 return NoResult("no such pages")
             part, whose = read, parts.requests.identity(source, attempt, read.page_count)
+            await self._store_unstored(source, attempt, whose)
         return await parts.finish(source, attempt, whose, part.pages, is_stray=is_stray(part))
+
+    async def _store_unstored(self, source: Source, attempt: Attempt, whose: Identity) -> None:
+        """Store the pages that were read and refused."""
+        while attempt.unstored:
+            of, buffer = attempt.unstored[0]
+            if of == whose:
+                await self.documents.parts.pieces.put(source, whose, buffer, attempt.watchdog)
+            del attempt.unstored[0]
 
     async def _read_missing(
         self, part: PartRange, source: Source, attempt: Attempt, gaps: Sequence[PageRange]
@@ -167,7 +183,12 @@ class PartReader:
             # Pages on their way may be stored: then they are refused, and that is all.
             put = self.documents.parts.pieces.put_in_time
             left = (unstored.storing, unstored.take())
-            await asyncio.gather(*(put(source, whose, buffer, attempt.watchdog) for buffer in left))
+            are_stored = await asyncio.gather(*(put(source, whose, each, attempt.watchdog) for each in left))
+            attempt.unstored += [
+                (whose, buffer)
+                for buffer, is_stored in zip(left, are_stored, strict=True)
+                if buffer.page_count and not is_stored
+            ]
             raise
 
     async def _checkpoint(
@@ -175,7 +196,11 @@ class PartReader:
     ) -> None:
         parts = self.documents.parts
         if (buffer := unstored.take()).page_count:
-            await parts.pieces.put(source, whose, buffer, attempt.watchdog)
+            try:
+                await parts.pieces.put(source, whose, buffer, attempt.watchdog)
+            except ForbiddenError:
+                # The engines have begun with the next pages, which would be read again.
+                attempt.unstored.append((whose, buffer))
             unstored.storing = PieceBuffer()
         await sources.require_unchanged(parts.pieces.store, source)
         await parts.report_progress(source, whose)

@@ -83,15 +83,23 @@ class Publisher:
     metrics: Metrics
     outputs: OutputMaker
 
-    async def ensure_result(
-        self, job: Job, queued_at: datetime | None, watchdog: Watchdog, *, accepts: Accepts, make: Make
+    async def ensure_result(  # noqa: PLR0913
+        self,
+        job: Job,
+        queued_at: datetime | None,
+        watchdog: Watchdog,
+        *,
+        accepts: Accepts,
+        make: Make,
+        is_read: bool = True,
     ) -> JobResult:
         """Make sure that the source, as it is when this returns, has a result that `accepts` accepts.
 
-        `make` makes it if there is none. Raises TransientError if that is not possible now.
+        `make` makes it if there is none; `is_read`: from what the source holds. Raises TransientError if that
+        is not possible now, and DocumentError if the source is to be read and cannot be.
         """
         for _ in range(_TRIES):
-            attempt = Attempt(queued_at, watchdog, self.clock, self.metrics)
+            attempt = Attempt(queued_at, watchdog, self.clock, self.metrics, is_read=is_read)
             try:
                 with attempt.files:
                     return await self._try(job, attempt, accepts, make)
@@ -105,9 +113,11 @@ class Publisher:
         raise TransientError(f"s3://{job.bucket}/{job.key}, or an output, is overwritten again and again")
 
     async def _try(self, job: Job, attempt: Attempt, accepts: Accepts, make: Make) -> JobResult:
-        info = await sources.describe(self.store, job.bucket, job.key)
+        info = await sources.describe(self.store, job.bucket, job.key, is_read=attempt.is_read)
         if identity.SOURCE_ETAG in info.metadata:
             return JobResult(events.OWN_OUTPUT)
+        if info.unreadable is not None and attempt.is_read:
+            raise info.unreadable
         existing = await self.store.head(job.bucket, keys.result_key(job.key))
         attempt.replaces = job.part.replaces if job.part else None
         if match := _accepted(existing, attempt.replaces, info.source, accepts):
@@ -117,7 +127,7 @@ class Publisher:
             attempt.replaces = existing.etag if existing else None
             if existing is not None and lacking:
                 make = self._completing(existing, match, lacking, make)
-        elif not await self._is_document(info.source):
+        elif not await self._is_document(info):
             return JobResult("not a document")
         result = await make(info.source, attempt)
         if isinstance(result, NoResult):
@@ -145,7 +155,7 @@ class Publisher:
         source, own = result.head.source, dict[str, str]()
         for _ in range(_TRIES):
             there = await self._stored_outputs.listing(source) if result.outputs else Listing()
-            await sources.require_unchanged(self.store, source)
+            await sources.require_unchanged(self.store, source, is_read=attempt.is_read)
             try:
                 with attempt.stage("publish"):
                     head = await self._put(result, existing, there, own, attempt.watchdog)
@@ -157,13 +167,13 @@ class Publisher:
                     continue
                 reason, head = "stored meanwhile", match
             else:
-                self.metrics.count_result(result.head)
+                self.metrics.count_result(result.head, self.clock.now())
                 reason = "stored"
             # While the put was in flight, the source may have gone back to the bytes of the older result, and
             # another consumer may have found that result current.
             with contextlib.suppress(SourceGoneError):
                 # A client may remove a source because its result has come; the result is announced as well.
-                await sources.require_unchanged(self.store, source)
+                await sources.require_unchanged(self.store, source, is_read=attempt.is_read)
             if await self._stored_outputs.lacking(source, head):
                 raise _OutputsChangedError(source.key)
             return JobResult(reason, result, Completion(source, head), attempt.stage_seconds)
@@ -192,11 +202,13 @@ class Publisher:
     def _stored_outputs(self) -> OutputStore:
         return OutputStore(self.store, self.outputs.wanted)
 
-    async def _is_document(self, source: Source) -> bool:
+    async def _is_document(self, info: ObjectInfo) -> bool:
         """By its name; if that promises nothing, by its first bytes."""
-        if formats.has_source_extension(source.key):
+        if formats.has_source_extension(info.source.key):
             return True
-        start = await self.store.read_start(source, formats.SNIFF_BYTES)
+        if info.unreadable is not None:
+            return False
+        start = await self.store.read_start(info.source, formats.SNIFF_BYTES)
         return formats.sniff(start) is not None
 
 

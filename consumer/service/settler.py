@@ -50,35 +50,25 @@ class Settler:
     pauses: Pauses = DEFAULT_PAUSES
     _refused_at: float | None = field(default=None, init=False)
 
-    async def _write_exhausted_results(self, context: MessageContext, outcome: Outcome) -> bool:
-        """Store results for pending jobs if this was the last try; returns whether it was."""
-        message = context.message
-        pending = [report for report in context.reports if report.outcome is not Outcome.DONE]
-        if not pending or outcome not in settle.FAILED:
-            return False
-        try:
-            max_receive_count = await self.queue.max_receive_count()
-        except ServiceError as error:
-            log.warning("queue.unknown", message_id=message.message_id, error=str(error))
-            return False
-        if not settle.is_exhausted(outcome, message.receive_count, max_receive_count):
-            return False
-        for report in pending:
-            text = f"not read in {message.receive_count} tries; the last one: {report.reason}"
-            context.log_fields["exhausted_result"] = await self.jobs.write_exhausted_result(
-                report.job, context.queued_at(report.job), text, context.watchdog
-            )
-        return True
-
     async def decide(self, context: MessageContext, outcome: Outcome, delay_s: int = 0) -> Disposition:
         """Decide what is to be done with the message; what is to be sent again has been sent then.
 
-        `delay_s`: see `domain.settle.decide`.
+        If this was the last try, results of its pending jobs are stored. `delay_s`: see
+        `domain.settle.decide`.
         """
-        exhausted = await self._write_exhausted_results(context, outcome)
         receive_count = context.message.receive_count
+        limit = await self._max_receive_count(context) if outcome in settle.FAILED else None
+        if exhausted := settle.is_exhausted(outcome, receive_count, limit):
+            await self._write_exhausted_results(context)
+        redriven = settle.is_redriven(receive_count, limit)
         disposition = settle.decide(
-            outcome, receive_count, self.rng, self.pauses, exhausted=exhausted, delay_s=delay_s
+            outcome,
+            receive_count,
+            self.rng,
+            self.pauses,
+            exhausted=exhausted,
+            redriven=redriven,
+            delay_s=delay_s,
         )
         if not isinstance(disposition, settle.SendAgain):
             return disposition
@@ -86,6 +76,22 @@ class Settler:
             # It would be there twice, and each of both would be sent again in its turn.
             return settle.RetryAfter(max(disposition.delay_s, _REFUSED_S))
         return await _sent_again(self.queue, context, disposition)
+
+    async def _max_receive_count(self, context: MessageContext) -> int | None:
+        try:
+            return await self.queue.max_receive_count()
+        except ServiceError as error:
+            log.warning("queue.unknown", message_id=context.message.message_id, error=str(error))
+            return None
+
+    async def _write_exhausted_results(self, context: MessageContext) -> None:
+        """Store results for pending jobs."""
+        for report in context.reports:
+            if report.outcome is not Outcome.DONE:
+                text = f"not read in {context.message.receive_count} tries; the last one: {report.reason}"
+                context.log_fields["exhausted_result"] = await self.jobs.write_exhausted_result(
+                    report.job, context.queued_at(report.job), text, context.watchdog
+                )
 
     async def settle(self, context: MessageContext, outcome: Outcome, disposition: Disposition) -> None:
         """Do what was decided, count the message, and log it."""

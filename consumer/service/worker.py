@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from consumer.service.circuit_breaker import CircuitBreaker
 from consumer.service.first_of import first_of
 from consumer.service.message import MessageHandler
 from consumer.service.message_context import MessageContext
-from consumer.service.part_slots import PartSlots
+from consumer.service.slots import Slots
 
 #: Pause between two looks at an open circuit breaker.
 _BREAKER_PAUSE_S: Final = 1.0
@@ -38,8 +39,7 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Consumes a queue.
 
-    `max_in_flight`: most messages in flight at once. `part_slots`: for those of them that ask for parts of
-    documents. `drain_s`: time to finish them when stopped.
+    `slots`: of the messages in flight. `drain_s`: time to finish them when stopped.
     `idle_exit_s`: it ends by itself after so long without a message; None: it never does. `on_busy` is called
     with True when the first message comes in flight, and with False when the last one is settled.
     `watchdog` sees the progress of the loop and of all messages.
@@ -49,8 +49,7 @@ class Worker:
     handler: MessageHandler
     breaker: CircuitBreaker
     _: KW_ONLY
-    max_in_flight: int
-    part_slots: PartSlots
+    slots: Slots
     drain_s: float
     idle_exit_s: float | None
     on_busy: Callable[[bool], None]
@@ -63,7 +62,6 @@ class Worker:
     _stopping: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self._permits = asyncio.Semaphore(self.max_in_flight)
         self._busy_at = self._postponed_until = self.clock.monotonic()
         self.metrics.healthy.set_function(lambda: self.problem is None)
 
@@ -88,10 +86,10 @@ class Worker:
 
     async def _consume(self, stop: asyncio.Event, messages: asyncio.TaskGroup) -> None:
         while True:
-            await self._permits.acquire()
+            await self.slots.acquire()
             if stop.is_set():
                 return
-            if self.problem is not None:
+            if self.breaker.is_open or self._receive_error is not None:
                 # A queue that cannot be asked has not been found empty.
                 self._busy_at = self.clock.monotonic()
             busy_until = max(self._busy_at, self._postponed_until)
@@ -103,52 +101,54 @@ class Worker:
             context = await self._receive(stop)
             self.watchdog.mark()
             if context is None:
-                self._permits.release()
-            elif stop.is_set() or self.breaker.problem is not None:
+                self.slots.release()
+            elif stop.is_set() or self.breaker.is_open:
                 # It came with a poll that had begun before.
                 await self.handler.release(context)
-                self._permits.release()
-            elif context.notification.is_of_part and self.part_slots.are_full:
+                self.slots.release()
+            elif context.notification.is_of_part and self.slots.of_parts.are_full:
                 messages.create_task(self._wait_or_postpone(context, stop))
             else:
-                self._count(1, context)
+                self._begin(context)
                 messages.create_task(self._handle(context), name=f"message {context.message.message_id}")
 
     async def _handle(self, context: MessageContext) -> None:
+        context.aside = partial(self.slots.left, context)
         try:
             await self.handler.handle(context)
         finally:
-            self._count(-1, context)
-            self._permits.release()
+            self._count(-1)
+            self.slots.leave(context)
 
     async def _wait_or_postpone(self, context: MessageContext, stop: asyncio.Event) -> None:
         # A part that waits leaves a slot for letters.
-        may_wait = self._in_flight + 2 <= self.max_in_flight
-        if may_wait and await self.part_slots.wait(stop) and self.problem is None:
-            self._count(1, context)
+        may_wait = self.slots.at_work + 2 <= self.slots.most
+        if may_wait and await self.slots.of_parts.wait(stop) and self.problem is None:
+            self._begin(context)
             await self._handle(context)
         elif stop.is_set():
             await self.handler.release(context)
-            self._permits.release()
+            self.slots.release()
         else:
             await self._postpone(context)
 
     async def _postpone(self, context: MessageContext) -> None:
-        delay_s = self.part_slots.delay_s(context.waited_s(self.clock))
+        delay_s = self.slots.of_parts.delay_s(context.waited_s(self.clock))
         # The queue looks empty until then, and there is work.
         self._postponed_until = max(self._postponed_until, self.clock.monotonic() + delay_s)
         try:
             await self.handler.postpone(context, delay_s)
         finally:
-            self._permits.release()
+            self.slots.release()
 
-    def _count(self, step: int, context: MessageContext) -> None:
+    def _begin(self, context: MessageContext) -> None:
+        self.slots.take(context)
+        self._count(1)
+
+    def _count(self, step: int) -> None:
         self._busy_at = self.clock.monotonic()
         was_busy = self._in_flight > 0
         self._in_flight += step
-        if context.notification.is_of_part:
-            (self.part_slots.begin if step > 0 else self.part_slots.end)()
-        self.metrics.in_flight.set(self._in_flight)
         if (is_busy := self._in_flight > 0) != was_busy:
             self.on_busy(is_busy)
 
@@ -173,7 +173,7 @@ class Worker:
         return None
 
     async def _may_receive(self, stop: asyncio.Event) -> bool:
-        if self.breaker.half_open and self._in_flight:
+        if self.breaker.half_open and self.slots.at_work:
             return False
         # The checks may take as long as a process to start, and a stop does not wait for that.
         checking = asyncio.create_task(self.breaker.allows_work(), name="health checks")
@@ -189,7 +189,7 @@ class Worker:
         await stop.wait()
         self._stopping = True
         # The loop may be waiting for a slot.
-        self._permits.release()
+        self.slots.release()
         log.info("drain.started", in_flight=self._in_flight)
         ends_at = asyncio.get_running_loop().time() + max(self.drain_s, LEAST_DRAIN_S)
         limit.reschedule(ends_at)

@@ -10,7 +10,7 @@ import pytest
 from consumer.aws.s3 import S3Store
 from consumer.domain import keys
 from consumer.domain.body import CHUNK_BYTES, Body, BytesBody, JoinedBody
-from consumer.domain.errors import ConflictError, ServiceError, SourceChangedError, SourceGoneError
+from consumer.domain.errors import Code, ConflictError, ServiceError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
 from consumer.ports import NewObject, ObjectInfo, ObjectStore
 from consumer.service.spool import FileSpool
@@ -54,6 +54,15 @@ class TestHead:
         source = (await _head(backend.store, backend.name)).source
         assert (source.bucket, source.key, source.size_bytes) == (backend.name, KEY, len(BODY))
         assert (source.etag, source.version_id) == (etag, None)
+
+    async def test_a_listing_finds_the_object_and_none_of_a_longer_key(self, backend: BucketBackend) -> None:
+        backend.upload(f"{KEY}.ocr.json", b"{}")
+        assert await backend.store.find(backend.name, KEY) is None
+        backend.upload(KEY, BODY)
+        found = await backend.store.find(backend.name, KEY)
+        assert found is not None
+        head = await _head(backend.store, backend.name)
+        assert found.source == head.source.model_copy(update={"content_type": None})
 
     async def test_of_a_versioned_object_names_the_version(self, backend: BucketBackend) -> None:
         backend.keep_versions()
@@ -278,6 +287,27 @@ class TestS3:
     async def test_a_result_is_json(self, store: S3Store, bucket: str) -> None:
         await store.put(NewObject(bucket, KEY, BytesBody(b"{}"), META), Steps(), replaces=None)
         assert (await _head(store, bucket)).source.content_type == "application/json"
+
+    async def test_an_object_in_an_archive_says_so_until_it_is_restored(
+        self, store: S3Store, s3: "S3Client", bucket: str
+    ) -> None:
+        s3.put_object(Bucket=bucket, Key=KEY, Body=BODY, StorageClass="GLACIER")
+        unreadable = (await _head(store, bucket)).unreadable
+        assert unreadable is not None
+        assert unreadable.code is Code.ARCHIVED
+        s3.restore_object(Bucket=bucket, Key=KEY, RestoreRequest={"Days": 1})
+        assert (await _head(store, bucket)).unreadable is None
+
+    async def test_an_object_with_a_key_of_its_clients_says_so(
+        self, store: S3Store, s3: "S3Client", bucket: str
+    ) -> None:
+        answer = s3.put_object(
+            Bucket=bucket, Key=KEY, Body=BODY, SSECustomerAlgorithm="AES256", SSECustomerKey="k" * 32
+        )
+        head = await _head(store, bucket)
+        assert head.unreadable is not None
+        assert head.unreadable.code is Code.KEY_REQUIRED
+        assert (head.etag, head.source.size_bytes) == (answer["ETag"].strip('"'), len(BODY))
 
     async def test_every_chunk_is_progress(
         self, store: S3Store, s3: "S3Client", bucket: str, tmp_path: Path

@@ -175,7 +175,7 @@ def refused(pages: range) -> Fault:
     async def play(exchange: Exchange) -> web.StreamResponse:
         match = re.search(r"/(\d+)-(\d+)\.json\.gz$", exchange.call.key or "")
         if match and int(match[1]) < pages.stop and int(match[2]) >= pages.start:
-            return exchange.error(403, "AccessDenied", "refused")
+            return exchange.error(404, "NoSuchBucket", "refused")
         return await exchange.relay()
 
     return Fault("refused", play)

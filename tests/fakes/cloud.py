@@ -9,7 +9,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -17,9 +17,16 @@ from urllib.parse import quote_plus
 
 from consumer.domain import identity, keys
 from consumer.domain.completion import Completion
-from consumer.domain.errors import BucketOcrError, Code, ConflictError, SourceChangedError, SourceGoneError
+from consumer.domain.errors import (
+    BucketOcrError,
+    Code,
+    ConflictError,
+    DocumentError,
+    SourceChangedError,
+    SourceGoneError,
+)
 from consumer.domain.events import parse
-from consumer.domain.identity import ResultHead
+from consumer.domain.identity import NOT_READ_CODES, ResultHead
 from consumer.domain.outputs import Listing
 from consumer.domain.result import Source
 from consumer.ports import ObjectInfo
@@ -123,6 +130,8 @@ class FakeS3:
         self._journal = journal
         self._queue = queue
         self.versioned = versioned
+        #: Why the bytes of objects cannot be had, by key.
+        self.unreadable: dict[str, DocumentError] = {}
         self._unanswered_since: dict[str, int] = {}
         #: When a consumer's work last looked at a key.
         self._looks: dict[tuple[str, str], int] = {}
@@ -212,7 +221,7 @@ class FakeS3:
         self._journal.moment += 1
         self._looks[reader, key] = self._journal.moment
         found = self.objects.get(key)
-        return found.head if found else None
+        return replace(found.head, unreadable=self.unreadable.get(key)) if found else None
 
     def get(self, source: Source) -> bytes:
         """Pinned by version, if it has one, and by ETag."""
@@ -365,7 +374,7 @@ def tells(body: bytes, source: Stored) -> bool:
     result = json.loads(body)
     if result["error"] is not None:
         may_fail = BROKEN in source.body or not source.body.startswith(b"%PDF-")
-        return may_fail or result["error"]["code"] in {Code.RETRIES_EXHAUSTED, Code.INVALID_OPTIONS}
+        return may_fail or result["error"]["code"] in NOT_READ_CODES
     confidence = confidence_of(result["engine"]["fingerprint"])
     if any(line["confidence"] != confidence for line in result["detections"]):
         return False
@@ -400,7 +409,10 @@ def event_of(stored: Stored) -> str:
 
 @dataclass(eq=False)
 class Queued:
-    """A message, or SQS's second copy of one. `moment`: when it was sent. `by_consumer`: one has sent it."""
+    """A message, or SQS's second copy of one. `moment`: when it was sent. `by_consumer`: one has sent it.
+
+    `kept_count`: receives before it was moved back from the dead letters, if those are still told.
+    """
 
     message_id: str
     body: str
@@ -411,6 +423,7 @@ class Queued:
     visible_at: float
     by_consumer: bool = False
     receive_count: int = 0
+    kept_count: int = 0
     latest: "Delivery | None" = None
     deleted: bool = False
     dead: bool = False
@@ -621,11 +634,15 @@ class FakeSqs:
         )
         again.moment = message.moment
 
-    def redrive(self) -> None:
-        """Move the dead letters back, as an operator does."""
+    def redrive(self, *, keeps_count: bool = False) -> None:
+        """Move the dead letters back, as an operator does.
+
+        `keeps_count`: consumers see the old count, as on LocalStack.
+        """
         for message in self.there():
             if message.dead and not message.malformed:
                 message.dead = False
+                message.kept_count = message.receive_count if keeps_count else 0
                 message.receive_count = 0
                 message.visible_at = self.journal.clock.seconds
 

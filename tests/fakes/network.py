@@ -8,7 +8,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import NoReturn, TypeVar
 
-from consumer.domain.errors import BucketOcrError, ServiceError
+from consumer.domain.errors import BucketOcrError, ForbiddenError, ServiceError
 from tests.fakes.cloud import Cloud
 from tests.fakes.virtual_time import Process
 
@@ -19,6 +19,7 @@ class Fault(Enum):
     """A failure of a call."""
 
     FAILS = auto()  #: it has no effect, and the caller gets an error
+    FORBIDDEN = auto()  #: the same, for lack of a right or a key
     REFUSED = auto()  #: 409 for a put, a broken host for an engine; else like FAILS
     LOST = auto()  #: it has its effect, and the answer is lost
     RESENT = auto()  #: the same, and the SDK sends it again
@@ -92,6 +93,9 @@ class Network:
         there_s, back_s = rng.uniform(0, longest_s), rng.uniform(0, longest_s)
         if fault is Fault.SLOW:
             there_s, back_s = rng.choice([(slow_s, back_s), (there_s, slow_s), (slow_s / 2, slow_s / 2)])
+        if fault is Fault.FORBIDDEN:
+            await self.process.sleep(there_s + back_s)
+            raise ForbiddenError(f"{operation}: 403")
         if fault in {Fault.FAILS, Fault.REFUSED}:
             await self.process.sleep(there_s + back_s)
             raise (refusal if fault is Fault.REFUSED else None) or ServiceError(f"{operation}: 503")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -54,6 +54,11 @@ class FakeStore:
         # A HEAD has no body to tell a bucket that is missing from an object that is.
         head = partial(self._bucket.head, self._me, key)
         return await self._network.call("head", key, head if bucket == BUCKET else lambda: None)
+
+    async def find(self, bucket: str, key: str) -> ObjectInfo | None:
+        find = partial(self._bucket.head, self._me, key)
+        found = await self._network.call("find", key, find if bucket == BUCKET else lambda: None)
+        return found and ObjectInfo(found.source.model_copy(update={"version_id": None}), {})
 
     async def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
         objects = await self._network.call("list", prefix, lambda: dict(self._bucket.objects))
@@ -144,7 +149,10 @@ class FakeTopic:
 
 
 class FakeQueue:
-    """The queue; fulfils `consumer.ports.Queue`. `held`: receipts of leases, and the messages' ids."""
+    """The queue; fulfils `consumer.ports.Queue`. `held`: receipts of leases, and the messages' ids.
+
+    `waiting`: how many of them have left their slots to others.
+    """
 
     def __init__(self, network: Network, slots: int) -> None:
         self._network = network
@@ -153,6 +161,7 @@ class FakeQueue:
         self._slots = slots
         self._receiving = 0
         self.held: dict[str, str] = {}
+        self.waiting: Callable[[], int] = lambda: 0
 
     async def receive(self) -> Message | None:
         asked_at = self._clock.seconds
@@ -170,7 +179,7 @@ class FakeQueue:
 
     def check_slots(self) -> None:
         """I5: a message is received only when there is a slot for it."""
-        in_flight = self._receiving + len(self.held)
+        in_flight = self._receiving + len(self.held) - self.waiting()
         self._demand(
             in_flight <= self._slots, "I5", f"{self._network.process.name} has {in_flight} in flight"
         )
@@ -209,7 +218,12 @@ def _message(delivery: Delivery, asked_at: float) -> Message:
     message = delivery.message
     sent_at = EPOCH + timedelta(seconds=message.sent_at)
     return Message(
-        message.message_id, delivery.receipt, message.body, message.receive_count, sent_at, asked_at
+        message.message_id,
+        delivery.receipt,
+        message.body,
+        message.kept_count + message.receive_count,
+        sent_at,
+        asked_at,
     )
 
 

@@ -28,8 +28,10 @@ from consumer.service.publisher import JobResult, Publisher
 from consumer.service.results import ResultMaker
 from consumer.service.scheduler import PageScheduler
 from consumer.service.settler import Settler
+from consumer.service.slots import Slots
 from consumer.service.source_cache import SourceCache
 from consumer.service.source_outputs import SourceOutputs
+from consumer.service.waiting_room import WaitingRoom
 from consumer.service.worker import Worker
 from tests.fakes import BUCKET, ENGINE, confidence_of
 from tests.fakes.network import Network
@@ -116,7 +118,9 @@ class Service:
         self.breaker = CircuitBreaker([self.host.check], clock)
         # One that has been running for a day.
         part_reader = PartReader(self.documents, clock, clock.monotonic() - 86400)
-        self.jobs = JobRunner(self.publisher, self.documents, part_reader, self.breaker, FakeTopic(network))
+        room = WaitingRoom(self.breaker, clock, metrics)
+        topic = FakeTopic(network)
+        self.jobs = JobRunner(self.publisher, self.documents, part_reader, self.breaker, room, topic)
         self.busy: list[bool] = []
 
     def worker(
@@ -135,12 +139,14 @@ class Service:
             clock=self.clock,
             metrics=self.metrics,
         )
+        of_parts = PartSlots(max(1, slots // 2), PART_WAIT_S, self.clock, rng)
+        taken = Slots(slots, of_parts, watchdog, self.metrics)
+        queue.waiting = lambda: taken.waiting
         return Worker(
             queue,
             handler,
             self.breaker,
-            max_in_flight=slots,
-            part_slots=PartSlots(max(1, slots // 2), PART_WAIT_S, self.clock, rng),
+            slots=taken,
             drain_s=drain_s,
             idle_exit_s=idle_exit_s,
             on_busy=self.busy.append,

@@ -59,8 +59,8 @@ CASES: Mapping[str, tuple[int, Mapping[str, str], Mapping[str, str]]] = {
     ),
     "BucketOcrRefused": (
         15,
-        {'messages_total{outcome="transient", reason="refused"}': "0+1x15"},
-        {'messages_total{outcome="transient", reason="unavailable"}': "0+1x15"},
+        {"refused_documents_total": "0x9 4x6"},
+        {"refused_documents_total": "0x9 1x6"},
     ),
     "BucketOcrDeadLetters": (5, {"dead_letters": "0x3 2x5"}, {"dead_letters": "0x5"}),
     "BucketOcrRetention": (

@@ -180,6 +180,13 @@ def test_the_preset_of_the_image_is_overruled_only_by_another(preset: str, given
     assert [each["Value"] for each in variables if each["Name"] == "BUCKET_OCR_PIPELINE_CONFIG"] == given
 
 
+def test_the_encryption_of_results_is_that_of_the_parameters() -> None:
+    variables = _container(_stack(Sse="aws:kms", SseKmsKeyId="alias/results"))["Environment"]
+    given = {each["Name"]: each["Value"] for each in variables}
+    assert given["BUCKET_OCR_SSE"] == "aws:kms"
+    assert given["BUCKET_OCR_SSE_KMS_KEY_ID"] == "alias/results"
+
+
 # -- rights
 
 

@@ -151,7 +151,10 @@ def test_an_existing_bucket_is_left_alone_until_the_page_is_followed(
 
     now = _notifications(s3, name)
     (ours,) = [rule for rule in now["QueueConfigurations"] if rule["Id"] == name]
-    assert (ours["QueueArn"], ours["Events"]) == (outputs["QueueArn"], ["s3:ObjectCreated:*"])
+    assert (ours["QueueArn"], ours["Events"]) == (
+        outputs["QueueArn"],
+        ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"],
+    )
     filters = ours.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     assert [(each["Name"].lower(), each["Value"]) for each in filters] == [("prefix", prefix)] * bool(prefix)
     now["QueueConfigurations"].remove(ours)

@@ -128,12 +128,15 @@ def test_old_versions_expire_and_the_newest_never_does(full: Stack) -> None:
 # -- messages
 
 
-def test_every_object_created_under_the_watched_prefix_is_an_event(plain: Stack, full: Stack) -> None:
+def test_every_object_created_or_restored_under_the_watched_prefix_is_an_event(
+    plain: Stack, full: Stack
+) -> None:
     # No suffix: names of documents may have any, or none.
     for stack, filters in ((plain, []), (full, [{"Name": "prefix", "Value": "in/"}])):
-        (rule,) = stack["Bucket"]["NotificationConfiguration"]["QueueConfigurations"]
-        assert rule["Event"] == "s3:ObjectCreated:*"
-        assert rule.get("Filter", {}).get("S3Key", {}).get("Rules", []) == filters
+        rules = stack["Bucket"]["NotificationConfiguration"]["QueueConfigurations"]
+        assert [rule["Event"] for rule in rules] == ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
+        for rule in rules:
+            assert rule.get("Filter", {}).get("S3Key", {}).get("Rules", []) == filters
 
 
 def test_the_queue_takes_the_largest_event_of_s3(plain: Stack) -> None:
@@ -307,3 +310,15 @@ def test_the_key_is_for_those_that_iam_lets_and_for_events_to_this_queue(full: S
     account = by_principal.pop(("arn:aws:iam::111122223333:root",))
     assert (account["Effect"], account["Action"]) == ("Allow", "kms:*")
     assert not by_principal
+
+
+def test_another_key_may_be_used_if_it_is_named_and_no_other() -> None:
+    key = "arn:aws:kms:eu-central-1:111122223333:key/1234"
+    policy = resources(TEMPLATE, BucketName="inbox", ResultKeyArn=key)["ConsumerPolicy"]["PolicyDocument"]
+    of_kms = {each for each in granted(policy) if each[0].startswith("kms:")}
+    assert of_kms == {("kms:Decrypt", key), ("kms:GenerateDataKey", key)}
+    pattern = decoded(TEMPLATE)["Parameters"]["ResultKeyArn"]["AllowedPattern"]
+    assert re.fullmatch(pattern, key)
+    assert re.fullmatch(pattern, "")
+    # IAM takes the ARN of an alias for nothing that exists.
+    assert not re.fullmatch(pattern, key.replace("key/1234", "alias/results"))

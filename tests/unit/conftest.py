@@ -12,6 +12,7 @@ VIRTUAL = {
     *("test_circuit_breaker", "test_disk_space", "test_long_documents", "test_outputs", "test_part_slots"),
     *(
         "test_publisher",
+        "test_refusals",
         "test_result_files",
         "test_scheduler",
         "test_service_call",

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from consumer.aws import client as aws
-from consumer.domain.errors import ServiceError
+from consumer.domain.errors import ForbiddenError, ServiceError
 from consumer.metrics import Metrics
 from tests.e2e.stack import free_port
 
@@ -84,3 +84,24 @@ async def test_a_service_that_does_not_answer_is_counted(monkeypatch: pytest.Mon
             async with aws.service_call("receive"):
                 await client.receive_message(QueueUrl="http://q/1/q")
     assert counted(metrics).keys() == {("sqs", "ReceiveMessage", "no_answer")}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (403, "AccessDenied", ForbiddenError),
+        (400, "KMS.DisabledException", ForbiddenError),
+        (400, "ExpiredToken", ForbiddenError),
+        (404, "NoSuchBucket", ServiceError),
+    ],
+)
+async def test_what_rights_and_keys_forbid_is_told_from_what_is_missing(
+    answers: list[web.Response], status: int, code: str, kind: type[ServiceError]
+) -> None:
+    text = f"<Error><Code>{code}</Code><Message>No.</Message></Error>"
+    answers.append(web.Response(status=status, text=text))
+    async with aws.client("s3", connections=1, read_timeout_s=60) as client:
+        with pytest.raises(ServiceError, match=code) as raised:
+            async with asyncio.timeout(300), aws.service_call("PUT it"):
+                await client.put_object(Bucket="b", Key="k")
+    assert type(raised.value) is kind

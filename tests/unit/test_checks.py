@@ -187,10 +187,21 @@ def test_rules_with_suffixes_leave_documents_out() -> None:
         return {"QueueArn": ARN, "Events": ["s3:ObjectCreated:*"], "Filter": {"Key": {"FilterRules": rules}}}
 
     rules = {"QueueConfigurations": [rule(".pdf"), rule("jpeg")]}
-    ok, missed = checks.notification("inbox", "", rules, ARN)
+    ok, _, missed = checks.notification("inbox", "", rules, ARN)
     assert (ok.level, missed.level) == (Level.OK, Level.WARNING)
     assert "only keys that end in .pdf, jpeg" in missed.message
     assert missed.remedy == "add rules for bmp, dib, jfif, jpe, jpg, png, tif, tiff, webp"
+
+
+@pytest.mark.parametrize("event", ["s3:ObjectRestore:Completed", "s3:ObjectRestore:*"])
+def test_restores_that_cause_no_event_are_a_warning(event: str) -> None:
+    def warned(*events: str) -> bool:
+        rules = {"QueueConfigurations": [{"QueueArn": ARN, "Events": [each]} for each in events]}
+        found = checks.notification("inbox", "", rules, ARN)
+        return ("restores", Level.WARNING) in [(finding.check, finding.level) for finding in found]
+
+    assert warned("s3:ObjectCreated:*")
+    assert not warned("s3:ObjectCreated:*", event)
 
 
 def filtered(value: str) -> dict[str, Any]:

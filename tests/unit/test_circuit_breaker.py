@@ -156,3 +156,59 @@ async def test_failures_of_storage_with_successes_between_do_not_open_it(
         breaker.record_storage_failure(OUTAGE, storage.probe)
         breaker.record_storage_success()
     assert await breaker.allows_work()
+
+
+REFUSAL = "PUT s3://inbox/a.pdf.ocr.json: AccessDenied"
+
+
+def refuse(breaker: CircuitBreaker, *documents: str) -> None:
+    for document in documents:
+        breaker.record_refusal(document, REFUSAL)
+
+
+async def test_refusals_of_one_document_do_not_open_it_and_those_of_several_do(
+    breaker: CircuitBreaker,
+) -> None:
+    refuse(breaker, *"aaaaaa", "b", "c")
+    assert await breaker.allows_work()
+    refuse(breaker, "d")
+    assert not await breaker.allows_work()
+    assert breaker.problem is not None
+    assert "PUT s3://inbox/a.pdf.ocr.json: AccessDenied" in breaker.problem
+    assert "`bucket-ocr doctor --write`" in breaker.problem
+
+
+async def test_while_documents_are_refused_messages_are_tried_less_and_less_often_and_the_problem_stays(
+    breaker: CircuitBreaker, clock: VirtualClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse(breaker, *"abc")
+    waits = []
+    for document in "defg":
+        refuse(breaker, document)
+        waits.append(await closes_after(breaker, clock))
+        assert breaker.half_open
+        assert breaker.problem is not None
+    assert waits == [5, 10, 20, 40]
+    # The words differ by keys and ids, and are one problem.
+    assert capsys.readouterr().out.count("host.unhealthy") == 1
+
+
+async def test_a_document_that_is_refused_again_tells_nothing_new(
+    breaker: CircuitBreaker, clock: VirtualClock
+) -> None:
+    refuse(breaker, *"abcd")
+    await closes_after(breaker, clock)
+    refuse(breaker, *"abcd")
+    assert await breaker.allows_work()
+
+
+async def test_a_document_that_is_stored_closes_it_at_once(
+    breaker: CircuitBreaker, clock: VirtualClock
+) -> None:
+    refuse(breaker, *"abcd")
+    breaker.record_stored()
+    assert await breaker.allows_work()
+    assert breaker.problem is None
+    assert not breaker.half_open
+    refuse(breaker, *"abc")
+    assert await breaker.allows_work()

@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 
 from consumer.aws.embedded import FigureLine, logged
 from consumer.clock import SystemClock
-from consumer.domain.settle import Outcome
 from consumer.metrics import Metrics
 
 URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/bucket-ocr"
@@ -19,8 +18,7 @@ def test_a_line_names_its_metrics_and_has_what_has_changed_since_the_last() -> N
     line = FigureLine(metrics.registry, "bucket-ocr")
     for count in (2, 0):
         for _ in range(count):
-            metrics.count_message(Outcome.TRANSIENT, "refused")
-        metrics.count_message(Outcome.TRANSIENT, "unavailable")
+            metrics.refused.inc()
         metrics.queue.age_s.set(7)
         fields = json.loads(json.dumps(line.fields(SystemClock())))
         (directive,) = fields["_aws"]["CloudWatchMetrics"]
@@ -28,7 +26,7 @@ def test_a_line_names_its_metrics_and_has_what_has_changed_since_the_last() -> N
         names = {each["Name"] for each in directive["Metrics"]}
         # CloudWatch refuses a line that names what it has not.
         assert names == fields.keys() - {"_aws", "Queue"}
-        assert (fields["Queue"], fields["RefusedMessages"], fields["MessageAge"]) == ("bucket-ocr", count, 7)
+        assert (fields["Queue"], fields["RefusedDocuments"], fields["MessageAge"]) == ("bucket-ocr", count, 7)
 
 
 def running(pause_s: float) -> AbstractAsyncContextManager[None]:

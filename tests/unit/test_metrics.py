@@ -88,7 +88,8 @@ def test_a_result_is_counted_with_the_seconds_since_its_message_was_sent(metrics
             warnings=[],
             error=Failure(code=Code.EMPTY_FILE, message="It is empty.", retryable=False),
             timing=timing,
-        )
+        ),
+        now,
     )
     assert samples(metrics)["bucket_ocr_document_seconds_sum", frozenset()] == 90
     of_code = frozenset({("status", "FAILURE"), ("code", "EMPTY_FILE")})

@@ -7,13 +7,15 @@ import pytest
 
 from consumer.doctor import protection
 from consumer.doctor.checks import Finding, Level
+from consumer.settings import Settings
 
+PLAIN = Settings(queue_url="q")
 HEADER = {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}
 
 
-def encryption(**default: str) -> Finding:
+def encryption(options: Settings = PLAIN, /, **default: str) -> Finding:
     rule = {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}
-    return protection.encryption("inbox", {"ServerSideEncryptionConfiguration": {"Rules": [rule]}})
+    return protection.encryption("inbox", {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}, options)
 
 
 def test_a_key_of_kms_is_named_with_the_rights_that_it_takes() -> None:
@@ -24,15 +26,27 @@ def test_a_key_of_kms_is_named_with_the_rights_that_it_takes() -> None:
     assert encryption(SSEAlgorithm="AES256").message == "needs no rights to a key"
 
 
-def findings(**changes: Any) -> list[tuple[Level, str]]:
+def test_the_key_that_the_settings_ask_for_counts_before_that_of_the_bucket() -> None:
+    own = Settings(queue_url="q", sse="aws:kms", sse_kms_key_id="alias/results")
+    assert "is encrypted by aws:kms with alias/results: kms:Decrypt" in encryption(own).message
+    assert "with alias/results" in encryption(own, SSEAlgorithm="aws:kms", KMSMasterKeyID="other").message
+    # Of sources that are there.
+    of_sources = encryption(Settings(queue_url="q", sse="AES256"), SSEAlgorithm="aws:kms", KMSMasterKeyID="k")
+    assert "with k: kms:Decrypt" in of_sources.message
+
+
+def findings(sse: str | None = None, /, **changes: Any) -> list[tuple[Level, str]]:
     statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Sid": "Sealed"} | changes
-    found = protection.policy("inbox", json.dumps({"Statement": [statement]}))
+    found = protection.policy("inbox", json.dumps({"Statement": [statement]}), sse)
     return [(finding.level, finding.message) for finding in found]
 
 
 def test_a_policy_that_denies_puts_without_a_header_is_a_warning() -> None:
     ((level, message),) = findings(Condition=HEADER)
-    assert (level, "by their encryption header (statement Sealed)" in message) == (Level.WARNING, True)
+    assert level is Level.WARNING
+    assert message == "its policy denies puts by their encryption header (statement Sealed); results lack it"
+    ((_, message),) = findings("aws:kms", Condition=HEADER)
+    assert message.endswith("results have aws:kms")
     assert len(findings(Condition={"Null": {"S3:X-Amz-Server-Side-Encryption": "true"}})) == 1
 
 

@@ -10,7 +10,14 @@ import pytest
 
 from consumer.clock import Watchdog
 from consumer.domain import identity
-from consumer.domain.errors import Code, HostError, ServiceError, TransientError
+from consumer.domain.errors import (
+    Code,
+    DocumentError,
+    ForbiddenError,
+    HostError,
+    ServiceError,
+    TransientError,
+)
 from consumer.domain.events import Job
 from consumer.domain.result import Status
 from consumer.domain.settle import Outcome
@@ -351,4 +358,62 @@ async def test_a_forced_request_whose_tries_are_exhausted_keeps_its_good_result(
 
     await write_exhausted_result(service, force=True)
 
+    assert service.texts("a.pdf") == ["one"]
+
+
+async def run_job(service: Service, key: str = "a.pdf", *, force: bool = False) -> Outcome:
+    report = await service.jobs.run(Job(BUCKET, key, force), service.clock.now(), Watchdog(service.clock))
+    return report.outcome
+
+
+@pytest.mark.parametrize("code", [Code.ARCHIVED, Code.KEY_REQUIRED])
+async def test_an_object_whose_bytes_cannot_be_had_gets_a_result_that_says_so_until_they_can(
+    service: Service, code: Code
+) -> None:
+    service.s3.upload("a.pdf", b"%PDF-one")
+    service.s3.unreadable["a.pdf"] = DocumentError(code, "why")
+    assert await run_job(service) is Outcome.DONE
+    error = service.result("a.pdf").error
+    assert error is not None
+    assert (error.code, error.message, error.retryable) == (code, "why", False)
+    assert "download" not in [operation for operation, _ in service.calls]
+
+    puts = len(service.s3.uploads[RESULT])
+    assert await run_job(service, force=True) is Outcome.DONE
+    assert len(service.s3.uploads[RESULT]) == puts, "the same result is stored again"
+
+    del service.s3.unreadable["a.pdf"]
+    assert await run_job(service) is Outcome.DONE
+    assert service.texts("a.pdf") == ["one"]
+
+
+async def test_an_archived_document_keeps_the_result_that_it_has(service: Service) -> None:
+    service.s3.upload("a.pdf", b"%PDF-one")
+    await service.process("a.pdf")
+    service.s3.unreadable["a.pdf"] = DocumentError(Code.ARCHIVED, "why")
+    assert await run_job(service) is Outcome.DONE
+    assert service.texts("a.pdf") == ["one"]
+
+
+async def test_an_object_that_cannot_be_looked_into_is_a_document_by_its_name_only(service: Service) -> None:
+    service.s3.upload("notes", b"%PDF-one")
+    service.s3.unreadable["notes"] = DocumentError(Code.KEY_REQUIRED, "why")
+    assert await run_job(service, "notes") is Outcome.DONE
+    assert "notes.ocr.json" not in service.s3.objects
+
+
+async def test_a_source_of_which_not_even_a_look_is_allowed_gets_a_result_when_its_tries_are_exhausted(
+    service: Service,
+) -> None:
+    service.s3.upload("a.pdf", b"%PDF-one")
+
+    def refuse() -> None:
+        if service.calls[-1][1] == "a.pdf":
+            raise ForbiddenError("HEAD a.pdf: 403")
+
+    service.faults.add("head", refuse, 10)
+    assert await write_exhausted_result(service) == "stored"
+    assert service.result("a.pdf").error is not None
+    service.faults.heal()
+    await service.process("a.pdf")
     assert service.texts("a.pdf") == ["one"]

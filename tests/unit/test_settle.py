@@ -18,6 +18,7 @@ from consumer.domain.settle import (
     backoff_s,
     decide,
     is_exhausted,
+    is_redriven,
 )
 
 DISPOSITIONS: dict[Outcome, Disposition | type[Disposition]] = {
@@ -77,13 +78,24 @@ def test_failed_work_is_exhausted_at_the_last_receive_that_the_queue_allows(
 ) -> None:
     assert not is_exhausted(outcome, 4, 5)
     assert is_exhausted(outcome, 5, 5) is failed
-    assert is_exhausted(outcome, 6, 5) is failed
+    # From the dead letters: its tries begin anew.
+    assert not is_exhausted(outcome, 6, 5)
     assert not is_exhausted(outcome, 1000, None)
 
 
 def test_an_exhausted_message_is_left_for_the_dead_letters_and_not_delayed() -> None:
     for outcome in (Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG):
         assert decide(outcome, 5, random.Random(1), exhausted=True) == NoAction()
+
+
+def test_a_message_that_was_moved_back_with_its_count_is_sent_again_with_all_its_tries() -> None:
+    assert [is_redriven(count, 5) for count in (1, 5, 6, 100)] == [False, False, True, True]
+    assert not is_redriven(100, None)
+    for outcome in (Outcome.TRANSIENT, Outcome.HOST_FAILURE, Outcome.BUG):
+        disposition = decide(outcome, 100, random.Random(1), redriven=True)
+        assert isinstance(disposition, SendAgain)
+        assert 1 <= disposition.delay_s <= 10
+    assert decide(Outcome.DONE, 100, random.Random(1), redriven=True) == Delete()
 
 
 def test_a_postponed_message_comes_back_after_the_delay_that_it_was_given() -> None:

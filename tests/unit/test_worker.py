@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import pytest
 
@@ -24,6 +24,8 @@ from tests.fakes.cloud import LEASE_S, Cloud
 from tests.fakes.network import Fault, Faults, Network
 from tests.fakes.service import DRAIN_S, SLOTS, Service
 from tests.fakes.virtual_time import running_loop
+
+Jobs = TypeVar("Jobs", bound=JobRunner)
 
 #: In virtual time, which costs nothing.
 DEADLINE_S = 3600.0
@@ -401,9 +403,7 @@ class PartJobs(JobRunner):
 
     part_s: ClassVar = PART_S
 
-    async def run(
-        self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool = False
-    ) -> JobReport:
+    async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog, **_: object) -> JobReport:
         if job.part is None:
             return await super().run(job, queued_at, watchdog)
         log_fields = {"bucket": job.bucket, "key": job.key}
@@ -423,14 +423,13 @@ class FastPartJobs(PartJobs):
     part_s: ClassVar = 0.7
 
 
-def jobs_of_parts(service: Service, kind: type[PartJobs]) -> PartJobs:
-    jobs = service.jobs
-    return kind(jobs.publisher, jobs.documents, jobs.part_reader, jobs.breaker, jobs.announce)
+def jobs_of_kind(service: Service, kind: type[Jobs]) -> Jobs:
+    return kind(*(getattr(service.jobs, each.name) for each in fields(JobRunner)))
 
 
 @pytest.fixture
 def with_parts(service: Service) -> Service:
-    service.jobs = jobs_of_parts(service, PartJobs)
+    service.jobs = jobs_of_kind(service, PartJobs)
     return service
 
 
@@ -455,7 +454,7 @@ async def test_a_stopped_job_is_continued_by_the_messages_that_it_leaves(with_pa
 
 async def test_a_job_without_progress_is_not_continued_but_tried_again(with_parts: Service) -> None:
     service = with_parts
-    service.jobs = stopped_jobs(service)
+    service.jobs = jobs_of_kind(service, StoppedJobs)
     service.sqs.send(part(1, 3), (), message_id="m")
     async with consuming(service):
         await until(lambda: "m" in service.sqs.returned)
@@ -466,9 +465,7 @@ async def test_a_job_without_progress_is_not_continued_but_tried_again(with_part
 class StoppedJobs(JobRunner):
     """Jobs that only a stop ends; of each document the last page is left then."""
 
-    async def run(
-        self, job: Job, queued_at: datetime, watchdog: Watchdog, *, is_again: bool = False
-    ) -> JobReport:
+    async def run(self, job: Job, queued_at: datetime, watchdog: Watchdog, **_: object) -> JobReport:
         try:
             await asyncio.sleep(DEADLINE_S)
         except asyncio.CancelledError:
@@ -476,16 +473,11 @@ class StoppedJobs(JobRunner):
         raise AssertionError
 
 
-def stopped_jobs(service: Service) -> StoppedJobs:
-    jobs = service.jobs
-    return StoppedJobs(jobs.publisher, jobs.documents, jobs.part_reader, jobs.breaker, jobs.announce)
-
-
 @pytest.mark.parametrize("malformed", [True, False])
 async def test_a_message_of_more_than_the_stopped_job_is_sent_again_as_it_was(
     service: Service, malformed: bool
 ) -> None:
-    service.jobs = stopped_jobs(service)
+    service.jobs = jobs_of_kind(service, StoppedJobs)
     keys = ["a.pdf"] if malformed else ["a.pdf", "b.pdf"]
     body = json.dumps({"Records": json.loads(request(*keys))["Records"] + [{}] * malformed})
     service.sqs.send(body, keys, malformed=malformed, message_id="m")
@@ -551,7 +543,7 @@ async def test_parts_have_half_of_the_slots(with_parts: Service, slots: int, par
 
 @pytest.mark.parametrize("kind", [FastPartJobs, PartJobs])
 async def test_slots_of_parts_are_seldom_empty(service: Service, kind: type[PartJobs]) -> None:
-    service.jobs = jobs_of_parts(service, kind)
+    service.jobs = jobs_of_kind(service, kind)
     send_parts(service, 60)
     async with consuming(service, slots=4):
         await until(lambda: not service.sqs.waiting())
@@ -794,3 +786,22 @@ async def test_one_delete_that_fails_does_not_keep_a_consumer_from_passing_on(tm
     async with service.scheduler.running():
         assert not await _pass_on(service)
     assert has_result(service)
+
+
+@pytest.mark.parametrize("keeps_count", [True, False])
+async def test_a_dead_letter_that_is_moved_back_has_all_its_tries_whatever_the_queue_counts(
+    service: Service, keeps_count: bool
+) -> None:
+    service.s3.upload("a.pdf", b"%PDF-a")
+    service.faults.add("download", Fault.FAILS, 5 + 4)
+    send(service, "m", "a.pdf")
+    async with consuming(service):
+        await until(lambda: any(message.dead for message in service.sqs.messages))
+        assert service.result("a.pdf").error is not None
+        # Another such result would be stored if the first failure counted as the last.
+        service.s3.delete_result("a.pdf")
+        service.sqs.redrive(keeps_count=keeps_count)
+        await until(lambda: not service.sqs.waiting())
+    assert service.result("a.pdf").status is Status.SUCCESS
+    assert not any(message.dead for message in service.sqs.messages)
+    assert counted(service, "documents_total", code="RETRIES_EXHAUSTED") == 1
