@@ -109,6 +109,7 @@ class _PageBlocks:
         return block, children
 
     def _word(self, text: str, box: Corners, confidence: float) -> _Block:
+        # The engine does not tell print from handwriting, and Textract's parsers need one of the two.
         return self._block("WORD", box, Confidence=confidence, Text=text, TextType="PRINTED")
 
     def _table(self, table: Table) -> list[_Block]:

@@ -65,7 +65,7 @@ class Axis:
         return x * self.up.x + y * self.up.y
 
 
-def axis(box: Sequence[Corner]) -> Axis:
+def _axis(box: Sequence[Corner]) -> Axis:
     """Return the rectangle nearest to a box of four corners, the first at the start of the text.
 
     A box that runs round the other way begins at the right, as a line of Hebrew may: it is turned over.
@@ -95,12 +95,12 @@ def page_lines(result: PageResult, width: Callable[[str], float]) -> Iterator[tu
     # A flattened page is another picture.
     if result.page.flattened_image is None:
         for line in result.detections:
-            place = axis(line.box)
-            if letters := laid_out(line, place, width):
-                yield place, letters
+            axis = _axis(line.box)
+            if letters := _laid_out(line, axis, width):
+                yield axis, letters
 
 
-def laid_out(line: Detection, axis: Axis, width: Callable[[str], float]) -> list[Letter]:
+def _laid_out(line: Detection, axis: Axis, width: Callable[[str], float]) -> list[Letter]:
     """Lay the text of a line along its axis, by the boxes of its words if it has them.
 
     Letters come from left to right, and those of one direction after those of another, as they are read.
