@@ -245,7 +245,7 @@ class _Builder:
         """Start the process that writes outputs which need the source, if there is one."""
         if not layout.output_writers:
             return None
-        writer = OutputWriterProcess(layout.output_writers[0])
+        writer = OutputWriterProcess(layout.output_writers[0], Watchdog(self.clock, self.watchdog))
         await self.stack.enter_async_context(writer.running())
         return SourceOutputs(sources, writer, folder, SOURCE_FORMATS)
 

@@ -61,8 +61,8 @@ class Watchdog:
     @contextlib.contextmanager
     def following(self, other: "Watchdog") -> Iterator[None]:
         """Count the progress of other work as our own: we wait for our turn behind it."""
-        self._followed = other
+        before, self._followed = self._followed, other
         try:
             yield
         finally:
-            self._last_progress_at, self._followed = self.last_progress_at, None
+            self._last_progress_at, self._followed = self.last_progress_at, before

@@ -18,9 +18,13 @@ DEADLINE_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class OutputWriterProcess:
-    """Writes one output at a time; fulfils `ports.SourceOutputWriter`."""
+    """Writes one output at a time; fulfils `ports.SourceOutputWriter`.
+
+    `watchdog`: marked at every step of any document; those that wait for their turn follow it.
+    """
 
     slot: Slot
+    watchdog: Watchdog
     deadline_s: float = DEADLINE_S
 
     def running(self) -> AbstractAsyncContextManager[None]:
@@ -37,7 +41,8 @@ class OutputWriterProcess:
             folder=str(job.folder),
         )
         try:
-            reply = await self.slot.request(request, self.deadline_s, watchdog.mark)
+            with watchdog.following(self.watchdog):
+                reply = await self._request(request)
         except ChildTimeoutError as error:
             raise PageError(Code.RENDER_TIMEOUT, str(error)) from error
         except ChildError as error:
@@ -47,6 +52,13 @@ class OutputWriterProcess:
         if not isinstance(reply, protocol.OutputWritten):
             raise ChildError(f"a writer of outputs sent {reply.kind}")
         return SourceOutput(reply.endings, [_warning(job.output, note) for note in reply.notes])
+
+    async def _request(self, request: protocol.WriteOutput) -> protocol.Reply:
+        try:
+            return await self.slot.request(request, self.deadline_s, self.watchdog.mark)
+        finally:
+            # The next one has all of its time.
+            self.watchdog.mark()
 
 
 def _warning(output: str, note: protocol.OutputNote) -> Warning:

@@ -37,7 +37,7 @@ _OPTIONS = protocol.RenderOptions(
 @asynccontextmanager
 async def running(entry: str, deadline_s: float) -> AsyncIterator[OutputWriterProcess]:
     spec = ProcessSpec("output", entry, _OPTIONS, _GIB, 2 * _GIB)
-    process = OutputWriterProcess(Slot(spec), deadline_s=deadline_s)
+    process = OutputWriterProcess(Slot(spec), Watchdog(SystemClock()), deadline_s)
     async with process.running():
         yield process
 
@@ -83,7 +83,7 @@ async def test_a_failure_costs_the_output_and_the_next_is_written(
 
 
 async def test_one_that_hangs_is_ended(tmp_path: Path, writer: OutputWriterProcess) -> None:
-    impatient = OutputWriterProcess(writer.slot, deadline_s=0.5)
+    impatient = OutputWriterProcess(writer.slot, writer.watchdog, 0.5)
     with pytest.raises(PageError) as error:
         await write(impatient, tmp_path, "hang")
     assert error.value.code is Code.RENDER_TIMEOUT

@@ -33,6 +33,19 @@ def test_work_that_waits_for_other_work_counts_its_progress_as_its_own() -> None
     assert waiting.seconds_since_progress == 8
 
 
+def test_work_that_waits_while_it_waits_follows_the_first_again() -> None:
+    clock = VirtualClock()
+    waiting, first, second = Watchdog(clock), Watchdog(clock), Watchdog(clock)
+    with waiting.following(first):
+        with waiting.following(second):
+            clock.seconds = 10
+            second.mark()
+        assert waiting.last_progress_at == 10
+        clock.seconds = 20
+        first.mark()
+        assert waiting.last_progress_at == 20
+
+
 def test_work_begins_with_progress() -> None:
     clock = VirtualClock()
     clock.seconds = 30

@@ -9,13 +9,19 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from consumer import protocol
 from consumer.clock import Watchdog
 from consumer.domain.errors import Code, ServiceError
 from consumer.domain.events import Job, parse
+from consumer.domain.formats import Format
 from consumer.domain.outputs import OutputFormat
 from consumer.domain.result import Engine, Warning  # noqa: A004 - the contract's word
 from consumer.metrics import Metrics
 from consumer.ports import SourceJob, SourceOutput, SourceOutputWriter
+from consumer.processes.output_writer import OutputWriterProcess
+from consumer.processes.process import ProcessSpec, WorkerProcess
+from consumer.processes.slot import Slot
+from tests.children.fake_process import SPEC, FakeProcess, FakeSlot
 from tests.fakes import BUCKET, ENGINE, NEWER_ENGINE
 from tests.fakes.cloud import Cloud
 from tests.fakes.network import Fault, Faults, Network
@@ -458,3 +464,38 @@ async def test_an_output_that_is_made_again_does_not_say_again_what_it_said(begi
     assert service.s3.has_recorded_outputs("a.pdf")
     assert service.result("a.pdf").warnings == before
     assert len(before) == 1
+
+
+class SlowProcess(FakeProcess):
+    """Writes an output of six pages, 100 seconds each."""
+
+    async def request(
+        self, message: protocol.Request, deadline_s: float, on_progress: Callable[[], None] | None = None
+    ) -> protocol.Reply:
+        assert on_progress is not None
+        for _ in range(6):
+            await asyncio.sleep(100)
+            on_progress()
+        return protocol.OutputWritten(endings=())
+
+
+async def test_a_document_that_waits_for_its_turn_to_be_written_makes_the_progress_of_those_before_it() -> (
+    None
+):
+    """Else it would count as overdue behind a long document, and be read again."""
+
+    async def start(_: ProcessSpec) -> WorkerProcess:
+        return SlowProcess(FakeSlot())
+
+    clock = running_loop().clock
+    writer = OutputWriterProcess(Slot(SPEC, start), Watchdog(clock))
+    job = SourceJob("pdf", Path("source"), Format.PDF, Path("pages"), Path("folder"))
+    watchdogs = [Watchdog(clock) for _ in range(3)]
+    async with writer.running():
+        waiting = asyncio.gather(*(writer.write(job, watchdog) for watchdog in watchdogs))
+        oldest = 0.0
+        while not waiting.done():
+            oldest = max(oldest, watchdogs[-1].seconds_since_progress)
+            await asyncio.sleep(30)
+    assert clock.seconds >= 1800
+    assert oldest <= 100
