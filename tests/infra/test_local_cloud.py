@@ -27,7 +27,7 @@ HOSTILE = {
     "HTTP_PROXY": "http://127.0.0.1:9",
     "PERSISTENCE": "1",
 }
-STOP_S = 30
+STOP_S = 120
 
 
 @pytest.fixture
