@@ -157,7 +157,8 @@ class _Ours(_Uploads):
 
 @contextlib.contextmanager
 def _ours(cloud: LocalCloud, folder: Path) -> Iterator[Running]:
-    with Stack.deployed(cloud, "ours") as stack, Consumer(stack, folder) as consumer:
+    # Lines alone, as the others.
+    with Stack.deployed(cloud, "ours") as stack, Consumer(stack, folder, LAYOUT="none") as consumer:
         try:
             consumer.wait_ready()
         except AssertionError as error:
