@@ -58,6 +58,20 @@ class Queue(Protocol):
         """Make the message visible again after `delay_s` seconds."""
 
 
+class DeadLetterQueue(Protocol):
+    """Messages that used up their receives; raises ServiceError if SQS cannot be reached or refuses."""
+
+    #: How many it had when it was opened, and how many of other readers were hidden; SQS counts roughly.
+    visible: int
+    hidden: int
+
+    def look(self) -> AsyncGenerator[Sequence[Message]]:
+        """Yield all messages, a few at a time, each once. All that are not deleted are visible at the end."""
+
+    async def delete(self, messages: Sequence[Message]) -> None:
+        """Delete messages for good, of those that `look` yielded last."""
+
+
 class Lease(Protocol):
     """Our hold on a message, renewed while its work makes progress."""
 

@@ -1,0 +1,41 @@
+"""The composition root of the commands that look after queues and buckets."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from consumer.app import object_store
+from consumer.aws import client as aws
+from consumer.aws.dead_letters import SqsDeadLetters
+from consumer.aws.sqs import SqsQueue
+from consumer.clock import SystemClock
+from consumer.service.dead_letters import DeadLetters
+from consumer.service.inventory import PARALLEL_HEADS
+from consumer.service.pace import Pace
+
+#: Messages are sent and not received: no lease is taken.
+_NO_LEASE_S = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterOffice:
+    """What the commands about dead letters need. `pace`: of a redrive to `queue`."""
+
+    letters: DeadLetters
+    queue: SqsQueue
+    pace: Pace
+
+
+@asynccontextmanager
+async def dead_letter_office(queue_url: str, per_s: float | None = None) -> AsyncIterator[DeadLetterOffice]:
+    """Open the dead letters of a queue, of which so many a second are to be moved (None: any number).
+
+    Raises SettingsError if the queue has none, ServiceError.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        sqs = await stack.enter_async_context(aws.client("sqs", connections=8, read_timeout_s=20))
+        dead = await SqsDeadLetters.open(sqs, queue_url, clock, 1 / per_s if per_s else 0.0)
+        store = await stack.enter_async_context(object_store(PARALLEL_HEADS))
+        queue = SqsQueue(sqs, queue_url, _NO_LEASE_S, clock)
+        yield DeadLetterOffice(DeadLetters(dead, store), queue, Pace(clock, per_s))
