@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumer.clock import Watchdog
 from consumer.domain.body import Body
@@ -111,6 +111,15 @@ class ObjectInfo:
         return self.source.etag
 
 
+class ListedObject(NamedTuple):
+    """An object as a listing describes it; `etag` without quotation marks."""
+
+    key: str
+    etag: str
+    size_bytes: int
+    last_modified: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class NewObject:
     """An object to be written, with its user metadata."""
@@ -161,6 +170,16 @@ class ObjectStore(Protocol):
 
     def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
         """Yield key and ETag of the objects whose keys start with `prefix`, in the order of their keys."""
+
+
+class Listing(Protocol):
+    """A bucket that can be listed with sizes and times."""
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Describe an object as it is now; None if there is none."""
+
+    def listed(self, bucket: str, prefix: str) -> AsyncGenerator[ListedObject]:
+        """Yield the objects whose keys start with `prefix`, in the order of their keys."""
 
 
 class RenderedDocument(Protocol):
