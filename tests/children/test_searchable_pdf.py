@@ -15,7 +15,7 @@ from consumer import protocol
 from consumer.child.textlayer.font import STEP, InvisibleFont
 from consumer.child.textlayer.interface import Note, Original, Outcome
 from consumer.child.textlayer.searchable import write_searchable_pdf
-from consumer.domain.errors import Code
+from consumer.domain.errors import Code, PageError
 from consumer.domain.formats import Format
 from consumer.domain.result import Detection, PageResult, failed_page
 from tests.children.searchable import readers
@@ -379,6 +379,16 @@ def test_a_damaged_pdf_is_written_anew(tmp_path: Path) -> None:
         "the PDF is damaged: its searchable copy was written anew"
     ]
     assert [word.text for word in readers.pdfium(output)] == words_of(prose())
+
+
+def test_of_a_pdf_that_is_too_damaged_it_is_said(tmp_path: Path) -> None:
+    """An object that no page needs, but that cannot be written again."""
+    source = Sheet(prose()).write(tmp_path / "sheet.pdf")
+    data = source.read_bytes()
+    source.write_bytes(data[: data.rindex(b"xref\n0")] + b"9 0 obj\n<<(x) 2>>\nendobj\n")
+    with pytest.raises(PageError) as error:
+        searchable(source, Sheet(prose()).result(source))
+    assert error.value.message.startswith("the PDF is too damaged for a searchable copy")
 
 
 def test_rubbish_before_the_pdf_stays(tmp_path: Path) -> None:

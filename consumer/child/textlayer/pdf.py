@@ -34,7 +34,8 @@ def add_text(
     """Write a PDF with the text of its pages to `output`; one that is signed is not written.
 
     New objects follow the bytes of the source (PDF 32000-1, 7.5.6), unless it is so damaged that it has to be
-    written anew. Raises DocumentError if the source cannot be opened, OSError if the disk is full.
+    written anew. Raises DocumentError if the source cannot be opened, PageError if it is too damaged to be
+    written, and OSError if the disk is full.
     """
     notes: list[Note] = []
     path = str(original.path)
@@ -51,7 +52,9 @@ def add_text(
                 pymupdf.TOOLS.store_shrink(100)
             progress()
         layer.finish()
-        if _save(document, original.path, output):
+        with translated(lambda reason: unreadable(f"the PDF is too damaged for a searchable copy: {reason}")):
+            is_rewritten = _save(document, original.path, output)
+        if is_rewritten:
             notes.append(Note("the PDF is damaged: its searchable copy was written anew"))
     return Outcome(written=True, notes=tuple(notes))
 
