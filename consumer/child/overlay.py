@@ -8,6 +8,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from consumer.domain.geometry import Point, Rect, between, bounds, common_area
 from consumer.domain.result import Block, Box, Corner, Detection, Page, PageResult
 
 #: Larger pictures are made smaller; an A4 page at 144 dpi is not.
@@ -25,6 +26,9 @@ _ON_COLOUR: Final = (255, 255, 255)
 #: Height of captions, and the width of strokes, in parts of the longer side.
 _CAPTION, _STROKE = 1 / 110, 1 / 900
 
+#: Round the letters of a caption, in pixels.
+_MARGIN: Final = 2
+
 
 def save_overlay(image: Image.Image, result: PageResult, path: Path) -> None:
     """Save `overlay(image, result)` as a PNG."""
@@ -40,12 +44,14 @@ def overlay(image: Image.Image, result: PageResult) -> Image.Image:
     for table in result.page.tables:
         for cell in table.cells:
             drawing.box(cell, _CELL)
-    labels: dict[str, int] = {}
-    for block in result.page.blocks:
-        number = labels.setdefault(block.label, len(labels))
-        drawing.block(block, _BLOCKS[number % len(_BLOCKS)])
+    labels = list(dict.fromkeys(block.label for block in result.page.blocks))
+    colours = [_BLOCKS[labels.index(block.label) % len(_BLOCKS)] for block in result.page.blocks]
+    for block, colour in zip(result.page.blocks, colours, strict=True):
+        drawing.block(block, colour)
     for number, line in enumerate(result.detections, 1):
         drawing.line(line, number)
+    for block, colour in zip(result.page.blocks, colours, strict=True):
+        drawing.caption(block, colour)
     return drawing.picture
 
 
@@ -68,6 +74,8 @@ class _Drawing:
         self._draw = ImageDraw.Draw(self.picture)
         self._font = ImageFont.load_default(max(8.0, _CAPTION * max(size)))
         self._stroke = max(1, round(_STROKE * max(size)))
+        # By lines and their numbers, and by captions.
+        self._taken: list[Rect] = []
         self._scale = size[0] / (page.width_px or size[0]), size[1] / (page.height_px or size[1])
 
     def box(self, box: Box, colour: tuple[int, int, int], *, width: int = 1) -> None:
@@ -75,21 +83,44 @@ class _Drawing:
         self._draw.rectangle([self._point(box[:2]), self._point(box[2:])], outline=colour, width=width)
 
     def block(self, block: Block, colour: tuple[int, int, int]) -> None:
-        """Draw a block, with its place in the order and its label at its upper left corner."""
+        """Draw the outline of a block."""
         self.box(block.box, colour, width=2 * self._stroke)
-        caption = block.label if block.order is None else f"{block.order} {block.label}"
-        left, top = self._point(block.box[:2])
-        left, top, right, bottom = self._draw.textbbox((left, max(top, 0)), caption, font=self._font)
-        self._draw.rectangle((left, top, right + 4, bottom + 4), fill=colour)
-        self._draw.text((left + 2, top + 2), caption, fill=_ON_COLOUR, font=self._font, anchor="lt")
 
     def line(self, line: Detection, number: int) -> None:
-        """Draw a line of text, with its place in the order where it starts."""
-        corners = [self._point(corner) for corner in line.box]
-        self._draw.polygon(corners, outline=_LINE, width=self._stroke)
-        self._draw.circle(corners[0], 2 * self._stroke, fill=_START)
-        left, top = corners[0][0] - 3 * self._stroke, corners[0][1]
-        self._draw.text((left, top), str(number), fill=_START, font=self._font, anchor="rm")
+        """Draw a line of text, with its place in the order before its start."""
+        start, end, below_end, below_start = map(self._point, line.box)
+        self._draw.polygon([start, end, below_end, below_start], outline=_LINE, width=self._stroke)
+        self._draw.circle(start, 2 * self._stroke, fill=_START)
+        text = str(number)
+        left, top, right, bottom = self._draw.textbbox((0, 0), text, font=self._font, anchor="mm")
+        length = math.hypot(end.x - start.x, end.y - start.y) or 1.0
+        along = Point((end.x - start.x) / length, (end.y - start.y) / length)
+        gap = 3 * self._stroke + (abs(along.x) * (right - left) + abs(along.y) * (bottom - top)) / 2
+        middle = between(start, below_start, 0.5)
+        x, y = middle.x - gap * along.x, middle.y - gap * along.y
+        self._draw.text((x, y), text, fill=_START, font=self._font, anchor="mm")
+        self._taken.append(bounds((start, end, below_end, below_start)))
+        self._taken.append(Rect(x + left, y + top, x + right, y + bottom))
 
-    def _point(self, corner: Corner) -> tuple[float, float]:
-        return corner[0] * self._scale[0], corner[1] * self._scale[1]
+    def caption(self, block: Block, colour: tuple[int, int, int]) -> None:
+        """Draw a block's place in the order and its label, where they hide the least of what is drawn."""
+        text = block.label if block.order is None else f"{block.order} {block.label}"
+        _, _, width, height = self._draw.textbbox((_MARGIN, _MARGIN), text, font=self._font, anchor="lt")
+        width, height = width + _MARGIN, height + _MARGIN
+        (x1, y1), (x2, y2) = self._point(block.box[:2]), self._point(block.box[2:])
+        # At its upper left corner, above it, at the right end of its last line, beside it, below it.
+        corners = [(x1, y1), (x1, y1 - height), (x2 - width, y1 - height), (x2 - width, y2 - height)]
+        corners += [(x2, y1), (x1, y2), (x2 - width, y2)]
+        free_x, free_y = self.picture.width - width, self.picture.height - height
+        places = [
+            Rect(x, y, x + width, y + height)
+            for x, y in ((max(0.0, min(x, free_x)), max(0.0, min(y, free_y))) for x, y in corners)
+        ]
+        place = min(places, key=lambda each: sum(common_area(each, other) for other in self._taken))
+        self._taken.append(place)
+        self._draw.rectangle(place, fill=colour)
+        origin = place.x1 + _MARGIN, place.y1 + _MARGIN
+        self._draw.text(origin, text, fill=_ON_COLOUR, font=self._font, anchor="lt")
+
+    def _point(self, corner: Corner) -> Point:
+        return Point(corner[0] * self._scale[0], corner[1] * self._scale[1])

@@ -101,6 +101,13 @@ def bounds(quad: Quad) -> Rect:
     return Rect(min(xs), min(ys), max(xs), max(ys))
 
 
+def common_area(one: Rect, other: Rect) -> float:
+    """Return the area, in square pixels, that two upright boxes have in common."""
+    width = min(one.x2, other.x2) - max(one.x1, other.x1)
+    height = min(one.y2, other.y2) - max(one.y1, other.y1)
+    return max(width, 0.0) * max(height, 0.0)
+
+
 def angle(quad: Quad) -> float:
     """Return the degrees by which a text line is turned clockwise from upright, in [0, 360)."""
     start, end = quad[0], quad[1]

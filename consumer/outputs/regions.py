@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consumer.domain import geometry
-from consumer.domain.geometry import Point, Rect, bounds
+from consumer.domain.geometry import Point, Rect, bounds, common_area
 from consumer.domain.result import Block, Corners, Detection, PageResult
 
 #: A line is in a block if so much of it is.
@@ -68,7 +68,7 @@ def regions(page: PageResult) -> list[Region]:
 
 def _block_of(line: Detection, blocks: Sequence[Block]) -> Block | None:
     rect = corner_bounds(line.box)
-    shares = [_area(_common(rect, Rect(*block.box))) / max(_area(rect), 1.0) for block in blocks]
+    shares = [common_area(rect, Rect(*block.box)) / max(_area(rect), 1.0) for block in blocks]
     best = max(range(len(blocks)), key=shares.__getitem__, default=None)
     return blocks[best] if best is not None and shares[best] > _WITHIN else None
 
@@ -139,11 +139,6 @@ def contains(rect: Rect, inner: Rect) -> bool:
     """Whether the middle of a box lies in another."""
     x, y = (inner.x1 + inner.x2) / 2, (inner.y1 + inner.y2) / 2
     return rect.x1 <= x <= rect.x2 and rect.y1 <= y <= rect.y2
-
-
-def _common(one: Rect, other: Rect) -> Rect:
-    x1, y1 = max(one.x1, other.x1), max(one.y1, other.y1)
-    return Rect(x1, y1, max(x1, min(one.x2, other.x2)), max(y1, min(one.y2, other.y2)))
 
 
 def _area(rect: Rect) -> float:

@@ -52,6 +52,30 @@ def test_cells_and_blocks_are_outlined_in_colours_by_their_labels() -> None:
     assert colour(drawn, 440, 460) == CELL
 
 
+def test_captions_and_numbers_hide_no_text() -> None:
+    inside = Block(label="text", box=(95, 95, 500, 145), order=1, content="", confidence=1)
+    under = Block(label="table", box=(95, 143, 500, 240), order=2, content="", confidence=1)
+    drawn = overlay(Image.new("RGB", (600, 800), "white"), result(blocks=[inside, under]))
+    line = drawn.crop((110, 103, 290, 137)).convert("RGB")
+    assert line.getcolors() == [(180 * 34, (255, 255, 255))]
+    assert START in drawn.crop((70, 110, 95, 130)).convert("RGB").get_flattened_data()
+
+
+def test_a_caption_stays_on_the_page() -> None:
+    edge = Block(label="paragraph_title", box=(560, 0, 600, 20), order=1, content="", confidence=1)
+    drawn = overlay(Image.new("RGB", (600, 800), "white"), result(blocks=[edge]))
+    # At its left end there is the colour of the block, far left of the block itself.
+    assert colour(drawn, 530, 6) not in {(255, 255, 255), LINE, START}
+
+
+def test_the_number_of_a_turned_line_is_before_its_start() -> None:
+    box = ((300, 140), (100, 140), (100, 100), (300, 100))
+    line = Detection(text="Total", box=box, confidence=1, page_number=1)
+    drawn = overlay(Image.new("RGB", (600, 800), "white"), PageResult(page=result().page, detections=(line,)))
+    assert START in drawn.crop((305, 110, 330, 130)).convert("RGB").get_flattened_data()
+    assert drawn.crop((110, 110, 290, 130)).convert("RGB").getcolors() == [(180 * 20, (255, 255, 255))]
+
+
 def test_the_darkest_of_the_page_is_paler_than_what_is_drawn() -> None:
     drawn = overlay(Image.new("RGB", (600, 800), "black"), result())
     assert colour(drawn, 500, 500) == (80, 80, 80)

@@ -19,7 +19,7 @@ from consumer.child.ppstructure.lines import DirectedText, corners_from_text_sta
 from consumer.child.ppstructure.markdown import page_markdown
 from consumer.child.ppstructure.tables import NoTables
 from consumer.domain import geometry
-from consumer.domain.geometry import PageTransform, Quad, Rect, bounds
+from consumer.domain.geometry import PageTransform, Quad, Rect, bounds, common_area
 from consumer.domain.legibility import TextLine, TextWord
 from consumer.domain.page import PageImage
 from consumer.domain.reading_order import reading_order
@@ -288,19 +288,13 @@ def _is_within(quad: Quad, areas: Iterable[Rect]) -> bool:
 
 def _share(inner: Rect, outer: Rect) -> float:
     """Part of one box that lies in the other, 0 to 1."""
-    return _common(inner, outer) / max(_area(inner), 1.0)
+    return common_area(inner, outer) / max(_area(inner), 1.0)
 
 
 def _overlap(one: Rect, other: Rect) -> float:
     """Intersection over union, 0 to 1."""
-    common = _common(one, other)
+    common = common_area(one, other)
     return common / max(_area(one) + _area(other) - common, 1.0)
-
-
-def _common(one: Rect, other: Rect) -> float:
-    width = min(one.x2, other.x2) - max(one.x1, other.x1)
-    height = min(one.y2, other.y2) - max(one.y1, other.y1)
-    return max(width, 0.0) * max(height, 0.0)
 
 
 def _thickness(rect: Rect) -> float:
