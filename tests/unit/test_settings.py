@@ -1,14 +1,17 @@
 """Settings are read once, from the environment and `.env`; contradictions are refused."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from consumer.domain.errors import SettingsError
+from consumer.domain.outputs import NAMES
 from consumer.settings import PREFIX, Settings, load, unknown
 
+ROOT = Path(__file__).parents[2]
 QUEUE_URL = "http://localhost:4566/000000000000/ocr"
 
 
@@ -178,3 +181,18 @@ def test_only_misspelt_names_of_ours_are_unknown(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(f"{PREFIX}LEASES", "")
     Path(".env").write_text("bucket_ocr_engin=rapidocr\nOTHER=1\n")
     assert unknown() == [f"{PREFIX}ENGIN", f"{PREFIX}LEASES"]
+
+
+def test_the_example_has_every_setting_and_every_output() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    names = re.findall(rf"^#? ?{PREFIX}(\w+)=", example, re.MULTILINE)
+    assert sorted(names) == sorted(map(str.upper, Settings.model_fields))
+    (paragraph,) = (each for each in example.split("\n\n") if f"{PREFIX}OUTPUTS=" in each)
+    assert set(re.findall(r"\w+", paragraph)) >= NAMES
+
+
+def test_the_readme_has_every_output() -> None:
+    section = (
+        (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Other formats\n")[1].split("\n## ")[0]
+    )
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == NAMES
