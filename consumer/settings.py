@@ -63,6 +63,9 @@ _Settings = TypeVar("_Settings", bound=BaseSettings)
 #: A number, or None for "auto": it is chosen for the host.
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
 
+#: Each page of a batch is an open file of its request, and Linux passes 253 of them at once.
+_BatchPages = Annotated[int, Field(ge=1, le=250)]
+
 
 class PartSettings(BaseSettings):
     """Settings of the parts of documents, for commands that count them."""
@@ -102,7 +105,7 @@ class Settings(EngineSettings, PartSettings):
     #: Engine processes; on GPUs, for each of them.
     engine_workers: _Count = None
     #: Most pages given to an engine at once.
-    batch_pages: _Count = None
+    batch_pages: Annotated[_BatchPages | None, BeforeValidator(_unless_auto)] = None
     #: Processes that render pages.
     render_workers: _Count = None
     #: Resolution of rendered PDF pages.

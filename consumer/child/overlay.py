@@ -3,8 +3,7 @@
 import base64
 import io
 import math
-from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -26,9 +25,9 @@ _ON_COLOUR: Final = (255, 255, 255)
 _CAPTION, _STROKE = 1 / 110, 1 / 900
 
 
-def save_overlay(image: Image.Image, result: PageResult, path: Path) -> None:
+def save_overlay(image: Image.Image, result: PageResult, file: BinaryIO) -> None:
     """Save `overlay(image, result)` as a PNG."""
-    overlay(image, result).save(path, "PNG")
+    overlay(image, result).save(file, "PNG")
 
 
 def overlay(image: Image.Image, result: PageResult) -> Image.Image:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from consumer import protocol
+from consumer import framing, protocol
+from consumer.child import files
 from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
     Code,
@@ -66,7 +67,6 @@ def serve(descriptor: int, build: Callable[[], RequestHandler]) -> None:
         # A parent that has gone is no failure.
         contextlib.suppress(ConnectionError),
         socket.socket(fileno=descriptor) as connection,
-        connection.makefile("rb") as stream,
     ):
         try:
             handler = build()
@@ -79,8 +79,9 @@ def serve(descriptor: int, build: Callable[[], RequestHandler]) -> None:
         def progress() -> None:
             connection.sendall(_PROGRESS)
 
-        for request in protocol.requests(stream):
-            connection.sendall(protocol.encode(_reply(handler, request, progress)))
+        for request in files.requests(connection):
+            for part in framing.parts(_reply(handler, request, progress)):
+                connection.sendall(protocol.encode(part))
 
 
 def _reply(

@@ -78,14 +78,18 @@ class ProcessLayout:
 
 
 def _renderer(options: Settings, capacity: Capacity, name: str, entry: str) -> ProcessSpec:
+    open_documents = -(-capacity.max_in_flight // capacity.renderers)
+    # One more than are kept open, while it is opened.
+    mapped_bytes = (open_documents + 1) * options.max_file_bytes
     limits = protocol.RenderOptions(
         scale=options.render_dpi / POINTS_PER_INCH,
         max_page_pixels=options.max_page_pixels,
         max_pages=options.max_pages,
-        open_documents=-(-capacity.max_in_flight // capacity.renderers),
+        open_documents=open_documents,
         address_space_bytes=capacity.renderer_bytes,
+        mapped_bytes=mapped_bytes,
         processor_s=int(renderer.DEADLINE_S),
     )
     # Memory that stays with a renderer is lost to the documents that follow.
     retired_bytes = capacity.renderer_bytes // 2
-    return ProcessSpec(name, entry, limits, retired_bytes, capacity.renderer_bytes)
+    return ProcessSpec(name, entry, limits, retired_bytes, capacity.renderer_bytes + mapped_bytes)

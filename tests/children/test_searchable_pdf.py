@@ -88,8 +88,9 @@ def reader(request: pytest.FixtureRequest) -> str:
 def searchable(source: Path, *pages: PageResult, file_format: Format = Format.PDF) -> tuple[Path, Outcome]:
     """The searchable PDF beside its source."""
     output = source.with_name(f"{source.name}.ocr.pdf")
-    outcome = write_searchable_pdf(Original(source, file_format, OPTIONS), pages, output, lambda: None)
-    return output, outcome
+    with source.open("rb") as file, output.open("wb") as written:
+        original = Original(file, file_format, OPTIONS)
+        return output, write_searchable_pdf(original, pages, written, lambda: None)
 
 
 def of_sheet(sheet: Sheet, folder: Path) -> tuple[Path, Path]:
@@ -379,6 +380,7 @@ def test_progress_is_told_after_every_page(tmp_path: Path) -> None:
             told.append(f"page {number}")
             yield page_result([line("Word", (20, 20))], 600, 400, number)
 
-    original = Original(source, Format.PDF, OPTIONS)
-    write_searchable_pdf(original, pages(), tmp_path / "output.pdf", lambda: told.append("done"))
+    with source.open("rb") as file, (tmp_path / "output.pdf").open("wb") as output:
+        original = Original(file, Format.PDF, OPTIONS)
+        write_searchable_pdf(original, pages(), output, lambda: told.append("done"))
     assert told == ["page 1", "done", "page 2", "done", "page 3", "done"]

@@ -4,8 +4,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from itertools import count
-from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import pymupdf
 from pymupdf import mupdf
@@ -28,7 +27,7 @@ _CACHED_PAGES: Final = 16
 
 
 def add_text(
-    original: Original, pages: Iterable[PageResult], output: Path, progress: Callable[[], None]
+    original: Original, pages: Iterable[PageResult], output: BinaryIO, progress: Callable[[], None]
 ) -> Outcome:
     """Write a PDF with the text of its pages to `output`; one that is signed is not written.
 
@@ -36,7 +35,7 @@ def add_text(
     written anew. Raises DocumentError if the source cannot be opened.
     """
     notes: list[Note] = []
-    with closing(open_pdf(str(original.path))) as document:
+    with closing(open_pdf(original.file)) as document:
         if is_signed(document):
             return Outcome(written=False, notes=(Note("the PDF is signed: it has no searchable copy"),))
         layer = _Layer(document)
@@ -49,7 +48,7 @@ def add_text(
                 pymupdf.TOOLS.store_shrink(100)
             progress()
         layer.finish()
-        if _save(document, original.path, output):
+        if _save(document, original.file, output):
             notes.append(Note("the PDF is damaged: its searchable copy was written anew"))
     return Outcome(written=True, notes=tuple(notes))
 
@@ -124,7 +123,29 @@ class _Layer:
             self._font.put(self._objects, self._font_number)
 
 
-def _save(document: pymupdf.Document, source: Path, output: Path) -> bool:
+class _Output(mupdf.FzOutput2):  # type: ignore[misc]
+    """A file of ours, to which MuPDF writes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        for use in (self.use_virtual_write, self.use_virtual_seek, self.use_virtual_tell):
+            use()
+
+    def write(self, _context: object, data: object, size: int) -> None:
+        """Write bytes."""
+        self._file.write(mupdf.raw_to_python_bytes(data, size))
+
+    def seek(self, _context: object, offset: int, whence: int) -> None:
+        """Write there from now on."""
+        self._file.seek(offset, whence)
+
+    def tell(self, _context: object) -> int:
+        """Return where it writes."""
+        return self._file.tell()
+
+
+def _save(document: pymupdf.Document, source: BinaryIO, output: BinaryIO) -> bool:
     """Write the document; returns whether all of it had to be written."""
     pdf = mupdf.pdf_document_from_fz_document(document)
     # PyMuPDF's own method also mends what is broken about attachments.
@@ -132,7 +153,10 @@ def _save(document: pymupdf.Document, source: Path, output: Path) -> bool:
     options.do_encrypt = mupdf.PDF_ENCRYPT_KEEP
     rewritten = not mupdf.pdf_can_be_saved_incrementally(pdf)
     if not rewritten:
-        shutil.copyfile(source, output)
+        source.seek(0)
+        shutil.copyfileobj(source, output)
         options.do_incremental = 1
-    mupdf.pdf_save_document(pdf, str(output), options)
+    written = _Output(output)
+    mupdf.pdf_write_document(pdf, written, options)
+    written.fz_close_output()
     return rewritten
