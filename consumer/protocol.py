@@ -37,6 +37,22 @@ class _Message(BaseModel, frozen=True, allow_inf_nan=False):
     """A message, or options; no numbers but finite ones."""
 
 
+class Sandbox(_Message):
+    """The walls round a child process.
+
+    `mode`: as the setting. `readable`: files and folders that it may read beside its program; `scratch`:
+    folders in which it may make files. `file_bytes`, `open_files`, `processes`: rlimits; None: none.
+    """
+
+    mode: Literal["auto", "require", "off"] = "off"
+    readable: tuple[str, ...] = ()
+    scratch: tuple[str, ...] = ()
+    uses_gpu: bool = False
+    file_bytes: int | None = None
+    open_files: int | None = None
+    processes: int | None = None
+
+
 class ProcessOptions(_Message):
     """Options of a child process, fixed for its life; each kind of process has its own."""
 
@@ -137,7 +153,13 @@ class WriteOutput(_Message):
     output_path: str
 
 
-class EngineReady(_Message):
+class _Ready(_Message):
+    """From a child, once. `walls`: of each that it was to set, why it does not stand; empty if it does."""
+
+    walls: dict[str, str] = Field(default_factory=dict)
+
+
+class EngineReady(_Ready):
     """From an engine, once: it can read; its name, version and models for results."""
 
     kind: Literal["engine"] = "engine"
@@ -152,7 +174,7 @@ class EngineReady(_Message):
     flattens_pages: bool = Field(default=False, description="its pages come with their image")
 
 
-class RendererReady(_Message):
+class RendererReady(_Ready):
     """From a renderer, once: it can render."""
 
     kind: Literal["renderer"] = "renderer"

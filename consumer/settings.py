@@ -132,11 +132,15 @@ class Settings(EngineSettings, PartSettings):
     work_dir: Path | None = None
     #: What is written of each document: a comma list; the result (json) always is.
     outputs: Annotated[frozenset[str], NoDecode, BeforeValidator(_outputs)] = frozenset({RESULT})
+    #: Walls round child processes: those that the kernel offers, or none; `require`: all, or no start.
+    sandbox: Annotated[Literal["auto", "require", "off"], _LOWER] = "auto"
     #: Boxes and confidences of words in the result.
     words: bool = False
     #: SNS topic for a message per finished document.
     completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = None
-    #: Port of /healthz, /readyz and /metrics; 0 turns them off.
+    #: Address of /healthz, /readyz and /metrics,
+    health_host: str = Field(default="127.0.0.1", min_length=1)
+    #: and their port; 0 turns them off.
     health_port: int = Field(default=8080, ge=0, le=65_535)
     #: End with exit status 0 after so long without a message.
     idle_exit_s: float | None = Field(default=None, gt=0)

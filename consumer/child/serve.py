@@ -14,6 +14,7 @@ from typing import Protocol
 
 from consumer import framing, protocol
 from consumer.child import files
+from consumer.child.sandbox.walls import Walls
 from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
     Code,
@@ -58,10 +59,10 @@ class RequestHandler(Protocol):
         ...
 
 
-def serve(descriptor: int, build: Callable[[], RequestHandler]) -> None:
-    """Serve requests on the socket with this descriptor; returns when the parent has gone.
+def serve(descriptor: int, build: Callable[[], RequestHandler], walls: Walls) -> None:
+    """Serve requests on the socket with this descriptor, behind `walls`; returns when the parent has gone.
 
-    A SettingsError of `build` or of `ready` is sent to the parent, as the first and last message.
+    A SettingsError of `build`, of `ready` or of a wall is sent to the parent, as the first and last message.
     """
     with (
         # A parent that has gone is no failure.
@@ -69,12 +70,14 @@ def serve(descriptor: int, build: Callable[[], RequestHandler]) -> None:
         socket.socket(fileno=descriptor) as connection,
     ):
         try:
+            walls.raise_outer()
             handler = build()
             first = handler.ready()
+            walls.raise_inner()
         except SettingsError as error:
             connection.sendall(protocol.encode(protocol.HostFailure(message=str(error))))
             return
-        connection.sendall(protocol.encode(first))
+        connection.sendall(protocol.encode(first.model_copy(update={"walls": walls.problems})))
 
         def progress() -> None:
             connection.sendall(_PROGRESS)

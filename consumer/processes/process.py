@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 from asyncio.subprocess import Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -31,6 +31,8 @@ _REAP_DEADLINE_S: Final = 10.0
 #: Interval of the checks of a busy process's memory: it can fill some hundred megabytes meanwhile.
 _CHECK_S: Final = 0.25
 
+NO_SANDBOX: Final = protocol.Sandbox(mode="off")
+
 log = structlog.get_logger(__name__)
 
 
@@ -48,7 +50,7 @@ class ProcessSpec:
 
     `name`: the kind, in logs and metrics. `retired_bytes`: a process that holds more memory than this after
     a request gets no other one. `killed_bytes`: one that holds more than this is killed, even during a
-    request. `has_spare`: a second one fits beside it.
+    request. `has_spare`: a second one fits beside it. `sandbox`: the walls round it.
     """
 
     name: str
@@ -58,6 +60,7 @@ class ProcessSpec:
     killed_bytes: int
     start_deadline_s: float = START_DEADLINE_S
     has_spare: bool = True
+    sandbox: protocol.Sandbox = NO_SANDBOX
 
 
 @dataclass(eq=False)
@@ -87,7 +90,8 @@ class WorkerProcess:
         """
         try:
             async with asyncio.timeout(spec.start_deadline_s), contextlib.AsyncExitStack() as undo:
-                process = cls(spec, *await spawn(spec.entry, spec.options.model_dump_json()))
+                options, sandbox = spec.options.model_dump_json(), spec.sandbox.model_dump_json()
+                process = cls(spec, *await spawn(spec.entry, options, sandbox))
                 undo.push_async_callback(process.kill)
                 ready = await process.reply()
                 if isinstance(ready, protocol.HostFailure):
@@ -108,6 +112,13 @@ class WorkerProcess:
         # asyncio raises RuntimeError if no thread can be started to wait for the process.
         except (ChildError, OSError, RuntimeError) as error:
             raise HostError(f"{spec.name}: cannot be started: {error}") from error
+
+    @property
+    def walls(self) -> Mapping[str, str]:
+        """Of each wall round it, why it does not stand; empty if it does."""
+        return (
+            self.ready.walls if isinstance(self.ready, protocol.EngineReady | protocol.RendererReady) else {}
+        )
 
     @property
     def pid(self) -> int:

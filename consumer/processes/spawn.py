@@ -30,7 +30,7 @@ def environment(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name in _NAMES or name.startswith(_PREFIXES)}
 
 
-async def spawn(entry: str, options: str) -> tuple[Process, Channel]:
+async def spawn(entry: str, options: str, sandbox: str) -> tuple[Process, Channel]:
     """Start a child process, leader of its own group; see `consumer.child.__main__` for its arguments."""
     ours, theirs = socket.socketpair()
     with ExitStack() as undo:
@@ -39,7 +39,7 @@ async def spawn(entry: str, options: str) -> tuple[Process, Channel]:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # import nothing from the current folder
-                *("-m", "consumer.child", entry, str(theirs.fileno()), options),
+                *("-m", "consumer.child", entry, str(theirs.fileno()), options, sandbox),
                 stdin=asyncio.subprocess.DEVNULL,
                 # Libraries print; our standard output is for log lines only.
                 stdout=_STANDARD_ERROR,
