@@ -31,6 +31,9 @@ _REAP_DEADLINE_S: Final = 10.0
 #: Interval of the checks of a busy process's memory: it can fill some hundred megabytes meanwhile.
 _CHECK_S: Final = 0.25
 
+#: Most messages of one reply; all but 250 of them have thousands of lines.
+_MOST_PARTS: Final = 1000
+
 NO_SANDBOX: Final = protocol.Sandbox(mode="off")
 
 log = structlog.get_logger(__name__)
@@ -212,8 +215,8 @@ class WorkerProcess:
                 raise ChildError(f"the child process replied to {message.kind} with {part.kind}")
             else:
                 return framing.joined(parts, part)
-            if self.channel.received_bytes > most_bytes:
-                raise ChildError(f"the child process sent over {most_bytes} bytes")
+            if self.channel.received_bytes > most_bytes or len(parts) > _MOST_PARTS:
+                raise ChildError("the child process sent a reply without end")
             # Messages may come faster than they are taken; everything else gets its turn between them.
             await asyncio.sleep(0)
 

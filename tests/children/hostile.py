@@ -86,7 +86,34 @@ def print_to_stdout() -> None:
 
 
 def send_without_end() -> None:
-    send(b"x" * (protocol.MAX_MESSAGE_BYTES + 1))
+    while True:
+        send(b"x" * 2**20)
+
+
+def send_nested() -> None:
+    send(b"[" * (protocol.MAX_MESSAGE_BYTES - 1) + b"\n")
+
+
+def send_nonsense_of_full_length() -> None:
+    send(b"x" * (protocol.MAX_MESSAGE_BYTES - 1) + b"\n")
+
+
+def send_many_values() -> None:
+    _send_values(protocol.MAX_MESSAGE_BYTES // 2 - 100)
+
+
+def send_many_wrong_values() -> None:
+    # As many as are looked at.
+    _send_values(100_000)
+
+
+def _send_values(count: int) -> None:
+    send(b'{"kind":"pages","pages":[' + b",".join([b"0"] * count) + b"]}\n")
+
+
+def send_parts_without_end() -> None:
+    while True:
+        send(b'{"kind":"lines","detections":[]}\n' * 1000)
 
 
 def send_nonsense() -> None:
@@ -158,6 +185,11 @@ WAYS: dict[str, Callable[[], None]] = {
         leak,
         print_to_stdout,
         send_without_end,
+        send_nested,
+        send_nonsense_of_full_length,
+        send_many_values,
+        send_many_wrong_values,
+        send_parts_without_end,
         send_nonsense,
         send_what_is_no_reply,
         answer_for_nobody,
