@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,21 @@ UNWALLED = {
 class Acted(NamedTuple):
     walls: dict[str, str]
     outcomes: dict[str, str]
+
+
+#: Runs its arguments on a kernel that has no system call of this number.
+OLDER = """
+import errno, os, struct, sys
+from consumer.child.sandbox import kernel, seccomp
+number, *command = sys.argv[1:]
+refused = seccomp.REFUSE | errno.ENOSYS
+lines = ((0x20, 0, 0, 0), (0x15, 0, 1, int(number)), (6, 0, 0, refused), (6, 0, 0, seccomp.ALLOW))
+kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+seccomp.install([struct.pack("=HBBI", *line) for line in lines])
+os.execv(command[0], command)
+"""
+#: By wall, the call without which it cannot be set, on x86-64 and arm64.
+NEEDED = {"landlock": (444, 444), "seccomp": (317, 277)}
 
 
 def as_user(user: int) -> dict[str, Any]:
@@ -136,3 +152,34 @@ def test_the_same_succeeds_without_the_sandbox(kind: str, user: int) -> None:
             assert number != "EPERM" or user, act
         else:
             assert number in UNWALLED.get(act, {"done"}), act
+
+
+def on_an_older_kernel(wall: str, sandbox: str) -> "subprocess.CompletedProcess[str]":
+    number = NEEDED[wall][platform.machine() == "aarch64"]
+    with tempfile.TemporaryDirectory(prefix="acts-") as folder:
+        acting = [sys.executable, "-m", "tests.children.acting", "render", sandbox, folder]
+        return subprocess.run(
+            [sys.executable, "-c", OLDER, str(number), *acting],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "HOME": folder, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ACTING_S,
+        )
+
+
+def test_a_kernel_without_landlock_has_the_other_walls() -> None:
+    done = on_an_older_kernel("landlock", "auto")
+    assert done.returncode == 0, done.stderr
+    walls = json.loads(done.stdout.splitlines()[-1])["walls"]
+    assert {wall for wall, why in walls.items() if why} == {"landlock"}
+
+
+@pytest.mark.parametrize("wall", NEEDED)
+def test_a_wall_that_is_required_and_that_the_kernel_has_not_keeps_the_consumer_from_starting(
+    wall: str,
+) -> None:
+    done = on_an_older_kernel(wall, "require")
+    assert done.returncode != 0
+    assert f"BUCKET_OCR_SANDBOX=require: {wall} is not available here" in done.stderr
