@@ -18,7 +18,7 @@ from consumer.domain.page import PageImage
 from consumer.domain.result import Detection, Many, PageResult, Status
 
 #: Far above any message of a child (the markdown of 10,000 lines is 1 MB); one that sends more is broken.
-MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 3 * 1024 * 1024
 
 #: The same, if its pages come with their image.
 MAX_FLATTENED_BYTES: Final = 32 * 1024 * 1024
@@ -342,7 +342,9 @@ def parse_reply(line: bytes | bytearray) -> Reply | PageLines | Progress:
 
 def _first(error: ValidationError) -> str:
     """The first problem; to list a great many would take hundreds of times the memory of their message."""
-    return error.errors()[0]["msg"] if error.error_count() < 100 else f"{error.error_count()} problems"
+    if error.error_count() > 100:
+        return f"{error.error_count()} problems"
+    return error.errors(include_input=False, include_context=False, include_url=False)[0]["msg"]
 
 
 def parse_request(line: bytes) -> Request:

@@ -72,7 +72,7 @@ def eat_memory() -> None:
 
 
 def send(message: bytes) -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(message)
+    socket.socket(fileno=os.dup(int(sys.argv[2]))).sendall(message)
 
 
 def leak() -> None:

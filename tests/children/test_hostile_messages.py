@@ -1,12 +1,13 @@
 """A child whose messages know no measure: it is replaced, its page fails, and the parent stays small."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
 from consumer.processes.host import resident_bytes
-from tests.children.hostile_documents import costs_one_page_alone, hostile_documents
+from tests.children.hostile_documents import BLUE, GREEN, WHITE, costs_one_page_alone, hostile_documents, pdf
 
 #: Most that the parent may grow by, at its highest.
 MOST_BYTES = 10_000_000
@@ -41,6 +42,8 @@ async def test_messages_without_measure_cost_their_page_and_no_memory(
 ) -> None:
     async with hostile_documents(tmp_path, **{kind: way}) as world:  # type: ignore[arg-type]
         # What the first documents make the parent load and keep is no matter of the message.
+        world.store("first.pdf", pdf(GREEN, BLUE, WHITE))
+        await asyncio.gather(*(world.result("first.pdf") for _ in range(3)))
         forget_highest()
         before_bytes = resident_bytes(os.getpid())
         await costs_one_page_alone(world, code)
