@@ -68,6 +68,9 @@ _Settings = TypeVar("_Settings", bound=BaseSettings)
 #: A number, or None for "auto": it is chosen for the host.
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
 
+#: Each page of a batch is an open file of its request, and Linux passes 253 of them at once.
+_BatchPages = Annotated[int, Field(ge=1, le=250)]
+
 
 class PartSettings(BaseSettings):
     """Settings of the parts of documents, for commands that count them."""
@@ -107,7 +110,7 @@ class Settings(EngineSettings, PartSettings):
     #: Engine processes; on GPUs, for each of them.
     engine_workers: _Count = None
     #: Most pages given to an engine at once.
-    batch_pages: _Count = None
+    batch_pages: Annotated[_BatchPages | None, BeforeValidator(_unless_auto)] = None
     #: Processes that render pages.
     render_workers: _Count = None
     #: Resolution of rendered PDF pages.
@@ -134,6 +137,8 @@ class Settings(EngineSettings, PartSettings):
     work_dir: Path | None = None
     #: What is written of each document: a comma list; the result (json) always is.
     outputs: Annotated[frozenset[str], NoDecode, BeforeValidator(_outputs)] = frozenset({RESULT})
+    #: Walls round child processes: those that the kernel offers, or none; `require`: all, or no start.
+    sandbox: Annotated[Literal["auto", "require", "off"], _LOWER] = "auto"
     #: Boxes and confidences of words in the result.
     words: bool = False
     #: Server-side encryption that is asked for with each put; by default that of the bucket.
@@ -142,7 +147,9 @@ class Settings(EngineSettings, PartSettings):
     sse_kms_key_id: str | None = None
     #: SNS topic for a message per finished document.
     completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = None
-    #: Port of /healthz, /readyz and /metrics; 0 turns them off.
+    #: Address of /healthz, /readyz and /metrics,
+    health_host: str = Field(default="127.0.0.1", min_length=1)
+    #: and their port; 0 turns them off.
     health_port: int = Field(default=8080, ge=0, le=65_535)
     #: End with exit status 0 after so long without a message.
     idle_exit_s: float | None = Field(default=None, gt=0)

@@ -120,7 +120,8 @@ def test_a_flattened_page_is_shown_as_it_was_read() -> None:
 
 def test_an_overlay_is_a_small_png(tmp_path: Path) -> None:
     path = tmp_path / "page.png"
-    overlay(Image.effect_noise((1190, 1684), 60), result(1190, 1684)).save(path, "PNG")
+    picture = overlay(Image.effect_noise((1190, 1684), 60), result(1190, 1684))
+    picture.save(path, "PNG")
     with Image.open(path) as image:
         assert (image.format, image.mode) == ("PNG", "P")
     assert path.stat().st_size < 2_000_000

@@ -89,8 +89,9 @@ def reader(request: pytest.FixtureRequest) -> str:
 def searchable(source: Path, *pages: PageResult, file_format: Format = Format.PDF) -> tuple[Path, Outcome]:
     """The searchable PDF beside its source."""
     output = source.with_name(f"{source.name}.ocr.pdf")
-    outcome = write_searchable_pdf(Original(source, file_format, OPTIONS), pages, output, lambda: None)
-    return output, outcome
+    with source.open("rb") as file, output.open("wb") as written:
+        original = Original(file, file_format, OPTIONS)
+        return output, write_searchable_pdf(original, pages, written, lambda: None)
 
 
 def of_sheet(sheet: Sheet, folder: Path) -> tuple[Path, Path]:
@@ -414,7 +415,7 @@ def test_a_signed_pdf_is_left_alone(how: str, tmp_path: Path) -> None:
         document.save(source)
     output, outcome = searchable(source, page_result(prose(), 1190, 1684))
     assert outcome == Outcome(written=False, notes=(Note("the PDF is signed: it has no searchable copy"),))
-    assert not output.exists()
+    assert output.read_bytes() == b""
 
 
 def test_a_form_that_could_be_signed_is_no_signed_one(tmp_path: Path) -> None:
@@ -441,6 +442,7 @@ def test_progress_is_told_after_every_page(tmp_path: Path) -> None:
             told.append(f"page {number}")
             yield page_result([line("Word", (20, 20))], 600, 400, number)
 
-    original = Original(source, Format.PDF, OPTIONS)
-    write_searchable_pdf(original, pages(), tmp_path / "output.pdf", lambda: told.append("done"))
+    with source.open("rb") as file, (tmp_path / "output.pdf").open("wb") as output:
+        original = Original(file, Format.PDF, OPTIONS)
+        write_searchable_pdf(original, pages(), output, lambda: told.append("done"))
     assert told == ["page 1", "done", "page 2", "done", "page 3", "done"]

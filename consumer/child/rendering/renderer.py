@@ -3,9 +3,9 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 
 from consumer import protocol
+from consumer.child import files
 from consumer.child.rendering import limits
 from consumer.child.rendering.document import Document
 from consumer.child.rendering.opening import open_document, quiet_libraries
@@ -18,7 +18,7 @@ def build(options_json: str) -> "LimitedRenderer":
     """Build the handler of a render process, and limit the harm that the process can do to the host."""
     options = protocol.RenderOptions.model_validate_json(options_json)
     limits.silence_libraries()
-    limits.limit_address_space(options.address_space_bytes)
+    limits.limit_address_space(options.address_space_bytes, options.mapped_bytes)
     return LimitedRenderer(options)
 
 
@@ -53,7 +53,7 @@ class PageRenderer:
         document = self._open(request.path, request.format)
         try:
             image, plan = document.render(request.page_number)
-            _write(image.tobytes("raw", "BGR"), Path(request.image_path))
+            _write(image.tobytes("raw", "BGR"), request.image_path)
         finally:
             if request.page_number == document.page_count:
                 del self._documents[request.path]
@@ -72,7 +72,7 @@ class PageRenderer:
     def _open(self, path: str, file_format: Format) -> Document:
         document = self._documents.pop(path, None)
         if document is None:
-            document = open_document(path, file_format, self._options)
+            document = open_document(files.readable(path), file_format, self._options)
         self._documents[path] = document
         if len(self._documents) > self._options.open_documents:
             self._documents.popitem(last=False)[1].close()
@@ -88,9 +88,10 @@ class LimitedRenderer(PageRenderer):
         return super().handle(request, progress)
 
 
-def _write(pixels: bytes, path: Path) -> None:
+def _write(pixels: bytes, path: str) -> None:
     try:
-        path.write_bytes(pixels)
+        with files.writable(path) as file:
+            file.write(pixels)
     except OSError as error:
         if error.errno in DISK_FULL_ERRNOS:
             raise DiskFullError(f"no space for a page image of {len(pixels)} bytes", len(pixels)) from error
