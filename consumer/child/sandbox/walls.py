@@ -18,7 +18,8 @@ _SYSTEM: Final = (
     *("/bin", "/lib", "/lib64", "/sbin", "/usr"),
     *(f"/etc/{name}" for name in ("fonts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime")),
     *(f"/etc/{name}" for name in ("mime.types", "os-release", "ssl/openssl.cnf")),
-    *("/dev/random", "/dev/urandom", "/sys/devices/system", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"),
+    *("/dev/random", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"),
+    *("/sys/bus/pci/devices", "/sys/devices"),
 )
 _NULL: Final = "/dev/null"
 
