@@ -14,10 +14,12 @@ import pytest
 from consumer import protocol
 from consumer.child.textlayer.font import STEP, InvisibleFont
 from consumer.child.textlayer.interface import Note, Original, Outcome
+from consumer.child.textlayer.lines import page_lines
+from consumer.child.textlayer.own_text import OwnText
 from consumer.child.textlayer.searchable import write_searchable_pdf
 from consumer.domain.errors import Code, PageError
 from consumer.domain.formats import Format
-from consumer.domain.result import Detection, PageResult, failed_page
+from consumer.domain.result import Detection, PageResult, Word, failed_page
 from tests.children.searchable import readers
 from tests.children.searchable.sheets import SCALE, Sheet, line, page_result, prose, sheets
 
@@ -189,6 +191,28 @@ def test_what_is_added_is_small_and_says_what_it_is(tmp_path: Path) -> None:
         assert (program.ascender, program.descender) == pytest.approx((0.8, -0.2))
 
 
+def test_a_page_that_was_rendered_smaller_has_its_words_in_place(tmp_path: Path) -> None:
+    read = prose((40, 45), height=20)
+    source = Sheet([]).write(tmp_path / "plan.pdf")
+    output, _ = searchable(source, page_result(read, 595, 842, scale=1.0))
+    words = [word for each in read for word in each.words or ()]
+    for reader in (readers.mupdf, readers.pdfium):
+        for found, word in zip(reader(output), words, strict=True):
+            expected = [SCALE * side for side in readers.bounds(word.box)]
+            assert found.text == word.text
+            assert distance(found.box, expected) <= TOLERANCE_PX
+
+
+def test_letters_for_which_no_code_is_left_cost_no_other_its_own() -> None:
+    """There are 65,535 codes."""
+    font = InvisibleFont()
+    first = font.glyph("a", 0.5)
+    for number in range(0x10000):
+        font.glyph(chr(0x10000 + number), 1.0)
+    assert font.glyph("b", 0.5) == (0, 1.0)
+    assert font.glyph("a", 0.5) == first
+
+
 def test_metadata_and_attachments_stay(tmp_path: Path) -> None:
     source = tmp_path / "archive.pdf"
     with pymupdf.open() as document:
@@ -302,6 +326,40 @@ def test_words_beside_text_that_is_there_are_written(tmp_path: Path) -> None:
     read = [line("Total 12.50 €", (80, 90))]
     output, _ = searchable(source, page_result(read, 1190, 1684))
     assert Counter(word.text for word in readers.pdfium(output)) == Counter(["Total", "12.50", "€"])
+
+
+def test_text_right_above_or_below_a_line_hides_none_of_it(tmp_path: Path) -> None:
+    source = tmp_path / "form.pdf"
+    with pymupdf.open() as document:
+        page = document.new_page(width=595, height=842)
+        for y in (62, 96):
+            page.insert_text((41, y), "Printed by a program", fontsize=16)
+        document.save(source)
+    # Its box reaches a little into both.
+    read = [line("Scanned between the two", (82, 124))]
+    output, _ = searchable(source, page_result(read, 1190, 1684))
+    found = Counter(word.text for word in readers.pdfium(output))
+    assert found == Counter(2 * ["Printed", "by", "a", "program"] + words_of(read))
+
+
+def test_a_space_goes_with_the_word_that_is_there(tmp_path: Path) -> None:
+    source = tmp_path / "label.pdf"
+    with pymupdf.open() as document:
+        document.new_page(width=595, height=842).insert_text((41, 62), "Total", fontsize=16)
+        document.save(source)
+    ((axis, letters),) = page_lines(page_result([line("Total 12.50 €", (80, 90))], 1190, 1684), len)
+    with pymupdf.open(source) as document:
+        left = OwnText(document[0], SCALE).without(letters, axis)
+    assert "".join(letter.text for letter in left) == "12.50 €"
+
+
+def test_characters_without_spaces_are_one_word_however_far_apart(reader: str, tmp_path: Path) -> None:
+    boxes = [((x, 100), (x + 30, 100), (x + 30, 140), (x, 140)) for x in (100, 160, 220)]
+    words = tuple(Word(text=text, box=box, confidence=0.9) for text, box in zip("東京都", boxes, strict=True))
+    whole = ((100, 100), (250, 100), (250, 140), (100, 140))
+    read = Detection(text="東京都", box=whole, confidence=0.9, page_number=1, words=words)
+    _, output = of_sheet(Sheet([read]), tmp_path)
+    assert [word.text for word in READERS[reader](output)] == ["東京都"]
 
 
 def test_a_document_that_has_all_of_its_text_stays_as_it_is(tmp_path: Path) -> None:
