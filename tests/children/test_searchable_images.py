@@ -157,6 +157,19 @@ def test_a_picture_is_stored_without_loss(kind: str, tmp_path: Path) -> None:
     assert_same(stored(pdf_of(path)), eight_bits.convert("RGB"))
 
 
+@pytest.mark.parametrize("compression", ["group3", "group4", "raw"])
+def test_a_fax_whose_bytes_begin_with_the_lowest_bit_is_shown_as_it_is(
+    compression: str, tmp_path: Path
+) -> None:
+    path, (image, _) = tmp_path / "fax.tiff", KINDS["fax"]
+    fill_order = {266: 2}
+    image.save(path, compression=compression, tiffinfo=fill_order)
+    with Image.open(path) as written:
+        assert written.tag_v2[266] == 2  # type: ignore[attr-defined]
+        shown = written.convert("RGB")
+    assert_same(stored(pdf_of(path)), shown)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "palette"])
 def test_a_transparent_picture_is_laid_on_the_ground_that_was_read(mode: str, tmp_path: Path) -> None:
     image = picture().convert("RGBA")

@@ -20,7 +20,10 @@ _SPACES: Final = {1: "/DeviceGray", 3: "/DeviceRGB", 4: "/DeviceCMYK"}
 _ICC_SPACES: Final = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
 
 #: Tags of TIFF.
-_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_LENGTHS = 273, 278, 279
+_FILL_ORDER, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_LENGTHS = 266, 273, 278, 279
+
+#: Of `_FILL_ORDER`: the first pixel is the highest bit, as in PDF.
+_HIGH_BIT_FIRST: Final = 1
 
 #: Components of PNG's colour types without alpha; 3 is that of palettes.
 _PNG_COMPONENTS: Final = {0: 1, 2: 3, 3: 1}
@@ -104,8 +107,9 @@ def _png(image: Image.Image, chunks: Mapping[bytes, bytes]) -> Picture:
 def _bilevel(image: Image.Image) -> Picture:
     """A picture in black and white, packed like a fax (ITU-T T.6)."""
     packed = io.BytesIO()
-    # All rows in one strip.
-    image.save(packed, "TIFF", compression="group4", tiffinfo={_ROWS_PER_STRIP: image.height})
+    # All rows in one strip. Unless told, Pillow keeps the file's order of bits, which many faxes turn round.
+    tags = {_ROWS_PER_STRIP: image.height, _FILL_ORDER: _HIGH_BIT_FIRST}
+    image.save(packed, "TIFF", compression="group4", tiffinfo=tags)
     packed.seek(0)
     with TiffImagePlugin.TiffImageFile(packed) as tiff:
         (offset,), (length,) = tiff.tag_v2[_STRIP_OFFSETS], tiff.tag_v2[_STRIP_LENGTHS]
