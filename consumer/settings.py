@@ -80,6 +80,19 @@ class PartSettings(BaseSettings):
     part_pages: int = Field(default=64, ge=1)
 
 
+class PageSettings(BaseSettings):
+    """Settings of the images of pages, for commands that render them."""
+
+    model_config = PartSettings.model_config
+
+    #: Resolution of rendered PDF pages.
+    render_dpi: float = Field(default=144.0, ge=36, le=1200)
+    #: Most pages of a document that is read.
+    max_pages: int = Field(default=20_000, ge=1, le=MOST_PAGES)
+    #: Larger pages are rendered smaller, with a warning.
+    max_page_pixels: int = Field(default=40_000_000, ge=10_000)
+
+
 class EngineSettings(BaseSettings):
     """Settings of the engine, for commands that need no queue."""
 
@@ -99,7 +112,7 @@ class EngineSettings(BaseSettings):
     layout: Annotated[Literal["auto", "none", "fast", "full"], _LOWER] = "auto"
 
 
-class Settings(EngineSettings, PartSettings):
+class Settings(EngineSettings, PageSettings, PartSettings):
     """All settings, each read from `BUCKET_OCR_<NAME>`; botocore reads credentials and region."""
 
     #: URL of the queue to consume.
@@ -110,8 +123,6 @@ class Settings(EngineSettings, PartSettings):
     batch_pages: _Count = None
     #: Processes that render pages.
     render_workers: _Count = None
-    #: Resolution of rendered PDF pages.
-    render_dpi: float = Field(default=144.0, ge=36, le=1200)
     #: Most messages in flight at once.
     max_in_flight: _Count = None
     #: Visibility lease, renewed every third of it.
@@ -122,10 +133,6 @@ class Settings(EngineSettings, PartSettings):
     drain_s: float = Field(default=100.0, ge=0, le=_MAX_HOLD_S)
     #: Largest source that is read.
     max_file_bytes: int = Field(default=1024**3, ge=1)
-    #: Most pages of a document that is read.
-    max_pages: int = Field(default=20_000, ge=1, le=MOST_PAGES)
-    #: Larger pages are rendered smaller, with a warning.
-    max_page_pixels: int = Field(default=40_000_000, ge=10_000)
     #: An engine process is replaced after so many pages,
     recycle_pages: int = Field(default=2000, ge=1)
     #: or before it holds so much memory.

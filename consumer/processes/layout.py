@@ -11,14 +11,15 @@ from consumer.domain.outputs import SOURCE_FORMATS
 from consumer.domain.page import POINTS_PER_INCH
 from consumer.engines import ENGINES, EngineSpec
 from consumer.processes import gpus, renderer
-from consumer.processes.capacity import Capacity
+from consumer.processes.capacity import Capacity, renderer_bytes
 from consumer.processes.pool import RecyclePolicy
 from consumer.processes.process import ProcessSpec
 from consumer.processes.recognizer import longest_step_s
 from consumer.processes.slot import Slot
-from consumer.settings import Settings
+from consumer.settings import PageSettings, Settings
 
 _RENDERER_ENTRY = "consumer.child.rendering.renderer:build"
+_PICTURES_ENTRY = "consumer.child.rendering.pictures:build"
 _OUTPUT_WRITER_ENTRY = "consumer.child.source_outputs:build"
 
 
@@ -77,15 +78,26 @@ class ProcessLayout:
         )
 
 
+def picture_renderer(options: PageSettings) -> ProcessSpec:
+    """Describe the process that renders the pages of one document as pictures for people."""
+    return _renderer_spec(options, "render", _PICTURES_ENTRY, renderer_bytes(options, 1), open_documents=1)
+
+
 def _renderer(options: Settings, capacity: Capacity, name: str, entry: str) -> ProcessSpec:
+    open_documents = -(-capacity.max_in_flight // capacity.renderers)
+    return _renderer_spec(options, name, entry, capacity.renderer_bytes, open_documents=open_documents)
+
+
+def _renderer_spec(
+    options: PageSettings, name: str, entry: str, most_bytes: int, *, open_documents: int
+) -> ProcessSpec:
     limits = protocol.RenderOptions(
         scale=options.render_dpi / POINTS_PER_INCH,
         max_page_pixels=options.max_page_pixels,
         max_pages=options.max_pages,
-        open_documents=-(-capacity.max_in_flight // capacity.renderers),
-        address_space_bytes=capacity.renderer_bytes,
+        open_documents=open_documents,
+        address_space_bytes=most_bytes,
         processor_s=int(renderer.DEADLINE_S),
     )
     # Memory that stays with a renderer is lost to the documents that follow.
-    retired_bytes = capacity.renderer_bytes // 2
-    return ProcessSpec(name, entry, limits, retired_bytes, capacity.renderer_bytes)
+    return ProcessSpec(name, entry, limits, retired_bytes=most_bytes // 2, killed_bytes=most_bytes)
