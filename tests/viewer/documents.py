@@ -105,10 +105,10 @@ def _corners(rect: Sequence[Any]) -> Any:
     return box(*(round(SCALE * each) for each in rect[:4]))
 
 
-def write_result(path: Path, pages: Sequence[PageResult], size_bytes: int) -> None:
-    """Write a result document, of a source of this size."""
+def write_result(path: Path, pages: Sequence[PageResult], size_bytes: int, etag: str = "e1") -> None:
+    """Write a result document, of a source of this size and ETag."""
     document = head(len(pages)).model_dump(mode="json")
-    document["source"]["size_bytes"] = size_bytes
+    document["source"] |= {"size_bytes": size_bytes, "etag": etag}
     document["pages"] = [page.page.model_dump(mode="json") for page in pages]
     document["detections"] = [line.model_dump(mode="json") for page in pages for line in page.detections]
     document["warnings"] = [warning.model_dump(mode="json") for page in pages for warning in page.warnings]
