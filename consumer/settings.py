@@ -83,6 +83,23 @@ class PartSettings(BaseSettings):
     part_pages: int = Field(default=64, ge=1)
 
 
+class PageSettings(BaseSettings):
+    """Settings of the images of pages, for commands that render them."""
+
+    model_config = PartSettings.model_config
+
+    #: Resolution of rendered PDF pages.
+    render_dpi: float = Field(default=144.0, ge=36, le=1200)
+    #: Most pages of a document that is read.
+    max_pages: int = Field(default=20_000, ge=1, le=MOST_PAGES)
+    #: Larger pages are rendered smaller, with a warning.
+    max_page_pixels: int = Field(default=40_000_000, ge=10_000)
+    #: Largest source that is read.
+    max_file_bytes: int = Field(default=1024**3, ge=1)
+    #: Walls round child processes: those that the kernel offers, or none; `require`: all, or no start.
+    sandbox: Annotated[Literal["auto", "require", "off"], _LOWER] = "auto"
+
+
 class EngineSettings(BaseSettings):
     """Settings of the engine, for commands that need no queue."""
 
@@ -102,7 +119,7 @@ class EngineSettings(BaseSettings):
     layout: Annotated[Literal["auto", "none", "fast", "full"], _LOWER] = "auto"
 
 
-class Settings(EngineSettings, PartSettings):
+class Settings(EngineSettings, PageSettings, PartSettings):
     """All settings, each read from `BUCKET_OCR_<NAME>`; botocore reads credentials and region."""
 
     #: URL of the queue to consume.
@@ -113,8 +130,6 @@ class Settings(EngineSettings, PartSettings):
     batch_pages: Annotated[_BatchPages | None, BeforeValidator(_unless_auto)] = None
     #: Processes that render pages.
     render_workers: _Count = None
-    #: Resolution of rendered PDF pages.
-    render_dpi: float = Field(default=144.0, ge=36, le=1200)
     #: Most messages in flight at once.
     max_in_flight: _Count = None
     #: Visibility lease, renewed every third of it.
@@ -123,12 +138,6 @@ class Settings(EngineSettings, PartSettings):
     stall_s: float = Field(default=300.0, gt=0, le=_MAX_HOLD_S)
     #: Time to finish after SIGTERM.
     drain_s: float = Field(default=100.0, ge=0, le=_MAX_HOLD_S)
-    #: Largest source that is read.
-    max_file_bytes: int = Field(default=1024**3, ge=1)
-    #: Most pages of a document that is read.
-    max_pages: int = Field(default=20_000, ge=1, le=MOST_PAGES)
-    #: Larger pages are rendered smaller, with a warning.
-    max_page_pixels: int = Field(default=40_000_000, ge=10_000)
     #: An engine process is replaced after so many pages,
     recycle_pages: int = Field(default=2000, ge=1)
     #: or before it holds so much memory.
@@ -137,8 +146,6 @@ class Settings(EngineSettings, PartSettings):
     work_dir: Path | None = None
     #: What is written of each document: a comma list; the result (json) always is.
     outputs: Annotated[frozenset[str], NoDecode, BeforeValidator(_outputs)] = frozenset({RESULT})
-    #: Walls round child processes: those that the kernel offers, or none; `require`: all, or no start.
-    sandbox: Annotated[Literal["auto", "require", "off"], _LOWER] = "auto"
     #: Boxes and confidences of words in the result.
     words: bool = False
     #: Server-side encryption that is asked for with each put; by default that of the bucket.

@@ -10,7 +10,7 @@ from consumer import protocol
 from consumer.engines import EngineSpec
 from consumer.processes import host
 from consumer.processes.slot import Slot
-from consumer.settings import Settings
+from consumer.settings import PageSettings, Settings
 
 #: Beside its request's files, a child has its socket, standard streams, and what libraries open.
 _OPEN_FILES: Final = 256
@@ -27,7 +27,7 @@ _SCRATCH_BYTES: Final = 1024**3
 log = structlog.get_logger(__name__)
 
 
-def of_renderer(options: Settings, open_documents: int) -> protocol.Sandbox:
+def of_renderer(options: PageSettings, open_documents: int) -> protocol.Sandbox:
     """Return the walls of a render process."""
     return protocol.Sandbox(
         mode=options.sandbox,

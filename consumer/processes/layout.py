@@ -11,14 +11,15 @@ from consumer.domain.outputs import SOURCE_FORMATS
 from consumer.domain.page import POINTS_PER_INCH
 from consumer.engines import ENGINES, EngineSpec
 from consumer.processes import confinement, gpus, renderer
-from consumer.processes.capacity import Capacity
+from consumer.processes.capacity import Capacity, renderer_bytes
 from consumer.processes.pool import RecyclePolicy
 from consumer.processes.process import ProcessSpec
 from consumer.processes.recognizer import longest_step_s
 from consumer.processes.slot import Slot
-from consumer.settings import Settings
+from consumer.settings import PageSettings, Settings
 
 _RENDERER_ENTRY = "consumer.child.rendering.renderer:build"
+_PICTURES_ENTRY = "consumer.child.rendering.pictures:build"
 _OUTPUT_WRITER_ENTRY = "consumer.child.source_outputs:build"
 
 
@@ -75,6 +76,11 @@ class ProcessLayout:
         )
 
 
+def picture_renderer(options: PageSettings) -> ProcessSpec:
+    """Describe the process that renders the pages of one document as pictures for people."""
+    return _renderer_spec(options, _PICTURES_ENTRY, renderer_bytes(options, 1), open_documents=1)
+
+
 def _output_writer(options: Settings, capacity: Capacity) -> ProcessSpec:
     return replace(
         _renderer(options, capacity),
@@ -86,6 +92,10 @@ def _output_writer(options: Settings, capacity: Capacity) -> ProcessSpec:
 
 def _renderer(options: Settings, capacity: Capacity) -> ProcessSpec:
     open_documents = -(-capacity.max_in_flight // capacity.renderers)
+    return _renderer_spec(options, _RENDERER_ENTRY, capacity.renderer_bytes, open_documents=open_documents)
+
+
+def _renderer_spec(options: PageSettings, entry: str, most_bytes: int, *, open_documents: int) -> ProcessSpec:
     # One more than are kept open, while it is opened.
     mapped_bytes = (open_documents + 1) * options.max_file_bytes
     limits = protocol.RenderOptions(
@@ -93,17 +103,16 @@ def _renderer(options: Settings, capacity: Capacity) -> ProcessSpec:
         max_page_pixels=options.max_page_pixels,
         max_pages=options.max_pages,
         open_documents=open_documents,
-        address_space_bytes=capacity.renderer_bytes,
+        address_space_bytes=most_bytes,
         mapped_bytes=mapped_bytes,
         processor_s=int(renderer.DEADLINE_S),
     )
-    # Memory that stays with a renderer is lost to the documents that follow.
-    retired_bytes = capacity.renderer_bytes // 2
     return ProcessSpec(
         "render",
-        _RENDERER_ENTRY,
+        entry,
         limits,
-        retired_bytes,
-        capacity.renderer_bytes + mapped_bytes,
+        # Memory that stays with a renderer is lost to the documents that follow.
+        retired_bytes=most_bytes // 2,
+        killed_bytes=most_bytes + mapped_bytes,
         sandbox=confinement.of_renderer(options, open_documents),
     )

@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {
         *("cli", "app", "doctor", "engines", "models", "settings", "logs", "service", "outputs", "domain"),
-        "ports",
+        *("ports", "clock", "viewer"),
     },
     "app": {
         *("aws", "clock", "domain", "engines", "health", "logs", "metrics", "ports", "processes"),
@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"domain"},
     "protocol": {"domain"},
     "outputs": {"outputs", "domain"},
+    "viewer": {"viewer", "processes", "service", "ports", "settings", "outputs", "domain"},
     "domain": {"domain"},
 }
 HEAVY = {

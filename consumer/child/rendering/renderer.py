@@ -1,8 +1,10 @@
-"""The handler of a render process: from a file to one raw BGR image per page."""
+"""The handler of a render process: from a file to one image per page, raw BGR by default."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+
+from PIL import Image
 
 from consumer import protocol
 from consumer.child import files
@@ -14,19 +16,30 @@ from consumer.domain.formats import Format
 from consumer.domain.page import POINTS_PER_INCH, PageImage
 
 
-def build(options_json: str) -> "LimitedRenderer":
-    """Build the handler of a render process, and limit the harm that the process can do to the host."""
+def pixels(image: Image.Image) -> bytes:
+    """Return an image as an engine reads it: rows of BGR bytes without padding."""
+    return image.tobytes("raw", "BGR")
+
+
+def build(options_json: str, encode: Callable[[Image.Image], bytes] = pixels) -> "LimitedRenderer":
+    """Build the handler of a render process, and limit the harm that the process can do to the host.
+
+    `encode`: what it makes of the image of a page, for the page's file.
+    """
     options = protocol.RenderOptions.model_validate_json(options_json)
     limits.silence_libraries()
     limits.limit_address_space(options.address_space_bytes, options.mapped_bytes)
-    return LimitedRenderer(options)
+    return LimitedRenderer(options, encode)
 
 
 class PageRenderer:
     """Opens documents and renders their pages."""
 
-    def __init__(self, options: protocol.RenderOptions) -> None:
+    def __init__(
+        self, options: protocol.RenderOptions, encode: Callable[[Image.Image], bytes] = pixels
+    ) -> None:
         self._options = options
+        self._encode = encode
         self._documents: OrderedDict[str, Document] = OrderedDict()
         quiet_libraries()
 
@@ -53,7 +66,7 @@ class PageRenderer:
         document = self._open(request.path, request.format)
         try:
             image, plan = document.render(request.page_number)
-            _write(image.tobytes("raw", "BGR"), request.image_path)
+            _write(self._encode(image), request.image_path)
         finally:
             if request.page_number == document.page_count:
                 del self._documents[request.path]
@@ -88,11 +101,11 @@ class LimitedRenderer(PageRenderer):
         return super().handle(request, progress)
 
 
-def _write(pixels: bytes, path: str) -> None:
+def _write(data: bytes, path: str) -> None:
     try:
         with files.writable(path) as file:
-            file.write(pixels)
+            file.write(data)
     except OSError as error:
         if error.errno in DISK_FULL_ERRNOS:
-            raise DiskFullError(f"no space for a page image of {len(pixels)} bytes", len(pixels)) from error
+            raise DiskFullError(f"no space for a page image of {len(data)} bytes", len(data)) from error
         raise
