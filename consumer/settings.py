@@ -213,6 +213,8 @@ def unknown() -> list[str]:
 
 def _problem(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "bool_parsing":
+        message = "must be true or false"
     if not detail["loc"]:
         return message
     name = f"{PREFIX}{str(detail['loc'][0]).upper()}"

@@ -42,6 +42,7 @@ OTHER_ORDER: Final = {
     ("poppler", "two columns"),
     # by heights, which the end of a slanted line shares with the next one
     ("poppler", "small print askew by 2"),
+    ("poppler", "print of 11 points askew by 2.5"),
     ("poppler", "small print askew by -1.5"),
     # from the lower edge of the page to the upper one
     ("pdfminer", "upside down"),

@@ -250,6 +250,12 @@ def test_no_command_is_wrong_usage(call: Run, arguments: list[str]) -> None:
     assert "Usage: " in done.stdout + done.stderr
 
 
+def test_get_of_an_output_says_to_name_its_source(call: Run) -> None:
+    done = call("get", "s3://inbox/a.pdf.ocr.pdf")
+    assert done.returncode == 2
+    assert "name its source" in " ".join(done.stderr.split())
+
+
 def test_an_access_point_is_wrong_usage_that_says_what_to_name(call: Run) -> None:
     done = call("status", "s3://arn:aws:s3:us-east-1:123456789012:accesspoint/mine/a.pdf")
     assert (done.returncode, "name its bucket" in done.stderr) == (2, True)
