@@ -25,9 +25,14 @@ _PREFIXES: Final = (
 )
 
 
+#: As it is imported, ONNX Runtime 1.32 writes an identifier of the device and records of its use, to be sent.
+_SET: Final = {"ORT_DISABLE_TELEMETRY": "1"}
+
+
 def environment(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variables of a child process."""
-    return {name: value for name, value in variables.items() if name in _NAMES or name.startswith(_PREFIXES)}
+    kept = {name: value for name, value in variables.items() if name in _NAMES or name.startswith(_PREFIXES)}
+    return kept | _SET
 
 
 async def spawn(entry: str, options: str, sandbox: str) -> tuple[Process, Channel]:

@@ -21,6 +21,7 @@ from consumer.domain.page import PageImage
 from consumer.engines import ENGINES
 from consumer.processes.process import ChildTimeoutError, ProcessSpec
 from consumer.processes.slot import Slot, running_slots
+from consumer.processes.spawn import environment
 from tests.children import toy
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,14 @@ def _processes(parent: int) -> list[psutil.Process]:
 def _the_process() -> psutil.Process:
     (process,) = _processes(os.getpid())
     return process
+
+
+def test_onnxruntime_leaves_no_identifier_of_the_device_in_the_home_of_a_child(tmp_path: Path) -> None:
+    """It would, as it is imported, to tell its maker of its use."""
+    pytest.importorskip("onnxruntime")
+    variables = environment({"HOME": str(tmp_path), "ORT_DISABLE_TELEMETRY": "0"})
+    subprocess.run([sys.executable, "-c", "import onnxruntime"], env=variables, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_page_is_rendered_into_its_file_by_a_process_with_limits(
