@@ -14,7 +14,7 @@ ENGINE_PYTHON ?= $(STRUCTURE)/bin/python
 LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-index-url --generate-hashes \
   --custom-compile-command 'make lock'
 
-BENCHES := fairness recycling memory backlog kills restarts steady length parent latency layout searchable status
+BENCHES := fairness recycling memory backlog kills restarts steady length parent latency layout sandbox searchable status viewer
 
 .PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/tables bench/gpu lock $(BENCHES:%=bench/%)
 

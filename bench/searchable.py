@@ -25,8 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bench.common import asked_for, report
 from consumer import protocol
-from consumer.child.rendering.image import ImageDocument
-from consumer.child.rendering.pdf import PdfDocument
+from consumer.child.rendering.opening import open_document
 from consumer.child.textlayer.interface import Original
 from consumer.child.textlayer.searchable import write_searchable_pdf
 from consumer.domain.formats import Format
@@ -103,7 +102,8 @@ def _measure(source: Path, file_format: Format, count: int) -> _Measured:
             yield page
 
     started = time.process_time()
-    outcome = write_searchable_pdf(Original(source, file_format, _OPTIONS), pages(), output, lambda: None)
+    with source.open("rb") as file, output.open("wb") as written:
+        outcome = write_searchable_pdf(Original(file, file_format, _OPTIONS), pages(), written, lambda: None)
     page_s = (time.process_time() - started - waited_s) / count
     assert outcome.written, outcome.notes
     peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -113,11 +113,7 @@ def _measure(source: Path, file_format: Format, count: int) -> _Measured:
 
 
 def _render_s(source: Path, file_format: Format) -> float:
-    document = (
-        PdfDocument(str(source), _OPTIONS)
-        if file_format is Format.PDF
-        else ImageDocument(str(source), file_format, _OPTIONS)
-    )
+    document = open_document(source.open("rb"), file_format, _OPTIONS)
     started = time.process_time()
     for number in range(1, _SHORT + 1):
         document.render(number)

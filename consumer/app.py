@@ -36,7 +36,7 @@ from consumer.engines import ENGINES, EngineSpec
 from consumer.health import Probe, served
 from consumer.metrics import Metrics
 from consumer.outputs import FORMATS
-from consumer.processes import gpus
+from consumer.processes import confinement, gpus, host
 from consumer.processes.collector import WorkerProcessCollector
 from consumer.processes.layout import ProcessLayout
 from consumer.processes.output_writer import OutputWriterProcess
@@ -104,6 +104,9 @@ async def consume(
     """
     for name in settings.unknown():
         log.warning("settings.unknown", name=name)
+    if options.sandbox != "off":
+        # Before there are children.
+        host.forbid_inspection()
     stop, ready = asyncio.Event(), asyncio.Event()
     main_task = asyncio.current_task()
 
@@ -127,7 +130,9 @@ async def consume(
             clock, metrics = SystemClock(), Metrics()
             watchdog = Watchdog(clock)
             # First: a probe of a consumer that takes minutes to start must see that it lives.
-            health = await stack.enter_async_context(served(options.health_port, metrics.registry))
+            health = await stack.enter_async_context(
+                served(options.health_host, options.health_port, metrics.registry)
+            )
             await stack.enter_async_context(logged(metrics.registry, options.queue_url, clock))
             worker = await _Builder(options, specs, pauses, metrics, clock, watchdog, stack).worker()
             health.alive, health.ready = _alive(watchdog, options.stall_s), lambda: worker.problem
@@ -170,7 +175,7 @@ class _Builder:
             folder = await self.stack.enter_async_context(work_folder(options.work_dir))
         except OSError as error:
             raise SettingsError(f"{settings.PREFIX}WORK_DIR: {error}") from error
-        layout = ProcessLayout.of(options, folder.path, self.specs)
+        layout = ProcessLayout.of(options, folder.scratch, self.specs)
         for name in engines.without_effect(options, layout.engine, self.specs):
             log.warning("settings.without_effect", name=name, engine=layout.engine.name)
         queue = await self._queue()
@@ -261,9 +266,9 @@ class _Builder:
         capacity = layout.capacity
         self.metrics.set_engine(__version__, engine)
         find_gpus = partial(gpus.chosen, "cpu" if capacity.devices == ["cpu"] else self.options.device)
-        self.metrics.registry.register(
-            WorkerProcessCollector(layout.engines, [*layout.renderers, *layout.output_writers], find_gpus)
-        )
+        others = [*layout.renderers, *layout.output_writers]
+        self.metrics.registry.register(WorkerProcessCollector(layout.engines, others, find_gpus))
+        confinement.log_standing([*layout.engines, *others], self.options.sandbox)
         log.info(
             "ready",
             version=__version__,

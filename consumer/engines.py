@@ -34,7 +34,8 @@ class EngineSpec:
     process of few threads. `progress_deadline_s`: longest time between two steps that it tells of.
     `gpu_bytes`: memory of a GPU for one process; None if the engine runs on the CPU only. `gpu_batch_pages`:
     pages in one request on a GPU. `own_settings`: settings that not every engine heeds. `options`: builds
-    the options of a process. `models`: gives the models that do not come with the package.
+    the options of a process. `models`: gives the models that do not come with the package. `needs_scratch`:
+    its libraries write files.
     """
 
     name: str
@@ -48,6 +49,7 @@ class EngineSpec:
     own_settings: tuple[str, ...] = ()
     options: NewOptions = lambda _settings, share, _scratch: share
     models: NeededModels = lambda _settings: ()
+    needs_scratch: bool = False
 
     @property
     def is_installed(self) -> bool:
@@ -135,6 +137,7 @@ _PPSTRUCTURE: Final = EngineSpec(
     # Fewer leave a GPU idle. On a CPU a batch gains nothing.
     gpu_batch_pages=8,
     own_settings=("engine_runtime", "languages", "pipeline_config"),
+    needs_scratch=True,
     options=_ppstructure_options,
     models=lambda settings: models.of_ppstructure(
         settings.pipeline_config, settings.engine_runtime, settings.device, settings.languages

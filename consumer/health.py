@@ -27,10 +27,11 @@ class Health:
 
 
 @asynccontextmanager
-async def served(port: int, registry: CollectorRegistry) -> AsyncIterator[Health]:
-    """Serve on this port of all interfaces until the context ends; on port 0, not at all.
+async def served(host: str, port: int, registry: CollectorRegistry) -> AsyncIterator[Health]:
+    """Serve on this port of an address until the context ends; on port 0, not at all.
 
-    Raises SettingsError if the port cannot be bound.
+    `host`: an address or the name of one; 0.0.0.0 is all of IPv4, :: all. Raises SettingsError if it cannot
+    be bound.
     """
     health = Health()
     if port == 0:
@@ -51,18 +52,19 @@ async def served(port: int, registry: CollectorRegistry) -> AsyncIterator[Health
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S, handle_signals=False)
     await runner.setup()
     try:
-        await _listen(runner, port)
+        await _listen(runner, host, port)
         yield health
     finally:
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, port: int) -> None:
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
     try:
-        await web.TCPSite(runner, port=port).start()
+        await web.TCPSite(runner, host, port).start()
     except OSError as error:
         raise SettingsError(
-            f"BUCKET_OCR_HEALTH_PORT={port}: {error.strerror}: choose another, or 0 for none"
+            f"BUCKET_OCR_HEALTH_PORT={port}: cannot be bound with BUCKET_OCR_HEALTH_HOST={host}: "
+            f"{error.strerror}: choose another, or port 0 for none"
         ) from error
 
 

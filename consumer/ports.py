@@ -202,7 +202,7 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceJob:
-    """An output to be written from a downloaded source, into files of an empty folder.
+    """An output to be written from a downloaded source, into a new file.
 
     `pages`: a file with all pages of the document, a `PageResult` as JSON in each line.
     """
@@ -211,17 +211,18 @@ class SourceJob:
     source: Path
     file_format: Format
     pages: Path
-    folder: Path
+    target: Path
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOutput:
     """An output that was written from its source: the endings of its objects' keys; warnings for the result.
 
-    The file of each object is named by its number, from 0.
+    The file has the objects one after the other, of these sizes.
     """
 
     endings: Sequence[str]
+    sizes_bytes: Sequence[int]
     warnings: Sequence[Warning]
 
 

@@ -1,12 +1,12 @@
 """Messages between the consumer and its child processes, and their framing.
 
 A message is a line of JSON. JSON and checked models rather than pickles: a renderer that a hostile file has
-taken over must not be able to run code in its parent.
-Pixels stay in files, rows of BGR bytes without padding; messages carry their paths.
+taken over must not be able to run code in its parent. The limits are those of what the parent holds of it.
+Pixels stay in files, rows of BGR bytes without padding. A request names files and brings them open; the
+names tell them apart.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
@@ -15,11 +15,19 @@ from consumer.domain.formats import Format
 from consumer.domain.languages import SHIPPED
 from consumer.domain.outputs import is_ending
 from consumer.domain.page import PageImage
-from consumer.domain.result import PageResult, Status
+from consumer.domain.result import Detection, Many, PageResult, Status
 
-#: Far above any page (10,000 lines are 2 MB); a child that sends more in a message is broken.
-#: A parent holds up to twice as much of each child.
-MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+#: Far above any message of a child (the markdown of 10,000 lines is 1 MB); one that sends more is broken.
+MAX_MESSAGE_BYTES: Final = 3 * 1024 * 1024
+
+#: The same, if its pages come with their image.
+MAX_FLATTENED_BYTES: Final = 32 * 1024 * 1024
+
+#: Most values in a message: a parser takes 40 bytes for each, however short it is.
+_MOST_VALUES: Final = 200_000
+
+#: Most files of a request: Linux passes 253 at once.
+MOST_FILES: Final = 253
 
 #: Exit status of a child that ran out of memory: 12 is ENOMEM, above what interpreters and shells use.
 OUT_OF_MEMORY: Final = 64 + 12
@@ -27,6 +35,22 @@ OUT_OF_MEMORY: Final = 64 + 12
 
 class _Message(BaseModel, frozen=True, allow_inf_nan=False):
     """A message, or options; no numbers but finite ones."""
+
+
+class Sandbox(_Message):
+    """The walls round a child process.
+
+    `mode`: as the setting. `readable`: files and folders that it may read beside its program; `scratch`:
+    folders in which it may make files. `file_bytes`, `open_files`, `processes`: rlimits; None: none.
+    """
+
+    mode: Literal["auto", "require", "off"] = "off"
+    readable: tuple[str, ...] = ()
+    scratch: tuple[str, ...] = ()
+    uses_gpu: bool = False
+    file_bytes: int | None = None
+    open_files: int | None = None
+    processes: int | None = None
 
 
 class ProcessOptions(_Message):
@@ -41,6 +65,7 @@ class RenderOptions(ProcessOptions):
     max_pages: int = Field(ge=1)
     open_documents: int = Field(ge=1, description="most documents kept open; each has its pages in turn")
     address_space_bytes: int = Field(ge=1, description="a renderer that asks for more ends")
+    mapped_bytes: int = Field(default=0, ge=0, description="most address space for sources beside that")
     processor_s: int = Field(ge=1, description="processor time for one request; more ends the renderer")
 
 
@@ -115,7 +140,7 @@ class ReadPages(_Message):
 
 
 class WriteOutput(_Message):
-    """To a writer of outputs: write one, from the source at `path`, into files of `folder`, named 0, 1, ….
+    """To a writer of outputs: write one, from the source at `path`, into the file at `output_path`.
 
     `pages_path`: a file with all pages of the document, in order, a `PageResult` as JSON in each line.
     """
@@ -125,10 +150,16 @@ class WriteOutput(_Message):
     path: str
     format: Format
     pages_path: str
-    folder: str
+    output_path: str
 
 
-class EngineReady(_Message):
+class _Ready(_Message):
+    """From a child, once. `walls`: of each that it was to set, why it does not stand; empty if it does."""
+
+    walls: dict[str, str] = Field(default_factory=dict)
+
+
+class EngineReady(_Ready):
     """From an engine, once: it can read; its name, version and models for results."""
 
     kind: Literal["engine"] = "engine"
@@ -137,12 +168,11 @@ class EngineReady(_Message):
     models: dict[str, str]
     device: str
     configuration: str = Field(default="", description="digest of everything else that changes results")
-    can_read_lines_only: bool = Field(
-        default=False, description="it finds blocks and tables, or not, as asked"
-    )
+    can_read_lines_only: bool = Field(default=False, description="it can leave out blocks and tables")
+    flattens_pages: bool = Field(default=False, description="its pages come with their image")
 
 
-class RendererReady(_Message):
+class RendererReady(_Ready):
     """From a renderer, once: it can render."""
 
     kind: Literal["renderer"] = "renderer"
@@ -158,12 +188,21 @@ class DocumentOpened(_Message):
 class PagesRead(_Message):
     """From an engine: the pages of one `ReadPages`, in its order.
 
-    `recycle_due`: the process holds so much of its device's memory that it should be replaced.
+    `recycle_due`: the process holds so much of its device's memory that it should be replaced. `more`:
+    another message with further pages follows.
     """
 
     kind: Literal["pages"] = "pages"
-    pages: tuple[PageResult, ...]
+    pages: Many[PageResult]
     recycle_due: bool = False
+    more: bool = False
+
+
+class PageLines(_Message):
+    """From an engine: lines of the next page that it sends, which has too many for one message."""
+
+    kind: Literal["lines"] = "lines"
+    detections: Many[Detection]
 
 
 class OutputNote(_Message):
@@ -174,14 +213,16 @@ class OutputNote(_Message):
 
 
 class OutputWritten(_Message):
-    """From a writer of outputs: for each file, what follows the source's key in the key of the object.
+    """From a writer of outputs: for each object, what follows the source's key in its key, and its bytes.
 
-    Without a file, the output could not be written; a note says why.
+    Objects follow each other in the output's file. Without one, the output could not be written; a note says
+    why.
     """
 
     kind: Literal["written"] = "written"
-    endings: tuple[str, ...]
-    notes: tuple[OutputNote, ...] = ()
+    endings: Many[str]
+    sizes_bytes: Many[Annotated[int, Field(ge=0)]]
+    notes: Many[OutputNote] = ()
 
 
 def _encodable(text: str) -> str:
@@ -240,8 +281,9 @@ def is_reply_to(request: Request, reply: Reply) -> bool:
             return (reply.page_number, reply.path) == (number, path)
         case ReadPages(images=images), PagesRead(pages=pages):
             return len(pages) == len(images) and all(map(_is_of, pages, images))
-        case WriteOutput(output=output), OutputWritten(endings=endings):
-            return len(set(endings)) == len(endings) and all(is_ending(output, each) for each in endings)
+        case WriteOutput(output=output), OutputWritten(endings=endings, sizes_bytes=sizes):
+            is_each_once = len(set(endings)) == len(endings) == len(sizes)
+            return is_each_once and all(is_ending(output, each) for each in endings)
     return False
 
 
@@ -254,28 +296,55 @@ def _is_of(result: PageResult, image: PageImage) -> bool:
     return result.page.status is Status.SUCCESS and numbers == {image.page_number}
 
 
+class RequestFile(NamedTuple):
+    """A file of a request, which comes open. `is_output`: it is made, and written by the child."""
+
+    path: str
+    is_output: bool = False
+
+
+def files(request: Request) -> tuple[RequestFile, ...]:
+    """Return the files of a request, in the order in which they are sent."""
+    match request:
+        case OpenDocument(path=path):
+            return (RequestFile(path),)
+        case RenderPage(path=path, image_path=output):
+            return RequestFile(path), RequestFile(output, is_output=True)
+        case ReadPages(images=images):
+            return tuple(RequestFile(image.path) for image in images)
+        case WriteOutput(path=path, pages_path=pages, output_path=output):
+            return RequestFile(path), RequestFile(pages), RequestFile(output, is_output=True)
+
+
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
-_REPLIES: TypeAdapter[Reply | Progress] = TypeAdapter(
-    Annotated[Reply | Progress, Field(discriminator="kind")]
+_REPLIES: TypeAdapter[Reply | PageLines | Progress] = TypeAdapter(
+    Annotated[Reply | PageLines | Progress, Field(discriminator="kind")]
 )
 
 
-def encode(message: Request | Reply | Progress) -> bytes:
+def encode(message: Request | Reply | Progress | PageLines) -> bytes:
     """Write a message as one line; JSON has no line breaks of its own."""
     return message.model_dump_json().encode() + b"\n"
 
 
-def parse_reply(line: bytes) -> Reply | Progress:
-    """Read a message from a child; raises ChildError if it is neither a reply nor progress."""
+def parse_reply(line: bytes | bytearray) -> Reply | PageLines | Progress:
+    """Read a message from a child; raises ChildError if it is none, or has more values than any."""
+    # Before anything is made of it. Text has commas too: no page has nearly as many.
+    if line.count(b",") + line.count(b"[") + line.count(b"{") > _MOST_VALUES:
+        raise ChildError(f"a child sent an invalid reply: over {_MOST_VALUES} values")
     try:
         return _REPLIES.validate_json(line)
     except ValidationError as error:
-        raise ChildError(f"a child sent an invalid reply: {error.errors()[0]['msg']}") from error
+        raise ChildError(f"a child sent an invalid reply: {_first(error)}") from None
 
 
-def requests(stream: Iterable[bytes]) -> Iterator[Request]:
-    """Yield, in a child, request after request, until the parent has gone."""
-    for line in stream:
-        # The last message of a parent that died may be cut.
-        if line.endswith(b"\n"):
-            yield _REQUESTS.validate_json(line)
+def _first(error: ValidationError) -> str:
+    """The first problem; to list a great many would take hundreds of times the memory of their message."""
+    if error.error_count() > 100:
+        return f"{error.error_count()} problems"
+    return error.errors(include_input=False, include_context=False, include_url=False)[0]["msg"]
+
+
+def parse_request(line: bytes) -> Request:
+    """Read, in a child, a request."""
+    return _REQUESTS.validate_json(line)

@@ -68,6 +68,9 @@ _Settings = TypeVar("_Settings", bound=BaseSettings)
 #: A number, or None for "auto": it is chosen for the host.
 _Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
 
+#: Each page of a batch is an open file of its request, and Linux passes 253 of them at once.
+_BatchPages = Annotated[int, Field(ge=1, le=250)]
+
 
 class PartSettings(BaseSettings):
     """Settings of the parts of documents, for commands that count them."""
@@ -89,6 +92,23 @@ class QueueSettings(BaseSettings):
     queue_url: str = Field(min_length=1)
 
 
+class PageSettings(BaseSettings):
+    """Settings of the images of pages, for commands that render them."""
+
+    model_config = PartSettings.model_config
+
+    #: Resolution of rendered PDF pages.
+    render_dpi: float = Field(default=144.0, ge=36, le=1200)
+    #: Most pages of a document that is read.
+    max_pages: int = Field(default=20_000, ge=1, le=MOST_PAGES)
+    #: Larger pages are rendered smaller, with a warning.
+    max_page_pixels: int = Field(default=40_000_000, ge=10_000)
+    #: Largest source that is read.
+    max_file_bytes: int = Field(default=1024**3, ge=1)
+    #: Walls round child processes: those that the kernel offers, or none; `require`: all, or no start.
+    sandbox: Annotated[Literal["auto", "require", "off"], _LOWER] = "auto"
+
+
 class EngineSettings(BaseSettings):
     """Settings of the engine, for commands that need no queue."""
 
@@ -108,17 +128,15 @@ class EngineSettings(BaseSettings):
     layout: Annotated[Literal["auto", "none", "fast", "full"], _LOWER] = "auto"
 
 
-class Settings(QueueSettings, EngineSettings, PartSettings):
+class Settings(QueueSettings, EngineSettings, PageSettings, PartSettings):
     """All settings, each read from `BUCKET_OCR_<NAME>`; botocore reads credentials and region."""
 
     #: Engine processes; on GPUs, for each of them.
     engine_workers: _Count = None
     #: Most pages given to an engine at once.
-    batch_pages: _Count = None
+    batch_pages: Annotated[_BatchPages | None, BeforeValidator(_unless_auto)] = None
     #: Processes that render pages.
     render_workers: _Count = None
-    #: Resolution of rendered PDF pages.
-    render_dpi: float = Field(default=144.0, ge=36, le=1200)
     #: Most messages in flight at once.
     max_in_flight: _Count = None
     #: Visibility lease, renewed every third of it.
@@ -127,12 +145,6 @@ class Settings(QueueSettings, EngineSettings, PartSettings):
     stall_s: float = Field(default=300.0, gt=0, le=_MAX_HOLD_S)
     #: Time to finish after SIGTERM.
     drain_s: float = Field(default=100.0, ge=0, le=_MAX_HOLD_S)
-    #: Largest source that is read.
-    max_file_bytes: int = Field(default=1024**3, ge=1)
-    #: Most pages of a document that is read.
-    max_pages: int = Field(default=20_000, ge=1, le=MOST_PAGES)
-    #: Larger pages are rendered smaller, with a warning.
-    max_page_pixels: int = Field(default=40_000_000, ge=10_000)
     #: An engine process is replaced after so many pages,
     recycle_pages: int = Field(default=2000, ge=1)
     #: or before it holds so much memory.
@@ -149,7 +161,9 @@ class Settings(QueueSettings, EngineSettings, PartSettings):
     sse_kms_key_id: str | None = None
     #: SNS topic for a message per finished document.
     completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = None
-    #: Port of /healthz, /readyz and /metrics; 0 turns them off.
+    #: Address of /healthz, /readyz and /metrics,
+    health_host: str = Field(default="127.0.0.1", min_length=1)
+    #: and their port; 0 turns them off.
     health_port: int = Field(default=8080, ge=0, le=65_535)
     #: End with exit status 0 after so long without a message.
     idle_exit_s: float | None = Field(default=None, gt=0)
@@ -206,6 +220,8 @@ def unknown() -> list[str]:
 
 def _problem(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "bool_parsing":
+        message = "must be true or false"
     if not detail["loc"]:
         return message
     name = f"{PREFIX}{str(detail['loc'][0]).upper()}"

@@ -22,6 +22,7 @@ LONGEST_FIRST = (
     "infra",
     "structure",
     "reading",
+    "viewer",
     "bench",
     "outputs",
     "unit",

@@ -11,6 +11,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from consumer.domain.geometry import Point, between
 from consumer.domain.result import Block, Box, Corner, Detection, Page, PageResult
 
 #: Larger pictures are made smaller; an A4 page at 144 dpi is not.
@@ -84,14 +85,20 @@ class _Drawing:
         self._draw.rectangle([self._point(box[:2]), self._point(box[2:])], outline=colour, width=width)
 
     def line(self, line: Detection, number: int) -> None:
-        """Draw a line of text, with its place in the order where it starts."""
-        corners = [self._point(corner) for corner in line.box]
+        """Draw a line of text, with its place in the order before its start."""
+        start, end, _, below_start = corners = [self._point(corner) for corner in line.box]
         self._draw.polygon(corners, outline=_LINE, width=self._stroke)
-        self._draw.circle(corners[0], 2 * self._stroke, fill=_START)
-        place = corners[0][0] - 3 * self._stroke, corners[0][1]
-        self._draw.text(place, str(number), fill=_START, font=self._font, anchor="rm")
+        self._draw.circle(start, 2 * self._stroke, fill=_START)
+        text = str(number)
+        left, top, right, bottom = self._draw.textbbox((0, 0), text, font=self._font, anchor="mm")
+        length = math.dist(start, end) or 1.0
+        along_x, along_y = (end.x - start.x) / length, (end.y - start.y) / length
+        gap = 3 * self._stroke + (abs(along_x) * (right - left) + abs(along_y) * (bottom - top)) / 2
+        middle = between(start, below_start, 0.5)
+        x, y = middle.x - gap * along_x, middle.y - gap * along_y
+        self._draw.text((x, y), text, fill=_START, font=self._font, anchor="mm")
         self._take.polygon(corners, fill=255)
-        self._take.rectangle(self._draw.textbbox(place, str(number), font=self._font, anchor="rm"), fill=255)
+        self._take.rectangle((x + left, y + top, x + right, y + bottom), fill=255)
 
     def caption(self, block: Block, colour: tuple[int, int, int]) -> None:
         """Draw the label of a block, and its place in the order, at one of its corners."""
@@ -121,5 +128,5 @@ class _Drawing:
         """How many pixels are taken there."""
         return self._taken.crop(ground).histogram()[-1]
 
-    def _point(self, corner: Corner) -> tuple[float, float]:
-        return corner[0] * self._scale[0], corner[1] * self._scale[1]
+    def _point(self, corner: Corner) -> Point:
+        return Point(corner[0] * self._scale[0], corner[1] * self._scale[1])

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from consumer import protocol
+from consumer import framing, protocol
+from consumer.child import files
+from consumer.child.sandbox.walls import Walls
 from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
     Code,
@@ -57,30 +59,32 @@ class RequestHandler(Protocol):
         ...
 
 
-def serve(descriptor: int, build: Callable[[], RequestHandler]) -> None:
-    """Serve requests on the socket with this descriptor; returns when the parent has gone.
+def serve(descriptor: int, build: Callable[[], RequestHandler], walls: Walls) -> None:
+    """Serve requests on the socket with this descriptor, behind `walls`; returns when the parent has gone.
 
-    A SettingsError of `build` or of `ready` is sent to the parent, as the first and last message.
+    A SettingsError of `build`, of `ready` or of a wall is sent to the parent, as the first and last message.
     """
     with (
         # A parent that has gone is no failure.
         contextlib.suppress(ConnectionError),
         socket.socket(fileno=descriptor) as connection,
-        connection.makefile("rb") as stream,
     ):
         try:
+            walls.raise_outer()
             handler = build()
             first = handler.ready()
+            walls.raise_inner()
         except SettingsError as error:
             connection.sendall(protocol.encode(protocol.HostFailure(message=str(error))))
             return
-        connection.sendall(protocol.encode(first))
+        connection.sendall(protocol.encode(first.model_copy(update={"walls": walls.problems})))
 
         def progress() -> None:
             connection.sendall(_PROGRESS)
 
-        for request in protocol.requests(stream):
-            connection.sendall(protocol.encode(_reply(handler, request, progress)))
+        for request in files.requests(connection):
+            for part in framing.parts(_reply(handler, request, progress)):
+                connection.sendall(protocol.encode(part))
 
 
 def _reply(

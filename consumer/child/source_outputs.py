@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from consumer import protocol
+from consumer.child import files
 from consumer.child.overlay import overlay
 from consumer.child.rendering import limits
 from consumer.child.rendering.opening import open_document, quiet_libraries
@@ -14,37 +14,32 @@ from consumer.child.textlayer.searchable import write_searchable_pdf
 from consumer.domain.errors import PageError
 from consumer.domain.result import PageResult, Status
 
-#: Writes an output into files of a folder, named by numbers from 0; calls its last argument after each page.
-Writer = Callable[
-    [protocol.WriteOutput, protocol.RenderOptions, Iterable[PageResult], Callable[[], None]],
-    protocol.OutputWritten,
-]
+#: Writes the objects of an output, one after the other, into a file; calls its last argument after each page.
+Writer = Callable[[Original, Iterable[PageResult], BinaryIO, Callable[[], None]], protocol.OutputWritten]
 
 
 def _write_pdf(
-    request: protocol.WriteOutput,
-    options: protocol.RenderOptions,
-    pages: Iterable[PageResult],
-    progress: Callable[[], None],
+    original: Original, pages: Iterable[PageResult], output: BinaryIO, progress: Callable[[], None]
 ) -> protocol.OutputWritten:
-    original = Original(Path(request.path), request.format, options)
-    outcome = write_searchable_pdf(original, pages, Path(request.folder) / "0", progress)
+    outcome = write_searchable_pdf(original, pages, output, progress)
     notes = (
         protocol.OutputNote(message=note.message, page_number=note.page_number) for note in outcome.notes
     )
-    return protocol.OutputWritten(endings=(".ocr.pdf",) * outcome.written, notes=tuple(notes))
+    return protocol.OutputWritten(
+        endings=(".ocr.pdf",) * outcome.written,
+        sizes_bytes=(output.tell(),) * outcome.written,
+        notes=tuple(notes),
+    )
 
 
 def _write_overlays(
-    request: protocol.WriteOutput,
-    options: protocol.RenderOptions,
-    pages: Iterable[PageResult],
-    progress: Callable[[], None],
+    original: Original, pages: Iterable[PageResult], output: BinaryIO, progress: Callable[[], None]
 ) -> protocol.OutputWritten:
     """Draw the pages that were read; others have no picture, and their result says why."""
     endings: list[str] = []
+    sizes: list[int] = []
     notes: list[protocol.OutputNote] = []
-    with closing(open_document(request.path, request.format, options)) as document:
+    with closing(open_document(*original)) as document:
         for page in pages:
             number = page.page.page_number
             if page.page.status is Status.SUCCESS:
@@ -53,10 +48,12 @@ def _write_overlays(
                 except PageError as error:
                     notes.append(protocol.OutputNote(message=error.message, page_number=number))
                 else:
-                    overlay(image, page).save(Path(request.folder) / str(len(endings)), "PNG")
+                    start = output.tell()
+                    overlay(image, page).save(output, "PNG")
                     endings.append(f".ocr/page-{number:04}.png")
+                    sizes.append(output.tell() - start)
             progress()
-    return protocol.OutputWritten(endings=tuple(endings), notes=tuple(notes))
+    return protocol.OutputWritten(endings=tuple(endings), sizes_bytes=tuple(sizes), notes=tuple(notes))
 
 
 #: By the names of outputs.
@@ -67,7 +64,7 @@ def build(options_json: str, writers: Mapping[str, Writer] = WRITERS) -> "Source
     """Build the handler from the JSON of its `RenderOptions`, and limit the harm that the process can do."""
     options = protocol.RenderOptions.model_validate_json(options_json)
     limits.silence_libraries()
-    limits.limit_address_space(options.address_space_bytes)
+    limits.limit_address_space(options.address_space_bytes, options.mapped_bytes)
     quiet_libraries()
     return SourceOutputWriter(options, writers)
 
@@ -93,6 +90,11 @@ class SourceOutputWriter:
             progress()
 
         limits.limit_processor_time(self._options.processor_s)
-        with Path(request.pages_path).open("rb") as lines:
+        original = Original(files.readable(request.path), request.format, self._options)
+        with (
+            original.file,
+            files.readable(request.pages_path) as lines,
+            files.writable(request.output_path) as output,
+        ):
             pages = map(PageResult.model_validate_json, lines)
-            return self._writers[request.output](request, self._options, pages, page_is_done)
+            return self._writers[request.output](original, pages, output, page_is_done)

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from consumer import __version__, settings
-from consumer.cli import backfill, dlq, doctor, models, results, run, schema, submit
+from consumer.cli import backfill, dlq, doctor, models, results, run, schema, submit, view
 from consumer.cli.exits import ExitStatus
 from consumer.domain.errors import BucketOcrError, SettingsError, TransientError
 
@@ -68,6 +68,7 @@ app.command("get")(results.get)
 app.command("status")(results.status)
 app.command("backfill")(backfill.backfill)
 app.add_typer(dlq.app, name="dlq")
+app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.command("schema")(schema.schema)

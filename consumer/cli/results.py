@@ -42,6 +42,8 @@ def get(
     bucket, key = location(source)
     if not key:
         raise typer.BadParameter(f"{source} names no object")
+    if keys.is_own_output(key):
+        raise typer.BadParameter(f"{source} is an output: name its source, or copy it with `aws s3 cp`")
     form: Form = "text" if text else "markdown" if markdown else "csv" if csv else "json"
     error = asyncio.run(_print_result(bucket, key, form))
     if error is not None:

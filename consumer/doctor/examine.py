@@ -18,12 +18,13 @@ from consumer.aws.s3 import encryption_headers
 from consumer.doctor import checks, protection, writes
 from consumer.doctor.checks import Attributes, Finding, Level
 from consumer.doctor.inspect import AwsInspector
-from consumer.domain.errors import SettingsError
+from consumer.domain.errors import HostError, SettingsError
 from consumer.domain.languages import SHIPPED, group_of
 from consumer.engines import EngineSpec
 from consumer.models import manifest
 from consumer.models.model import Model
 from consumer.processes.layout import ProcessLayout
+from consumer.processes.slot import running_slots
 from consumer.settings import Settings
 
 #: With less, documents wait for each other's pages.
@@ -108,6 +109,25 @@ def _languages(engine: EngineSpec, needed: Sequence[Model]) -> Finding:
         else f"reads {group.title} ({' '.join(group.codes)})"
     )
     return Finding("languages", Level.OK, subject, f"{reads}; BUCKET_OCR_LANGUAGES chooses others")
+
+
+async def check_sandbox(context: Context) -> Iterable[Finding]:
+    """Start a render process, and see which walls stand round it."""
+    mode = f"{settings.PREFIX}SANDBOX={context.options.sandbox}"
+    try:
+        slot = ProcessLayout.of(context.options, context.work_dir).renderers[0]
+        async with running_slots([slot]):
+            walls = slot.process.walls if slot.process is not None else {}
+    except (SettingsError, HostError) as error:
+        return [Finding("sandbox", Level.FAULT, mode, f"a render process cannot be started: {error}")]
+    if not walls:
+        remedy = "set it to auto: a document that takes a process over may do what that may"
+        return [Finding("sandbox", Level.WARNING, mode, "no walls round child processes", remedy)]
+    missing = [f"{wall} does not stand: {why}" for wall, why in walls.items() if why]
+    if missing:
+        remedy = "infra/security.md says what is lost, and what a kernel and a runtime must allow"
+        return [Finding("sandbox", Level.WARNING, mode, "; ".join(missing), remedy)]
+    return [Finding("sandbox", Level.OK, mode, f"child processes are behind {', '.join(walls)}")]
 
 
 async def check_work_dir(context: Context) -> Iterable[Finding]:
@@ -223,6 +243,7 @@ def _missing(check: str, subject: str, remedy: str) -> Finding:
 CHECKS: Final[Sequence[Check]] = (
     check_settings,
     check_engine,
+    check_sandbox,
     check_work_dir,
     check_region,
     check_queue,

@@ -6,13 +6,19 @@ renamed or removed. All boxes are in the frame of `geometry`.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from consumer.domain.errors import Code
 
 SCHEMA_VERSION: Final = "1.0"
+
+_Item = TypeVar("_Item")
+
+#: Any number of values, of which the first wrong one is told, and no other: the errors of a message full of
+#: wrong ones would take hundreds of times its memory.
+Many = Annotated[tuple[_Item, ...], Field(fail_fast=True)]
 
 Pixel = Annotated[int, Field(ge=0, description="pixels of the page image, origin top-left")]
 Corner = tuple[Pixel, Pixel]
@@ -87,7 +93,7 @@ class Detection(_Value):
     )
     confidence: Confidence
     page_number: PageNumber
-    words: tuple[Word, ...] | None = Field(
+    words: Many[Word] | None = Field(
         default=None,
         exclude_if=lambda words: words is None,
         description="in the order of the text; only if words are asked for",
@@ -109,7 +115,7 @@ class Table(_Value):
 
     box: Box
     html: str
-    cells: tuple[Box, ...]
+    cells: Many[Box]
 
 
 class Formula(_Value):
@@ -137,9 +143,9 @@ class Page(_Value):
         default=None,
         description="mean of the page's lines, each counted by its characters; null without lines",
     )
-    blocks: tuple[Block, ...] = ()
-    tables: tuple[Table, ...] = ()
-    formulas: tuple[Formula, ...] = ()
+    blocks: Many[Block] = ()
+    tables: Many[Table] = ()
+    formulas: Many[Formula] = ()
     markdown: str = ""
     flattened_image: str | None = Field(
         default=None,
@@ -188,12 +194,12 @@ class ResultDocument(_Value):
     source: Source
     engine: Engine
     page_count: int = Field(ge=0, description="pages of the document; 0 if it could not be opened")
-    pages: tuple[Page, ...] = ()
-    detections: tuple[Detection, ...] = ()
-    warnings: tuple[Warning, ...] = ()
+    pages: Many[Page] = ()
+    detections: Many[Detection] = ()
+    warnings: Many[Warning] = ()
     error: Failure | None = None
     timing: Timing
-    outputs: tuple[str, ...] = Field(
+    outputs: Many[str] = Field(
         default=(), description="names of the other outputs that were written with this result"
     )
 
@@ -214,8 +220,8 @@ class PageResult(_Value):
     """All that one page adds to the result document."""
 
     page: Page
-    detections: tuple[Detection, ...] = ()
-    warnings: tuple[Warning, ...] = ()
+    detections: Many[Detection] = ()
+    warnings: Many[Warning] = ()
     render_s: Seconds = 0.0
     engine_s: Seconds = 0.0
 

@@ -13,7 +13,7 @@ from consumer.engines import EngineSpec
 from consumer.processes import host
 from consumer.processes.gpus import Gpu
 from consumer.protocol import EngineOptions
-from consumer.settings import Settings
+from consumer.settings import PageSettings, Settings
 
 #: An engine's GPU memory that it does not count itself: the CUDA context, handles of libraries.
 _UNCOUNTED_PART: Final = 0.1
@@ -59,7 +59,6 @@ class Capacity:
         engines = len(devices)
         # At least two, so that one hanging renderer does not stop all documents.
         renderers = options.render_workers or max(2, usable // 4)
-        wanted_bytes = _RENDERER_BYTES + _RENDERER_BYTES_PER_PAGE_PIXEL * options.max_page_pixels
         return cls(
             engines=tuple(
                 share.model_copy(update=device | {"batch_pages": batch_pages})
@@ -69,7 +68,7 @@ class Capacity:
             has_spare=has_spare,
             batch_pages=batch_pages,
             renderers=renderers,
-            renderer_bytes=max(_RENDERER_BYTES, min(wanted_bytes, half_bytes // renderers)),
+            renderer_bytes=renderer_bytes(options, renderers),
             max_in_flight=options.max_in_flight or max(4, 2 * engines * batch_pages),
             window_pages=2 * engines * batch_pages + 2,
         )
@@ -78,6 +77,12 @@ class Capacity:
     def devices(self) -> list[str]:
         """The devices that engines run on, each once."""
         return sorted({engine.device for engine in self.engines})
+
+
+def renderer_bytes(options: PageSettings, renderers: int) -> int:
+    """Memory of each of so many renderers: all that a page may need, as far as there is."""
+    wanted_bytes = _RENDERER_BYTES + _RENDERER_BYTES_PER_PAGE_PIXEL * options.max_page_pixels
+    return max(_RENDERER_BYTES, min(wanted_bytes, host.memory_bytes() // 2 // renderers))
 
 
 def _share_gpus(

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from consumer.domain.errors import SettingsError
+from consumer.processes import confinement
 from consumer.processes.gpus import Gpu
 from consumer.processes.slot import Slot
 
@@ -49,7 +50,18 @@ class WorkerProcessCollector(Collector):
             replacements.update({(kind, reason): count for reason, count in slot.replacements.items()})
         for labels, count in replacements.items():
             replaced.add_metric(labels, count)
-        yield from (replaced, resident, *self._gpus())
+        yield from (replaced, resident, self._walls(), *self._gpus())
+
+    def _walls(self) -> Metric:
+        standing = GaugeMetricFamily(
+            "bucket_ocr_sandbox_walls",
+            "1: this wall stands round processes of a kind.",
+            labels=["kind", "wall"],
+        )
+        for kind, walls in confinement.standing(self._slots).items():
+            for wall, problem in walls.items():
+                standing.add_metric([kind, wall], not problem)
+        return standing
 
     def _gpus(self) -> Iterable[Metric]:
         used = GaugeMetricFamily(

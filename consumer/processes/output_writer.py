@@ -38,7 +38,7 @@ class OutputWriterProcess:
             path=str(job.source),
             format=job.file_format,
             pages_path=str(job.pages),
-            folder=str(job.folder),
+            output_path=str(job.target),
         )
         try:
             with watchdog.following(self.watchdog):
@@ -51,7 +51,11 @@ class OutputWriterProcess:
             raise PageError(reply.code, reply.message)
         if not isinstance(reply, protocol.OutputWritten):
             raise ChildError(f"a writer of outputs sent {reply.kind}")
-        return SourceOutput(reply.endings, [_warning(job.output, note) for note in reply.notes])
+        # A part beyond the file's end would be an object that is shorter than it is said to be.
+        if (said := sum(reply.sizes_bytes)) > (size := job.target.stat().st_size):
+            raise PageError(Code.RENDER_CRASH, f"{said} bytes were to be written, and {size} were")
+        warnings = [_warning(job.output, note) for note in reply.notes]
+        return SourceOutput(reply.endings, reply.sizes_bytes, warnings)
 
     async def _request(self, request: protocol.WriteOutput) -> protocol.Reply:
         try:

@@ -1,29 +1,26 @@
 """A child process: started, sent requests over a socket, and killed with all that it started.
 
-It is a fresh interpreter (never a fork), leader of its own process group, without the parent's AWS
-variables. Its failures are a ChildError. That it cannot be started is the host's fault and no
+It is a fresh interpreter (never a fork), leader of its own process group, with few of the parent's
+variables (`spawn`). Its failures are a ChildError. That it cannot be started is the host's fault and no
 document's: a HostError.
 """
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
-import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 import structlog
 
-from consumer import protocol
+from consumer import framing, protocol
 from consumer.domain.errors import ChildError, HostError, StartupError
 from consumer.processes import host
+from consumer.processes.channel import Channel, HungUpError, opened
 from consumer.processes.deadline import Deadline
-
-_STANDARD_ERROR: Final = 2
+from consumer.processes.spawn import kill_group, spawn
 
 #: Importing an engine and loading its models, on a busy host.
 START_DEADLINE_S: Final = 120.0
@@ -33,6 +30,11 @@ _REAP_DEADLINE_S: Final = 10.0
 
 #: Interval of the checks of a busy process's memory: it can fill some hundred megabytes meanwhile.
 _CHECK_S: Final = 0.25
+
+#: Most messages of one reply; all but 250 of them have thousands of lines.
+_MOST_PARTS: Final = 1000
+
+NO_SANDBOX: Final = protocol.Sandbox(mode="off")
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,7 @@ class ProcessSpec:
 
     `name`: the kind, in logs and metrics. `retired_bytes`: a process that holds more memory than this after
     a request gets no other one. `killed_bytes`: one that holds more than this is killed, even during a
-    request. `has_spare`: a second one fits beside it.
+    request. `has_spare`: a second one fits beside it. `sandbox`: the walls round it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class ProcessSpec:
     killed_bytes: int
     start_deadline_s: float = START_DEADLINE_S
     has_spare: bool = True
+    sandbox: protocol.Sandbox = NO_SANDBOX
 
 
 @dataclass(eq=False)
@@ -73,8 +76,7 @@ class WorkerProcess:
 
     spec: ProcessSpec
     process: Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    channel: Channel
     ready: protocol.Reply = field(init=False)
     pages_read: int = field(default=0, init=False)
     is_recycle_due: bool = field(default=False, init=False)
@@ -91,7 +93,8 @@ class WorkerProcess:
         """
         try:
             async with asyncio.timeout(spec.start_deadline_s), contextlib.AsyncExitStack() as undo:
-                process = await cls._spawned(spec)
+                options, sandbox = spec.options.model_dump_json(), spec.sandbox.model_dump_json()
+                process = cls(spec, *await spawn(spec.entry, options, sandbox))
                 undo.push_async_callback(process.kill)
                 ready = await process.reply()
                 if isinstance(ready, protocol.HostFailure):
@@ -100,6 +103,9 @@ class WorkerProcess:
                 if not isinstance(ready, protocol.EngineReady | protocol.RendererReady):
                     raise ChildError(f"it sent {ready.kind} instead of being ready")  # noqa: TRY301
                 process.ready = ready
+                if isinstance(ready, protocol.EngineReady) and ready.flattens_pages:
+                    # It has read nothing foreign yet, so it can be believed.
+                    process.channel.limit_bytes = protocol.MAX_FLATTENED_BYTES
                 undo.pop_all()
                 return process
         except TimeoutError as error:
@@ -109,6 +115,13 @@ class WorkerProcess:
         # asyncio raises RuntimeError if no thread can be started to wait for the process.
         except (ChildError, OSError, RuntimeError) as error:
             raise HostError(f"{spec.name}: cannot be started: {error}") from error
+
+    @property
+    def walls(self) -> Mapping[str, str]:
+        """Of each wall round it, why it does not stand; empty if it does."""
+        return (
+            self.ready.walls if isinstance(self.ready, protocol.EngineReady | protocol.RendererReady) else {}
+        )
 
     @property
     def pid(self) -> int:
@@ -131,27 +144,31 @@ class WorkerProcess:
         """Send a request and wait for the reply, until `deadline_s` is over.
 
         With `on_progress`, every step that the process tells of restarts that and calls `on_progress`; see
-        `deadline` for its end. Raises ChildError if the process dies, takes too much memory or sends
-        nonsense; ChildTimeoutError if its time is over, ChildKilledError if it is killed from outside. After
-        an error or a cancellation it must be killed: a late reply would be taken for the next one.
+        `deadline` for its end. Raises HostError if a file of the request cannot be opened, ChildError if the
+        process dies, takes too much memory or sends nonsense; ChildTimeoutError if its time is over,
+        ChildKilledError if it is killed from outside. After a ChildError or a cancellation it must be killed:
+        a late reply would be taken for the next one.
         """
         deadline = Deadline(deadline_s, on_progress)
-        exchange = asyncio.create_task(self._exchange(message, deadline), name=f"request to {self.spec.name}")
-        try:
-            while not (await asyncio.wait([exchange], timeout=min(_CHECK_S, deadline.left_s)))[0]:
-                await self._check(deadline)
-            if protocol.is_reply_to(message, reply := exchange.result()):
-                return reply
-            raise ChildError(f"the child process replied to {message.kind} with something else")
-        finally:
-            exchange.cancel()
-            await asyncio.gather(exchange, return_exceptions=True)
+        with opened(protocol.files(message)) as descriptors:
+            exchange = asyncio.create_task(
+                self._exchange(message, descriptors, deadline), name=f"request to {self.spec.name}"
+            )
+            try:
+                while not (await asyncio.wait([exchange], timeout=min(_CHECK_S, deadline.left_s)))[0]:
+                    await self._check(deadline)
+                if protocol.is_reply_to(message, reply := exchange.result()):
+                    return reply
+                raise ChildError(f"the child process replied to {message.kind} with something else")
+            finally:
+                exchange.cancel()
+                await asyncio.gather(exchange, return_exceptions=True)
 
     async def kill(self) -> None:
         """End the process and everything it started, and wait until it is gone."""
-        self.writer.close()
+        self.channel.close()
         if self.is_alive:
-            _kill_group(self.pid)
+            kill_group(self.pid)
         try:
             async with asyncio.timeout(_REAP_DEADLINE_S):
                 await asyncio.shield(self._end)
@@ -162,7 +179,7 @@ class WorkerProcess:
         """Wait for the end of the process, and end the processes that it leaves behind."""
         status = await self.process.wait()
         # At once: later, another process may have the number.
-        _kill_group(self.pid)
+        kill_group(self.pid)
         return status
 
     async def _check(self, deadline: Deadline) -> None:
@@ -178,25 +195,36 @@ class WorkerProcess:
         if not deadline.left_s:
             raise ChildTimeoutError(f"{self.spec.name}: {deadline.problem}")
 
-    async def _exchange(self, message: protocol.Request, deadline: Deadline) -> protocol.Reply:
+    async def _exchange(
+        self, message: protocol.Request, descriptors: Sequence[int], deadline: Deadline
+    ) -> protocol.Reply:
+        # Each page may have as many lines as fit a message of their own.
+        most_bytes = self.channel.received_bytes + 2 * len(descriptors) * self.channel.limit_bytes
         try:
-            self.writer.write(protocol.encode(message))
-            await self.writer.drain()
+            await self.channel.send(protocol.encode(message), descriptors)
         except OSError as error:
             raise await self._death() from error
-        while isinstance(reply := await self.reply(), protocol.Progress):
-            deadline.note_progress()
+        parts: list[protocol.Reply | protocol.PageLines] = []
+        while True:
+            part = await self.reply()
+            if isinstance(part, protocol.Progress):
+                deadline.note_progress()
+            elif framing.is_part(part) and isinstance(message, protocol.ReadPages):
+                parts.append(part)
+            elif isinstance(part, protocol.PageLines):
+                raise ChildError(f"the child process replied to {message.kind} with {part.kind}")
+            else:
+                return framing.joined(parts, part)
+            if self.channel.received_bytes > most_bytes or len(parts) > _MOST_PARTS:
+                raise ChildError("the child process sent a reply without end")
             # Messages may come faster than they are taken; everything else gets its turn between them.
             await asyncio.sleep(0)
-        return reply
 
-    async def reply(self) -> protocol.Reply | protocol.Progress:
+    async def reply(self) -> protocol.Reply | protocol.PageLines | protocol.Progress:
         """Wait for the next message of the process; raises ChildError."""
         try:
-            return protocol.parse_reply(await self.reader.readuntil())
-        except asyncio.LimitOverrunError as error:
-            raise ChildError(f"the child process sent over {protocol.MAX_MESSAGE_BYTES} bytes") from error
-        except (asyncio.IncompleteReadError, OSError) as error:
+            return protocol.parse_reply(await self.channel.receive())
+        except (HungUpError, OSError) as error:
             raise await self._death() from error
 
     async def _death(self) -> ChildError:
@@ -214,37 +242,6 @@ class WorkerProcess:
                 return ChildError(f"the child process was killed by {_signal_name(number)}")
         reason = ": out of memory" if status == protocol.OUT_OF_MEMORY else ""
         return ChildError(f"the child process exited with {status}{reason}")
-
-    @classmethod
-    async def _spawned(cls, spec: ProcessSpec) -> Self:
-        ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as undo:
-            undo.callback(ours.close)
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-P",  # import nothing from the current folder
-                    *("-m", "consumer.child", spec.entry, str(theirs.fileno())),
-                    spec.options.model_dump_json(),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    # Libraries print; our standard output is for log lines only.
-                    stdout=_STANDARD_ERROR,
-                    pass_fds=(theirs.fileno(),),
-                    # Children parse hostile files: they get no credentials of the bucket.
-                    env={name: os.environ[name] for name in os.environ if not name.startswith("AWS_")},
-                    start_new_session=True,
-                )
-            undo.callback(_kill_group, process.pid)
-            worker = cls(
-                spec, process, *await asyncio.open_connection(sock=ours, limit=protocol.MAX_MESSAGE_BYTES)
-            )
-            undo.pop_all()
-            return worker
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _signal_name(number: int) -> str:

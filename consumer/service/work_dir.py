@@ -19,11 +19,16 @@ _POLL_S: Final = 0.1
 
 
 class WorkFolder:
-    """A folder of our own in `root`, locked as long as it is in use."""
+    """A folder of our own in `root`, locked as long as it is in use.
+
+    `scratch`: a folder in it for files of engines, which may see no other.
+    """
 
     def __init__(self, root: Path) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
         self._lock = _lock(self.path, fcntl.LOCK_EX)
+        self.scratch = self.path / "scratch"
+        self.scratch.mkdir(mode=0o700)
 
     def restore(self) -> None:
         """Make the folder again if something, a cleaner of old files for example, has removed it."""
@@ -31,6 +36,7 @@ class WorkFolder:
             self.path.mkdir(mode=0o700, parents=True)
             os.close(self._lock)
             self._lock = _lock(self.path, fcntl.LOCK_EX)
+        self.scratch.mkdir(mode=0o700, exist_ok=True)
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""

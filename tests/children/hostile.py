@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from consumer import protocol
+from consumer.child import files
 from consumer.child.serve import RequestHandler
 from consumer.domain.geometry import Point
 from consumer.domain.legibility import TextLine
@@ -71,7 +72,7 @@ def eat_memory() -> None:
 
 
 def send(message: bytes) -> None:
-    socket.socket(fileno=os.dup(int(sys.argv[-2]))).sendall(message)
+    socket.socket(fileno=os.dup(int(sys.argv[2]))).sendall(message)
 
 
 def leak() -> None:
@@ -85,7 +86,34 @@ def print_to_stdout() -> None:
 
 
 def send_without_end() -> None:
-    send(b"x" * (protocol.MAX_MESSAGE_BYTES + 1))
+    while True:
+        send(b"x" * 2**20)
+
+
+def send_nested() -> None:
+    send(b"[" * (protocol.MAX_MESSAGE_BYTES - 1) + b"\n")
+
+
+def send_nonsense_of_full_length() -> None:
+    send(b"x" * (protocol.MAX_MESSAGE_BYTES - 1) + b"\n")
+
+
+def send_many_values() -> None:
+    _send_values(protocol.MAX_MESSAGE_BYTES // 2 - 100)
+
+
+def send_many_wrong_values() -> None:
+    # As many as are looked at.
+    _send_values(100_000)
+
+
+def _send_values(count: int) -> None:
+    send(b'{"kind":"pages","pages":[' + b",".join([b"0"] * count) + b"]}\n")
+
+
+def send_parts_without_end() -> None:
+    while True:
+        send(b'{"kind":"lines","detections":[]}\n' * 1000)
 
 
 def send_nonsense() -> None:
@@ -157,6 +185,11 @@ WAYS: dict[str, Callable[[], None]] = {
         leak,
         print_to_stdout,
         send_without_end,
+        send_nested,
+        send_nonsense_of_full_length,
+        send_many_values,
+        send_many_wrong_values,
+        send_parts_without_end,
         send_nonsense,
         send_what_is_no_reply,
         answer_for_nobody,
@@ -191,7 +224,7 @@ class ColourReader:
 
     def _read(self, image: PageImage, *, is_safe: bool) -> PageResult:
         middle = 3 * (image.height_px // 2 * image.width_px + image.width_px // 2)
-        with Path(image.path).open("rb") as file:
+        with files.readable(image.path) as file:
             file.seek(middle)
             blue, green, red = file.read(3)
         # Slower than rendering, so that pages wait and batches are full.
@@ -212,11 +245,13 @@ class Painter:
 
     def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         assert isinstance(request, protocol.OpenDocument | protocol.RenderPage)
-        colours = json.loads(Path(request.path).read_bytes().splitlines()[-1].removeprefix(b"%"))
+        with files.readable(request.path) as source:
+            colours = json.loads(source.read().splitlines()[-1].removeprefix(b"%"))
         if isinstance(request, protocol.OpenDocument):
             return protocol.DocumentOpened(page_count=len(colours))
         red, green, blue = colours[request.page_number - 1]
-        Path(request.image_path).write_bytes(bytes([255 * blue, 255 * green, 255 * red]) * PAINTED_PX**2)
+        with files.writable(request.image_path) as image:
+            image.write(bytes([255 * blue, 255 * green, 255 * red]) * PAINTED_PX**2)
         return PageImage(
             page_number=request.page_number,
             path=request.image_path,
@@ -240,8 +275,10 @@ def hostile_renderer(options_json: str, misbehave: Callable[[], None]) -> Reques
         self: renderer.PageRenderer, request: protocol.Request, progress: Callable[[], None]
     ) -> protocol.Reply:
         match request:
-            case protocol.RenderPage(path=path, page_number=2) if HOSTILE_WORD in Path(path).read_bytes():
-                misbehave()
+            case protocol.RenderPage(path=path, page_number=2):
+                with files.readable(path) as source:
+                    if HOSTILE_WORD in source.read():
+                        misbehave()
         return render(self, request, progress)
 
     renderer.PageRenderer.handle = handle  # type: ignore[method-assign]

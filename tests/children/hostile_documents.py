@@ -159,7 +159,7 @@ def hostile_processes(kind: str = "") -> list[psutil.Process]:
     for child in psutil.Process(os.getpid()).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             command = child.cmdline()
-            if hostile.ENTRY in command and kind in command[-1]:
+            if hostile.ENTRY in command and kind in command[-2]:
                 processes.append(child)
     return processes
 

@@ -1,5 +1,6 @@
 """The process that writes outputs from the source: what it writes, and what becomes of it when it fails."""
 
+import io
 import random
 import subprocess
 import sys
@@ -49,20 +50,21 @@ async def writer() -> AsyncIterator[OutputWriterProcess]:
 
 
 async def write(writer: OutputWriterProcess, folder: Path, *texts: str) -> SourceOutput:
-    pages, output = folder / "pages", folder / "output"
+    pages, source = folder / "pages", folder / "source"
     lines = [plain_page(number, text).model_dump_json() for number, text in enumerate(texts, start=1)]
     pages.write_text("\n".join(lines))
-    output.mkdir(exist_ok=True)
-    job = SourceJob("pdf", folder / "source", Format.PDF, pages, output)
+    source.touch()
+    job = SourceJob("pdf", source, Format.PDF, pages, folder / "output")
     return await writer.write(job, Watchdog(SystemClock()))
 
 
-async def test_it_gets_all_pages_and_writes_files_by_their_numbers(
+async def test_it_gets_all_pages_and_writes_its_objects_into_one_file(
     writer: OutputWriterProcess, tmp_path: Path
 ) -> None:
     written = await write(writer, tmp_path, "one", "two")
     assert (written.endings, written.warnings) == ((".ocr.pdf",), [])
-    assert (tmp_path / "output" / "0").read_text() == "one two"
+    assert (tmp_path / "output").read_text() == "one two"
+    assert written.sizes_bytes == (len("one two"),)
 
 
 async def test_what_it_notes_becomes_a_warning(writer: OutputWriterProcess, tmp_path: Path) -> None:
@@ -71,11 +73,11 @@ async def test_what_it_notes_becomes_a_warning(writer: OutputWriterProcess, tmp_
     assert [(each.code, each.message) for each in written.warnings] == [(Code.RENDER_CRASH, "pdf: signed")]
 
 
-@pytest.mark.parametrize("text", ["raise", "crash", "elsewhere"])
+@pytest.mark.parametrize("text", ["raise", "crash", "elsewhere", "longer"])
 async def test_a_failure_costs_the_output_and_the_next_is_written(
     writer: OutputWriterProcess, tmp_path: Path, text: str
 ) -> None:
-    """Also if it would write into another object than one of its output's."""
+    """Also if it names another object than one of its output's, or bytes that it has not written."""
     with pytest.raises(PageError) as error:
         await write(writer, tmp_path, text)
     assert error.value.code is Code.RENDER_CRASH
@@ -98,7 +100,7 @@ from consumer.domain.formats import Format
 
 options, source, folder = sys.argv[1:]
 request = protocol.WriteOutput(
-    output="pdf", path=source, format=Format.PDF, pages_path=source + ".pages", folder=folder
+    output="pdf", path=source, format=Format.PDF, pages_path=source + ".pages", output_path=folder + "/output"
 )
 writer = source_outputs.build(options)
 print(serve._reply(writer, request, lambda: None).kind)
@@ -148,15 +150,18 @@ async def test_a_searchable_pdf_and_pictures_are_written_from_the_source(tmp_pat
     lines = [plain_page(number, f"invoice {number}").model_dump_json() for number in (1, 2)]
     pages.write_text("\n".join(lines))
     async with running("consumer.child.source_outputs:build", 60) as writer:
-        endings = {}
+        endings, sizes = {}, {}
         for output in ("pdf", "overlay"):
-            (folder := tmp_path / output).mkdir()
-            job = SourceJob(output, tmp_path / "source", Format.PDF, pages, folder)
+            job = SourceJob(output, tmp_path / "source", Format.PDF, pages, tmp_path / output)
             written = await writer.write(job, Watchdog(SystemClock()))
             assert written.warnings == []
-            endings[output] = written.endings
+            endings[output], sizes[output] = written.endings, written.sizes_bytes
     assert endings == {"pdf": (".ocr.pdf",), "overlay": (".ocr/page-0001.png", ".ocr/page-0002.png")}
-    with pymupdf.open(tmp_path / "pdf" / "0", filetype="pdf") as searchable:
+    assert sizes["pdf"] == ((tmp_path / "pdf").stat().st_size,)
+    with pymupdf.open(tmp_path / "pdf", filetype="pdf") as searchable:
         assert [page.get_text().split() for page in searchable] == [["invoice", "1"], ["invoice", "2"]]
-    with Image.open(tmp_path / "overlay" / "1") as picture:
+    first, second = sizes["overlay"]
+    pictures = (tmp_path / "overlay").read_bytes()
+    assert len(pictures) == first + second
+    with Image.open(io.BytesIO(pictures[first:])) as picture:
         assert picture.size == (1000, 1400)

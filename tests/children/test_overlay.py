@@ -79,9 +79,17 @@ def test_the_caption_of_a_block_at_the_edge_is_on_the_picture(box: Box) -> None:
     assert Counter(drawn.get_flattened_data())[0, 110, 40] > 30
 
 
-def test_the_place_of_a_line_in_the_order_stands_where_it_starts() -> None:
+def test_the_place_of_a_line_in_the_order_stands_before_its_start() -> None:
     drawn = overlay(Image.new("RGB", (600, 800), "white"), result())
-    assert START in drawn.crop((80, 90, 96, 110)).convert("RGB").get_flattened_data()
+    assert START in drawn.crop((70, 110, 95, 130)).convert("RGB").get_flattened_data()
+
+
+def test_the_place_of_a_turned_line_stands_before_its_start() -> None:
+    box = ((300, 140), (100, 140), (100, 100), (300, 100))
+    line = Detection(text="Total", box=box, confidence=1, page_number=1)
+    drawn = overlay(Image.new("RGB", (600, 800), "white"), PageResult(page=result().page, detections=(line,)))
+    assert START in drawn.crop((305, 110, 330, 130)).convert("RGB").get_flattened_data()
+    assert drawn.crop((110, 110, 290, 130)).convert("RGB").getcolors() == [(180 * 20, (255, 255, 255))]
 
 
 def test_the_darkest_of_the_page_is_paler_than_what_is_drawn() -> None:
@@ -112,7 +120,8 @@ def test_a_flattened_page_is_shown_as_it_was_read() -> None:
 
 def test_an_overlay_is_a_small_png(tmp_path: Path) -> None:
     path = tmp_path / "page.png"
-    overlay(Image.effect_noise((1190, 1684), 60), result(1190, 1684)).save(path, "PNG")
+    picture = overlay(Image.effect_noise((1190, 1684), 60), result(1190, 1684))
+    picture.save(path, "PNG")
     with Image.open(path) as image:
         assert (image.format, image.mode) == ("PNG", "P")
     assert path.stat().st_size < 2_000_000

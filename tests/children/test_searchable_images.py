@@ -32,7 +32,7 @@ def pdf_of(path: Path, *pages: PageResult) -> Path:
     """The PDF of an image; without results, it has as many pages as the image has frames, and no text."""
     file_format = sniff(path.read_bytes())
     assert file_format is not None
-    with closing(ImageDocument(str(path), file_format, OPTIONS)) as document:
+    with closing(ImageDocument(path.open("rb"), file_format, OPTIONS)) as document:
         numbers = range(1, document.page_count + 1)
     given = pages or [page_result([], 1, 1, number, 1.0) for number in numbers]
     output, outcome = searchable(path, *given, file_format=file_format)
@@ -191,7 +191,7 @@ def test_a_transparent_picture_is_laid_on_the_ground_that_was_read(mode: str, tm
         PALETTE.save(path, transparency=3)
     else:
         image.convert(mode).save(path)
-    with closing(ImageDocument(str(path), Format.PNG, OPTIONS)) as document:
+    with closing(ImageDocument(path.open("rb"), Format.PNG, OPTIONS)) as document:
         assert_same(stored(pdf_of(path)), document.render(1)[0])
 
 

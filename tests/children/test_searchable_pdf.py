@@ -14,10 +14,12 @@ import pytest
 from consumer import protocol
 from consumer.child.textlayer.font import STEP, InvisibleFont
 from consumer.child.textlayer.interface import Note, Original, Outcome
+from consumer.child.textlayer.lines import page_lines
+from consumer.child.textlayer.own_text import OwnText
 from consumer.child.textlayer.searchable import write_searchable_pdf
-from consumer.domain.errors import Code
+from consumer.domain.errors import Code, PageError
 from consumer.domain.formats import Format
-from consumer.domain.result import Detection, PageResult, failed_page
+from consumer.domain.result import Detection, PageResult, Word, failed_page
 from tests.children.searchable import readers
 from tests.children.searchable.sheets import SCALE, Sheet, line, page_result, prose, sheets
 
@@ -40,6 +42,7 @@ OTHER_ORDER: Final = {
     ("poppler", "two columns"),
     # by heights, which the end of a slanted line shares with the next one
     ("poppler", "small print askew by 2"),
+    ("poppler", "print of 11 points askew by 2.5"),
     ("poppler", "small print askew by -1.5"),
     # from the lower edge of the page to the upper one
     ("pdfminer", "upside down"),
@@ -89,8 +92,9 @@ def reader(request: pytest.FixtureRequest) -> str:
 def searchable(source: Path, *pages: PageResult, file_format: Format = Format.PDF) -> tuple[Path, Outcome]:
     """The searchable PDF beside its source."""
     output = source.with_name(f"{source.name}.ocr.pdf")
-    outcome = write_searchable_pdf(Original(source, file_format, OPTIONS), pages, output, lambda: None)
-    return output, outcome
+    with source.open("rb") as file, output.open("wb") as written:
+        original = Original(file, file_format, OPTIONS)
+        return output, write_searchable_pdf(original, pages, written, lambda: None)
 
 
 def of_sheet(sheet: Sheet, folder: Path) -> tuple[Path, Path]:
@@ -186,6 +190,28 @@ def test_what_is_added_is_small_and_says_what_it_is(tmp_path: Path) -> None:
         assert document.xref_get_key(number, "ToUnicode")[0] == "xref"
         program = pymupdf.Font(fontbuffer=document.extract_font(number)[3])
         assert (program.ascender, program.descender) == pytest.approx((0.8, -0.2))
+
+
+def test_a_page_that_was_rendered_smaller_has_its_words_in_place(tmp_path: Path) -> None:
+    read = prose((40, 45), height=20)
+    source = Sheet([]).write(tmp_path / "plan.pdf")
+    output, _ = searchable(source, page_result(read, 595, 842, scale=1.0))
+    words = [word for each in read for word in each.words or ()]
+    for reader in (readers.mupdf, readers.pdfium):
+        for found, word in zip(reader(output), words, strict=True):
+            expected = [SCALE * side for side in readers.bounds(word.box)]
+            assert found.text == word.text
+            assert distance(found.box, expected) <= TOLERANCE_PX
+
+
+def test_letters_for_which_no_code_is_left_cost_no_other_its_own() -> None:
+    """There are 65,535 codes."""
+    font = InvisibleFont()
+    first = font.glyph("a", 0.5)
+    for number in range(0x10000):
+        font.glyph(chr(0x10000 + number), 1.0)
+    assert font.glyph("b", 0.5) == (0, 1.0)
+    assert font.glyph("a", 0.5) == first
 
 
 def test_metadata_and_attachments_stay(tmp_path: Path) -> None:
@@ -303,6 +329,40 @@ def test_words_beside_text_that_is_there_are_written(tmp_path: Path) -> None:
     assert Counter(word.text for word in readers.pdfium(output)) == Counter(["Total", "12.50", "€"])
 
 
+def test_text_right_above_or_below_a_line_hides_none_of_it(tmp_path: Path) -> None:
+    source = tmp_path / "form.pdf"
+    with pymupdf.open() as document:
+        page = document.new_page(width=595, height=842)
+        for y in (62, 96):
+            page.insert_text((41, y), "Printed by a program", fontsize=16)
+        document.save(source)
+    # Its box reaches a little into both.
+    read = [line("Scanned between the two", (82, 124))]
+    output, _ = searchable(source, page_result(read, 1190, 1684))
+    found = Counter(word.text for word in readers.pdfium(output))
+    assert found == Counter(2 * ["Printed", "by", "a", "program"] + words_of(read))
+
+
+def test_a_space_goes_with_the_word_that_is_there(tmp_path: Path) -> None:
+    source = tmp_path / "label.pdf"
+    with pymupdf.open() as document:
+        document.new_page(width=595, height=842).insert_text((41, 62), "Total", fontsize=16)
+        document.save(source)
+    ((axis, letters),) = page_lines(page_result([line("Total 12.50 €", (80, 90))], 1190, 1684), len)
+    with pymupdf.open(source) as document:
+        left = OwnText(document[0], SCALE).without(letters, axis)
+    assert "".join(letter.text for letter in left) == "12.50 €"
+
+
+def test_characters_without_spaces_are_one_word_however_far_apart(reader: str, tmp_path: Path) -> None:
+    boxes = [((x, 100), (x + 30, 100), (x + 30, 140), (x, 140)) for x in (100, 160, 220)]
+    words = tuple(Word(text=text, box=box, confidence=0.9) for text, box in zip("東京都", boxes, strict=True))
+    whole = ((100, 100), (250, 100), (250, 140), (100, 140))
+    read = Detection(text="東京都", box=whole, confidence=0.9, page_number=1, words=words)
+    _, output = of_sheet(Sheet([read]), tmp_path)
+    assert [word.text for word in READERS[reader](output)] == ["東京都"]
+
+
 def test_a_document_that_has_all_of_its_text_stays_as_it_is(tmp_path: Path) -> None:
     """Also if the boxes of lines are so wide that the places of their words are estimated badly."""
     source = tmp_path / "born digital.pdf"
@@ -381,6 +441,16 @@ def test_a_damaged_pdf_is_written_anew(tmp_path: Path) -> None:
     assert [word.text for word in readers.pdfium(output)] == words_of(prose())
 
 
+def test_of_a_pdf_that_is_too_damaged_it_is_said(tmp_path: Path) -> None:
+    """An object that no page needs, but that cannot be written again."""
+    source = Sheet(prose()).write(tmp_path / "sheet.pdf")
+    data = source.read_bytes()
+    source.write_bytes(data[: data.rindex(b"xref\n0")] + b"9 0 obj\n<<(x) 2>>\nendobj\n")
+    with pytest.raises(PageError) as error:
+        searchable(source, Sheet(prose()).result(source))
+    assert error.value.message.startswith("the PDF is too damaged for a searchable copy")
+
+
 def test_rubbish_before_the_pdf_stays(tmp_path: Path) -> None:
     source = Sheet(prose()).write(tmp_path / "sheet.pdf")
     source.write_bytes(b"HTTP/1.1 200 OK\r\n\r\n" + source.read_bytes())
@@ -404,7 +474,7 @@ def test_a_signed_pdf_is_left_alone(how: str, tmp_path: Path) -> None:
         document.save(source)
     output, outcome = searchable(source, page_result(prose(), 1190, 1684))
     assert outcome == Outcome(written=False, notes=(Note("the PDF is signed: it has no searchable copy"),))
-    assert not output.exists()
+    assert output.read_bytes() == b""
 
 
 def test_a_form_that_could_be_signed_is_no_signed_one(tmp_path: Path) -> None:
@@ -431,6 +501,7 @@ def test_progress_is_told_after_every_page(tmp_path: Path) -> None:
             told.append(f"page {number}")
             yield page_result([line("Word", (20, 20))], 600, 400, number)
 
-    original = Original(source, Format.PDF, OPTIONS)
-    write_searchable_pdf(original, pages(), tmp_path / "output.pdf", lambda: told.append("done"))
+    with source.open("rb") as file, (tmp_path / "output.pdf").open("wb") as output:
+        original = Original(file, Format.PDF, OPTIONS)
+        write_searchable_pdf(original, pages(), output, lambda: told.append("done"))
     assert told == ["page 1", "done", "page 2", "done", "page 3", "done"]

@@ -21,6 +21,7 @@ from consumer.domain.page import PageImage
 from consumer.engines import ENGINES
 from consumer.processes.process import ChildTimeoutError, ProcessSpec
 from consumer.processes.slot import Slot, running_slots
+from consumer.processes.spawn import environment
 from tests.children import toy
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,13 @@ RENDERER = ProcessSpec(
     killed_bytes=2**32,
 )
 TOY = replace(RENDERER, name="toy", entry=toy.ENTRY, options=toy.ToyOptions(threads=1))
-ONE_PAGE = protocol.OpenDocument(path="/1.pdf", format=Format.PDF)
+ONE_PAGE = protocol.OpenDocument(path=os.devnull, format=Format.PDF)
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "HTTPS_PROXY",
+    "BUCKET_OCR_QUEUE_URL",
+}
 DEADLINE_S = 120.0
 GONE_S = 60.0
 # A parent that starts a process and waits for its end.
@@ -59,8 +66,8 @@ asyncio.run(main())
 
 @pytest.fixture
 async def slot(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Slot]:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9")
+    for name in SECRETS:
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     slot = Slot(TOY)
     async with running_slots([slot]):
         yield slot
@@ -79,6 +86,14 @@ def _processes(parent: int) -> list[psutil.Process]:
 def _the_process() -> psutil.Process:
     (process,) = _processes(os.getpid())
     return process
+
+
+def test_onnxruntime_leaves_no_identifier_of_the_device_in_the_home_of_a_child(tmp_path: Path) -> None:
+    """It would, as it is imported, to tell its maker of its use."""
+    pytest.importorskip("onnxruntime")
+    variables = environment({"HOME": str(tmp_path), "ORT_DISABLE_TELEMETRY": "0"})
+    subprocess.run([sys.executable, "-c", "import onnxruntime"], env=variables, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_page_is_rendered_into_its_file_by_a_process_with_limits(
@@ -161,7 +176,7 @@ async def test_a_process_that_hangs_is_killed_at_the_deadline_and_replaced(slot:
     assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
-async def test_a_cancelled_request_leaves_no_reply_for_the_next(slot: Slot) -> None:
+async def test_a_cancelled_request_leaves_no_reply_for_the_next(slot: Slot, tmp_path: Path) -> None:
     process = _the_process()
     process.suspend()
     request = asyncio.create_task(slot.request(ONE_PAGE, DEADLINE_S))
@@ -170,7 +185,8 @@ async def test_a_cancelled_request_leaves_no_reply_for_the_next(slot: Slot) -> N
     with pytest.raises(asyncio.CancelledError):
         await request
     assert not process.is_running()
-    three_pages = ONE_PAGE.model_copy(update={"path": "/3.pdf"})
+    (tmp_path / "source").write_bytes(b"\f\f")
+    three_pages = ONE_PAGE.model_copy(update={"path": str(tmp_path / "source")})
     assert await slot.request(three_pages, DEADLINE_S) == protocol.DocumentOpened(page_count=3)
 
 
@@ -195,11 +211,11 @@ async def test_a_process_works_until_its_successor_is_ready(slot: Slot) -> None:
     assert await slot.request(ONE_PAGE, DEADLINE_S) == protocol.DocumentOpened(page_count=1)
 
 
-async def test_a_process_has_no_credentials_and_ignores_sigterm(slot: Slot) -> None:
+async def test_a_process_has_no_variables_that_may_be_secret_and_ignores_sigterm(slot: Slot) -> None:
     process = _the_process()
     names = process.environ().keys()
     assert "PATH" in names
-    assert not [name for name in names if name.startswith("AWS_")]
+    assert not SECRETS & names
     assert os.getpgid(process.pid) == process.pid
     process.terminate()
     process.send_signal(signal.SIGINT)

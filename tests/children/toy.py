@@ -8,9 +8,11 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from consumer import protocol
-from consumer.child import source_outputs
+from consumer.child import files, source_outputs
+from consumer.child.textlayer.interface import Original
 from consumer.domain.errors import SettingsError
 from consumer.domain.geometry import Point
 from consumer.domain.legibility import TextLine
@@ -33,7 +35,7 @@ class ToyOptions(protocol.EngineOptions):
 
 
 class Toy:
-    """Reads a greeting on every page; a document at `/N.pdf` has N pages."""
+    """Reads a greeting on every page; a document's pages end with form feeds."""
 
     def __init__(self, greeting: str, steps: int, step_s: float) -> None:
         self._greeting = greeting
@@ -46,7 +48,8 @@ class Toy:
     def handle(self, request: protocol.Request, progress: Callable[[], None]) -> protocol.Reply:
         match request:
             case protocol.OpenDocument(path=path):
-                return protocol.DocumentOpened(page_count=int(Path(path).stem))
+                with files.readable(path) as file:
+                    return protocol.DocumentOpened(page_count=1 + file.read().count(b"\f"))
             case protocol.ReadPages(images=images):
                 return protocol.PagesRead(pages=tuple(self._read(image, progress) for image in images))
         raise TypeError(request.kind)
@@ -61,10 +64,7 @@ class Toy:
 
 
 def _write(
-    request: protocol.WriteOutput,
-    options: protocol.RenderOptions,
-    pages: Iterable[PageResult],
-    progress: Callable[[], None],
+    original: Original, pages: Iterable[PageResult], output: BinaryIO, progress: Callable[[], None]
 ) -> protocol.OutputWritten:
     """Write the texts of the pages; a text may say what else is to happen."""
     texts = []
@@ -79,11 +79,15 @@ def _write(
         case ["raise"]:
             raise ValueError("a bug")
         case ["elsewhere"]:
-            return protocol.OutputWritten(endings=(".ocr.json",))
+            return protocol.OutputWritten(endings=(".ocr.json",), sizes_bytes=(0,))
+        case ["longer"]:
+            return protocol.OutputWritten(endings=(".ocr.pdf",), sizes_bytes=(1,))
         case ["note"]:
-            return protocol.OutputWritten(endings=(), notes=(protocol.OutputNote(message="signed"),))
-    (Path(request.folder) / "0").write_text(" ".join(texts))
-    return protocol.OutputWritten(endings=(".ocr.pdf",))
+            return protocol.OutputWritten(
+                endings=(), sizes_bytes=(), notes=(protocol.OutputNote(message="signed"),)
+            )
+    output.write(" ".join(texts).encode())
+    return protocol.OutputWritten(endings=(".ocr.pdf",), sizes_bytes=(output.tell(),))
 
 
 def build_writer(options_json: str) -> source_outputs.SourceOutputWriter:

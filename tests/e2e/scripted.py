@@ -43,6 +43,8 @@ def main() -> None:
     if is_quick:
         lease_s = os.environ.pop(f"{settings.PREFIX}LEASE_S", None)
     path, *arguments = sys.argv[1 + is_quick :]
+    # Engines of tests write journals.
+    os.environ.setdefault(f"{settings.PREFIX}SANDBOX", "off")
     options = settings.load(settings.Settings)
     if lease_s is not None:
         options = options.model_copy(update={"lease_s": int(lease_s)})

@@ -12,6 +12,7 @@ import pytest
 from consumer.domain.parts import Identity, PageRange, Piece
 from tests.e2e import documents, in_process
 from tests.e2e.stack import COMMAND_S, Consumer, Stack, bucket_ocr, until
+from tests.viewer import documents as viewed
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
@@ -146,6 +147,24 @@ def test_get_of_a_failed_or_missing_result_is_1_and_says_why(
     assert "has no result" in _one_line(missing)
 
 
+def test_view_writes_the_page_of_the_very_source_that_was_read(
+    call: Run, stack: Stack, tmp_path: Path
+) -> None:
+    (source,) = _files(tmp_path, looked=documents.pdf("HARBOUR"))
+    result = tmp_path / "result.json"
+    etag = stack.put("looked.pdf", source.read_bytes(), silent=True)
+    pages = viewed.read(source)
+    viewed.write_result(result, pages, source.stat().st_size, etag=etag)
+    stack.put("looked.pdf.ocr.json", result.read_bytes(), silent=True)
+    uri = f"s3://{stack.silent_bucket}/looked.pdf"
+    done = call("view", uri)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "looked.pdf.ocr.html\n", "")
+    assert b"HARBOUR" in (tmp_path / "looked.pdf.ocr.html").read_bytes()
+    stack.put("looked.pdf", documents.pdf("ANOTHER"), silent=True)
+    assert "has changed since it was read" in _one_line(call("view", uri))
+    assert "has no result (yet)" in _one_line(call("view", f"s3://{stack.silent_bucket}/nothing.pdf"))
+
+
 def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer: Consumer) -> None:
     bodies = {"done": documents.pdf("DONE"), "failed": b"no PDF", "stale": documents.pdf("STALE")}
     for name, body in bodies.items():
@@ -229,6 +248,12 @@ def test_no_command_is_wrong_usage(call: Run, arguments: list[str]) -> None:
     done = call(*arguments)
     assert done.returncode == 2
     assert "Usage: " in done.stdout + done.stderr
+
+
+def test_get_of_an_output_says_to_name_its_source(call: Run) -> None:
+    done = call("get", "s3://inbox/a.pdf.ocr.pdf")
+    assert done.returncode == 2
+    assert "name its source" in " ".join(done.stderr.split())
 
 
 def test_an_access_point_is_wrong_usage_that_says_what_to_name(call: Run) -> None:

@@ -58,11 +58,11 @@ class SourceTexts:
             raise PageError(Code.RENDER_TIMEOUT, "too slow")
         if b"signed" in source:
             warning = Warning(code=Code.RENDER_CRASH, message="pdf: it is signed", page_number=1)
-            return SourceOutput((), [warning])
+            return SourceOutput((), (), [warning])
         pages = [PageResult.model_validate_json(page) for page in job.pages.read_bytes().splitlines()]
         texts = "+".join(line.text for page in pages for line in page.detections)
-        (job.folder / "0").write_bytes(source + b" with " + texts.encode())
-        return SourceOutput((".ocr.pdf" if job.output == "pdf" else ".ocr/page-0001.png",), ())
+        size = job.target.write_bytes(source + b" with " + texts.encode())
+        return SourceOutput((".ocr.pdf" if job.output == "pdf" else ".ocr/page-0001.png",), (size,), ())
 
 
 def are_texts(body: bytes, source: Stored, fingerprint: str) -> bool:

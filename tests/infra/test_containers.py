@@ -57,6 +57,7 @@ def _task(**parameters: str | int) -> Container:
         user=task["User"],
         locked=task["ReadonlyRootFilesystem"]
         and not task["Privileged"]
+        and task["DockerSecurityOptions"] == ["no-new-privileges"]
         and linux["Capabilities"] == {"Drop": ["ALL"]},
         reaps_orphans=linux["InitProcessEnabled"],
         gpus="ECS_ENABLE_GPU_SUPPORT=true" in stack["LaunchTemplate"]["LaunchTemplateData"]["UserData"]
@@ -166,6 +167,14 @@ def test_the_consumer_understands_its_settings_and_serves_the_port_that_is_asked
 ) -> None:
     assert container.environment["AWS_REGION"]
     assert container.health_port == str(configured.health_port)
+
+
+def test_probes_from_outside_reach_the_consumer_where_there_are_any(container: Container) -> None:
+    image = Dockerfile.read().environment(container.target)
+    name = f"{settings.PREFIX}HEALTH_HOST"
+    host = (image | container.environment)[name]
+    # ECS asks within the container.
+    assert host == ("127.0.0.1" if "AWS_EC2_METADATA_DISABLED" in container.environment else "0.0.0.0")
 
 
 def test_a_gpu_is_insisted_on_if_there_is_one_and_the_image_is_built_for_it(container: Container) -> None:

@@ -145,7 +145,7 @@ async def test_a_health_check_passes_the_word_of_the_consumer(name: str) -> None
         return await process.wait()
 
     port = free_port()
-    async with served(port, CollectorRegistry()) as health:
+    async with served("127.0.0.1", port, CollectorRegistry()) as health:
         assert await status(port) == 0
         health.alive = lambda: "nothing has moved for 500 s"
         assert await status(port) == 1

@@ -178,7 +178,7 @@ async def test_probes_and_prometheus_are_answered() -> None:
     assert {each["port"] for each in asked.values()} == {container["ports"][0]["name"]}
     port = free_port()
     answers = {}
-    async with served(port, CollectorRegistry()), aiohttp.ClientSession() as client:
+    async with served("127.0.0.1", port, CollectorRegistry()), aiohttp.ClientSession() as client:
         for name, each in asked.items():
             async with client.get(f"http://127.0.0.1:{port}{each['path']}") as answer:
                 answers[name] = answer.status

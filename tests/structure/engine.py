@@ -1,5 +1,6 @@
 """The engine's request handler, called as the loop of its process calls it, with pages as arrays."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pymupdf
+import pytest
 
 from consumer import protocol
 from consumer.child.ppstructure import environment
@@ -39,7 +41,10 @@ class Engine:
 
     def __init__(self, pipeline: Path, runtime: str, batch_pages: int, folder: Path, **more: Any) -> None:
         settings = options(pipeline, runtime, batch_pages, **more)
-        self._handler = environment.build(settings.model_dump_json())
+        with pytest.MonkeyPatch.context() as patch:
+            # A process builds one engine; here, the next one has to find the models too.
+            patch.setenv("PADDLE_PDX_CACHE_HOME", os.environ["PADDLE_PDX_CACHE_HOME"])
+            self._handler = environment.build(settings.model_dump_json())
         self._folder = folder
         ready = self._handler.ready()
         assert isinstance(ready, protocol.EngineReady)

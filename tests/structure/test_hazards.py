@@ -16,13 +16,14 @@ import pytest
 from consumer import protocol
 from consumer.child import serve
 from consumer.child.ppstructure.engine import PpStructureEngine
+from consumer.child.sandbox.walls import Walls
 from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import Code, HostError, SettingsError
 from consumer.domain.result import Status
 from consumer.engines import ENGINES
 from consumer.models.config import PipelineConfig
 from consumer.processes.pool import RecyclePolicy
-from consumer.processes.process import ProcessSpec
+from consumer.processes.process import NO_SANDBOX, ProcessSpec
 from consumer.processes.recognizer import PageRecognizer
 from consumer.processes.slot import Slot
 from tests.page_images import stored
@@ -257,6 +258,6 @@ async def test_the_engine_is_built_and_used_by_one_thread(new_zoo: NewZoo, tmp_p
     with ours:
         ours.sendall(protocol.encode(protocol.ReadPages(images=(image,))))
         ours.shutdown(socket.SHUT_WR)
-        await asyncio.to_thread(serve.serve, theirs.detach(), RequestHandler)
+        await asyncio.to_thread(serve.serve, theirs.detach(), RequestHandler, Walls(NO_SANDBOX))
     assert len(threads) == 2
     assert len(set(threads)) == 1

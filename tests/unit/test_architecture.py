@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {
         *("cli", "app", "doctor", "engines", "models", "settings", "logs", "service", "outputs", "domain"),
-        *("ports", "operations"),
+        *("ports", "clock", "operations", "viewer"),
     },
     "operations": {"app", "aws", "clock", "service", "domain"},
     "app": {
@@ -30,15 +30,17 @@ ALLOWED: dict[str, set[str]] = {
     "engines": {"models", "protocol", "domain", "settings"},
     "service": {"service", "clock", "metrics", "ports", "domain"},
     "aws": {"aws", "clock", "metrics", "ports", "domain"},
-    "processes": {"processes", "clock", "engines", "settings", "ports", "protocol", "domain"},
+    "framing": {"protocol", "domain"},
+    "processes": {"processes", "clock", "framing", "engines", "settings", "ports", "protocol", "domain"},
     "models": {"models", "domain"},
-    "child": {"child", "models", "protocol", "domain"},
+    "child": {"child", "framing", "models", "protocol", "domain"},
     "settings": {"domain"},
     "logs": {"domain"},
     "ports": {"clock", "domain"},
     "metrics": {"domain"},
     "protocol": {"domain"},
     "outputs": {"outputs", "domain"},
+    "viewer": {"viewer", "processes", "service", "ports", "settings", "outputs", "domain"},
     "domain": {"domain"},
 }
 HEAVY = {

@@ -58,7 +58,7 @@ def put(
 
 
 def planner(network: Network, **options: Any) -> Planner:
-    chosen = {"selection": Selection(), "fingerprint": "ours", "force": False} | options
+    chosen: dict[str, Any] = {"selection": Selection(), "fingerprint": "ours", "force": False} | options
     return Planner(ListingStore(network), BUCKET, **chosen)
 
 
@@ -135,7 +135,8 @@ def test_pages_are_estimated_by_results_with_the_same_extension() -> None:
     estimate.note_result("one.pdf", 10, AT)
     estimate.note_result("two.PDF", 20, AT)
     estimate.note_result("scan.tiff", 500, AT)
-    assert (estimate.pages, estimate.unknown) == (117, 1)
+    known: tuple[int | None, int] = estimate.pages, estimate.unknown
+    assert known == (117, 1)
 
 
 def test_the_rate_is_that_of_the_busiest_ten_minutes() -> None:

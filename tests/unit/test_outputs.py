@@ -476,12 +476,12 @@ class SlowProcess(FakeProcess):
         for _ in range(6):
             await asyncio.sleep(100)
             on_progress()
-        return protocol.OutputWritten(endings=())
+        return protocol.OutputWritten(endings=(), sizes_bytes=())
 
 
-async def test_a_document_that_waits_for_its_turn_to_be_written_makes_the_progress_of_those_before_it() -> (
-    None
-):
+async def test_a_document_that_waits_for_its_turn_to_be_written_makes_the_progress_of_those_before_it(
+    tmp_path: Path,
+) -> None:
     """Else it would count as overdue behind a long document, and be read again."""
 
     async def start(_: ProcessSpec) -> WorkerProcess:
@@ -489,7 +489,8 @@ async def test_a_document_that_waits_for_its_turn_to_be_written_makes_the_progre
 
     clock = running_loop().clock
     writer = OutputWriterProcess(Slot(SPEC, start), Watchdog(clock))
-    job = SourceJob("pdf", Path("source"), Format.PDF, Path("pages"), Path("folder"))
+    (target := tmp_path / "output").touch()
+    job = SourceJob("pdf", Path("source"), Format.PDF, Path("pages"), target)
     watchdogs = [Watchdog(clock) for _ in range(3)]
     async with writer.running():
         waiting = asyncio.gather(*(writer.write(job, watchdog) for watchdog in watchdogs))

@@ -1,18 +1,19 @@
 """Messages between the consumer and its child processes arrive as they were sent, or not at all."""
 
-import io
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer import protocol
+from consumer import framing, protocol
+from consumer.child import files
 from consumer.domain.errors import ChildError, Code
 from consumer.domain.formats import Format
 from consumer.domain.geometry import Point
-from consumer.domain.legibility import TextLine
+from consumer.domain.legibility import TextLine, TextWord
 from consumer.domain.page import PageImage
 from consumer.domain.result import failed_page
 from tests.fakes import page_image
@@ -64,11 +65,22 @@ def test_a_message_is_one_line_of_json(
     assert protocol.encode(message).splitlines() == [body(message)]
 
 
-def test_requests_arrive_one_by_one_until_the_parent_has_gone() -> None:
-    sent = b"".join(map(protocol.encode, REQUESTS))
-    assert list(protocol.requests(io.BytesIO(sent))) == REQUESTS
-    # A message that the parent's death has cut short is none.
-    assert list(protocol.requests(io.BytesIO(sent[:-1]))) == REQUESTS[:-1]
+def test_requests_arrive_one_by_one_with_their_files_until_the_parent_has_gone(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    request = protocol.OpenDocument(path="/not/there", format=Format.PDF)
+    (tmp_path / "source").write_bytes(b"source")
+    with theirs, ours, (tmp_path / "source").open("rb") as source:
+        socket.send_fds(ours, [protocol.encode(request)], [source.fileno()])
+        arriving = files.requests(theirs)
+        assert next(arriving) == request
+        with files.readable("/not/there") as file:
+            assert file.read() == b"source"
+        # A message that the parent's death has cut short is none.
+        ours.sendall(protocol.encode(REQUESTS[2])[:-1])
+        ours.close()
+        assert list(arriving) == []
+    with pytest.raises(FileNotFoundError):
+        files.readable("/not/there")
 
 
 @given(st.lists(st.text(min_size=1)), st.floats(0, 1))
@@ -159,3 +171,30 @@ def test_an_engine_cannot_write_into_another_page(part: str) -> None:
 def test_an_engine_cannot_fail_a_page_without_a_reason() -> None:
     failed = failed_page(3, Code.ENGINE_ERROR, "").model_copy(update={"warnings": ()})
     assert not protocol.is_reply_to(protocol.ReadPages(images=(IMAGE,)), protocol.PagesRead(pages=(failed,)))
+
+
+def test_a_page_of_any_number_of_lines_and_words_arrives_in_messages_of_limited_size() -> None:
+    word = TextWord(BOX, "word", 0.5)
+    many = IMAGE.result([TextLine(BOX, "a line, of text", 0.25, (word,) * 9)] * 20_000, markdown="x" * 10**6)
+    reply = protocol.PagesRead(pages=(many, IMAGE.result([]), many), recycle_due=True)
+
+    sent = [protocol.encode(part) for part in framing.parts(reply)]
+
+    assert max(map(len, sent)) < protocol.MAX_MESSAGE_BYTES
+    *before, last = map(protocol.parse_reply, sent)
+    assert all(framing.is_part(part) for part in before)  # type: ignore[arg-type]
+    assert framing.joined(before, last) == reply  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "value", [b"0", b"[]", b"{}", b'""', b"[0]"], ids=["numbers", "lists", "objects", "texts", "nested"]
+)
+@pytest.mark.parametrize(
+    "frame", [b'{"kind":"pages","pages":[%s]}', b'{"kind":"written","endings":[%s]}', b"[%s]"]
+)
+def test_a_message_full_of_wrong_values_is_one_error(value: bytes, frame: bytes) -> None:
+    """How much memory it takes is measured in `tests/children/test_hostile_messages.py`."""
+    for count in (60_000, protocol.MAX_MESSAGE_BYTES // (len(value) + 1)):
+        with pytest.raises(ChildError) as error:
+            protocol.parse_reply(frame % b",".join([value] * count))
+        assert len(str(error.value)) < 200

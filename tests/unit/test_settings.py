@@ -1,14 +1,17 @@
 """Settings are read once, from the environment and `.env`; contradictions are refused."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from consumer.domain.errors import SettingsError
+from consumer.domain.outputs import NAMES
 from consumer.settings import PREFIX, Settings, load, unknown
 
+ROOT = Path(__file__).parents[2]
 QUEUE_URL = "http://localhost:4566/000000000000/ocr"
 
 
@@ -46,10 +49,12 @@ def test_a_queue_is_all_that_must_be_set() -> None:
         "recycle_rss_bytes": None,
         "work_dir": None,
         "outputs": {"json"},
+        "sandbox": "auto",
         "words": False,
         "sse": None,
         "sse_kms_key_id": None,
         "completion_topic_arn": None,
+        "health_host": "127.0.0.1",
         "health_port": 8080,
         "idle_exit_s": None,
         "log_format": "auto",
@@ -84,7 +89,9 @@ def test_a_queue_is_all_that_must_be_set() -> None:
         ("OUTPUTS", "Markdown, json", {"json", "markdown"}),
         ("OUTPUTS", "markdown", {"json", "markdown"}),
         ("OUTPUTS", "", {"json"}),
+        ("HEALTH_HOST", "0.0.0.0", "0.0.0.0"),
         ("HEALTH_PORT", "0", 0),
+        ("SANDBOX", "Require", "require"),
         ("IDLE_EXIT_S", "60", 60.0),
         ("LOG_LEVEL", "DEBUG", "debug"),
     ],
@@ -122,12 +129,15 @@ def test_the_environment_overrules_the_env_file(monkeypatch: pytest.MonkeyPatch,
         ({"ENGINE_RUNTIME": "tensorrt"}, "ENGINE_RUNTIME='tensorrt': "),
         ({"LANGUAGES": "klingon"}, "LANGUAGES='klingon': no network reads all of that"),
         ({"ENGINE_WORKERS": "0"}, "ENGINE_WORKERS='0': "),
+        ({"SANDBOX": "on"}, "SANDBOX='on': "),
+        ({"BATCH_PAGES": "251"}, "BATCH_PAGES='251': "),
         ({"RENDER_DPI": "nan"}, "RENDER_DPI='nan': "),
         ({"MAX_PAGE_PIXELS": "9999"}, "MAX_PAGE_PIXELS='9999': "),
         ({"WORK_DIR": "missing/folder"}, "WORK_DIR (missing/folder) is not a folder"),
         ({"COMPLETION_TOPIC_ARN": "done"}, "COMPLETION_TOPIC_ARN='done': must be the ARN of an SNS topic"),
         ({"COMPLETION_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:done.fifo"}, "COMPLETION_TOPIC_ARN="),
         ({"OUTPUTS": "json,docx"}, "OUTPUTS='json,docx': unknown: docx (known: alto, "),
+        ({"WORDS": "ja"}, "WORDS='ja': must be true or false"),
         ({"HEALTH_PORT": "65536"}, "HEALTH_PORT='65536': "),
         ({"IDLE_EXIT_S": "0"}, "IDLE_EXIT_S='0': "),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT='xml': "),
@@ -178,3 +188,18 @@ def test_only_misspelt_names_of_ours_are_unknown(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(f"{PREFIX}LEASES", "")
     Path(".env").write_text("bucket_ocr_engin=rapidocr\nOTHER=1\n")
     assert unknown() == [f"{PREFIX}ENGIN", f"{PREFIX}LEASES"]
+
+
+def test_the_example_has_every_setting_and_every_output() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    names = re.findall(rf"^#? ?{PREFIX}(\w+)=", example, re.MULTILINE)
+    assert sorted(names) == sorted(map(str.upper, Settings.model_fields))
+    (paragraph,) = (each for each in example.split("\n\n") if f"{PREFIX}OUTPUTS=" in each)
+    assert set(re.findall(r"\w+", paragraph)) >= NAMES
+
+
+def test_the_readme_has_every_output() -> None:
+    section = (
+        (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Other formats\n")[1].split("\n## ")[0]
+    )
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == NAMES

@@ -9,7 +9,6 @@ from consumer.child.serve import RequestHandler
 from consumer.domain.errors import SettingsError
 from consumer.models import manifest
 from consumer.models.config import GPU_HINT, PipelineConfig
-from consumer.models.model import home
 
 _ENVIRONMENT: Final = {
     # A missing GPU is an error.
@@ -31,9 +30,8 @@ def build(options_json: str) -> RequestHandler:
     manifest.require(pipeline.models)
     # PaddleX, which is not imported yet, must load local models only.
     os.environ.update(_ENVIRONMENT)
-    if not os.access(home(), os.W_OK):
-        # It needs a folder for its locks, even if all models are on a read-only file system.
-        os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="paddlex-", dir=options.scratch)
+    # It needs a folder for its locks. That of the models may be read-only, and is so in the sandbox.
+    os.environ["PADDLE_PDX_CACHE_HOME"] = tempfile.mkdtemp(prefix="paddlex-", dir=options.scratch)
     if options.cpus:
         os.sched_setaffinity(0, options.cpus)
     if options.cuda_name is not None:

@@ -4,8 +4,7 @@ import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -47,13 +46,12 @@ _QUARTERS: Final = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 class ImageDocument:
     """An image file, by Pillow; its frames are pages."""
 
-    def __init__(self, path: str, file_format: Format, options: protocol.RenderOptions) -> None:
-        self._path = path
+    def __init__(self, file: BinaryIO, file_format: Format, options: protocol.RenderOptions) -> None:
+        # Not its name: Pillow maps the pixels of a file that it opens by name into memory, and takes those of
+        # a TIFF that is turned by a quarter for rows of the upright page.
+        self._file = file
         self._format = file_format
         self._options = options
-        # Pillow maps the pixels of a file that it opens by name into memory, and takes those of a TIFF that
-        # is turned by a quarter for rows of the upright page.
-        self._file = Path(path).open("rb")  # noqa: SIM115 - `close` closes it
         try:
             self._image = self._opened()
             self.page_count = self._count_frames()
@@ -126,7 +124,7 @@ class ImageDocument:
     def _drafted(self, size: tuple[int, int]) -> Image.Image:
         # A JPEG can be decoded at a fraction of its size, others only whole. It then keeps that size, so
         # this is another image.
-        with Image.open(self._path, formats=[self._format.name]) as image:
+        with Image.open(self._file, formats=[self._format.name]) as image:
             image.draft(None, size)
             return _page(image, size)
 

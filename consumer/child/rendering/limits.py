@@ -19,9 +19,22 @@ def silence_libraries() -> None:
     sys.stdout = sys.stderr = os.fdopen(visible, "w", buffering=1, errors="backslashreplace")
 
 
-def limit_address_space(size_bytes: int) -> None:
-    """Let a decompression bomb end this process, and not the host."""
-    resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))
+def limit_address_space(size_bytes: int, mapped_bytes: int) -> None:
+    """Let a decompression bomb end this process, and not the host. `mapped_bytes`: for files that it maps."""
+    resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes + mapped_bytes))
+
+
+def allow_address_space(more_bytes: int) -> int:
+    """Raise the limit by the size of a file that is to be mapped; lower it by a negative size.
+
+    Returns by how much it was raised: there is a limit to that as well.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if resource.RLIM_INFINITY in (soft, hard):
+        return 0
+    raised = min(soft + more_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (raised, hard))
+    return raised - soft
 
 
 def limit_processor_time(processor_s: int) -> None:

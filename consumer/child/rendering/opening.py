@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from pathlib import Path
+from typing import BinaryIO
 
 import pymupdf
 from PIL import Image
@@ -25,13 +25,11 @@ def quiet_libraries() -> None:
     Image.MAX_IMAGE_PIXELS = None
 
 
-def open_document(path: str, file_format: Format, options: protocol.RenderOptions) -> Document:
-    """Open a file, which the caller closes.
+def open_document(file: BinaryIO, file_format: Format, options: protocol.RenderOptions) -> Document:
+    """Open the document in a file; the caller closes the document, which closes the file.
 
     Raises DocumentError if it cannot be rendered, and OSError if it cannot be read.
     """
-    # A missing or unreadable file is our failure, and not the document's.
-    Path(path).open("rb").close()
     if file_format is Format.PDF:
-        return PdfDocument(path, options)
-    return ImageDocument(path, file_format, options)
+        return PdfDocument(file, options)
+    return ImageDocument(file, file_format, options)

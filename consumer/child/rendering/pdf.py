@@ -1,14 +1,19 @@
 """PDF, rendered by PyMuPDF."""
 
+import errno
+import mmap
+import os
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import BinaryIO, Final
 
 import pymupdf
 from PIL import Image
 
 from consumer import protocol
+from consumer.child.rendering import limits
 from consumer.child.rendering.document import check_page_count, corrupt, unreadable
 from consumer.child.rendering.frame import page_dictionary, page_frame
 from consumer.domain.errors import Code, DocumentError, PageError
@@ -25,9 +30,10 @@ _PDF_ERRORS: Final = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError, Index
 class PdfDocument:
     """A PDF, by PyMuPDF."""
 
-    def __init__(self, path: str, options: protocol.RenderOptions) -> None:
+    def __init__(self, file: BinaryIO, options: protocol.RenderOptions) -> None:
         self._options = options
-        self._document = open_pdf(path)
+        with file:
+            self._document = open_pdf(file)
         try:
             self.page_count = int(self._document.page_count)
             check_page_count(self.page_count, self._options)
@@ -46,6 +52,7 @@ class PdfDocument:
             matrix = pymupdf.Matrix(plan.scale, plan.scale)
             pymupdf.TOOLS.reset_mupdf_warnings()
             pixels = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
+        _give_back(self._document)
         # PyMuPDF keeps rows without padding, so the samples are an image as they are.
         size = (pixels.width, pixels.height)
         image = Image.frombuffer("RGB", size, pixels.samples_mv, "raw", "RGB", 0, 1)
@@ -60,11 +67,15 @@ class PdfDocument:
         self._document.close()
 
 
-def open_pdf(path: str) -> pymupdf.Document:
-    """Open a PDF that has pages and needs no password; raises DocumentError for any other."""
-    # The library's message is our name of the file, which is of no use to readers of the result.
+def open_pdf(file: BinaryIO) -> pymupdf.Document:
+    """Open a PDF that has pages and needs no password; raises DocumentError for any other.
+
+    The file may be closed afterwards. It must not become shorter while the document is open.
+    """
+    mapped = _mapped(file)
+    # The library's message says nothing to readers of the result.
     with translated(lambda _: corrupt("the PDF is damaged and cannot be opened: upload it again")):
-        document = pymupdf.open(path, filetype=Format.PDF.name)
+        document = pymupdf.open(stream=memoryview(mapped), filetype=Format.PDF.name)
     try:
         with translated(lambda reason: corrupt(f"the PDF cannot be read: {reason}")):
             _unlock(document)
@@ -75,6 +86,20 @@ def open_pdf(path: str) -> pymupdf.Document:
         document.close()
         raise
     return document
+
+
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    """Map a file: MuPDF opens files by name, or takes bytes; these are read as a document needs them."""
+    allowed_bytes = limits.allow_address_space(os.fstat(file.fileno()).st_size)
+    try:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        limits.allow_address_space(-allowed_bytes)
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(str(error)) from error
+        raise
+    weakref.finalize(mapped, limits.allow_address_space, -allowed_bytes)
+    return mapped
 
 
 def _unlock(document: pymupdf.Document) -> None:
@@ -106,6 +131,11 @@ def _write_missing_count(document: pymupdf.Document) -> None:
         count += kind == "null"
     if count:
         document.xref_set_key(root, "Count", str(count))
+
+
+def _give_back(document: pymupdf.Document) -> None:
+    """Let the kernel keep the source's pages, which would count as this process's memory."""
+    document.stream.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def _reference(document: pymupdf.Document, number: int, key: str) -> int:

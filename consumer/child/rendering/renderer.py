@@ -1,11 +1,13 @@
-"""The handler of a render process: from a file to one raw BGR image per page."""
+"""The handler of a render process: from a file to one image per page, raw BGR by default."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
+
+from PIL import Image
 
 from consumer import protocol
+from consumer.child import files
 from consumer.child.rendering import limits
 from consumer.child.rendering.document import Document
 from consumer.child.rendering.opening import open_document, quiet_libraries
@@ -14,19 +16,30 @@ from consumer.domain.formats import Format
 from consumer.domain.page import POINTS_PER_INCH, PageImage
 
 
-def build(options_json: str) -> "LimitedRenderer":
-    """Build the handler of a render process, and limit the harm that the process can do to the host."""
+def pixels(image: Image.Image) -> bytes:
+    """Return an image as an engine reads it: rows of BGR bytes without padding."""
+    return image.tobytes("raw", "BGR")
+
+
+def build(options_json: str, encode: Callable[[Image.Image], bytes] = pixels) -> "LimitedRenderer":
+    """Build the handler of a render process, and limit the harm that the process can do to the host.
+
+    `encode`: what it makes of the image of a page, for the page's file.
+    """
     options = protocol.RenderOptions.model_validate_json(options_json)
     limits.silence_libraries()
-    limits.limit_address_space(options.address_space_bytes)
-    return LimitedRenderer(options)
+    limits.limit_address_space(options.address_space_bytes, options.mapped_bytes)
+    return LimitedRenderer(options, encode)
 
 
 class PageRenderer:
     """Opens documents and renders their pages."""
 
-    def __init__(self, options: protocol.RenderOptions) -> None:
+    def __init__(
+        self, options: protocol.RenderOptions, encode: Callable[[Image.Image], bytes] = pixels
+    ) -> None:
         self._options = options
+        self._encode = encode
         self._documents: OrderedDict[str, Document] = OrderedDict()
         quiet_libraries()
 
@@ -53,7 +66,7 @@ class PageRenderer:
         document = self._open(request.path, request.format)
         try:
             image, plan = document.render(request.page_number)
-            _write(image.tobytes("raw", "BGR"), Path(request.image_path))
+            _write(self._encode(image), request.image_path)
         finally:
             if request.page_number == document.page_count:
                 del self._documents[request.path]
@@ -72,7 +85,7 @@ class PageRenderer:
     def _open(self, path: str, file_format: Format) -> Document:
         document = self._documents.pop(path, None)
         if document is None:
-            document = open_document(path, file_format, self._options)
+            document = open_document(files.readable(path), file_format, self._options)
         self._documents[path] = document
         if len(self._documents) > self._options.open_documents:
             self._documents.popitem(last=False)[1].close()
@@ -88,10 +101,11 @@ class LimitedRenderer(PageRenderer):
         return super().handle(request, progress)
 
 
-def _write(pixels: bytes, path: Path) -> None:
+def _write(data: bytes, path: str) -> None:
     try:
-        path.write_bytes(pixels)
+        with files.writable(path) as file:
+            file.write(data)
     except OSError as error:
         if error.errno in DISK_FULL_ERRNOS:
-            raise DiskFullError(f"no space for a page image of {len(pixels)} bytes", len(pixels)) from error
+            raise DiskFullError(f"no space for a page image of {len(data)} bytes", len(data)) from error
         raise

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from PIL import Image
 
@@ -46,22 +45,21 @@ _TURNED: Final = {
 
 
 def make_pdf(
-    original: Original, pages: Iterable[PageResult], output: Path, progress: Callable[[], None]
+    original: Original, pages: Iterable[PageResult], output: BinaryIO, progress: Callable[[], None]
 ) -> Outcome:
     """Write a PDF of the frames of an image, with the text of each, to `output`.
 
     `pages`: all of the document, in order. Raises DocumentError if the source cannot be opened.
     """
-    path, file_format, options = original
-    document = ImageDocument(str(path), file_format, options)
+    document = ImageDocument(*original)
     notes: list[Note] = []
-    with closing(document), output.open("wb") as file:
-        book = _Book(NewFile(file))
+    with closing(document):
+        book = _Book(NewFile(output))
         for page in pages:
             try:
                 image = document.frame(page.page.page_number)
                 with decoding():
-                    stored = picture(image, path, file_format)
+                    stored = picture(image, original.file, original.file_format)
                 book.add(image, stored, page)
             except PageError as error:
                 book.add_blank()

@@ -1,7 +1,6 @@
 """The source of a searchable PDF, and the outcome of writing it."""
 
-from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from consumer import protocol
 from consumer.domain.formats import Format
@@ -10,7 +9,7 @@ from consumer.domain.formats import Format
 class Original(NamedTuple):
     """The source of a document, and the options with which its pages were rendered."""
 
-    path: Path
+    file: BinaryIO
     file_format: Format
     options: protocol.RenderOptions
 

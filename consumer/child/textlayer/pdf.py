@@ -1,12 +1,9 @@
 """Invisible text in a PDF, whose own bytes stay as they are."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from itertools import count
-from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import pymupdf
 from pymupdf import mupdf
@@ -21,7 +18,7 @@ from consumer.child.textlayer.lines import Axis, Letter, page_lines
 from consumer.child.textlayer.objects import DocumentObjects, put_flate
 from consumer.child.textlayer.own_text import OwnText
 from consumer.child.textlayer.signatures import is_signed
-from consumer.domain.errors import DISK_FULL_ERRNOS, PageError
+from consumer.domain.errors import PageError
 from consumer.domain.result import PageResult
 
 #: MuPDF's cache of fonts and pictures is emptied after so many pages.
@@ -29,16 +26,16 @@ _CACHED_PAGES: Final = 16
 
 
 def add_text(
-    original: Original, pages: Iterable[PageResult], output: Path, progress: Callable[[], None]
+    original: Original, pages: Iterable[PageResult], output: BinaryIO, progress: Callable[[], None]
 ) -> Outcome:
     """Write a PDF with the text of its pages to `output`; one that is signed is not written.
 
     New objects follow the bytes of the source (PDF 32000-1, 7.5.6), unless it is so damaged that it has to be
-    written anew. Raises DocumentError if the source cannot be opened, OSError if the disk is full.
+    written anew. Raises DocumentError if the source cannot be opened, PageError if it is too damaged to be
+    written, and OSError if the disk is full.
     """
     notes: list[Note] = []
-    path = str(original.path)
-    with closing(open_pdf(path)) as document, closing(open_pdf(path)) as shown:
+    with closing(open_pdf(original.file)) as document, closing(open_pdf(original.file)) as shown:
         if is_signed(document):
             return Outcome(written=False, notes=(Note("the PDF is signed: it has no searchable copy"),))
         layer = _Layer(document, shown)
@@ -51,7 +48,9 @@ def add_text(
                 pymupdf.TOOLS.store_shrink(100)
             progress()
         layer.finish()
-        if _save(document, original.path, output):
+        with translated(lambda reason: unreadable(f"the PDF is too damaged for a searchable copy: {reason}")):
+            is_rewritten = _save(document, output)
+        if is_rewritten:
             notes.append(Note("the PDF is damaged: its searchable copy was written anew"))
     return Outcome(written=True, notes=tuple(notes))
 
@@ -129,22 +128,46 @@ class _Layer:
             self._font.put(self._objects, self._font_number)
 
 
-def _save(document: pymupdf.Document, source: Path, output: Path) -> bool:
+class _Output(mupdf.FzOutput2):  # type: ignore[misc]
+    """A file of ours, to which MuPDF writes. `error`: why it could not be written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self.error: OSError | None = None
+        self._file = file
+        for use in (self.use_virtual_write, self.use_virtual_seek, self.use_virtual_tell):
+            use()
+
+    def write(self, _context: object, data: object, size: int) -> None:
+        """Write bytes."""
+        try:
+            self._file.write(mupdf.raw_to_python_bytes(data, size))
+        except OSError as error:
+            self.error = error
+            raise
+
+    def seek(self, _context: object, offset: int, whence: int) -> None:
+        """Write there from now on."""
+        self._file.seek(offset, whence)
+
+    def tell(self, _context: object) -> int:
+        """Return where it writes."""
+        return self._file.tell()
+
+
+def _save(document: pymupdf.Document, output: BinaryIO) -> bool:
     """Write the document; returns whether all of it had to be written. Raises OSError if the disk is full."""
     pdf = mupdf.pdf_document_from_fz_document(document)
     # PyMuPDF's own method also mends what is broken about attachments.
     options = mupdf.PdfWriteOptions()
     options.do_encrypt = mupdf.PDF_ENCRYPT_KEEP
-    rewritten = not mupdf.pdf_can_be_saved_incrementally(pdf)
-    if not rewritten:
-        shutil.copyfile(source, output)
-        options.do_incremental = 1
+    # Then MuPDF writes the bytes of the source first.
+    options.do_incremental = int(mupdf.pdf_can_be_saved_incrementally(pdf))
+    written = _Output(output)
     try:
-        mupdf.pdf_save_document(pdf, str(output), options)
-    except mupdf.FzErrorSystem as error:
-        # MuPDF tells what the system says, and not by which number.
-        for number in DISK_FULL_ERRNOS:
-            if os.strerror(number) in str(error):
-                raise OSError(number, str(error)) from error
-        raise
-    return rewritten
+        mupdf.pdf_write_document(pdf, written, options)
+        written.fz_close_output()
+    finally:
+        if written.error is not None:
+            raise written.error
+    return not options.do_incremental

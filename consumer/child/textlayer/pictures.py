@@ -6,8 +6,7 @@ img2pdf does the same for most files; it refuses transparency, WebP and two EXIF
 import io
 import struct
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from PIL import Image, TiffImagePlugin
 
@@ -43,12 +42,12 @@ class Picture(NamedTuple):
     profile: bytes = b""
 
 
-def picture(image: Image.Image, path: Path, file_format: Format) -> Picture:
-    """Return the picture of a page: `image`, which is a frame of the file at `path`."""
+def picture(image: Image.Image, file: BinaryIO, file_format: Format) -> Picture:
+    """Return the picture of a page: `image`, which is a frame of the file."""
     if file_format is Format.JPEG:
-        return _jpeg(image, path.read_bytes())
+        return _jpeg(image, _all(file))
     if file_format is Format.PNG and getattr(image, "n_frames", 1) == 1:
-        chunks = _chunks(path.read_bytes())
+        chunks = _chunks(_all(file))
         if _is_plain(chunks):
             return _png(image, chunks)
     if image.mode == "1":
@@ -58,6 +57,11 @@ def picture(image: Image.Image, path: Path, file_format: Format) -> Picture:
     packed = io.BytesIO()
     image.save(packed, "PNG", compress_level=_LEVEL, icc_profile=None)
     return _png(image, _chunks(packed.getvalue()))
+
+
+def _all(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def _jpeg(image: Image.Image, data: bytes) -> Picture:

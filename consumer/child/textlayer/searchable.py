@@ -1,7 +1,7 @@
 """The searchable PDF of a document."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from typing import BinaryIO
 
 from consumer.child.textlayer.images import make_pdf
 from consumer.child.textlayer.interface import Original, Outcome
@@ -11,9 +11,9 @@ from consumer.domain.result import PageResult
 
 
 def write_searchable_pdf(
-    original: Original, pages: Iterable[PageResult], output: Path, progress: Callable[[], None]
+    original: Original, pages: Iterable[PageResult], output: BinaryIO, progress: Callable[[], None]
 ) -> Outcome:
-    """Write the document with invisible text over its pages to `output`, which is replaced if it exists.
+    """Write the document with invisible text over its pages to `output`, which is empty.
 
     `pages`: all of the document, in order, as read with the original's options; they are taken one by one,
     and `progress` is called after each. Raises DocumentError if the original cannot be opened, and OSError

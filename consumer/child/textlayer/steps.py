@@ -13,7 +13,7 @@ from consumer.domain.geometry import Point
 
 #: In units of user space, which readers take for points: words that rise by less are whole in poppler, and
 #: laid with their line; those that rise by more would be too far from where they are printed.
-_LEAST_RISE, _MOST_RISE = 0.4, 2.0
+_LEAST_RISE, _MOST_RISE = 0.4, 2.5
 
 #: Lines that are more askew are laid as they are: the sides of a level word would be too far from its own.
 _MOST_SINE: Final = math.sin(math.radians(4))

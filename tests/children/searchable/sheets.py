@@ -146,6 +146,7 @@ def sheets() -> dict[str, Sheet]:
     }
     found |= {
         "small print askew by 2": Sheet(prose((100, 300), 2, height=20)),
+        "print of 11 points askew by 2.5": Sheet(prose((100, 300), 2.5, height=22)),
         "small print askew by -1.5": Sheet(prose((100, 300), -1.5, height=20), {"Rotate": "270"}),
         "upside down": Sheet(prose((1100, 600), 180)),
         "running down": Sheet(prose((1000, 100), 90)),
