@@ -116,6 +116,10 @@ async def check_sandbox(context: Context) -> Iterable[Finding]:
     mode = f"{settings.PREFIX}SANDBOX={context.options.sandbox}"
     try:
         slot = ProcessLayout.of(context.options, context.work_dir).renderers[0]
+    except SettingsError:
+        # The check of the engine tells of it.
+        return []
+    try:
         async with running_slots([slot]):
             walls = slot.process.walls if slot.process is not None else {}
     except (SettingsError, HostError) as error:

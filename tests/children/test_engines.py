@@ -41,7 +41,8 @@ async def test_a_toy_engine_reads_pages_with_a_spec_and_a_child_module_of_its_ow
     recognizer = PageRecognizer(layout.engines, layout.recycle_policy, deadline_s, Watchdog(SystemClock()))
     async with recognizer.running():
         assert recognizer.engine.name == "toy"
-        (page,) = await recognizer.read([page_image(7, tmp_path / "7.bgr")])
+        (path := tmp_path / "7.bgr").touch()
+        (page,) = await recognizer.read([page_image(7, path)])
     assert [(line.page_number, line.text) for line in page.detections] == [(7, "hello at 100 dpi")]
 
 

@@ -69,11 +69,14 @@ async def hostile_engine(way: str, folder: Path) -> AsyncIterator[tuple[Slot, pr
 
 
 @pytest.mark.parametrize("pages", [1, 2])
-async def test_pages_that_take_longer_than_the_deadline_but_make_progress_are_read(pages: int) -> None:
+async def test_pages_that_take_longer_than_the_deadline_but_make_progress_are_read(
+    pages: int, tmp_path: Path
+) -> None:
     """Every step is noted by the watchdog, so the documents are not taken for stalled either."""
     slot, watchdog = in_steps(steps := 12), CountingWatchdog()
     assert steps * STEP_S > PROGRESS_DEADLINE_S
-    images = [page_image(number, Path("page.bgr")) for number in range(1, 1 + pages)]
+    (path := tmp_path / "page.bgr").touch()
+    images = [page_image(number, path) for number in range(1, 1 + pages)]
     engines = recognizer(slot, watchdog)
     async with engines.running():
         results = await engines.read(images)
@@ -82,7 +85,9 @@ async def test_pages_that_take_longer_than_the_deadline_but_make_progress_are_re
     assert watchdog.marks == 1 + pages * steps
 
 
-async def test_an_engine_stopped_in_the_middle_of_a_page_is_replaced_and_the_page_is_read() -> None:
+async def test_an_engine_stopped_in_the_middle_of_a_page_is_replaced_and_the_page_is_read(
+    tmp_path: Path,
+) -> None:
     class Stopping(CountingWatchdog):
         """Stops the process at its third step."""
 
@@ -95,7 +100,8 @@ async def test_an_engine_stopped_in_the_middle_of_a_page_is_replaced_and_the_pag
     slot, watchdog = in_steps(6), Stopping()
     engines = recognizer(slot, watchdog)
     async with asyncio.timeout(TEST_DEADLINE_S), engines.running():
-        (page,) = await engines.read([page_image(1, Path("page.bgr"))])
+        (path := tmp_path / "page.bgr").touch()
+        (page,) = await engines.read([page_image(1, path)])
     assert page.failure is None
     assert slot.replacements == {"timeout": 1}
 

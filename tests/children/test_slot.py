@@ -54,6 +54,7 @@ GONE_S = 60.0
 PARENT = f"""
 import asyncio
 from consumer.processes.process import ProcessSpec
+from consumer.protocol import Sandbox
 from consumer.processes.slot import Slot, running_slots
 from tests.children.toy import ToyOptions
 async def main():

@@ -115,7 +115,7 @@ def test_every_documented_metric_is_there_and_moves(lone_stack: Stack, start: St
     moved = {name for name, value in after.items() if before.get(name, 0.0) != value}
     moved |= {name for name, value in at_work.items() if before.get(name, 0.0) != value}
     still = {"bucket_ocr_info", "bucket_ocr_engines", "bucket_ocr_ready_pages_limit", "bucket_ocr_healthy"}
-    still |= {"bucket_ocr_queue_retention_seconds", "bucket_ocr_dead_letters"}
+    still |= {"bucket_ocr_queue_retention_seconds", "bucket_ocr_dead_letters", "bucket_ocr_sandbox_walls"}
     # Storage refuses nothing here; see tests/unit/test_refusals.py.
     still |= {"bucket_ocr_refused_documents_total", "bucket_ocr_messages_waiting"}
     # Asked once a minute.
