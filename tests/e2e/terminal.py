@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -11,11 +12,18 @@ from pathlib import Path
 
 from tests.e2e.stack import COMMAND_S
 
+#: A line that is shown and then taken away again, as progress is; and what else moves or colours.
+_TAKEN_AWAY = re.compile(r"[^\n]*\n(?:\x1b\[\?\d+[a-z]|\r)*\x1b\[1A\x1b\[2K")
+_CONTROL = re.compile(r"[^\n]*\x1b\[2K|\x1b\[[?\d;]*[A-Za-z]|\r")
+
 
 def bucket_ocr(
     environment: Mapping[str, str], folder: Path, *arguments: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command whose standard error is a terminal, and whose standard output is a pipe."""
+    """Run a command whose standard error is a terminal, and whose standard output is a pipe.
+
+    Returns of standard error what stays on the terminal.
+    """
     ours, theirs = pty.openpty()
     shown: list[bytes] = []
 
@@ -31,7 +39,7 @@ def bucket_ocr(
         with subprocess.Popen(
             command,
             cwd=folder,
-            env=environment,
+            env={**environment, "TERM": "xterm"},
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=theirs,
@@ -43,5 +51,5 @@ def bucket_ocr(
             reader.join(COMMAND_S)
     finally:
         os.close(ours)
-    errors = b"".join(shown).decode().replace("\r\n", "\n")
+    errors = _CONTROL.sub("", _TAKEN_AWAY.sub("", b"".join(shown).decode().replace("\r\n", "\n")))
     return subprocess.CompletedProcess(command, process.returncode, output, errors)

@@ -252,7 +252,8 @@ def test_standard_output_has_data_alone_and_what_is_wrong_is_one_line(
 
 
 def _is_one_line(done: Done, status: int, words: str) -> None:
-    (line,) = done.stderr.splitlines()
+    line = done.stderr.removesuffix("\n")
+    assert "\n" not in line, ascii(line)
     assert (done.returncode, done.stdout, line.startswith("bucket-ocr: ")) == (status, "", True), line
     assert words in line
 
