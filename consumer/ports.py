@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumer.clock import Watchdog
 from consumer.domain.body import Body
@@ -58,6 +58,20 @@ class Queue(Protocol):
         """Make the message visible again after `delay_s` seconds."""
 
 
+class DeadLetterQueue(Protocol):
+    """Messages that used up their receives; raises ServiceError if SQS cannot be reached or refuses."""
+
+    #: How many it had when it was opened, and how many of other readers were hidden; SQS counts roughly.
+    visible: int
+    hidden: int
+
+    def look(self) -> AsyncGenerator[Sequence[Message]]:
+        """Yield all messages, a few at a time, each once. All that are not deleted are visible at the end."""
+
+    async def delete(self, messages: Sequence[Message]) -> None:
+        """Delete messages for good, of those that `look` yielded last."""
+
+
 class Lease(Protocol):
     """Our hold on a message, renewed while its work makes progress."""
 
@@ -95,6 +109,15 @@ class ObjectInfo:
     def etag(self) -> str:
         """Its ETag, without quotation marks."""
         return self.source.etag
+
+
+class ListedObject(NamedTuple):
+    """An object as a listing describes it; `etag` without quotation marks."""
+
+    key: str
+    etag: str
+    size_bytes: int
+    last_modified: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +170,16 @@ class ObjectStore(Protocol):
 
     def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
         """Yield key and ETag of the objects whose keys start with `prefix`, in the order of their keys."""
+
+
+class Listing(Protocol):
+    """A bucket that can be listed with sizes and times."""
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        """Describe an object as it is now; None if there is none."""
+
+    def listed(self, bucket: str, prefix: str) -> AsyncGenerator[ListedObject]:
+        """Yield the objects whose keys start with `prefix`, in the order of their keys."""
 
 
 class RenderedDocument(Protocol):

@@ -83,6 +83,15 @@ class PartSettings(BaseSettings):
     part_pages: int = Field(default=64, ge=1)
 
 
+class QueueSettings(BaseSettings):
+    """Settings of the queue, for commands that read no documents."""
+
+    model_config = PartSettings.model_config
+
+    #: URL of the queue to consume.
+    queue_url: str = Field(min_length=1)
+
+
 class PageSettings(BaseSettings):
     """Settings of the images of pages, for commands that render them."""
 
@@ -119,11 +128,9 @@ class EngineSettings(BaseSettings):
     layout: Annotated[Literal["auto", "none", "fast", "full"], _LOWER] = "auto"
 
 
-class Settings(EngineSettings, PageSettings, PartSettings):
+class Settings(QueueSettings, EngineSettings, PageSettings, PartSettings):
     """All settings, each read from `BUCKET_OCR_<NAME>`; botocore reads credentials and region."""
 
-    #: URL of the queue to consume.
-    queue_url: str = Field(min_length=1)
     #: Engine processes; on GPUs, for each of them.
     engine_workers: _Count = None
     #: Most pages given to an engine at once.

@@ -1,13 +1,12 @@
 """How full the queue and its dead-letter queue are, as SQS tells it now and then."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from consumer.aws.client import service_call
+from consumer.aws.queue_attributes import attributes, dead_letter_url
 from consumer.aws.repeated import repeated
 from consumer.domain.errors import ServiceError
 from consumer.metrics import Metrics
@@ -43,20 +42,12 @@ async def watched(
 async def _note(client: "SQSClient", queue_url: str, metrics: Metrics) -> None:
     """Note the figures once; those that SQS does not tell stay as they are."""
     try:
-        attributes = await _attributes(client, queue_url)
+        found = await attributes(client, queue_url)
         for state, name in _COUNTS.items():
-            metrics.queue.messages.labels(state).set(int(attributes[name]))
-        metrics.queue.retention_s.set(int(attributes["MessageRetentionPeriod"]))
-        if policy := json.loads(attributes.get("RedrivePolicy") or "{}"):
-            # SQS accepts only one in the same account and region.
-            name = policy["deadLetterTargetArn"].rpartition(":")[2]
-            dead = await _attributes(client, f"{queue_url.rpartition('/')[0]}/{name}")
+            metrics.queue.messages.labels(state).set(int(found[name]))
+        metrics.queue.retention_s.set(int(found["MessageRetentionPeriod"]))
+        if (dead_letters := dead_letter_url(queue_url, found)) is not None:
+            dead = await attributes(client, dead_letters)
             metrics.queue.dead_letters.set(int(dead[_COUNTS["waiting"]]))
     except (ServiceError, KeyError, ValueError) as error:
         log.debug("queue.figures_unknown", error=f"{type(error).__name__}: {error}")
-
-
-async def _attributes(client: "SQSClient", queue_url: str) -> dict[str, str]:
-    async with service_call(f"queue {queue_url}"):
-        response = await client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])
-    return {str(name): value for name, value in response.get("Attributes", {}).items()}

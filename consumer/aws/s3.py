@@ -30,7 +30,7 @@ from consumer.domain.errors import (
     UnavailableError,
 )
 from consumer.domain.result import Source
-from consumer.ports import NewObject, ObjectInfo
+from consumer.ports import ListedObject, NewObject, ObjectInfo
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -221,11 +221,18 @@ class S3Store:
 
     async def list(self, bucket: str, prefix: str) -> AsyncGenerator[tuple[str, str]]:
         """Key and ETag of all objects whose keys start with `prefix`, in the order of their keys."""
+        async with contextlib.aclosing(self.listed(bucket, prefix)) as objects:
+            async for each in objects:
+                yield each.key, each.etag
+
+    async def listed(self, bucket: str, prefix: str) -> AsyncGenerator[ListedObject]:
+        """Objects whose keys start with `prefix`, in the order of their keys, with sizes and times."""
         with translate_errors(f"LIST s3://{bucket}/{prefix}"):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             async for page in pages:
                 for item in page.get("Contents", []):
-                    yield item["Key"], item["ETag"].strip('"')
+                    etag = item["ETag"].strip('"')
+                    yield ListedObject(item["Key"], etag, item["Size"], item["LastModified"])
 
 
 def _deadline_s(size_bytes: int) -> float:

@@ -14,12 +14,17 @@ from consumer.ports import Message
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
+    from types_aiobotocore_sqs.literals import MessageSystemAttributeNameType
+    from types_aiobotocore_sqs.type_defs import MessageTypeDef
 
 _SHORT_CALL_S: Final = 4.0
 
 #: SQS takes so many messages in a request. It takes larger requests by now, but not at every endpoint.
-_BATCH_MESSAGES: Final = 10
+BATCH_MESSAGES: Final = 10
 _BATCH_BYTES: Final = 256 * 1024
+
+#: What is asked for with each message.
+ATTRIBUTES: Final["list[MessageSystemAttributeNameType]"] = ["ApproximateReceiveCount", "SentTimestamp"]
 
 #: A message of a batch that SQS did not take is sent so many times in all.
 _SENDS: Final = 4
@@ -64,18 +69,10 @@ class SqsQueue:
                 MaxNumberOfMessages=1,
                 WaitTimeSeconds=self.poll_s,
                 VisibilityTimeout=self.lease_s,
-                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+                MessageSystemAttributeNames=ATTRIBUTES,
             )
         for message in response.get("Messages", []):
-            attributes = message["Attributes"]
-            return Message(
-                message_id=message["MessageId"],
-                receipt=message["ReceiptHandle"],
-                body=message["Body"],
-                receive_count=int(attributes["ApproximateReceiveCount"]),
-                sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
-                received_at=self._asked_at,
-            )
+            return as_message(message, self._asked_at)
         return None
 
     async def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
@@ -117,13 +114,26 @@ class SqsQueue:
             )
 
 
+def as_message(received: "MessageTypeDef", asked_at: float) -> Message:
+    """Translate a message that was received with `ATTRIBUTES`; `asked_at` is monotonic seconds."""
+    attributes = received["Attributes"]
+    return Message(
+        message_id=received["MessageId"],
+        receipt=received["ReceiptHandle"],
+        body=received["Body"],
+        receive_count=int(attributes["ApproximateReceiveCount"]),
+        sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        received_at=asked_at,
+    )
+
+
 def _batches(bodies: Iterable[str]) -> Iterator[list[str]]:
     """Divide bodies into batches that SQS takes; one that is too large by itself is a batch of its own."""
     batch: list[str] = []
     size_bytes = 0
     for body in bodies:
         body_bytes = len(body.encode("utf-8", "surrogatepass"))
-        if batch and (len(batch) == _BATCH_MESSAGES or size_bytes + body_bytes > _BATCH_BYTES):
+        if batch and (len(batch) == BATCH_MESSAGES or size_bytes + body_bytes > _BATCH_BYTES):
             yield batch
             batch, size_bytes = [], 0
         batch.append(body)

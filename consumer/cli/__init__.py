@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from consumer import __version__, settings
-from consumer.cli import doctor, models, results, run, schema, submit, view
+from consumer.cli import backfill, dlq, doctor, models, results, run, schema, submit, view
 from consumer.cli.exits import ExitStatus
 from consumer.domain.errors import BucketOcrError, SettingsError, TransientError
 
@@ -66,6 +66,8 @@ app.command("run")(run.run)
 app.command("submit")(submit.submit)
 app.command("get")(results.get)
 app.command("status")(results.status)
+app.command("backfill")(backfill.backfill)
+app.add_typer(dlq.app, name="dlq")
 app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")

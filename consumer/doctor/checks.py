@@ -119,7 +119,9 @@ def redrive(queue_url: str, attributes: Attributes, arn: str, dead_letters: Attr
         yield Finding("redrive", Level.WARNING, arn, message, remedy)
     if (dead := dead_letters.get("ApproximateNumberOfMessages", "0")) != "0":
         message = f"holds {dead} message(s) that failed for good"
-        yield Finding("redrive", Level.WARNING, arn, message, "redrive them when the cause is gone")
+        yield Finding(
+            "redrive", Level.WARNING, arn, message, "bucket-ocr dlq list; dlq redrive, when the cause is gone"
+        )
     else:
         yield Finding("redrive", Level.OK, arn, f"takes messages after {count} receives, and is empty")
 

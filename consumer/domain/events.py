@@ -119,9 +119,10 @@ def parse(body: str) -> Notification:
     return Notification(tuple(dict.fromkeys(jobs)), tuple(ignored), tuple(malformed))
 
 
-def request(bucket: str, key: str) -> str:
-    """Write the body of a message that asks for a source."""
-    return json.dumps({"bucket-ocr": 1, "bucket": bucket, "key": key})
+def request(bucket: str, key: str, *, force: bool = False) -> str:
+    """Write the body of a message that asks for a source; `force`: although its result is current."""
+    forced = {"force": True} if force else {}
+    return json.dumps({"bucket-ocr": 1, "bucket": bucket, "key": key, **forced})
 
 
 def part_request(bucket: str, key: str, part: PartRange) -> str:

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from consumer.domain import formats, keys, parts
 from consumer.domain.identity import ResultHead
 from consumer.domain.parts import Piece, Progress
 from consumer.domain.result import Status
-from consumer.ports import ObjectStore
+from consumer.ports import ListedObject, ObjectStore
+
+_Object = TypeVar("_Object", tuple[str, str], ListedObject)
+_Source = TypeVar("_Source")
+_Seen = TypeVar("_Seen")
 
 #: HEAD requests at the same time; the store should have as many connections.
 PARALLEL_HEADS: Final = 16
@@ -57,14 +61,27 @@ async def states(
     In the order of their keys, but a source comes after those whose keys begin with its own. Only results
     that the listing has cost a request each. Memory does not grow with the number of sources.
     """
-    window: deque[asyncio.Task[SourceState]] = deque()
+
+    def look(source: ListedSource[tuple[str, str]]) -> Coroutine[Any, Any, SourceState]:
+        return _state(store, bucket, source, part_pages)
+
+    async with aclosing(windowed(paired(store.list(bucket, prefix)), look)) as found:
+        async for each in found:
+            yield each
+
+
+async def windowed(
+    sources: AsyncGenerator[_Source], look: Callable[[_Source], Coroutine[Any, Any, _Seen]]
+) -> AsyncGenerator[_Seen]:
+    """Look at sources, `PARALLEL_HEADS` at the same time; yields what was seen, in their order."""
+    window: deque[asyncio.Task[_Seen]] = deque()
     try:
-        async with aclosing(_listed(store, bucket, prefix)) as sources:
+        async with aclosing(sources):
             async for source in sources:
                 if len(window) == PARALLEL_HEADS:
                     yield await window[0]
                     window.popleft()
-                window.append(asyncio.create_task(_state(store, bucket, source, part_pages)))
+                window.append(asyncio.create_task(look(source)))
         while window:
             yield await window[0]
             window.popleft()
@@ -75,13 +92,22 @@ async def states(
 
 
 @dataclass(eq=False)
-class _Listed:
+class ListedSource(Generic[_Object]):
     """A source in the listing, and what the listing has of it so far."""
 
-    key: str
-    etag: str
+    object: _Object
     has_result: bool = False
     pieces: list[Piece] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """Key of the source."""
+        return self.object[0]
+
+    @property
+    def etag(self) -> str:
+        """ETag of the source, without quotation marks."""
+        return self.object[1]
 
     def note(self, output_key: str) -> None:
         """Note an output, if it is one of this source."""
@@ -91,7 +117,9 @@ class _Listed:
             self.pieces.append(piece)
 
 
-async def _state(store: ObjectStore, bucket: str, source: _Listed, part_pages: int) -> SourceState:
+async def _state(
+    store: ObjectStore, bucket: str, source: ListedSource[tuple[str, str]], part_pages: int
+) -> SourceState:
     result = await result_head(store, bucket, source.key) if source.has_result else None
     if result is not None and result.source_etag == source.etag:
         return SourceState(source.key, _STATES[result.status])
@@ -100,19 +128,23 @@ async def _state(store: ObjectStore, bucket: str, source: _Listed, part_pages: i
     return SourceState(source.key, State.PENDING if result is None else State.STALE)
 
 
-async def _listed(store: ObjectStore, bucket: str, prefix: str) -> AsyncGenerator[_Listed]:
-    """Yield each source as soon as the listing, which is in the order of keys, has passed its outputs."""
+async def paired(objects: AsyncGenerator[_Object]) -> AsyncGenerator[ListedSource[_Object]]:
+    """Yield each source as soon as the listing, which is in the order of keys, has passed its outputs.
+
+    `objects`: the listing, each with its key and its ETag first.
+    """
     # Keys between a source and its outputs begin with its own, so each of these begins with the one before.
-    waiting: list[_Listed] = []
-    async with aclosing(store.list(bucket, prefix)) as objects:
-        async for key, etag in objects:
+    waiting: list[ListedSource[_Object]] = []
+    async with aclosing(objects):
+        async for each in objects:
+            key = each[0]
             while waiting and not _may_come(waiting[-1].key, key):
                 yield waiting.pop()
             if keys.is_own_output(key):
                 for source in waiting:
                     source.note(key)
             elif formats.has_source_extension(key):
-                waiting.append(_Listed(key, etag))
+                waiting.append(ListedSource(each))
     while waiting:
         yield waiting.pop()
 

@@ -14,45 +14,14 @@ from deploy import deploy
 from local_cloud import LocalCloud
 
 from tests.e2e import documents
+from tests.e2e.actions import arn, needed
 from tests.e2e.conftest import Start
-from tests.e2e.proxy import Call, FaultProxy, answer
+from tests.e2e.proxy import FaultProxy, answer
 from tests.e2e.stack import QUICK, RESULT_S, Stack, null_engine, until
 from tests.infra.permissions import consumer_policy, listed, may
 
 NAME = "permissions"
 ADAPTERS = Path(__file__).parents[2] / "consumer" / "aws"
-
-
-def _arn(call: Call) -> str:
-    if call.operation == "DeleteObjects":
-        return f"arn:aws:s3:::{call.place}/{call.parameters['Keys'][0]}"
-    if call.service == "s3":
-        return f"arn:aws:s3:::{call.place}" + (f"/{call.key}" if call.key else "")
-    return f"arn:aws:{call.service}:us-east-1:000000000000:{call.place}"
-
-
-def _needed(call: Call) -> Iterator[str]:
-    """Actions that a call needs.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
-    """
-    match call.operation:
-        case "HeadObject" | "GetObject":
-            yield "s3:GetObjectVersion" if "versionId" in call.parameters else "s3:GetObject"
-        case "PutObject":
-            yield "s3:PutObject"
-            if "If-Match" in call.headers:
-                yield "s3:GetObject"
-            if "x-amz-tagging" in call.headers:
-                yield "s3:PutObjectTagging"
-        case "DeleteObjects":
-            yield "s3:DeleteObject"
-        case "HeadBucket" | "ListObjectsV2":
-            yield "s3:ListBucket"
-        case "SendMessageBatch":
-            yield "sqs:SendMessage"
-        case operation:
-            yield f"{call.service}:{operation}"
 
 
 def _in_the_code() -> set[str]:
@@ -129,7 +98,7 @@ def test_the_consumer_may_do_what_it_does_and_does_what_it_may(
     # Only pieces whose keys XML cannot name are deleted one by one (tests/contract): the permission is one.
     assert {call.operation for call in calls} == _in_the_code() - {"DeleteObject"}
     policy = consumer_policy(cloud, outputs["ConsumerPolicyArn"])
-    needed = {(action, _arn(call)) for call in calls for action in _needed(call)}
-    assert [each for each in needed if not may(policy, *each)] == []
+    wanted = {(action, arn(call)) for call in calls for action in needed(call)}
+    assert [each for each in wanted if not may(policy, *each)] == []
     given = {action for statement in policy["Statement"] for action in listed(statement["Action"])}
-    assert given == {action for action, _ in needed}
+    assert given == {action for action, _ in wanted}

@@ -96,11 +96,11 @@ def test_commands_are_found_where_they_are_named() -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("see `bucket-ocr dlq redrive`", "dlq"),
+        ("see `bucket-ocr letters redrive`", "letters"),
         ("```\nbucket-ocr run --fast\n```", "--fast"),
         ("```sh\n.venv/bin/bucket-ocr models drop\n```", "models drop"),
         ("`BUCKET_OCR_LANGUAGES=ru bucket-ocr models pull`", None),
-        ("see bucket-ocr backfill", "backfill"),
+        ("see bucket-ocr refill", "refill"),
     ],
 )
 def test_a_command_that_does_not_exist_is_found(text: str, wrong: str | None) -> None:

@@ -17,8 +17,9 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {
         *("cli", "app", "doctor", "engines", "models", "settings", "logs", "service", "outputs", "domain"),
-        *("ports", "clock", "viewer"),
+        *("ports", "clock", "operations", "viewer"),
     },
+    "operations": {"app", "aws", "clock", "service", "domain"},
     "app": {
         *("aws", "clock", "domain", "engines", "health", "logs", "metrics", "ports", "processes"),
         *("protocol", "outputs", "service", "settings"),

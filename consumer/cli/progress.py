@@ -1,0 +1,48 @@
+"""Progress on standard error: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn
+
+_PAUSE_S: Final = 10.0
+
+
+@contextmanager
+def counted(
+    what: str, total: int | None = None, *, prints_lines: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """Show how many things are done, of `total` if that is known; the context's function adds some.
+
+    `what`: the things and what is done with them, such as "objects listed". `prints_lines`: the command
+    prints lines meanwhile, which are progress enough on a terminal.
+    """
+    console = Console(stderr=True)
+    of_all = f" of {total}" if total is not None else ""
+    if console.is_terminal:
+        bar = Progress(
+            SpinnerColumn(),
+            f"{{task.completed}}{of_all} {what}",
+            console=console,
+            disable=prints_lines and sys.stdout.isatty(),
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task("", total=total)
+            yield lambda count: bar.advance(task, count)
+        return
+    done, told_at = 0, time.monotonic()
+
+    def add(count: int) -> None:
+        nonlocal done, told_at
+        done += count
+        if time.monotonic() - told_at > _PAUSE_S:
+            told_at = time.monotonic()
+            typer.echo(f"{done}{of_all} {what}", err=True)
+
+    yield add

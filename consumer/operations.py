@@ -1,0 +1,80 @@
+"""The composition root of the commands that look after queues and buckets."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from consumer.app import object_store
+from consumer.aws import client as aws
+from consumer.aws.dead_letters import SqsDeadLetters
+from consumer.aws.s3 import S3Store
+from consumer.aws.sqs import SqsQueue
+from consumer.clock import SystemClock
+from consumer.domain.errors import ServiceError
+from consumer.service.dead_letters import DeadLetters
+from consumer.service.inventory import PARALLEL_HEADS
+from consumer.service.pace import Pace
+
+#: Messages are sent and not received: no lease is taken.
+_NO_LEASE_S = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterOffice:
+    """What the commands about dead letters need. `pace`: of a redrive to `queue`."""
+
+    letters: DeadLetters
+    queue: SqsQueue
+    pace: Pace
+
+
+@asynccontextmanager
+async def dead_letter_office(queue_url: str, per_s: float | None = None) -> AsyncIterator[DeadLetterOffice]:
+    """Open the dead letters of a queue, of which so many a second are to be moved (None: any number).
+
+    Raises SettingsError if the queue has none, ServiceError.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        sqs = await stack.enter_async_context(aws.client("sqs", connections=8, read_timeout_s=20))
+        dead = await SqsDeadLetters.open(sqs, queue_url, clock, 1 / per_s if per_s else 0.0)
+        store = await stack.enter_async_context(object_store(PARALLEL_HEADS))
+        queue = SqsQueue(sqs, queue_url, _NO_LEASE_S, clock)
+        yield DeadLetterOffice(DeadLetters(dead, store), queue, Pace(clock, per_s))
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillOffice:
+    """What `backfill` needs; `queue` None: nothing is to be queued. `pace`: of the messages."""
+
+    store: S3Store
+    queue: SqsQueue | None
+    pace: Pace
+
+    async def fetch(self, bucket: str, key: str, path: Path) -> None:
+        """Write an object to a file; raises ServiceError if there is none."""
+        info = await self.store.head(bucket, key)
+        if info is None:
+            raise ServiceError(f"GET s3://{bucket}/{key}: there is no such object")
+        # The ETag says enough; to name a version takes a permission of its own.
+        source = info.source.model_copy(update={"version_id": None})
+        with path.open("wb") as file:
+            async with aclosing(self.store.chunks(source)) as chunks:
+                async for chunk in chunks:
+                    file.write(chunk)
+
+
+@asynccontextmanager
+async def backfill_office(queue_url: str | None, per_s: float | None) -> AsyncIterator[BackfillOffice]:
+    """Open the bucket, and the queue if there is a URL of one; raises ServiceError if it cannot be used."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        queue = None
+        if queue_url is not None:
+            sqs = await stack.enter_async_context(aws.client("sqs", connections=8, read_timeout_s=20))
+            queue = SqsQueue(sqs, queue_url, _NO_LEASE_S, clock)
+            # Better now than after the plan.
+            await queue.max_receive_count()
+        store = await stack.enter_async_context(object_store(PARALLEL_HEADS))
+        yield BackfillOffice(store, queue, Pace(clock, per_s))
