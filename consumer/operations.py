@@ -1,7 +1,7 @@
 """The composition root of the commands that look after queues and buckets."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from consumer.aws import client as aws
 from consumer.aws.dead_letters import SqsDeadLetters
 from consumer.aws.s3 import S3Store
 from consumer.aws.sqs import SqsQueue
-from consumer.clock import SystemClock
+from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import ServiceError
 from consumer.service.dead_letters import DeadLetters
 from consumer.service.inventory import PARALLEL_HEADS
@@ -59,10 +59,7 @@ class BackfillOffice:
             raise ServiceError(f"GET s3://{bucket}/{key}: there is no such object")
         # The ETag says enough; to name a version takes a permission of its own.
         source = info.source.model_copy(update={"version_id": None})
-        with path.open("wb") as file:
-            async with aclosing(self.store.chunks(source)) as chunks:
-                async for chunk in chunks:
-                    file.write(chunk)
+        await self.store.download(source, path, Watchdog(SystemClock()))
 
 
 @asynccontextmanager

@@ -12,10 +12,8 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 
 from consumer.domain.geometry import Point, between
+from consumer.domain.page import SHOWN_PIXELS
 from consumer.domain.result import Block, Box, Corner, Detection, Page, PageResult
-
-#: Larger pictures are made smaller; an A4 page at 144 dpi is not.
-_MOST_PIXELS: Final = 2_100_000
 
 #: The page is shown in so many greys, from this one on, so that the colours stand out and the file is small.
 _GREYS: Final = 64
@@ -65,7 +63,7 @@ class _Drawing:
     """The picture in the making; boxes are given in pixels of the page."""
 
     def __init__(self, image: Image.Image, page: Page) -> None:
-        shrunk = min(1.0, math.sqrt(_MOST_PIXELS / image.width / image.height))
+        shrunk = min(1.0, math.sqrt(SHOWN_PIXELS / image.width / image.height))
         size = max(1, round(image.width * shrunk)), max(1, round(image.height * shrunk))
         self.picture = image.convert("L").resize(size, Image.Resampling.BOX)
         self.picture = self.picture.point([value * _GREYS // 256 for value in range(256)])

@@ -1,7 +1,6 @@
 """The loop of every child process: ready, then a reply per request, until the parent hangs up."""
 
 import contextlib
-import ctypes
 import errno
 import os
 import resource
@@ -14,6 +13,7 @@ from typing import Protocol
 
 from consumer import framing, protocol
 from consumer.child import files
+from consumer.child.sandbox import kernel
 from consumer.child.sandbox.walls import Walls
 from consumer.domain.errors import (
     DISK_FULL_ERRNOS,
@@ -23,8 +23,6 @@ from consumer.domain.errors import (
     PageError,
     SettingsError,
 )
-
-_PR_SET_PDEATHSIG = 1
 
 #: Codes of unexpected errors of libraries.
 _UNEXPECTED: dict[type[protocol.Request], Code] = {
@@ -129,7 +127,8 @@ def prepare_process() -> None:
     """
     ignore_stops()
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         # Not essential: /proc may be hidden or read-only.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")

@@ -36,6 +36,10 @@ class PagePlan:
     downscaled: bool
 
 
+#: Pictures for people are no larger; an A4 page at 144 dpi has fewer.
+SHOWN_PIXELS: Final = 2_100_000
+
+
 def plan_page(width: float, height: float, scale: float, max_pixels: int) -> PagePlan:
     """Size of the image of a page of `width` x `height` points (or own pixels, for an image).
 

@@ -130,9 +130,7 @@ _WORD: Final = re.compile(r"class='ocrx_word'[^>]*bbox (\d+) (\d+) (\d+) (\d+)[^
 
 
 def _words(hocr: str) -> Iterator[tuple[str, Rect]]:
-    for match in re.finditer(
-        r"class='ocrx_word'[^>]*bbox (\d+) (\d+) (\d+) (\d+)[^>]*>(.*?)</span>", hocr, re.DOTALL
-    ):
+    for match in _WORD.finditer(hocr):
         x1, y1, x2, y2 = (int(match[n]) for n in range(1, 5))
         text = "".join(ET.fromstring(f"<w>{match[5]}</w>").itertext()).strip()
         yield text, (x1, y1, x2, y2)

@@ -6,10 +6,7 @@ from typing import Final
 from PIL import Image
 
 from consumer.child.rendering import renderer
-from consumer.domain.page import plan_page
-
-#: Larger pages are made smaller; an A4 page at 144 dpi is not.
-_MOST_PIXELS: Final = 2_100_000
+from consumer.domain.page import SHOWN_PIXELS, plan_page
 
 #: Text stays sharp; a page of print takes about 100 kB.
 _QUALITY: Final = 60
@@ -25,7 +22,7 @@ def build(options_json: str) -> renderer.LimitedRenderer:
 
 def encode_picture(image: Image.Image) -> bytes:
     """Make a picture of a page."""
-    plan = plan_page(*image.size, 1.0, _MOST_PIXELS)
+    plan = plan_page(*image.size, 1.0, SHOWN_PIXELS)
     if plan.downscaled:
         image = image.resize((plan.width_px, plan.height_px), Image.Resampling.BOX, reducing_gap=2.0)
     picture = io.BytesIO()

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 _library: Final = ctypes.CDLL(None, use_errno=True)
 
+PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_SET_NO_NEW_PRIVS: Final = 38
 

@@ -53,7 +53,7 @@ def version() -> int:
 
 
 def confine(readable: Iterable[str], writable: Iterable[str], scratch: Iterable[str]) -> None:
-    """Allow these files and all that is in these folders, and nothing else, for ever; raises OSError.
+    """Allow these files and all that is in these folders, and nothing else, until the end; raises OSError.
 
     Those that do not exist are left out. `writable`: can be read and written. `scratch`: folders in which
     files and folders can be made and removed, too.

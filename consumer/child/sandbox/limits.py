@@ -6,7 +6,7 @@ from consumer.protocol import Sandbox
 
 
 def confine(sandbox: Sandbox) -> None:
-    """Set the limits for ever; a process with more rights is not held to that of processes."""
+    """Set the limits until the process ends; a process with more rights is not held to that of processes."""
     limits = {
         resource.RLIMIT_FSIZE: sandbox.file_bytes,
         resource.RLIMIT_NOFILE: sandbox.open_files,

@@ -124,7 +124,7 @@ def _line(code: int, operand: int | None, *, skip_if: int = 0, skip_else: int = 
 
 
 def confine(*, for_gpu: bool = False) -> None:
-    """Filter the calls of all threads of this process, for ever; raises OSError.
+    """Filter the calls of all threads of this process until it ends; raises OSError.
 
     The process must have no_new_privs.
     """
