@@ -81,7 +81,7 @@ bench/gpu: $(STRUCTURE_STAMP)
 
 lock: setup  ## Choose the newest versions for all environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
-	  --extra rapidocr --extra layout --group dev --custom-compile-command 'make lock' \
+	  --extra rapidocr --extra layout --extra parquet --group dev --custom-compile-command 'make lock' \
 	  -o tests/requirements.txt pyproject.toml
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --extra rapidocr --extra pp-structurev3 --group dev --group structure --override tests/structure/overrides.txt \

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from consumer import settings
 from consumer.app import object_store
 from consumer.aws import client as aws
 from consumer.aws.dead_letters import SqsDeadLetters
@@ -12,9 +13,13 @@ from consumer.aws.s3 import S3Store
 from consumer.aws.sqs import SqsQueue
 from consumer.clock import SystemClock, Watchdog
 from consumer.domain.errors import ServiceError
+from consumer.processes.layout import picture_renderer
+from consumer.processes.renderer import RenderPool
+from consumer.processes.slot import Slot
 from consumer.service.dead_letters import DeadLetters
 from consumer.service.inventory import PARALLEL_HEADS
 from consumer.service.pace import Pace
+from consumer.service.page_sample import PageCounter
 
 #: Messages are sent and not received: no lease is taken.
 _NO_LEASE_S = 0
@@ -60,6 +65,14 @@ class BackfillOffice:
         # The ETag says enough; to name a version takes a permission of its own.
         source = info.source.model_copy(update={"version_id": None})
         await self.store.download(source, path, Watchdog(SystemClock()))
+
+    @asynccontextmanager
+    async def page_counter(self, folder: Path) -> AsyncIterator[PageCounter]:
+        """Run a process that opens documents; raises HostError. `folder`: for its files."""
+        options = settings.load(settings.PageSettings)
+        pool = RenderPool([Slot(picture_renderer(options))], folder, options.max_pages)
+        async with pool.running():
+            yield PageCounter(self.store, pool, folder, options.max_file_bytes)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from consumer.cli.uris import location, shown
 from consumer.domain.backfill import Estimate, Reason, Selection
 from consumer.domain.errors import SettingsError
 from consumer.service.backfill import Candidate, Journal, Planner, send
+from consumer.service.page_sample import PageSample
 from consumer.service.s3_inventory import InventoryError, Manifest
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class _Plan:
             **{reason.value: self.reasons[reason] for reason in Reason},
             "queued_before": self.queued_before,
             "pages": pages,
-            "documents_of_estimated_pages": estimate.unknown,
+            "documents_counted": estimate.counted,
+            "documents_of_estimated_pages": estimate.estimated,
             "pages_per_hour": per_hour,
             "hours": None if hours is None else round(hours, 2),
             "price": None if price is None else round(price, 2),
@@ -93,12 +95,18 @@ def backfill(  # noqa: PLR0913, PLR0917 - each is an option
         typer.FileText | None, typer.Option(help="Keys, or s3:// locations, one a line; - is standard input.")
     ] = None,
     inventory: Annotated[
-        str | None, typer.Option(help="s3://… of the manifest.json of an S3 Inventory, in CSV.")
+        str | None, typer.Option(help="s3://… of the manifest.json of an S3 Inventory (CSV, Parquet).")
     ] = None,
     fingerprint: Annotated[
         str | None, typer.Option(help="Of the consumers' engine: results of others are not current.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also what has a current result.")] = False,
+    sample: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Most documents that are downloaded to count their pages; the others have the mean."
+        ),
+    ] = 50,
     pages_per_hour: Annotated[
         float | None, typer.Option(help="Speed; default: of the ten busiest minutes of the results.", min=1)
     ] = None,
@@ -117,8 +125,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - each is an option
 
     Reasons: new (no result), changed (the result is of an older source), failed (not read, for example after
     too many tries), engine (with --fingerprint: read by another engine), forced. Each result costs a HEAD
-    request; with --files-from and --inventory each source too. Pages of documents that were not read are
-    estimated by those that were.
+    request; with --files-from and --inventory each source too. Pages of documents without a result are
+    counted in a random sample (--sample).
     """
     if files_from is not None and inventory is not None:
         raise typer.BadParameter("choose one of --files-from and --inventory")
@@ -128,6 +136,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - each is an option
     queue_url = settings.load(settings.QueueSettings).queue_url if yes else None
     options = _Options(
         *(bucket, prefix, fingerprint, force, summary, as_json, files_from, inventory, queue_url, rate),
+        sample=sample,
         rates=_Rates(pages_per_hour, price_per_hour),
         selection=selection,
     )
@@ -156,6 +165,7 @@ class _Options:
     inventory: str | None
     queue_url: str | None
     rate: float | None
+    sample: int
     rates: _Rates
     selection: Selection
 
@@ -169,9 +179,11 @@ async def _backfill(options: _Options, journal: Journal) -> None:
             plan = _Plan(file)
             async with backfill_office(options.queue_url, options.rate) as office:
                 planner = Planner(
-                    office.store, options.bucket, options.selection, options.fingerprint, options.force
+                    *(office.store, options.bucket, options.selection, options.fingerprint, options.force),
+                    PageSample(options.sample),
                 )
                 await _fill(plan, _candidates(planner, office, options, path), journal, options)
+                await _count_pages(planner, office, path)
                 _print_totals(plan.facts(planner.estimate, options.rates), as_json=options.as_json)
                 if office.queue is None:
                     typer.echo("nothing was queued: add --yes to queue", err=True)
@@ -195,6 +207,18 @@ async def _fill(
                 add(1)
                 if plan.add(each, journal) and not options.summary:
                     _print(options.bucket, each, as_json=options.as_json)
+
+
+async def _count_pages(planner: Planner, office: "BackfillOffice", folder: Path) -> None:
+    """Count the pages of the sample."""
+    sample = planner.sample.keys
+    if not sample:
+        return
+    with counted("documents opened, to count their pages", len(sample)) as add:
+        async with office.page_counter(folder) as counter:
+            for key in sample:
+                planner.estimate.note_counted(key, await counter.count(planner.bucket, key))
+                add(1)
 
 
 def _print(bucket: str, candidate: Candidate, *, as_json: bool) -> None:
@@ -252,10 +276,11 @@ def _print_totals(facts: dict[str, Any], *, as_json: bool) -> None:
     if facts["queued_before"]:
         typer.echo(f"{facts['queued_before']} queued before, by the journal", err=True)
     if facts["pages"] is None:
-        typer.echo("pages: unknown, since no result tells how many such documents have", err=True)
+        typer.echo("pages: unknown, since no document was opened (--sample), and none has a result", err=True)
         return
     estimated = facts["documents_of_estimated_pages"]
-    how = f" ({estimated} document(s) by the mean of others)" if estimated else ""
+    counted_ones = f" of {facts['documents_counted']} that were opened" if facts["documents_counted"] else ""
+    how = f" ({estimated} document(s) by the mean{counted_ones or ' of others'})" if estimated else ""
     hours = "unknown hours: give --pages-per-hour" if facts["hours"] is None else f"{facts['hours']:g} h"
     speed = f" at {facts['pages_per_hour']:g} pages/h" if facts["hours"] is not None else ""
     price = "" if facts["price"] is None else f", price {facts['price']:g}"

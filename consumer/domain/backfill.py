@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, NamedTuple
 
 from consumer.domain.identity import NOT_READ, ResultHead
 
@@ -69,28 +69,54 @@ def reason(etag: str, result: ResultHead | None, fingerprint: str | None, *, for
     return Reason.FORCED if force else None
 
 
+class _Pages(NamedTuple):
+    """Mean number of pages of a document; a value of its own, since none at all is one too."""
+
+    pages: float
+
+
+@dataclass
+class _Mean:
+    """Documents and their pages, by extension."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    pages: Counter[str] = field(default_factory=Counter)
+
+    def note(self, extension: str, pages: int) -> None:
+        self.documents[extension] += 1
+        self.pages[extension] += pages
+
+    def of(self, extension: str) -> _Pages | None:
+        documents = self.documents[extension]
+        return _Pages(self.pages[extension] / documents) if documents else None
+
+    def of_all(self) -> _Pages | None:
+        documents = self.documents.total()
+        return _Pages(self.pages.total() / documents) if documents else None
+
+
 @dataclass
 class Estimate:
     """Pages of what is queued, and pages an hour, by what the results of the same bucket tell.
 
-    A document without a page count of its own has the mean of others with its extension; an image has one.
+    A document without a page count of its own has the mean of others with its extension: of those that were
+    counted for the estimate, or else of those with results. If there are none with its extension, it has the
+    mean of all. An image has one page.
     """
 
     _known_pages: int = 0
     _unknown: Counter[str] = field(default_factory=Counter)
-    _documents: Counter[str] = field(default_factory=Counter)
-    _pages: Counter[str] = field(default_factory=Counter)
+    _with_results: _Mean = field(default_factory=_Mean)
+    _counted: _Mean = field(default_factory=_Mean)
     _by_minute: Counter[int] = field(default_factory=Counter)
 
     def note_result(self, key: str, pages: int, stored_at: datetime) -> None:
         """Learn from a result with so many pages."""
-        extension = _extension(key)
-        self._documents[extension] += 1
-        self._pages[extension] += pages
+        self._with_results.note(_extension(key), pages)
         self._by_minute[int(stored_at.timestamp() // 60)] += pages
 
-    def note_queued(self, key: str, pages: int | None) -> None:
-        """Count a source that is queued; `pages`: if its result tells."""
+    def note_queued(self, key: str, pages: int | None) -> bool:
+        """Count a source that is queued; `pages`: if its result tells. Returns whether they are known."""
         extension = _extension(key)
         if pages is None and extension in _ONE_PAGE:
             pages = 1
@@ -98,21 +124,33 @@ class Estimate:
             self._unknown[extension] += 1
         else:
             self._known_pages += pages
+        return pages is not None
+
+    def note_counted(self, key: str, pages: int) -> None:
+        """Learn how many pages one of the queued sources has, of which `note_queued` was told nothing."""
+        self._counted.note(_extension(key), pages)
 
     @property
     def pages(self) -> int | None:
         """Pages of all that is queued; None if there is nothing to estimate some of them by."""
         total = float(self._known_pages)
         for extension, documents in self._unknown.items():
-            if not self._documents[extension]:
+            mean = self._counted.of(extension) or self._with_results.of(extension)
+            mean = mean or self._counted.of_all() or self._with_results.of_all()
+            if mean is None:
                 return None
-            total += documents * self._pages[extension] / self._documents[extension]
+            total += documents * mean.pages
         return round(total)
 
     @property
-    def unknown(self) -> int:
+    def estimated(self) -> int:
         """Documents whose pages are estimated, or cannot be."""
-        return self._unknown.total()
+        return self._unknown.total() - self._counted.documents.total()
+
+    @property
+    def counted(self) -> int:
+        """Documents that were counted for the estimate."""
+        return self._counted.documents.total()
 
     @property
     def pages_per_hour(self) -> int | None:

@@ -16,6 +16,7 @@ from consumer.ports import ListedObject, Listing, Queue
 from consumer.service import inventory
 from consumer.service.inventory import ListedSource
 from consumer.service.pace import Pace
+from consumer.service.page_sample import PageSample
 
 #: Messages in a request.
 _BATCH: Final = 10
@@ -31,13 +32,17 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Judges sources of a bucket. `fingerprint`, `force`: see `domain.backfill.reason`."""
+    """Judges sources of a bucket. `fingerprint`, `force`: see `domain.backfill.reason`.
+
+    `sample` gets those of which nothing tells how many pages they have.
+    """
 
     store: Listing
     bucket: str
     selection: Selection
     fingerprint: str | None
     force: bool
+    sample: PageSample
     estimate: Estimate = field(default_factory=Estimate)
 
     async def under(self, prefix: str) -> AsyncGenerator[Candidate]:
@@ -84,7 +89,9 @@ class Planner:
             self.estimate.note_result(source.key, pages, head.source.last_modified)
         why = backfill.reason(source.etag, result, self.fingerprint, force=self.force)
         if why is not None:
-            self.estimate.note_queued(source.key, None if why is Reason.CHANGED else pages)
+            known = self.estimate.note_queued(source.key, None if why is Reason.CHANGED else pages)
+            if not known:
+                self.sample.offer(source.key)
         return Candidate(source.key, source.etag, why)
 
 

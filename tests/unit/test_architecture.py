@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
         *("cli", "app", "doctor", "engines", "models", "settings", "logs", "service", "outputs", "domain"),
         *("ports", "clock", "operations", "viewer"),
     },
-    "operations": {"app", "aws", "clock", "service", "domain"},
+    "operations": {"app", "aws", "clock", "processes", "service", "settings", "domain"},
     "app": {
         *("aws", "clock", "domain", "engines", "health", "logs", "metrics", "ports", "processes"),
         *("protocol", "outputs", "service", "settings"),

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from consumer.clock import SystemClock
 from consumer.domain import events, identity
@@ -18,6 +20,7 @@ from consumer.domain.result import SCHEMA_VERSION, Status
 from consumer.ports import ListedObject
 from consumer.service.backfill import Candidate, Journal, Planner, send
 from consumer.service.pace import Pace
+from consumer.service.page_sample import PageSample
 from consumer.service.s3_inventory import InventoryError, Manifest
 from tests.fakes import BUCKET
 from tests.fakes.cloud import Cloud
@@ -58,7 +61,12 @@ def put(
 
 
 def planner(network: Network, **options: Any) -> Planner:
-    chosen: dict[str, Any] = {"selection": Selection(), "fingerprint": "ours", "force": False} | options
+    chosen: dict[str, Any] = {
+        "selection": Selection(),
+        "fingerprint": "ours",
+        "force": False,
+        "sample": PageSample(50),
+    } | options
     return Planner(ListingStore(network), BUCKET, **chosen)
 
 
@@ -107,6 +115,7 @@ async def test_of_very_many_sources_exactly_those_without_a_current_result_are_q
     found = Counter((await reasons(plan.under(""))).values())
     assert found == {None: 300, Reason.NEW: 100}
     assert plan.estimate.pages == 300
+    assert len(plan.sample.keys) == 50
     heads = [key for operation, key in network.calls if operation == "head"]
     assert len(heads) == 300
 
@@ -124,19 +133,49 @@ async def test_patterns_and_times_choose_sources_and_exclude_wins(network: Netwo
     assert await chosen(before=AT) == []
 
 
-def test_pages_are_estimated_by_results_with_the_same_extension() -> None:
+def test_pages_are_estimated_by_documents_with_the_same_extension() -> None:
     estimate = Estimate()
-    for name in ("new.png", "new.JPG"):
-        estimate.note_queued(name, None)
-    assert (estimate.pages, estimate.unknown) == (2, 0)
-    estimate.note_queued("new.pdf", None)
-    estimate.note_queued("again.pdf", 100)
+    assert estimate.note_queued("new.png", None)
+    assert estimate.note_queued("new.JPG", None)
+    assert (estimate.pages, estimate.estimated) == (2, 0)
+    assert not estimate.note_queued("new.pdf", None)
+    assert estimate.note_queued("again.pdf", 100)
     assert estimate.pages is None
+    estimate.note_result("scan.tiff", 500, AT)
+    by_another: int | None = estimate.pages
+    assert by_another == 602
     estimate.note_result("one.pdf", 10, AT)
     estimate.note_result("two.PDF", 20, AT)
-    estimate.note_result("scan.tiff", 500, AT)
-    known: tuple[int | None, int] = estimate.pages, estimate.unknown
-    assert known == (117, 1)
+    by_results: int | None = estimate.pages
+    assert by_results == 117
+    estimate.note_counted("new.pdf", 4)
+    exact: tuple[int | None, int, int] = estimate.pages, estimate.counted, estimate.estimated
+    assert exact == (106, 1, 0)
+
+
+def test_documents_are_estimated_by_those_that_were_counted() -> None:
+    estimate = Estimate()
+    estimate.note_result("old.pdf", 900, AT)
+    for number in range(10):
+        estimate.note_queued(f"{number}.pdf", None)
+    # One that gets no pages, because it will fail, counts too.
+    for pages in (6, 0):
+        estimate.note_counted("1.pdf", pages)
+    assert (estimate.pages, estimate.counted, estimate.estimated) == (30, 2, 8)
+
+
+def test_a_sample_has_documents_from_everywhere_and_is_the_same_again() -> None:
+    samples = [PageSample(50), PageSample(50)]
+    for sample in samples:
+        for number in range(10_000):
+            sample.offer(f"{number:05}.pdf")
+    assert samples[0].keys == samples[1].keys
+    assert len(set(samples[0].keys)) == 50
+    thirds = Counter(int(key[:5]) * 3 // 10_000 for key in samples[0].keys)
+    assert all(thirds[third] > 5 for third in range(3))
+    few = PageSample(50)
+    few.offer("one.pdf")
+    assert few.keys == ["one.pdf"]
 
 
 def test_the_rate_is_that_of_the_busiest_ten_minutes() -> None:
@@ -219,6 +258,31 @@ def test_keys_of_an_inventory_are_decoded_and_older_versions_left_out(tmp_path: 
     path.write_bytes(b"no gzip")
     with pytest.raises(InventoryError, match="cannot be read"):
         list(found.keys(path))
+    with pytest.raises(InventoryError, match="has no Key"):
+        list(Manifest.parse(manifest(fileSchema="Bucket, Size")).keys(path))
+
+
+def test_keys_of_an_inventory_in_parquet_are_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "1.parquet"
+    names = ["a b/ü+1%.pdf", "a b/ü+1%.pdf", "deleted.pdf", "dt%3D2026/x.pdf"]
+    versions = {
+        "is_latest": [True, False, True, None],
+        "is_delete_marker": [False, False, True, None],
+    }
+    found = Manifest.parse(manifest(fileFormat="Parquet", fileSchema="message s3.inventory { … }"))
+    for text in (pa.string(), pa.binary()):
+        keys = pa.array([key.encode() for key in names], pa.binary()).cast(text)
+        parquet.write_table(pa.table(versions | {"key": keys}), path)
+        assert list(found.keys(path)) == ["a b/ü+1%.pdf", "dt%3D2026/x.pdf"]
+    # Without older versions there are no columns about them.
+    parquet.write_table(pa.table({"key": names}), path)
+    assert len(list(found.keys(path))) == 4
+    parquet.write_table(pa.table({"bucket": ["b"]}), path)
+    with pytest.raises(InventoryError, match="no column `key`"):
+        list(found.keys(path))
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(InventoryError, match="cannot be read"):
+        list(found.keys(path))
 
 
 @pytest.mark.parametrize(
@@ -226,10 +290,11 @@ def test_keys_of_an_inventory_are_decoded_and_older_versions_left_out(tmp_path: 
     [
         (b"no JSON", "it: "),
         (b"{}", "sourceBucket: "),
-        (manifest(fileFormat="Parquet"), "is Parquet: only CSV is read"),
-        (manifest(fileSchema="Bucket, Size"), "has no Key"),
+        (manifest(fileFormat="ORC"), "is ORC: only CSV and Parquet are read"),
     ],
 )
-def test_what_is_no_manifest_of_csv_files_is_an_error_that_says_why(text: bytes, problem: str) -> None:
+def test_what_is_no_manifest_of_files_that_are_read_is_an_error_that_says_why(
+    text: bytes, problem: str
+) -> None:
     with pytest.raises(InventoryError, match=problem):
         Manifest.parse(text)
