@@ -140,9 +140,8 @@ def inventory(
         name = canonical(each.name)
         locked = lock.get(name, set())
         if not any(fnmatchcase(name, pattern) for pattern in beside) and each.version not in locked:
-            raise ValueError(
-                f"{name} {each.version} is installed, and the lock has {' or '.join(sorted(locked)) or 'none'}"
-            )
+            versions = " or ".join(sorted(locked)) or "none"
+            raise ValueError(f"{name} {each.version} is installed, and the lock has {versions}")
     components = [component(each) for each in found]
     licences = [{"expression": expression(components)}]
     bom = {
