@@ -58,9 +58,12 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pinned(lock: str) -> dict[str, str]:
-    """Return the versions in a lock file, by canonical name."""
-    return {canonical(name): version for name, version in _PINNED.findall(lock)}
+def pinned(lock: str) -> dict[str, set[str]]:
+    """Return the versions in a lock file, by canonical name: several, if Pythons have different ones."""
+    versions: dict[str, set[str]] = {}
+    for name, version in _PINNED.findall(lock):
+        versions.setdefault(canonical(name), set()).add(version)
+    return versions
 
 
 def licence(distribution: Distribution) -> str:
@@ -130,13 +133,15 @@ def texts(distribution: Distribution) -> str:
 
 
 def inventory(
-    found: list[Distribution], lock: Mapping[str, str], beside: set[str]
+    found: list[Distribution], lock: Mapping[str, set[str]], beside: set[str]
 ) -> tuple[dict[str, Any], str]:
     """Return SBOM and licences of what is installed; raises ValueError for what is not in the lock."""
     for each in found:
         name = canonical(each.name)
-        if not any(fnmatchcase(name, pattern) for pattern in beside) and lock.get(name) != each.version:
-            raise ValueError(f"{name} {each.version} is installed, and the lock has {lock.get(name)}")
+        locked = lock.get(name, set())
+        if not any(fnmatchcase(name, pattern) for pattern in beside) and each.version not in locked:
+            versions = " or ".join(sorted(locked)) or "none"
+            raise ValueError(f"{name} {each.version} is installed, and the lock has {versions}")
     components = [component(each) for each in found]
     licences = [{"expression": expression(components)}]
     bom = {

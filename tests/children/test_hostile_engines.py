@@ -1,6 +1,7 @@
 """A misbehaving engine costs the page that it worked on, and nothing else: real processes and signals."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -135,10 +136,11 @@ async def test_an_engine_works_until_its_successor_is_ready_one_at_a_time(
             oldest = max(oldest, *(slot.process.pages_read for slot in world.engines if slot.process))
             most_processes = max(most_processes, len(hostile_processes('"engine"')))
         document = await work
-        replacements = [dict(slot.replacements) for slot in world.engines]
+        replacements = sum((Counter(slot.replacements) for slot in world.engines), Counter())
 
     assert len(document.detections) == 240
-    assert all(set(reasons) == {"recycled"} for reasons in replacements)
+    # On a busy machine the document may end before the second engine has its successor.
+    assert set(replacements) == {"recycled"}
     # Starting a process takes longer than reading a page of these.
     assert oldest > recycle_pages
     assert most_processes == 3
