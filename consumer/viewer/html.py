@@ -2,8 +2,8 @@
 
 Text of a document never becomes markup. All of it is JSON in elements that no browser runs, without a `<`;
 the program of the template makes text nodes of it. A policy in the head allows that program and that style by
-their digests, pictures that are in the file, and nothing else: no network, no other program, no parsing of
-markup.
+their digests and nothing else: no network, no other program, no parsing of markup. Pictures are drawn by the
+program.
 """
 
 import base64
@@ -19,6 +19,9 @@ from consumer.outputs.regions import regions
 from consumer.outputs.tables import Grid, grid
 
 _TEMPLATE: Final = files("consumer.viewer").joinpath("template.html").read_text("utf-8")
+
+#: Behind the picture of each page; see the template.
+_TAKE_PICTURE: Final = "takePicture()"
 
 
 def start(name: str) -> bytes:
@@ -39,10 +42,11 @@ def page(result: PageResult, picture: str | None, notes: Iterable[str]) -> bytes
         "tables": [_table(each) for each in result.page.tables],
         "notes": list(notes),
     }
-    written = _data(content, 'class="page"')
+    written = _data(content, 'class="page-data"')
     if picture is None:
         return written
-    return written + f'<script type="text/plain" class="picture">{picture}</script>\n'.encode()
+    text = f'<script type="text/plain" class="picture">{picture}</script><script>{_TAKE_PICTURE}</script>\n'
+    return written + text.encode()
 
 
 def end() -> bytes:
@@ -51,12 +55,13 @@ def end() -> bytes:
 
 
 def _policy() -> str:
-    def only(tag: str) -> str:
-        (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", _TEMPLATE, re.DOTALL)
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    def only(tag: str, *others: str) -> str:
+        texts = *re.findall(f"<{tag}>(.*?)</{tag}>", _TEMPLATE, re.DOTALL), *others
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+        return " ".join(f"'sha256-{digest}'" for digest in digests)
 
     return (
-        f"default-src 'none'; img-src data:; style-src {only('style')}; script-src {only('script')}; "
+        f"default-src 'none'; style-src {only('style')}; script-src {only('script', _TAKE_PICTURE)}; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
 

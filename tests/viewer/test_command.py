@@ -46,7 +46,7 @@ def problem(done: Done, status: int = 1) -> str:
 
 
 def data(page: bytes) -> list[dict[str, Any]]:
-    found = re.findall(rb'<script type="application/json" class="page">(.*?)</script>', page)
+    found = re.findall(rb'<script type="application/json" class="page-data">(.*?)</script>', page)
     return [json.loads(each) for each in found]
 
 
