@@ -50,14 +50,14 @@ def bucket_ocr(
             reader.join(COMMAND_S)
     finally:
         os.close(ours)
-    errors = _left(b"".join(shown).decode().replace("\r\n", "\n"))
+    errors = left(b"".join(shown).decode())
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
-def _left(text: str) -> str:
-    """Return what is seen in the end: progress is drawn over, or taken away."""
+def left(text: str) -> str:
+    """Return what is seen of a terminal's text in the end: progress is drawn over, or taken away."""
     rows, row = [""], 0
-    for token in _CONTROL.split(text):
+    for token in _CONTROL.split(text.replace("\r\n", "\n")):
         if token == "\n":
             row += 1
             rows[row:] = rows[row:] or [""]
@@ -67,4 +67,5 @@ def _left(text: str) -> str:
             rows[row] = ""
         elif not _CONTROL.fullmatch(token):
             rows[row] += token
-    return "\n".join(rows)
+    seen = "\n".join(rows).rstrip("\n")
+    return seen and f"{seen}\n"
