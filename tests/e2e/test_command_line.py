@@ -435,6 +435,20 @@ def test_an_access_point_is_wrong_usage_that_says_what_to_name(call: Run) -> Non
     assert (done.returncode, "name its bucket" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(("typed", "completed"), [("dlq re", ["redrive"]), ("get --pa", ["--pages"])])
+def test_a_shell_completes_commands_and_options(
+    stack: Stack, tmp_path: Path, typed: str, completed: list[str]
+) -> None:
+    words = f"bucket-ocr {typed}"
+    variables = {
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+        "_BUCKET_OCR_COMPLETE": "complete_bash",
+    }
+    done = in_process.bucket_ocr(stack.environment() | variables, tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, completed)
+
+
 @pytest.mark.parametrize("command", ["doctor", "run"])
 def test_ctrl_c_while_the_modules_are_imported_is_quiet(stack: Stack, tmp_path: Path, command: str) -> None:
     with subprocess.Popen(
