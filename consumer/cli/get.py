@@ -26,12 +26,7 @@ from consumer.service import inventory
 Form = Literal["json", "markdown", "text", "csv"]
 
 #: What follows the name of the source in the name of a file.
-_ENDINGS: Final[dict[Form, str]] = {
-    "json": keys.RESULT_SUFFIX,
-    "markdown": ".ocr.md",
-    "text": ".ocr.txt",
-    "csv": ".ocr.csv",
-}
+_ENDINGS: Final = {"json": keys.RESULT_SUFFIX, "markdown": ".ocr.md", "text": ".ocr.txt", "csv": ".ocr.csv"}
 
 #: What stands between two documents on standard output, as between their pages.
 _BETWEEN: Final[dict[Form, bytes]] = {"json": b"", "markdown": b"\n", "text": b"\f", "csv": b"\r\n"}
@@ -56,11 +51,11 @@ class _Document(NamedTuple):
         return f"s3://{self.bucket}/{self.key}"
 
 
-class _Problem(Exception):  # noqa: N818 - it is a line for the reader
-    """Why there is no output of a document."""
+class _Problem(Exception):  # noqa: N818
+    """Why there is no output of a document, in words for the reader."""
 
 
-#: Gets a result of a bucket; returns the file that it was written to, if it was.
+#: Gets a result; returns the file that it was written to, if it was.
 _Work = Callable[[_Store, _Document], Coroutine[Any, Any, Path | None]]
 
 
@@ -79,7 +74,7 @@ def get(  # noqa: PLR0913, PLR0917 - each is an option
         str | None, typer.Option(help="Only these pages, such as 3-7 or 1,4,9-.", metavar="RANGES")
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
@@ -102,17 +97,18 @@ def get(  # noqa: PLR0913, PLR0917 - each is an option
         raise typer.BadParameter(f"--pages: {error}") from error
     places = [_place(source) for source in sources]
     is_one = len(places) == 1 and not _is_prefix(places[0][1])
-    into_file = output is not None and is_one and not output.is_dir() and not str(output).endswith("/")
-    if output is not None and not into_file and output.exists() and not output.is_dir():
-        raise typer.BadParameter(f"{shown(str(output))} is no folder: several results need one")
-    getter = _Getter(form, choice, output, into_file=into_file)
+    # A Path would forget the / at its end.
+    path = Path(output) if output is not None else None
+    into_file = path is not None and is_one and not path.is_dir() and not (output or "").endswith("/")
+    if path is not None and not into_file and path.exists() and not path.is_dir():
+        raise typer.BadParameter(f"{shown(str(path))} is no folder: several results need one")
+    getter = _Getter(form, choice, path, into_file=into_file)
     asyncio.run(getter.run(places))
     if getter.has_problems:
         sys.exit(ExitStatus.FAILED)
 
 
 def _place(source: str) -> tuple[str, str]:
-    # A path is a str here, because Path would take the / at the end away.
     bucket, key = location(source)
     if keys.is_own_output(key):
         raise typer.BadParameter(f"{source} is an output: name its source, or copy it with `aws s3 cp`")
@@ -224,9 +220,8 @@ class _Getter:
         """Write a result as it comes; raises _Problem, SourceChangedError, SourceGoneError."""
         from consumer.cli.result_stream import NoResultError, open_stream
 
-        bucket, key, _ = document
-        problem: _Problem | None = None
-        info = await store.head(bucket, keys.result_key(key))
+        result_key, problem = keys.result_key(document.key), None
+        info = await store.head(document.bucket, result_key)
         if info is None:
             raise _Problem(f"{document.uri} has no result (yet): see `bucket-ocr status {document.uri}`")
         # The ETag says enough; to name a version takes a permission of its own.
@@ -246,6 +241,6 @@ class _Getter:
                     # In a thread: a reader that pauses must not stop the connection.
                     await asyncio.to_thread(write, chunk)
         except NoResultError as error:
-            raise _Problem(f"s3://{bucket}/{keys.result_key(key)} is no result document") from error
+            raise _Problem(f"s3://{document.bucket}/{result_key} is no result document") from error
         if problem is not None:
             self._report(str(problem))

@@ -30,6 +30,9 @@ _UNFINISHED: Final = {State.PENDING, State.WORKING, State.STALE}
 #: What a watch shows of single documents, in this order.
 _ON_SCREEN: Final = (State.WORKING, State.FAILED, State.STALE, State.PENDING)
 
+#: While a watch looks for the first time, it shows how far it is after so many documents.
+_MANY: Final = 1000
+
 #: Shortest pause between two looks; a look that takes longer is followed by a pause as long.
 _WATCH_PAUSE_S: Final = 2.0
 
@@ -41,6 +44,9 @@ def status(
         bool,
         typer.Option("--watch", help="Go on until nothing is pending, working or stale; tell what changes."),
     ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(help="With --watch: give up after so many seconds.", min=0)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, the totals last.")] = False,
 ) -> None:
     """Show the state of each source's result.
@@ -50,8 +56,17 @@ def status(
     document's extension. Exit status 1 if a document failed or none was found.
     """
     bucket, prefix = location(target)
+    if timeout is not None and not watch:
+        raise typer.BadParameter("--timeout is for --watch")
     if watch:
-        totals = asyncio.run(_watch(bucket, prefix, summary=summary, as_json=as_json))
+        watched = _watch(bucket, prefix, summary=summary, as_json=as_json)
+        try:
+            totals = asyncio.run(asyncio.wait_for(watched, timeout))
+        except TimeoutError:
+            typer.echo(
+                f"bucket-ocr: not all results of {shown(target)} are there after {timeout:g} s", err=True
+            )
+            sys.exit(ExitStatus.TIMED_OUT)
     else:
         totals = asyncio.run(_status(bucket, prefix, summary=summary, as_json=as_json))
     # A watch for the totals has told them.
@@ -111,6 +126,8 @@ async def _watch(bucket: str, prefix: str, *, summary: bool, as_json: bool) -> C
                 ) as states:
                     async for source in states:
                         now[source.key] = source
+                        if shows is not None and not before and len(now) % _MANY == 0:
+                            shows.note_looked_at(len(now))
                         if shows is None and not summary and before.get(source.key) != source:
                             _print_state(bucket, source, as_json=as_json)
                 totals = Counter(source.state for source in now.values())
@@ -139,6 +156,10 @@ class _Screen:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+
+    def note_looked_at(self, count: int) -> None:
+        """Show that the first look, which may take minutes, goes on."""
+        self._live.update(Text(f"{count} documents looked at"), refresh=True)
 
     def draw(self, sources: Iterable[SourceState], totals: Counter[State]) -> None:
         """Show the totals, and below them what fails or is to come, long documents in work first."""

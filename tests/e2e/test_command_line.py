@@ -19,7 +19,7 @@ from tests.viewer import documents as viewed
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-PROGRESS = re.compile(r"\d+( of \d+)? (MB|documents|results|pages) .*")
+PROGRESS = re.compile(r"\d+( of \d+)? (MB|files|documents|results|pages) .*")
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
@@ -262,6 +262,9 @@ def test_get_of_several_prints_them_one_after_the_other_or_writes_a_file_for_eac
     failed = call("get", "--text", f"{bucket}/g/none.pdf", "-o", "old.txt")
     assert (failed.returncode, (tmp_path / "old.txt").read_text()) == (1, "xxx\n")
 
+    fresh = call("get", "--csv", one, "-o", "fresh/")
+    assert (fresh.returncode, fresh.stdout) == (0, "fresh/one.pdf.ocr.csv\n")
+
     stack.put("g/pending.pdf", b"%PDF-", silent=True)
     folder = call("get", "--text", f"{bucket}/g/", "-o", "new/")
     assert folder.returncode == 1
@@ -272,6 +275,7 @@ def test_get_of_several_prints_them_one_after_the_other_or_writes_a_file_for_eac
     }
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "old.txt",
+        "one.pdf.ocr.csv",
         "one.pdf.ocr.txt",
         "two.pdf.ocr.txt",
     ]
@@ -312,6 +316,14 @@ def test_a_watch_tells_what_changes_until_nothing_is_to_come(stack: Stack, tmp_p
         assert list(lines) == [f"partial  {uri}b.pdf\n"]
         assert process.stderr.read() == "3 document(s): 1 done, 1 partial, 1 failed\n"
     assert process.returncode == 1
+    stack.put("w/d.pdf", b"%PDF-", silent=True)
+    late = in_process.bucket_ocr(
+        stack.environment(), tmp_path, "status", "--watch", "--timeout", "1", f"{uri}d"
+    )
+    assert late.returncode == 124
+    assert late.stdout in {"", f"pending  {uri}d.pdf\n"}
+    assert f"not all results of {uri}d are there after 1 s" in late.stderr
+    stack.s3.delete_object(Bucket=stack.silent_bucket, Key="w/d.pdf")
     seen = terminal.bucket_ocr(stack.environment(), tmp_path, "status", "--watch", uri, is_whole=True)
     assert (seen.returncode, seen.stderr.splitlines()) == (
         1,
