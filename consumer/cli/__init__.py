@@ -4,7 +4,6 @@ Exit status: 0 done, 1 the document(s) failed, 2 usage or settings, 3 a service 
 be reached, 124 timed out, 130 interrupted. Commands themselves import slow modules.
 """
 
-import os
 import sys
 from typing import Annotated, Any
 
@@ -12,7 +11,19 @@ import typer
 from typer.core import TyperGroup
 
 from consumer import __version__, settings
-from consumer.cli import backfill, dlq, doctor, get, models, run, schema, status, submit, view
+from consumer.cli import (
+    backfill,
+    dlq,
+    doctor,
+    get,
+    models,
+    run,
+    schema,
+    standard_output,
+    status,
+    submit,
+    view,
+)
 from consumer.cli.exits import ExitStatus
 from consumer.domain.errors import (
     BucketOcrError,
@@ -46,8 +57,7 @@ class _Commands(TyperGroup):
         except (BrokenPipeError, ExceptionGroup) as error:
             if not isinstance(_cause(error), BrokenPipeError):
                 raise
-            # What is still in the buffer is written when the process ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            standard_output.discard()
             raise typer.Exit(ExitStatus.DONE) from None
         return done
 
@@ -103,6 +113,7 @@ app.command("schema")(schema.schema)
 
 def main() -> None:
     """Run a command; an error is one line on standard error, and its kind an exit status."""
+    standard_output.use_utf8()
     try:
         settings.export_aws()
         app(prog_name="bucket-ocr")

@@ -14,6 +14,7 @@ import typer
 from consumer.cli.exits import ExitStatus
 from consumer.cli.page_choice import ALL_PAGES, PageChoice
 from consumer.cli.progress import counted
+from consumer.cli.standard_output import print_done
 from consumer.cli.uris import location, shown
 from consumer.cli.whole_file import whole_file
 from consumer.domain import keys
@@ -151,7 +152,7 @@ class _Getter:
                     async for path in written:
                         add(1)
                         if path is not None and not self.into_file:
-                            typer.echo(shown(str(path)), file=sys.stdout)
+                            print_done(shown(str(path)))
 
     async def _documents(self, store: _Store, places: Sequence[tuple[str, str]]) -> AsyncGenerator[_Document]:
         for bucket, key in places:

@@ -13,6 +13,7 @@ import typer
 from consumer.cli.exits import ExitStatus
 from consumer.cli.local_files import ChangedError, FileBody, sniffed
 from consumer.cli.progress import counted
+from consumer.cli.standard_output import print_done
 from consumer.cli.uris import shown
 from consumer.domain import keys
 from consumer.domain.errors import ServiceError, UnavailableError
@@ -179,9 +180,7 @@ class Upload:
     def _show(self, key: str, etag: str, outcome: str) -> None:
         uri = f"s3://{self.bucket}/{key}"
         facts = {"source": uri, "result": keys.result_key(uri), "etag": etag, "status": outcome}
-        line = json.dumps(facts) if self.as_json else f"{outcome:<8} {shown(uri)}"
-        # To the file itself, so that it stands above a bar.
-        typer.echo(line, file=sys.stdout)
+        print_done(json.dumps(facts) if self.as_json else f"{outcome:<8} {shown(uri)}")
 
 
 def _size_bytes(path: Path) -> int:

@@ -399,7 +399,12 @@ def test_a_reader_that_leaves_early_ends_a_command_quietly(stack: Stack, tmp_pat
         stack.put(f"many/{number}-{'x' * length}.pdf", b"%PDF-", silent=True)
     stack.put("many.pdf", b"%PDF-", silent=True)
     stack.put("many.pdf.ocr.json", long_result(lines, length), silent=True)
+    uploaded = {f"left/{number}.pdf" for number in range(20)}
+    (tmp_path / "left").mkdir()
+    for key in uploaded:
+        (tmp_path / key).write_bytes(b"%PDF-")
     for arguments, first in (
+        (f"submit left s3://{stack.silent_bucket}/left/", b"uploaded s3://"),
         (f"status s3://{stack.silent_bucket}/many/", b"pending  s3://"),
         (f"get --text s3://{stack.silent_bucket}/many.pdf", b"x" * 60),
     ):
@@ -414,6 +419,14 @@ def test_a_reader_that_leaves_early_ends_a_command_quietly(stack: Stack, tmp_pat
         )
         line, status = done.stdout.splitlines()
         assert (line[: len(first)], status, done.stderr) == (first, b"status 0", b"")
+    # What was to be done is done.
+    assert uploaded <= stack.keys(silent=True)
+
+
+def test_output_is_utf_8_whatever_the_locale(run: Run, stack: Stack) -> None:
+    stack.put("文/ü.pdf", b"%PDF-", silent=True)
+    uri = f"s3://{stack.silent_bucket}/文/ü.pdf"
+    assert run("status", uri, PYTHONIOENCODING="ascii").stdout == f"pending  {uri}\n"
 
 
 def long_result(lines: int, length: int) -> bytes:
