@@ -36,11 +36,14 @@ class FoundFiles:
     def add(self, source: str) -> bool:
         """Add a file, the documents of a folder, or those that match a pattern; returns whether there is one.
 
-        A file that is named is added whatever it is.
+        A file that is named is added whatever it holds.
         """
         path = Path(source)
         if path.is_dir():
             self._walk(path, None)
+        elif path.exists() and not path.is_file():
+            # It can be read once only, and has no length.
+            self.problems.append(f"{path} is a pipe or a device: give it to `bucket-ocr submit -`")
         elif os.path.lexists(path):
             self.files.append(LocalFile(path, path.name))
         elif glob.has_magic(source):

@@ -50,7 +50,8 @@ def submit(
         if skipped := ", ".join(f"{count} {what}" for what, count in sorted(found.skipped.items())):
             typer.echo(f"skipped: {skipped}", err=True)
         if not targets:
-            complain(f"there is no document in {shown(', '.join(files))}")
+            if not found.problems:
+                complain(f"there is no document in {shown(', '.join(files))}")
             sys.exit(ExitStatus.FAILED)
         upload = Upload(bucket, wait_s=timeout if wait else None, as_json=as_json)
         status = asyncio.run(upload.run(targets))
@@ -84,7 +85,7 @@ def _found(sources: Sequence[str], target: str, *, is_folder: bool) -> Iterator[
     for source in sources:
         if not found.add(source):
             raise typer.BadParameter(f"there is no file {shown(source)}")
-    if not is_folder and (len(found.files) != 1 or found.files[0].path != Path(sources[0])):
+    if not is_folder and found.files and (len(found.files) > 1 or found.files[0].path != Path(sources[0])):
         raise typer.BadParameter(
             f"{target} names one object: end it with / to upload {len(found.files)} files"
         )

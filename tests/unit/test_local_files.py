@@ -48,6 +48,12 @@ def test_a_file_that_is_named_is_taken_whatever_it_is(folder: Path) -> None:
     assert names(folder / "notes.txt", hidden) == ["notes.txt", ".hidden.pdf"]
 
 
+def test_a_pipe_that_is_named_is_a_problem_and_not_waited_for(folder: Path) -> None:
+    files = found(folder / "pipe.pdf", folder / "a.tiff")
+    assert [file.name for file in files.files] == ["a.tiff"]
+    assert files.problems == [f"{folder}/pipe.pdf is a pipe or a device: give it to `bucket-ocr submit -`"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
