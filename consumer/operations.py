@@ -8,6 +8,7 @@ from pathlib import Path
 from consumer import settings
 from consumer.app import object_store
 from consumer.aws import client as aws
+from consumer.aws.client_upload import ClientUploads
 from consumer.aws.dead_letters import SqsDeadLetters
 from consumer.aws.s3 import S3Store
 from consumer.aws.sqs import SqsQueue
@@ -88,3 +89,18 @@ async def backfill_office(queue_url: str | None, per_s: float | None) -> AsyncIt
             await queue.max_receive_count()
         store = await stack.enter_async_context(object_store(PARALLEL_HEADS))
         yield BackfillOffice(store, queue, Pace(clock, per_s))
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOffice:
+    """What `submit` needs: to upload, and to look for results."""
+
+    uploads: ClientUploads
+    store: S3Store
+
+
+@asynccontextmanager
+async def upload_office() -> AsyncIterator[UploadOffice]:
+    """Open the bucket for uploads."""
+    async with object_store(PARALLEL_HEADS) as store:
+        yield UploadOffice(ClientUploads(store.client), store)

@@ -175,14 +175,6 @@ class S3Store:
         """Delete objects; those that do not exist are no error."""
         await delete_objects(self.client, bucket, keys)
 
-    async def upload(self, path: Path, bucket: str, key: str, content_type: str) -> str:
-        """Upload a file, as a client does; returns the object's ETag."""
-        with translate_errors(f"PUT s3://{bucket}/{key}"), path.open("rb") as file:
-            response = await self.client.put_object(
-                Bucket=bucket, Key=key, Body=file, ContentType=content_type
-            )
-        return response["ETag"].strip('"')
-
     async def chunks(self, source: Source) -> AsyncGenerator[bytes]:
         """Yield the bytes of this very object; raises SourceChangedError, SourceGoneError if it is another.
 

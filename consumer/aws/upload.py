@@ -26,9 +26,9 @@ async def put_object(
 
     The checksum comes from us: over HTTP botocore would read the whole body for it, on the event loop.
     """
-    checksum = _crc32(new.body) if _is_small(new.body) else await asyncio.to_thread(_crc32, new.body)
+    checksum = crc32(new.body) if _is_small(new.body) else await asyncio.to_thread(crc32, new.body)
     # botocore takes for a body what has `read`; aiohttp iterates over it.
-    stream: Any = _Stream(new.body, mark)
+    stream: Any = Stream(new.body, mark)
     response = await client.put_object(
         Bucket=new.bucket,
         Key=new.key,
@@ -41,7 +41,7 @@ async def put_object(
     return response["ETag"].strip('"')
 
 
-class _Stream:
+class Stream:
     """A body as botocore and aiohttp know bodies."""
 
     def __init__(self, body: Body, mark: Callable[[], None]) -> None:
@@ -80,7 +80,8 @@ def _is_small(body: Body) -> bool:
     return body.size_bytes <= _SMALL_BYTES
 
 
-def _crc32(body: Body) -> str:
+def crc32(body: Body) -> str:
+    """Return the checksum of a body, as S3 wants it."""
     checksum = 0
     for chunk in chunks(body):
         checksum = zlib.crc32(chunk, checksum)

@@ -4,7 +4,6 @@ Exit status: 0 done, 1 the document(s) failed, 2 usage or settings, 3 a service 
 be reached, 124 timed out, 130 interrupted. Commands themselves import slow modules.
 """
 
-import os
 import sys
 from typing import Annotated, Any
 
@@ -12,13 +11,43 @@ import typer
 from typer.core import TyperGroup
 
 from consumer import __version__, settings
-from consumer.cli import backfill, dlq, doctor, models, results, run, schema, submit, view
+from consumer.cli import (
+    backfill,
+    dlq,
+    doctor,
+    get,
+    models,
+    run,
+    schema,
+    standard_output,
+    status,
+    submit,
+    view,
+)
 from consumer.cli.exits import ExitStatus
-from consumer.domain.errors import BucketOcrError, SettingsError, TransientError
+from consumer.domain.errors import (
+    BucketOcrError,
+    ForbiddenError,
+    ServiceError,
+    SettingsError,
+    TransientError,
+    UnavailableError,
+)
 
 
 class _Commands(TyperGroup):
-    """Commands whose output may go to a reader that leaves early, such as `head`."""
+    """Commands whose output may go to a reader that leaves early, such as `head`.
+
+    A usage error is one line.
+    """
+
+    def main(self, args: Any = None, prog_name: str | None = None, *_: Any, **__: Any) -> Any:
+        try:
+            status = super().main(args, prog_name, standalone_mode=False)
+        except typer.TyperException as error:
+            typer.echo(_usage(error), err=True)
+            status = error.exit_code
+        sys.exit(status if isinstance(status, int) else ExitStatus.DONE)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -28,10 +57,19 @@ class _Commands(TyperGroup):
         except (BrokenPipeError, ExceptionGroup) as error:
             if not isinstance(_cause(error), BrokenPipeError):
                 raise
-            # What is still in the buffer is written when the process ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            standard_output.discard()
             raise typer.Exit(ExitStatus.DONE) from None
         return done
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Say what is wrong with the arguments, and where to read on; the help itself, if there were none."""
+    message = error.format_message()
+    if "\n" in message:
+        return message
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = context.command_path if context else "bucket-ocr"
+    return f"bucket-ocr: {message.removeprefix('Invalid value: ').rstrip('.')} (see `{command} --help`)"
 
 
 def _cause(error: Exception) -> Exception:
@@ -45,7 +83,6 @@ app = typer.Typer(
     cls=_Commands,
     help="OCR for S3 buckets: upload a document, get its text with boxes next to it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -64,8 +101,8 @@ def _options(
 
 app.command("run")(run.run)
 app.command("submit")(submit.submit)
-app.command("get")(results.get)
-app.command("status")(results.status)
+app.command("get")(get.get)
+app.command("status")(status.status)
 app.command("backfill")(backfill.backfill)
 app.add_typer(dlq.app, name="dlq")
 app.command("view")(view.view)
@@ -76,12 +113,23 @@ app.command("schema")(schema.schema)
 
 def main() -> None:
     """Run a command; an error is one line on standard error, and its kind an exit status."""
+    standard_output.use_utf8()
     try:
         settings.export_aws()
-        app()
+        app(prog_name="bucket-ocr")
     except (BucketOcrError, ExceptionGroup) as error:
         cause = _cause(error)
         if not isinstance(cause, SettingsError | TransientError):
             raise
-        typer.echo(f"bucket-ocr: {cause}", err=True)
+        line = " ".join(f"{cause}{_remedy(cause)}".split())
+        typer.echo(f"bucket-ocr: {line}", err=True)
         sys.exit(ExitStatus.USAGE if isinstance(cause, SettingsError) else ExitStatus.UNREACHABLE)
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about an error of a service."""
+    if isinstance(error, UnavailableError):
+        return ": check the network, the region and AWS_ENDPOINT_URL, or try later"
+    if isinstance(error, ForbiddenError):
+        return ": check the credentials, what they allow, and the name"
+    return ": check the name" if isinstance(error, ServiceError) else ""

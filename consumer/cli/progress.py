@@ -15,34 +15,36 @@ _PAUSE_S: Final = 10.0
 
 @contextmanager
 def counted(
-    what: str, total: int | None = None, *, prints_lines: bool = False
-) -> Iterator[Callable[[int], None]]:
+    what: str, total: float | None = None, *, prints_lines: bool = False
+) -> Iterator[Callable[[float], None]]:
     """Show how many things are done, of `total` if that is known; the context's function adds some.
 
     `what`: the things and what is done with them, such as "objects listed". `prints_lines`: the command
-    prints lines meanwhile, which are progress enough on a terminal.
+    prints so many lines meanwhile that they are progress enough on a terminal. Lines that are written to
+    `sys.stdout` and `sys.stderr` themselves stand above the bar.
     """
     console = Console(stderr=True)
-    of_all = f" of {total}" if total is not None else ""
+    of_all = f" of {total:.0f}" if total is not None else ""
     if console.is_terminal:
         bar = Progress(
             SpinnerColumn(),
-            f"{{task.completed}}{of_all} {what}",
+            f"{{task.completed:.0f}}{of_all} {what}",
             console=console,
             disable=prints_lines and sys.stdout.isatty(),
             transient=True,
+            redirect_stdout=sys.stdout.isatty(),
         )
         with bar:
             task = bar.add_task("", total=total)
             yield lambda count: bar.advance(task, count)
         return
-    done, told_at = 0, time.monotonic()
+    done, told_at = 0.0, time.monotonic()
 
-    def add(count: int) -> None:
+    def add(count: float) -> None:
         nonlocal done, told_at
         done += count
         if time.monotonic() - told_at > _PAUSE_S:
             told_at = time.monotonic()
-            typer.echo(f"{done}{of_all} {what}", err=True)
+            typer.echo(f"{done:.0f}{of_all} {what}", err=True)
 
     yield add

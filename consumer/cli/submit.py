@@ -1,49 +1,115 @@
 """`bucket-ocr submit`: upload documents, and wait for their results."""
 
 import asyncio
-import json
+import contextlib
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from consumer.cli.exits import ExitStatus
+from consumer.cli.local_files import FoundFiles, LocalFile, sniffed
+from consumer.cli.uploads import Upload, complain, printable
 from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
-from consumer.domain.result import Status
-from consumer.ports import ObjectStore
-from consumer.service import inventory
-
-#: Shortest pause between two requests for the same result.
-_MIN_PAUSE_S = 0.5
 
 
 def submit(
-    files: Annotated[list[Path], typer.Argument(help="Documents to upload.", exists=True, dir_okay=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, folders, patterns in quotes ('scans/**/*.pdf'), or - for standard input."
+        ),
+    ],
     target: Annotated[str, typer.Argument(help="s3://bucket/prefix/, or s3://bucket/key for one file.")],
     wait: Annotated[bool, typer.Option("--wait", help="Print each outcome as it comes.")] = False,
-    timeout: Annotated[float, typer.Option(help="With --wait: give up after so many seconds.", min=0)] = 600,
+    timeout: Annotated[
+        float, typer.Option(help="With --wait: give up so many seconds after the last upload.", min=0)
+    ] = 600,
     as_json: Annotated[bool, typer.Option("--json", help="Outcomes as JSON lines.")] = False,
 ) -> None:
     """Upload documents; with --wait, wait until each has its result.
 
-    A target that ends with / (or names only a bucket) is a folder: each file keeps its name there.
+    A target that ends with / (or names only a bucket) is a folder. A file keeps its name there, and what is
+    found in a folder or by a pattern its path below that. Of these hidden files and what is no document are
+    left out. Exit status 1 if a file could not be uploaded, or a document failed: the others go on.
     """
     bucket, key = location(target)
-    if key and not key.endswith("/") and len(files) > 1:
-        raise typer.BadParameter(f"{target} names one object: end it with / to upload {len(files)} files")
-    targets = {path: key + path.name if not key or key.endswith("/") else key for path in files}
-    if len(set(targets.values())) < len(files):
-        raise typer.BadParameter("two files have the same name: upload them to different prefixes")
-    for path, target_key in targets.items():
+    is_folder = not key or key.endswith("/")
+    with _found(files, target, is_folder=is_folder) as found:
+        targets = _targets(found, key, is_folder=is_folder)
+        if wait:
+            for file, target_key in targets:
+                _require_readable(file, target_key)
+        for problem in found.problems:
+            complain(problem)
+        if skipped := ", ".join(f"{count} {what}" for what, count in sorted(found.skipped.items())):
+            typer.echo(f"skipped: {skipped}", err=True)
+        if not targets:
+            if not found.problems:
+                complain(f"there is no document in {shown(', '.join(files))}")
+            sys.exit(ExitStatus.FAILED)
+        upload = Upload(bucket, wait_s=timeout if wait else None, as_json=as_json)
+        status = asyncio.run(upload.run(targets))
+    sys.exit(status or (ExitStatus.FAILED if found.problems else ExitStatus.DONE))
+
+
+@contextlib.contextmanager
+def _found(sources: Sequence[str], target: str, *, is_folder: bool) -> Iterator[FoundFiles]:
+    """Find the files; what comes by standard input is in a file as long as the context lasts."""
+    found = FoundFiles()
+    if "-" in sources:
+        if len(sources) > 1 or is_folder:
+            raise typer.BadParameter(
+                "- is one document: its target is a whole key, such as s3://bucket/a.pdf"
+            )
+        # Not read while requests run: a thread that waits for a terminal cannot be interrupted.
+        with tempfile.NamedTemporaryFile(prefix="bucket-ocr-stdin-") as file:
+            try:
+                if sys.stdin is not None:
+                    shutil.copyfileobj(sys.stdin.buffer, file)
+                file.flush()
+            except OSError as error:
+                complain(f"standard input cannot be kept in {tempfile.gettempdir()}: {error.strerror}")
+                sys.exit(ExitStatus.FAILED)
+            if not file.tell():
+                complain("standard input is empty: nothing was uploaded")
+                sys.exit(ExitStatus.FAILED)
+            found.files.append(LocalFile(Path(file.name), "-"))
+            yield found
+        return
+    for source in sources:
+        if not found.add(source):
+            raise typer.BadParameter(f"there is no file {shown(source)}")
+    if not is_folder and found.files and (len(found.files) > 1 or found.files[0].path != Path(sources[0])):
+        raise typer.BadParameter(
+            f"{target} names one object: end it with / to upload {len(found.files)} files"
+        )
+    yield found
+
+
+def _targets(found: FoundFiles, key: str, *, is_folder: bool) -> list[tuple[Path, str]]:
+    """Return each file with its key; one of several that cannot be a source is a problem of its own."""
+    targets: dict[str, Path] = {}
+    for file in found.files:
+        target_key = key + file.name if is_folder else key
         if not _may_be_a_source(target_key):
-            raise typer.BadParameter(f"{shown(target_key)} is not a name that a source may have")
-        if wait and not formats.has_source_extension(target_key) and _format(path) is None:
-            raise typer.BadParameter(f"{path} is none of the formats that are read: it would get no result")
-    sys.exit(asyncio.run(_submit(targets, bucket, wait_s=timeout if wait else None, as_json=as_json)))
+            problem = f"{printable(target_key)} is not a name that a source may have"
+            if len(found.files) == 1:
+                raise typer.BadParameter(problem)
+            found.problems.append(problem)
+            continue
+        if target_key in targets:
+            raise typer.BadParameter(
+                f"{shown(str(file.path))} and {shown(str(targets[target_key]))} have the same name: "
+                "upload them to different prefixes"
+            )
+        targets[target_key] = file.path
+    return [(path, target_key) for target_key, path in targets.items()]
 
 
 def _may_be_a_source(key: str) -> bool:
@@ -53,67 +119,9 @@ def _may_be_a_source(key: str) -> bool:
         return False
 
 
-async def _submit(
-    targets: dict[Path, str], bucket: str, *, wait_s: float | None, as_json: bool
-) -> ExitStatus:
-    from consumer.app import object_store
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    is_hidden = not console.is_terminal
-    # On a terminal the outcomes are printed above the bar; elsewhere they stay on standard output.
-    bar = Progress(console=console, disable=is_hidden, transient=True, redirect_stdout=sys.stdout.isatty())
-    async with object_store() as store:
-        with bar:
-            etags = {}
-            for path, key in bar.track(targets.items(), description="uploading"):
-                content_type = _format(path) or "application/octet-stream"
-                etags[key] = await store.upload(path, bucket, key, content_type)
-            if wait_s is None:
-                for key, etag in etags.items():
-                    _show(bucket, key, etag, "uploaded", as_json=as_json)
-                return ExitStatus.DONE
-            return await _follow(store, bucket, etags, wait_s, bar, as_json=as_json)
-
-
-async def _follow(  # noqa: PLR0913 - a function so that the one above stays readable
-    store: ObjectStore, bucket: str, etags: dict[str, str], wait_s: float, bar: Progress, *, as_json: bool
-) -> ExitStatus:
-    """Print each outcome as it comes, for at most `wait_s` seconds. `etags`: of the uploads, by key."""
-    # With many documents each is asked for less often: about 100 requests a second in all.
-    pause_s = max(_MIN_PAUSE_S, len(etags) / 100)
-    task = bar.add_task("reading", total=len(etags))
-    statuses: list[Status] = []
-
-    async def follow(key: str, etag: str) -> None:
-        while True:
-            result = await inventory.result_head(store, bucket, key)
-            # Not one of older bytes.
-            if result is not None and result.source_etag == etag:
-                break
-            await asyncio.sleep(pause_s)
-        statuses.append(result.status)
-        _show(bucket, key, etag, result.status.value, as_json=as_json)
-        bar.advance(task)
-
-    try:
-        async with asyncio.timeout(wait_s), asyncio.TaskGroup() as group:
-            for key, etag in etags.items():
-                group.create_task(follow(key, etag), name=key)
-    except TimeoutError:
-        missing = len(etags) - len(statuses)
-        typer.echo(f"bucket-ocr: no result of {missing} document(s) after {wait_s:g} s", err=True)
-        return ExitStatus.TIMED_OUT
-    return ExitStatus.FAILED if Status.FAILURE in statuses else ExitStatus.DONE
-
-
-def _format(path: Path) -> formats.Format | None:
-    with path.open("rb") as file:
-        return formats.sniff(file.read(formats.SNIFF_BYTES))
-
-
-def _show(bucket: str, key: str, etag: str, outcome: str, *, as_json: bool) -> None:
-    uri = f"s3://{bucket}/{key}"
-    facts = {"source": uri, "result": keys.result_key(uri), "etag": etag, "status": outcome}
-    line = json.dumps(facts) if as_json else f"{outcome:<8} {shown(uri)}"
-    # Without the file, typer would write past the bar.
-    typer.echo(line, file=sys.stdout)
+def _require_readable(path: Path, key: str) -> None:
+    with contextlib.suppress(OSError):
+        if not formats.has_source_extension(key) and sniffed(path) is None:
+            raise typer.BadParameter(
+                f"{shown(str(path))} is none of the formats that are read: it would get no result"
+            )

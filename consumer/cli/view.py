@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from consumer.cli.exits import ExitStatus
+from consumer.cli.progress import counted
 from consumer.cli.uris import location, shown
+from consumer.cli.whole_file import whole_file
 from consumer.clock import SystemClock, Watchdog
 from consumer.domain import keys
 from consumer.domain.errors import SourceChangedError, SourceGoneError
@@ -71,17 +71,8 @@ async def _view(bucket: str | None, key: str, result: Path | None, target: Path)
         else:
             document = await _fetched(bucket, key, work.path)
         stored = document.stored()
-        # Under another name until it is complete.
-        part = target.with_name(f"{target.name}.part")
-        console = Console(stderr=True)
-        bar = Progress(console=console, disable=not console.is_terminal, transient=True)
-        try:
-            with part.open("wb") as file, bar:
-                task = bar.add_task("rendering", total=stored.head.page_count)
-                await document.write(stored, work.path, file, lambda: bar.advance(task))
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with counted("pages rendered", stored.head.page_count) as add, whole_file(target) as file:
+            await document.write(stored, work.path, file, lambda: add(1))
 
 
 async def _fetched(bucket: str, key: str, folder: Path) -> "ViewedDocument":

@@ -53,17 +53,37 @@ class SourceState(NamedTuple):
     progress: Progress | None = None
 
 
+class SeenResults:
+    """What results were, by their ETags: who looks again asks for new ones only. It grows with the bucket."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, Status | None, str]] = {}
+
+    async def look(
+        self, store: ObjectStore, bucket: str, source: "ListedSource[tuple[str, str]]"
+    ) -> tuple[Status | None, str]:
+        """Return the status of a source's result (None: it is none of ours), and its source's ETag."""
+        etag = source.result_etag
+        seen = self._seen.get(source.key)
+        if seen is None or seen[0] != etag:
+            head = await result_head(store, bucket, source.key)
+            seen = (etag or "", head.status if head else None, head.source_etag if head else "")
+            self._seen[source.key] = seen
+        return seen[1:]
+
+
 async def states(
-    store: ObjectStore, bucket: str, prefix: str, part_pages: int
+    store: ObjectStore, bucket: str, prefix: str, part_pages: int, seen: SeenResults | None = None
 ) -> AsyncGenerator[SourceState]:
     """Yield each source whose key starts with `prefix` and ends like a document, as the listing comes.
 
     In the order of their keys, but a source comes after those whose keys begin with its own. Only results
-    that the listing has cost a request each. Memory does not grow with the number of sources.
+    that the listing has cost a request each, and of these only what `seen` has not. Without `seen` memory
+    does not grow with the number of sources.
     """
 
     def look(source: ListedSource[tuple[str, str]]) -> Coroutine[Any, Any, SourceState]:
-        return _state(store, bucket, source, part_pages)
+        return _state(store, bucket, source, part_pages, seen or SeenResults())
 
     async with aclosing(windowed(paired(store.list(bucket, prefix)), look)) as found:
         async for each in found:
@@ -97,6 +117,7 @@ class ListedSource(Generic[_Object]):
 
     object: _Object
     has_result: bool = False
+    result_etag: str | None = None
     pieces: list[Piece] = field(default_factory=list)
 
     @property
@@ -109,23 +130,27 @@ class ListedSource(Generic[_Object]):
         """ETag of the source, without quotation marks."""
         return self.object[1]
 
-    def note(self, output_key: str) -> None:
+    def note(self, output_key: str, etag: str) -> None:
         """Note an output, if it is one of this source."""
         if output_key == keys.result_key(self.key):
-            self.has_result = True
+            self.has_result, self.result_etag = True, etag
         elif piece := Piece.parse(self.key, output_key):
             self.pieces.append(piece)
 
 
 async def _state(
-    store: ObjectStore, bucket: str, source: ListedSource[tuple[str, str]], part_pages: int
+    store: ObjectStore,
+    bucket: str,
+    source: ListedSource[tuple[str, str]],
+    part_pages: int,
+    seen: SeenResults,
 ) -> SourceState:
-    result = await result_head(store, bucket, source.key) if source.has_result else None
-    if result is not None and result.source_etag == source.etag:
-        return SourceState(source.key, _STATES[result.status])
+    status, etag = await seen.look(store, bucket, source) if source.has_result else (None, "")
+    if status is not None and etag == source.etag:
+        return SourceState(source.key, _STATES[status])
     if source.pieces:
         return SourceState(source.key, State.WORKING, _progress(source.pieces, source.etag, part_pages))
-    return SourceState(source.key, State.PENDING if result is None else State.STALE)
+    return SourceState(source.key, State.PENDING if status is None else State.STALE)
 
 
 async def paired(objects: AsyncGenerator[_Object]) -> AsyncGenerator[ListedSource[_Object]]:
@@ -137,12 +162,12 @@ async def paired(objects: AsyncGenerator[_Object]) -> AsyncGenerator[ListedSourc
     waiting: list[ListedSource[_Object]] = []
     async with aclosing(objects):
         async for each in objects:
-            key = each[0]
+            key, etag = each[0], each[1]
             while waiting and not _may_come(waiting[-1].key, key):
                 yield waiting.pop()
             if keys.is_own_output(key):
                 for source in waiting:
-                    source.note(key)
+                    source.note(key, etag)
             elif formats.has_source_extension(key):
                 waiting.append(ListedSource(each))
     while waiting:

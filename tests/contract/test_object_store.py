@@ -335,12 +335,3 @@ class TestS3:
         listed = [item async for item in store.list(bucket, "b/")]
         etags = [(await _head(store, bucket, key)).source.etag for key in ("b/1", "b/2")]
         assert listed == [("b/1", etags[0]), ("b/2", etags[1])]
-
-    async def test_upload_returns_the_etag_that_head_returns(
-        self, store: S3Store, bucket: str, tmp_path: Path
-    ) -> None:
-        (tmp_path / "x").write_bytes(BODY)
-        etag = await store.upload(tmp_path / "x", bucket, KEY, "application/pdf")
-        source = (await _head(store, bucket)).source
-        assert (source.etag, source.content_type) == (etag, "application/pdf")
-        assert b"".join([chunk async for chunk in store.chunks(source)]) == BODY

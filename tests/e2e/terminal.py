@@ -12,17 +12,16 @@ from pathlib import Path
 
 from tests.e2e.stack import COMMAND_S
 
-#: A line that is shown and then taken away again, as progress is; and what else moves or colours.
-_TAKEN_AWAY = re.compile(r"[^\n]*\n(?:\x1b\[\?\d+[a-z]|\r)*\x1b\[1A\x1b\[2K")
-_CONTROL = re.compile(r"[^\n]*\x1b\[2K|\x1b\[[?\d;]*[A-Za-z]|\r")
+#: What moves the cursor, clears a line or colours.
+_CONTROL = re.compile(r"(\n|\x1b\[[?\d;]*[A-Za-z]|\r)")
 
 
 def bucket_ocr(
-    environment: Mapping[str, str], folder: Path, *arguments: object
+    environment: Mapping[str, str], folder: Path, *arguments: object, is_whole: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run a command whose standard error is a terminal, and whose standard output is a pipe.
 
-    Returns of standard error what stays on the terminal.
+    `is_whole`: standard output is that terminal too. Returns as standard error what stays on the terminal.
     """
     ours, theirs = pty.openpty()
     shown: list[bytes] = []
@@ -41,7 +40,7 @@ def bucket_ocr(
             cwd=folder,
             env={**environment, "TERM": "xterm"},
             stdin=theirs,
-            stdout=subprocess.PIPE,
+            stdout=theirs if is_whole else subprocess.PIPE,
             stderr=theirs,
             text=True,
         ) as process:
@@ -51,5 +50,22 @@ def bucket_ocr(
             reader.join(COMMAND_S)
     finally:
         os.close(ours)
-    errors = _CONTROL.sub("", _TAKEN_AWAY.sub("", b"".join(shown).decode().replace("\r\n", "\n")))
+    errors = left(b"".join(shown).decode())
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def left(text: str) -> str:
+    """Return what is seen of a terminal's text in the end: progress is drawn over, or taken away."""
+    rows, row = [""], 0
+    for token in _CONTROL.split(text.replace("\r\n", "\n")):
+        if token == "\n":
+            row += 1
+            rows[row:] = rows[row:] or [""]
+        elif token == "\x1b[1A":
+            row -= 1
+        elif token == "\x1b[2K":
+            rows[row] = ""
+        elif not _CONTROL.fullmatch(token):
+            rows[row] += token
+    seen = "\n".join(rows).rstrip("\n")
+    return seen and f"{seen}\n"

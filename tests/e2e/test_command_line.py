@@ -1,6 +1,8 @@
 """Output and exit status of the commands: in processes of their own if those matter, else in this one."""
 
+import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from consumer.domain.parts import Identity, PageRange, Piece
-from tests.e2e import documents, in_process
+from tests.e2e import documents, in_process, terminal
+from tests.e2e.proxy import FaultProxy, answer
 from tests.e2e.stack import COMMAND_S, Consumer, Stack, bucket_ocr, until
 from tests.viewer import documents as viewed
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+PROGRESS = re.compile(r"\d+( of \d+)? (MB|files|documents|results|pages) .*")
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
@@ -51,9 +55,14 @@ def _files(folder: Path, **bodies: bytes) -> list[Path]:
 def _one_line(result: Done) -> str:
     """Return the problem: one line on standard error, and nothing on standard output."""
     assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
+    (line,) = _messages(result)
     assert line.startswith("bucket-ocr: ")
     return line
+
+
+def _messages(result: Done) -> list[str]:
+    """Return the lines on standard error, without those of progress, which a slow machine has."""
+    return [line for line in result.stderr.splitlines() if not PROGRESS.fullmatch(line)]
 
 
 def test_submit_and_wait_prints_each_outcome(
@@ -61,7 +70,7 @@ def test_submit_and_wait_prints_each_outcome(
 ) -> None:
     files = _files(tmp_path, one=documents.pdf("ONE"), two=documents.pdf("TWO"))
     done = run("submit", "--wait", *files, f"s3://{stack.bucket}/sent/")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, _messages(done)) == (0, [])
     uris = [f"s3://{stack.bucket}/sent/{name}.pdf" for name in ("one", "two")]
     assert sorted(done.stdout.splitlines()) == [f"SUCCESS  {uri}" for uri in uris]
 
@@ -85,6 +94,90 @@ def test_submit_gives_up_waiting_after_the_timeout(run: Run, stack: Stack, tmp_p
     assert done.returncode == 124
     assert "no result of 1 document(s) after 1 s" in _one_line(done)
     assert "lonely.pdf" in stack.keys(silent=True)
+
+
+def test_submit_uploads_folders_and_patterns_and_goes_on_after_a_file_that_cannot_be_read(
+    call: Run, stack: Stack, tmp_path: Path
+) -> None:
+    (tmp_path / "scans" / "may").mkdir(parents=True)
+    _files(tmp_path / "scans" / "may", one=b"%PDF-1", two=b"%PDF-2")
+    (tmp_path / "scans" / "notes.txt").write_bytes(b"notes")
+    (tmp_path / "gone.pdf").symlink_to("nowhere")
+    (tmp_path / "scans" / b"latin-\xfc.pdf".decode(errors="surrogateescape")).write_bytes(b"%PDF-")
+    uri = f"s3://{stack.silent_bucket}/folders"
+    done = call("submit", "scans", "gone.pdf", f"{uri}/")
+    assert done.returncode == 1
+    assert sorted(done.stdout.splitlines()) == [f"uploaded {uri}/may/{name}.pdf" for name in ("one", "two")]
+    assert _messages(done) == [
+        "bucket-ocr: folders/latin-\\udcfc.pdf is not a name that a source may have",
+        "skipped: 1 of other types",
+        "bucket-ocr: gone.pdf: No such file or directory",
+    ]
+    head = stack.object("folders/may/two.pdf", silent=True)
+    assert head is not None
+    assert (head["ContentType"], head["ETag"]) == (
+        "application/pdf",
+        f'"{hashlib.md5(b"%PDF-2").hexdigest()}"',
+    )
+    pattern = call("submit", "--json", "scans/**/t*.pdf", f"{uri}/patterns/")
+    assert [json.loads(line)["source"] for line in pattern.stdout.splitlines()] == [
+        f"{uri}/patterns/may/two.pdf"
+    ]
+    assert "end it with /" in _one_line(call("submit", "scans", f"{uri}/all.pdf"))
+    assert "have the same name" in _one_line(
+        call("submit", "scans", "scans/may/../may/one.pdf", "scans", f"{uri}/")
+    )
+    (tmp_path / "empty").mkdir()
+    nothing = call("submit", "empty", f"{uri}/")
+    assert (nothing.returncode, _one_line(nothing)) == (1, "bucket-ocr: there is no document in empty")
+
+
+def test_standard_input_is_one_document(stack: Stack, tmp_path: Path) -> None:
+    def submit(body: bytes, key: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "consumer", "submit", "-", f"s3://{stack.silent_bucket}/{key}"],
+            cwd=tmp_path,
+            env=stack.environment(),
+            input=body,
+            capture_output=True,
+            timeout=COMMAND_S,
+            check=False,
+        )
+
+    assert submit(b"%PDF-1.7", "piped").returncode == 0
+    head = stack.object("piped", silent=True)
+    assert head is not None
+    assert (head["ContentType"], head["ContentLength"]) == ("application/pdf", 8)
+    empty = submit(b"", "empty.pdf")
+    assert (empty.returncode, empty.stderr) == (
+        1,
+        b"bucket-ocr: standard input is empty: nothing was uploaded\n",
+    )
+    assert "empty.pdf" not in stack.keys(silent=True)
+
+
+def test_refusals_of_a_few_files_are_told_and_one_of_all_is_3_in_one_line(
+    stack: Stack, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.pdf" for number in range(12)]
+    for file in files:
+        file.write_bytes(b"%PDF-")
+    with FaultProxy(stack.cloud.endpoint_url) as proxy:
+        environment = stack.seen_at(proxy.url).environment()
+        proxy.fail("PutObject", answer(403, "AccessDenied"), key="some/3.pdf", times=None)
+        some = in_process.bucket_ocr(
+            environment, tmp_path, "submit", *files, f"s3://{stack.silent_bucket}/some/"
+        )
+        assert (some.returncode, len(some.stdout.splitlines())) == (1, 11)
+        (line,) = _messages(some)
+        assert "3.pdf: PUT s3://" in line
+        assert "AccessDenied" in line
+        proxy.fail("PutObject", answer(403, "AccessDenied"), times=None)
+        every = in_process.bucket_ocr(
+            environment, tmp_path, "submit", *files, f"s3://{stack.silent_bucket}/all/"
+        )
+        assert every.returncode == 3
+        assert "AccessDenied" in _one_line(every)
 
 
 def test_ctrl_c_is_quiet_and_130(stack: Stack, tmp_path: Path) -> None:
@@ -117,8 +210,9 @@ def test_ctrl_c_is_quiet_and_130(stack: Stack, tmp_path: Path) -> None:
 )
 def test_wrong_usage_is_2_and_says_what_is_wrong(call: Run, arguments: list[str], problem: str) -> None:
     done = call(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert problem in done.stderr
+    assert done.returncode == 2
+    assert problem in (line := _one_line(done))
+    assert re.search(r"\(see `bucket-ocr( [a-z]+)? --help`\)$", line)
 
 
 def test_get_prints_text_markdown_or_the_whole_result(call: Run, stack: Stack, consumer: Consumer) -> None:
@@ -126,6 +220,7 @@ def test_get_prints_text_markdown_or_the_whole_result(call: Run, stack: Stack, c
     result = stack.result("shown.pdf")
     uri = f"s3://{stack.bucket}/shown.pdf"
     assert call("get", "--text", uri).stdout == "FIRST\n\fSECOND\n"
+    assert call("get", "--text", "--pages", "2-", uri).stdout == "SECOND\n"
     assert json.loads(call("get", "--json", uri).stdout) == json.loads(call("get", uri).stdout) == result
     markdown = call("get", "--markdown", uri)
     assert (markdown.returncode, markdown.stdout) == (
@@ -141,10 +236,99 @@ def test_get_of_a_failed_or_missing_result_is_1_and_says_why(
     stack.result("failed.pdf")
     failed = call("get", "--text", f"s3://{stack.bucket}/failed.pdf")
     assert failed.returncode == 1
-    assert failed.stderr.startswith("bucket-ocr: EMPTY_FILE: ")
+    assert _one_line(failed).startswith(f"bucket-ocr: s3://{stack.bucket}/failed.pdf: EMPTY_FILE: ")
     missing = call("get", f"s3://{stack.bucket}/missing.pdf")
     assert missing.returncode == 1
     assert "has no result" in _one_line(missing)
+
+
+def test_get_of_several_prints_them_one_after_the_other_or_writes_a_file_for_each(
+    call: Run, stack: Stack, tmp_path: Path
+) -> None:
+    for number, key in enumerate(("g/one.pdf", "g/sub/two.pdf", "g/../three.pdf")):
+        stack.put(key, b"%PDF-", silent=True)
+        stack.put(f"{key}.ocr.json", long_result(number + 1, 3), silent=True)
+    bucket = f"s3://{stack.silent_bucket}"
+    one, two = f"{bucket}/g/one.pdf", f"{bucket}/g/sub/two.pdf"
+    assert call("get", "--text", one, two).stdout == "xxx\n\fxxx\nxxx\n"
+    assert [json.loads(line)["page_count"] for line in call("get", one, two).stdout.splitlines()] == [1, 1]
+    missing = call("get", "--text", one, f"{bucket}/g/none.pdf", two)
+    assert (missing.returncode, missing.stdout) == (1, "xxx\n\fxxx\nxxx\n")
+    assert [line for line in _messages(missing) if "g/none.pdf has no result" in line]
+
+    (tmp_path / "old.txt").write_text("old")
+    written = call("get", "--text", one, "-o", "old.txt")
+    assert (written.returncode, written.stdout, (tmp_path / "old.txt").read_text()) == (0, "", "xxx\n")
+    failed = call("get", "--text", f"{bucket}/g/none.pdf", "-o", "old.txt")
+    assert (failed.returncode, (tmp_path / "old.txt").read_text()) == (1, "xxx\n")
+
+    fresh = call("get", "--csv", one, "-o", "fresh/")
+    assert (fresh.returncode, fresh.stdout) == (0, "fresh/one.pdf.ocr.csv\n")
+
+    stack.put("g/pending.pdf", b"%PDF-", silent=True)
+    folder = call("get", "--text", f"{bucket}/g/", "-o", "new/")
+    assert folder.returncode == 1
+    assert sorted(folder.stdout.splitlines()) == ["new/one.pdf.ocr.txt", "new/sub/two.pdf.ocr.txt"]
+    assert {line.partition(":")[2][:40] for line in _messages(folder)} == {
+        " 1 document(s) have no result (yet): see",
+        f" {bucket}/g/../three.pdf: its key names no file"[:40],
+    }
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "old.txt",
+        "one.pdf.ocr.csv",
+        "one.pdf.ocr.txt",
+        "two.pdf.ocr.txt",
+    ]
+    assert (tmp_path / "new" / "sub" / "two.pdf.ocr.txt").read_text() == "xxx\nxxx\n"
+    assert "1 page(s), and none of these" in _one_line(call("get", one, "--pages", "2-"))
+
+
+def test_a_watch_tells_what_changes_until_nothing_is_to_come(stack: Stack, tmp_path: Path) -> None:
+    etags = {name: stack.put(f"w/{name}.pdf", b"%PDF-", silent=True) for name in ("a", "b", "c")}
+    uri = f"s3://{stack.silent_bucket}/w/"
+
+    def finish(name: str, status: str) -> None:
+        metadata = {"ocr-status": status, "ocr-source-etag": etags[name], "ocr-fingerprint": "f"}
+        stack.s3.put_object(
+            Bucket=stack.silent_bucket, Key=f"w/{name}.pdf.ocr.json", Body=b"{}", Metadata=metadata
+        )
+
+    finish("a", "SUCCESS")
+    with subprocess.Popen(
+        [sys.executable, "-m", "consumer", "status", "--watch", uri],
+        cwd=tmp_path,
+        env=stack.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = iter(process.stdout)
+        assert [next(lines) for _ in etags] == [
+            f"done     {uri}a.pdf\n",
+            f"pending  {uri}b.pdf\n",
+            f"pending  {uri}c.pdf\n",
+        ]
+        finish("c", "FAILURE")
+        assert next(lines) == f"failed   {uri}c.pdf\n"
+        finish("b", "PARTIAL")
+        assert list(lines) == [f"partial  {uri}b.pdf\n"]
+        assert process.stderr.read() == "3 document(s): 1 done, 1 partial, 1 failed\n"
+    assert process.returncode == 1
+    stack.put("w/d.pdf", b"%PDF-", silent=True)
+    late = in_process.bucket_ocr(
+        stack.environment(), tmp_path, "status", "--watch", "--timeout", "1", f"{uri}d"
+    )
+    assert late.returncode == 124
+    assert late.stdout in {"", f"pending  {uri}d.pdf\n"}
+    assert f"not all results of {uri}d are there after 1 s" in late.stderr
+    stack.s3.delete_object(Bucket=stack.silent_bucket, Key="w/d.pdf")
+    seen = terminal.bucket_ocr(stack.environment(), tmp_path, "status", "--watch", uri, is_whole=True)
+    assert (seen.returncode, seen.stderr.splitlines()) == (
+        1,
+        ["3 document(s): 1 done, 1 partial, 1 failed", f"failed   {uri}c.pdf"],
+    )
 
 
 def test_view_writes_the_page_of_the_very_source_that_was_read(
@@ -158,7 +342,7 @@ def test_view_writes_the_page_of_the_very_source_that_was_read(
     stack.put("looked.pdf.ocr.json", result.read_bytes(), silent=True)
     uri = f"s3://{stack.silent_bucket}/looked.pdf"
     done = call("view", uri)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "looked.pdf.ocr.html\n", "")
+    assert (done.returncode, done.stdout, _messages(done)) == (0, "looked.pdf.ocr.html\n", [])
     assert b"HARBOUR" in (tmp_path / "looked.pdf.ocr.html").read_bytes()
     stack.put("looked.pdf", documents.pdf("ANOTHER"), silent=True)
     assert "has changed since it was read" in _one_line(call("view", uri))
@@ -191,7 +375,8 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
             f"working  2/79 parts (130/5000 pages) {uri}working.pdf",
         ],
     )
-    assert people.stderr == "5 document(s): 1 pending, 1 working, 1 done, 1 failed, 1 stale\n"
+    (counts,) = _messages(people)
+    assert counts == "5 document(s): 1 pending, 1 working, 1 done, 1 failed, 1 stale"
     *lines, totals = map(json.loads, call("status", "--json", uri).stdout.splitlines())
     assert lines == [
         {"source": f"{uri}{state}.pdf", "state": state} | (progress if state == "working" else {})
@@ -202,7 +387,7 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
     }
     assert call("status", f"{uri}done.pdf").returncode == 0
     summary = call("status", "--summary", uri)
-    assert (summary.returncode, summary.stdout, summary.stderr) == (1, people.stderr, "")
+    assert (summary.returncode, summary.stdout, _messages(summary)) == (1, f"{counts}\n", [])
     assert json.loads(call("status", "--summary", "--json", uri).stdout) == totals
     assert "no document" in _one_line(call("status", f"{uri}none"))
 
@@ -214,7 +399,12 @@ def test_a_reader_that_leaves_early_ends_a_command_quietly(stack: Stack, tmp_pat
         stack.put(f"many/{number}-{'x' * length}.pdf", b"%PDF-", silent=True)
     stack.put("many.pdf", b"%PDF-", silent=True)
     stack.put("many.pdf.ocr.json", long_result(lines, length), silent=True)
+    uploaded = {f"left/{number}.pdf" for number in range(20)}
+    (tmp_path / "left").mkdir()
+    for key in uploaded:
+        (tmp_path / key).write_bytes(b"%PDF-")
     for arguments, first in (
+        (f"submit left s3://{stack.silent_bucket}/left/", b"uploaded s3://"),
         (f"status s3://{stack.silent_bucket}/many/", b"pending  s3://"),
         (f"get --text s3://{stack.silent_bucket}/many.pdf", b"x" * 60),
     ):
@@ -229,6 +419,14 @@ def test_a_reader_that_leaves_early_ends_a_command_quietly(stack: Stack, tmp_pat
         )
         line, status = done.stdout.splitlines()
         assert (line[: len(first)], status, done.stderr) == (first, b"status 0", b"")
+    # What was to be done is done.
+    assert uploaded <= stack.keys(silent=True)
+
+
+def test_output_is_utf_8_whatever_the_locale(run: Run, stack: Stack) -> None:
+    stack.put("文/ü.pdf", b"%PDF-", silent=True)
+    uri = f"s3://{stack.silent_bucket}/文/ü.pdf"
+    assert run("status", uri, PYTHONIOENCODING="ascii").stdout == f"pending  {uri}\n"
 
 
 def long_result(lines: int, length: int) -> bytes:
@@ -247,7 +445,8 @@ def long_result(lines: int, length: int) -> bytes:
 def test_no_command_is_wrong_usage(call: Run, arguments: list[str]) -> None:
     done = call(*arguments)
     assert done.returncode == 2
-    assert "Usage: " in done.stdout + done.stderr
+    assert done.stdout == ""
+    assert re.search("Usage: |Missing command", done.stderr)
 
 
 def test_get_of_an_output_says_to_name_its_source(call: Run) -> None:
@@ -259,6 +458,20 @@ def test_get_of_an_output_says_to_name_its_source(call: Run) -> None:
 def test_an_access_point_is_wrong_usage_that_says_what_to_name(call: Run) -> None:
     done = call("status", "s3://arn:aws:s3:us-east-1:123456789012:accesspoint/mine/a.pdf")
     assert (done.returncode, "name its bucket" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("typed", "completed"), [("dlq re", ["redrive"]), ("get --pa", ["--pages"])])
+def test_a_shell_completes_commands_and_options(
+    stack: Stack, tmp_path: Path, typed: str, completed: list[str]
+) -> None:
+    words = f"bucket-ocr {typed}"
+    variables = {
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+        "_BUCKET_OCR_COMPLETE": "complete_bash",
+    }
+    done = in_process.bucket_ocr(stack.environment() | variables, tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, completed)
 
 
 @pytest.mark.parametrize("command", ["doctor", "run"])

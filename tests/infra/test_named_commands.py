@@ -63,7 +63,7 @@ def named(text: str) -> Iterator[str]:
 def problem(words: str, known: dict[str, set[str]]) -> str | None:
     """What is wrong with a command; None if it exists with all of its options."""
     every = words.split()
-    if re.fullmatch(r"--\w+", every[0]):
+    if re.fullmatch(r"--[\w-]+", every[0]):
         return None if every[0] in known[""] | {"--help"} else every[0]
     first = every[0].strip("`,.;:")
     is_group = any(name.startswith(f"{first} ") for name in known)

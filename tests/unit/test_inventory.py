@@ -203,3 +203,25 @@ async def test_keys_between_a_source_and_its_result_belong_to_neither(network: N
         "a.pdf.ocr.jpg": State.DONE,
         "a.pdf.z.pdf": State.PENDING,
     }
+
+
+async def test_another_look_asks_for_new_results_alone(network: Network) -> None:
+    s3 = network.cloud.s3
+    etag = s3.upload("a.pdf", b"document").etag
+    s3.upload("b.pdf", b"document")
+    s3.upload("a.pdf.ocr.json", b"{}", metadata(Status.SUCCESS, etag))
+    store, seen = FakeStore(network), inventory.SeenResults()
+
+    async def look() -> tuple[dict[str, State], list[str]]:
+        network.calls.clear()
+        states = {key: state async for key, state, _ in inventory.states(store, BUCKET, "", 10, seen)}
+        return states, [key for operation, key in network.calls if operation == "head"]
+
+    assert await look() == ({"a.pdf": State.DONE, "b.pdf": State.PENDING}, ["a.pdf.ocr.json"])
+    assert await look() == ({"a.pdf": State.DONE, "b.pdf": State.PENDING}, [])
+    s3.upload("b.pdf.ocr.json", b"{}", metadata(Status.FAILURE, etag))
+    assert await look() == ({"a.pdf": State.DONE, "b.pdf": State.FAILED}, ["b.pdf.ocr.json"])
+    s3.upload("a.pdf", b"another")
+    assert await look() == ({"a.pdf": State.STALE, "b.pdf": State.FAILED}, [])
+    s3.upload("a.pdf.ocr.json", b"{1}", metadata(Status.PARTIAL, s3.upload("a.pdf", b"third").etag))
+    assert await look() == ({"a.pdf": State.PARTIAL, "b.pdf": State.FAILED}, ["a.pdf.ocr.json"])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from consumer.cli.page_choice import PageChoice
 from consumer.cli.result_stream import NoResultError, ResultStream, open_stream
 from consumer.domain import result
 from consumer.domain.errors import Code
@@ -139,3 +140,64 @@ async def test_a_document_with_a_table_larger_than_any_page_is_no_result() -> No
     stream = await opened(body)
     with pytest.raises(NoResultError):
         [chunk async for chunk in stream.csv()]
+
+
+@pytest.mark.parametrize("size_bytes", CHUNKS)
+@pytest.mark.parametrize("chosen", ["1", "2-3", "4", "1,3,5-", "6"])
+async def test_chosen_pages_are_those_of_a_document_that_has_only_them(chosen: str, size_bytes: int) -> None:
+    texts = ["one", "two ünder", "", "four", "five", "six"]
+    choice = PageChoice.parse(chosen)
+    kept = [text for number, text in enumerate(texts, 1) if number in choice]
+    warnings = [
+        result.Warning(code=Code.PAGE_DOWNSCALED, message="m", page_number=number) for number in (None, 1, 4)
+    ]
+    whole = document(*texts).model_copy(update={"warnings": tuple(warnings)})
+    expected = {
+        "markdown": "\n\n".join(kept) + "\n",
+        "text": "\f".join("\n".join(text.split()) + "\n" for text in kept),
+        "csv": "\r\n".join(f'{word},"1,5"\r\n' for text in kept for word in text.split()),
+    }
+    body = whole.model_dump_json().encode()
+    for form, text in expected.items():
+        stream = await open_stream(chunks(body, size_bytes), choice)
+        forms = {"markdown": stream.markdown, "text": stream.text, "csv": stream.csv}
+        assert b"".join([chunk async for chunk in forms[form]()]).decode() == text
+    stream = await open_stream(chunks(body, size_bytes), choice)
+    printed = b"".join([chunk async for chunk in stream.json()])
+    update = {
+        "pages": tuple(page for page in whole.pages if page.page_number in choice),
+        "detections": tuple(line for line in whole.detections if line.page_number in choice),
+        "warnings": tuple(
+            each for each in warnings if each.page_number is None or each.page_number in choice
+        ),
+    }
+    assert ResultDocument.model_validate_json(printed) == whole.model_copy(update=update)
+
+
+async def test_fields_of_later_versions_are_kept_when_pages_are_chosen() -> None:
+    body = (
+        b'{"schema_version": "1.7", "status": "SUCCESS", "page_count": 2, "new": {"a": [1, 2.5, null]}, '
+        b'"list": [], "words": ["x", [1], {"page_number": 1}, {"page_number": 2}], "last": "\xc3\xbc"}'
+    )
+    stream = await open_stream(chunks(body, 9), PageChoice.parse("2"))
+    assert b"".join([chunk async for chunk in stream.json()]).decode() == (
+        '{"schema_version":"1.7","status":"SUCCESS","page_count":2,"new":{"a":[1,2.5,null]},'
+        '"list":[],"words":["x",[1],{"page_number":2}],"last":"ü"}\n'
+    )
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "csv"])
+async def test_what_follows_the_last_chosen_page_is_not_asked_for(form: str) -> None:
+    body = document(*["one two"] * 3000).model_dump_json().encode()
+    taken = 0
+
+    async def counted() -> AsyncGenerator[bytes]:
+        nonlocal taken
+        async for chunk in chunks(body, 1000):
+            taken += len(chunk)
+            yield chunk
+
+    stream = await open_stream(counted(), PageChoice.parse("2"))
+    forms = {"markdown": stream.markdown, "text": stream.text, "csv": stream.csv}
+    assert [chunk async for chunk in forms[form]()]
+    assert taken < len(body) * 0.9
