@@ -1,0 +1,394 @@
+"""Recipes of docs/cookbook.md, as they stand there, with real results."""
+
+import asyncio
+import copy
+import functools
+import gzip
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote_plus
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pytest
+import sqlglot
+from PIL import Image
+
+from tests.docs.pages import ROOT, page
+from tests.e2e import documents
+from tests.e2e.stack import COMMAND_S, RESULT_S, Consumer, Document, Stack, until
+from tests.viewer import browser
+
+#: Names of things in the recipes.
+BUCKETS: Final = ("my-inbox", "my-results", "my-lists")
+
+BIN: Final = Path(sys.executable).parent
+
+#: A key that events encode.
+LETTER: Final = "in box/letter ü+1%.pdf"
+
+Pixels = npt.NDArray[np.int16]
+
+
+class Cook:
+    """The recipes with the buckets of the test, and a folder to run them in."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack, self.folder = stack, folder
+        for name, code in page("docs/cookbook.md").blocks.items():
+            own = re.sub("|".join(BUCKETS), lambda match: self.bucket(match[0]), code)
+            (folder / name).write_text(own, encoding="utf-8")
+        # The client in its version 1 asks AWS for queues, whatever AWS_ENDPOINT_URL says.
+        client = folder / "bin" / "aws"
+        client.parent.mkdir()
+        client.write_text(f'#!/bin/sh\nexec {BIN}/aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"\n')
+        client.chmod(0o755)
+
+    def bucket(self, name: str) -> str:
+        """The test's own bucket in the place of one of the recipes."""
+        return self.stack.bucket if name == "my-inbox" else f"{self.stack.bucket}-{name}"
+
+    def text(self, name: str) -> str:
+        return (self.folder / name).read_text(encoding="utf-8")
+
+    def run(self, *command: str, stdin: str = "", **variables: str) -> str:
+        """Run a command to its end; returns its standard output."""
+        path = f"{self.folder / 'bin'}:{BIN}:/usr/bin:/bin"
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.stack.environment() | {"PATH": path, "MPLCONFIGDIR": str(self.folder)} | variables,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def shell(self, name: str) -> str:
+        """Run a block of commands; the first that fails ends it."""
+        return self.run("bash", "-eu", name)
+
+
+@pytest.fixture(scope="module")
+def inbox(stack: Stack, consumer: Consumer, samples: Path) -> Stack:
+    """A bucket that announces images to the consumer of all, with results: an image, a PDF, a failure."""
+    mine = copy.copy(stack)
+    mine.bucket = f"{stack.bucket}-cookbook"
+    mine.s3.create_bucket(Bucket=mine.bucket)
+    attributes = mine.sqs.get_queue_attributes(QueueUrl=mine.queue_url, AttributeNames=["QueueArn"])
+    rule: Any = {
+        "Id": "images",
+        "QueueArn": attributes["Attributes"]["QueueArn"],
+        "Events": ["s3:ObjectCreated:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "suffix", "Value": ".png"}]}},
+    }
+    mine.s3.put_bucket_notification_configuration(
+        Bucket=mine.bucket, NotificationConfiguration={"QueueConfigurations": [rule]}
+    )
+    mine.put("scan.png", (samples / "scan.png").read_bytes())
+    for key, body in ((LETTER, (samples / "letter.pdf").read_bytes()), ("bad.pdf", b"no document")):
+        mine.put(key, body)
+        mine.send({"bucket-ocr": 1, "bucket": mine.bucket, "key": key})
+    for key in ("scan.png", LETTER, "bad.pdf"):
+        mine.result(key)
+    return mine
+
+
+@pytest.fixture
+def cook(inbox: Stack, tmp_path: Path) -> Cook:
+    return Cook(inbox, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def scan(inbox: Stack) -> Document:
+    return inbox.result("scan.png")
+
+
+def event(bucket: str, *keys: str) -> str:
+    """An S3 notification, in AWS's own form."""
+    golden = json.loads((ROOT / "tests/golden/events/s3_put_2_6.json").read_text(encoding="utf-8"))
+    record = golden["Records"][0]
+    records = []
+    for key in keys:
+        s3 = record["s3"] | {"bucket": {"name": bucket}, "object": {"key": quote_plus(key, safe="/")}}
+        records.append(record | {"s3": s3})
+    return json.dumps({"Records": records})
+
+
+def test_a_lambda_copies_the_text_of_each_result(cook: Cook, scan: Document) -> None:
+    texts = f"{cook.stack.bucket}-texts"
+    cook.stack.s3.create_bucket(Bucket=texts)
+    program = "import json, sys, on_result; on_result.handler(json.load(sys.stdin), None)"
+    keys = [f"{key}.ocr.json" for key in (LETTER, "bad.pdf")]
+    by_eventbridge = {
+        "detail": {"bucket": {"name": cook.stack.bucket}, "object": {"key": "scan.png.ocr.json"}}
+    }
+
+    told = [
+        cook.run("python3", "-c", program, stdin=body, TEXT_BUCKET=texts)
+        for body in (event(cook.stack.bucket, *keys), json.dumps(by_eventbridge))
+    ]
+
+    assert f"{cook.stack.bucket}/bad.pdf: UNSUPPORTED_TYPE: " in told[0]
+    listed = cook.stack.s3.list_objects_v2(Bucket=texts)["Contents"]
+    assert {item["Key"] for item in listed} == {f"{LETTER}.txt", "scan.png.txt"}
+    with cook.stack.s3.get_object(Bucket=texts, Key="scan.png.txt")["Body"] as body:
+        assert body.read().decode().split("\n") == [line["text"] for line in scan["detections"]]
+
+
+def test_rules_are_added_to_those_that_a_bucket_has(cook: Cook) -> None:
+    """With a topic in the place of the function, of which there is none here."""
+    bucket = f"{cook.stack.bucket}-rules"
+    cook.stack.s3.create_bucket(Bucket=bucket)
+    attributes = cook.stack.sqs.get_queue_attributes(
+        QueueUrl=cook.stack.queue_url, AttributeNames=["QueueArn"]
+    )
+    (rule,) = json.loads(cook.text("lambda.json"))["LambdaFunctionConfigurations"]
+    del rule["LambdaFunctionArn"]
+    rule["QueueArn"] = attributes["Attributes"]["QueueArn"]
+    other = rule | {"Id": "others", "Filter": {"Key": {"FilterRules": [{"Name": "suffix", "Value": ".pdf"}]}}}
+    for name, added in (("others", other), ("results", rule), ("again", rule)):
+        (cook.folder / f"{name}.json").write_text(json.dumps({"QueueConfigurations": [added]}))
+        cook.run("python3", "notify.py", bucket, f"{name}.json")
+    cook.run("python3", "notify.py", bucket, "eventbridge.json")
+
+    rules = cook.stack.s3.get_bucket_notification_configuration(Bucket=bucket)
+
+    assert [each["Id"] for each in rules["QueueConfigurations"]] == ["others", "results"]
+    (suffix,) = rules["QueueConfigurations"][1]["Filter"]["Key"]["FilterRules"]
+    assert suffix["Value"] == ".ocr.json"
+    assert rules["EventBridgeConfiguration"] == {}
+
+
+def test_an_eventbridge_rule_tells_a_queue_of_results_alone(cook: Cook) -> None:
+    """With keys that LocalStack does not encode in these events; S3 encodes none."""
+    cook.shell("eventbridge.sh")
+    stack, keys = cook.stack, ("a.txt", "a.txt.ocr.json", "a.ocr.json.txt")
+    queue_url = stack.sqs.get_queue_url(QueueName="results")["QueueUrl"]
+    for key in keys:
+        stack.put(key, b"{}")
+    try:
+        messages = until(lambda: stack.cloud.messages(queue_url), RESULT_S, "an event of the result")
+        assert [json.loads(each.body)["detail"]["object"]["key"] for each in messages] == ["a.txt.ocr.json"]
+    finally:
+        for key in keys:
+            stack.s3.delete_object(Bucket=stack.bucket, Key=key)
+
+
+class TestAthena:
+    """DuckDB in its place: sqlglot translates the table and the queries."""
+
+    @pytest.fixture
+    def files(self, cook: Cook) -> Path:
+        """The results, as the recipe copies them."""
+        results, folder = cook.bucket("my-results"), cook.folder / "results"
+        if results not in {each["Name"] for each in cook.stack.s3.list_buckets()["Buckets"]}:
+            cook.stack.s3.create_bucket(Bucket=results)
+        cook.shell("athena.sh")
+        for item in cook.stack.s3.list_objects_v2(Bucket=results)["Contents"]:
+            path = folder / quote_plus(item["Key"])
+            path.parent.mkdir(exist_ok=True)
+            cook.stack.s3.download_file(results, item["Key"], str(path))
+        return folder
+
+    @pytest.fixture
+    def database(self, cook: Cook, files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        table = sqlglot.parse_one(cook.text("table.sql"), read="athena")
+        columns = {each.name: each.args["kind"].sql("duckdb") for each in table.this.expressions}
+        with duckdb.connect() as database:
+            database.execute(
+                "CREATE TABLE ocr_results AS SELECT * FROM read_json("
+                f"'{files}/*.json', format='newline_delimited', columns={json.dumps(columns)})"
+            )
+            yield database
+
+    def ask(self, database: duckdb.DuckDBPyConnection, cook: Cook, name: str) -> list[tuple[Any, ...]]:
+        (query,) = sqlglot.transpile(cook.text(name), read="athena", write="duckdb")
+        return database.execute(query).fetchall()
+
+    def test_a_result_is_one_line(self, files: Path) -> None:
+        for path in files.iterdir():
+            assert len(path.read_text(encoding="utf-8").splitlines()) == 1
+
+    def test_every_column_is_a_field_of_the_schema(self, cook: Cook) -> None:
+        schema = json.loads((ROOT / "tests/golden/result.schema.json").read_text(encoding="utf-8"))
+        table = sqlglot.parse_one(cook.text("table.sql"), read="athena")
+        for column in table.this.expressions:
+            assert unknown_fields(column.args["kind"], schema["properties"][column.name], schema) == []
+
+    def test_finds_a_text(self, database: duckdb.DuckDBPyConnection, cook: Cook, scan: Document) -> None:
+        (line,) = [each for each in scan["detections"] if "58213" in each["text"]]
+        found = self.ask(database, cook, "find.sql")
+        assert found == [("scan.png", [1], [line["text"]])]
+
+    def test_counts_what_failed(self, database: duckdb.DuckDBPyConnection, cook: Cook) -> None:
+        totals = {row[:2]: row[2:4] for row in self.ask(database, cook, "totals.sql")}
+        assert totals["FAILURE", "UNSUPPORTED_TYPE"] == (1, 0)
+        assert totals["SUCCESS", None] >= (2, 2)
+
+
+def unknown_fields(kind: Any, field: Any, schema: Any) -> list[str]:
+    """Names in a type of SQL that the schema of a field has not."""
+    options = [field, *field.get("anyOf", ()), *field.get("allOf", ())]
+    options += [schema["$defs"][each["$ref"].rpartition("/")[2]] for each in options if "$ref" in each]
+    if kind.this == sqlglot.exp.DataType.Type.ARRAY:
+        items = [
+            each.get("items") or each["prefixItems"][0] for each in options if each.get("type") == "array"
+        ]
+        return [name for each in items for name in unknown_fields(kind.expressions[0], each, schema)]
+    if kind.this != sqlglot.exp.DataType.Type.STRUCT:
+        return []
+    properties = {name: each for option in options for name, each in option.get("properties", {}).items()}
+    unknown = []
+    for member in kind.expressions:
+        if member.name not in properties:
+            unknown.append(member.name)
+        else:
+            unknown += unknown_fields(member.args["kind"], properties[member.name], schema)
+    return unknown
+
+
+def test_a_search_index_finds_words_with_their_page_and_line(cook: Cook, scan: Document) -> None:
+    number = 1 + [line["text"] for line in scan["detections"]].index("Delivery note 58213")
+    found = f"#p=1&l={number}\t[Delivery] [note] 58213"
+    changing = "changing.png.ocr.json"
+    try:
+        cook.stack.put(changing, json.dumps(scan).encode())
+        assert set(cook.shell("search.sh").splitlines()) == {f"scan.png{found}", f"changing.png{found}"}
+        # A result that has changed is not found twice, and no longer by what it said.
+        cook.stack.put(changing, json.dumps(scan).replace("58213", "0").encode())
+        again = cook.shell("search.sh").splitlines()
+        assert sorted(again) == [f"changing.png{found}".replace("58213", "0"), f"scan.png{found}"]
+    finally:
+        cook.stack.s3.delete_object(Bucket=cook.stack.bucket, Key=changing)
+
+
+def edges(result: Document, page_number: int = 1) -> Iterator[tuple[float, float]]:
+    """The middle of each edge of each line."""
+    for line in result["detections"]:
+        if line["page_number"] == page_number:
+            for (x1, y1), (x2, y2) in pairwise([*line["box"], line["box"][0]]):
+                yield (x1 + x2) / 2, (y1 + y2) / 2
+
+
+def coloured(pixels: Pixels, x: float, y: float, colour: str) -> bool:
+    """Whether there is something of that colour within two pixels; the page is grey."""
+    column, row = int(x), int(y)
+    near = pixels[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3].reshape(-1, 3)
+    own = "rgb".index(colour)
+    others = near[:, [each for each in range(3) if each != own]].max(axis=1)
+    return bool((near[:, own] - others > 40).any())
+
+
+def test_matplotlib_draws_boxes_where_the_lines_are(cook: Cook, scan: Document, samples: Path) -> None:
+    cook.shell("overlay.sh")
+    letter = cook.stack.result(LETTER)
+    (cook.folder / "letter.json").write_text(json.dumps(letter))
+    cook.run("python3", "overlay.py", str(samples / "letter.pdf"), "letter.json", "1", "letter.png")
+
+    for result, name in ((scan, "overlay.png"), (letter, "letter.png")):
+        size = result["pages"][0]["width_px"], result["pages"][0]["height_px"]
+        with Image.open(cook.folder / name) as picture:
+            assert picture.size == size
+            pixels = np.asarray(picture.convert("RGB")).astype(np.int16)
+        # Certain lines are green.
+        assert [at for at in edges(result) if not coloured(pixels, *at, "g")] == []
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def address(cook: Cook) -> Iterator[str]:
+    """Where the folder of the recipes is served."""
+    handler = functools.partial(_Quiet, directory=str(cook.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.skipif(browser.installed() is None, reason="Chromium is not installed (Debian: chromium)")
+def test_a_browser_draws_boxes_where_the_lines_are_at_any_size(
+    cook: Cook, scan: Document, samples: Path, address: str
+) -> None:
+    (cook.folder / "scan.png").write_bytes((samples / "scan.png").read_bytes())
+    (cook.folder / "scan.png.ocr.json").write_text(json.dumps(scan))
+    for scale, pixels in asyncio.run(_pictures(f"{address}/overlay.html")):
+        shown = [(8 + x * scale, 8 + y * scale) for x, y in edges(scan)]
+        assert [at for at in shown if not coloured(pixels, *at, "r")] == []
+
+
+async def _pictures(url: str) -> list[tuple[float, Pixels]]:
+    """What the page shows at two sizes of the window, and pixels of the window to one of the page."""
+    pictures = []
+    async with browser.opened() as tab:
+        await tab.size(1600, 1600)
+        await tab.send("Page.navigate", url=url)
+        await tab.until(f"location.href === {url!r} && document.readyState === 'complete' && image.complete")
+        for width in (1600, 900):
+            await tab.size(width, 1600)
+            await tab.until(
+                "canvas.width === image.clientWidth && image.clientWidth > 300".replace("canvas", "boxes")
+            )
+            await tab.frames()
+            scale = await tab.value("image.clientWidth / image.naturalWidth")
+            pictures.append((scale, np.asarray(await tab.picture()).astype(np.int16)))
+    return pictures
+
+
+def test_curl_uploads_with_a_presigned_url_and_fetches_the_result(cook: Cook, samples: Path) -> None:
+    (cook.folder / "scan.png").write_bytes((samples / "scan.png").read_bytes())
+    cook.shell("presign.sh")
+    result = json.loads(cook.text("result.json"))
+    assert result["source"]["key"] == "letters/a b.png"
+    assert "Delivery note 58213" in {line["text"] for line in result["detections"]}
+
+
+def queued(cook: Cook, name: str) -> set[str]:
+    """Keys that the commands queue, as they tell."""
+    return set(re.findall(rf"s3://{cook.stack.bucket}/(.*)$", cook.shell(name), re.MULTILINE))
+
+
+def test_a_listing_and_an_inventory_find_what_has_no_result(cook: Cook) -> None:
+    stack, lists = cook.stack, cook.bucket("my-lists")
+    stack.put("old/1 1.pdf", documents.blank_pdf(1))
+    assert queued(cook, "backfill.sh") == {"old/1 1.pdf"}
+    stack.result("old/1 1.pdf")
+
+    stack.s3.create_bucket(Bucket=lists)
+    cook.shell("inventory.sh")
+    wanted = stack.s3.get_bucket_inventory_configuration(Bucket=stack.bucket, Id="bucket-ocr")
+    assert wanted["InventoryConfiguration"]["Destination"]["S3BucketDestination"]["Format"] == "CSV"
+
+    stack.put("old/2.pdf", documents.blank_pdf(1))
+    folder = f"{stack.bucket}/bucket-ocr"
+    rows = "".join(f'"{stack.bucket}","{quote_plus(key, safe="/")}"\n' for key in sorted(stack.keys()))
+    stack.s3.put_object(Bucket=lists, Key=f"{folder}/data/1.csv.gz", Body=gzip.compress(rows.encode()))
+    manifest = {
+        "sourceBucket": stack.bucket,
+        "destinationBucket": f"arn:aws:s3:::{lists}",
+        "fileFormat": "CSV",
+        "fileSchema": "Bucket, Key",
+        "files": [{"key": f"{folder}/data/1.csv.gz", "size": 1, "MD5checksum": "0" * 32}],
+    }
+    name = f"{folder}/2026-11-29T01-00Z/manifest.json"
+    stack.s3.put_object(Bucket=lists, Key=name, Body=json.dumps(manifest).encode())
+    assert queued(cook, "manifest.sh") == {"old/2.pdf"}
+    stack.result("old/2.pdf")
