@@ -1,4 +1,6 @@
-"""README.md is what somebody reads in the first two minutes: short, with lines that a terminal shows."""
+"""README.md can be read in two minutes and tells what was measured; faults and checks are all explained."""
+
+import re
 
 import pytest
 from PIL import Image
@@ -63,3 +65,12 @@ def test_every_code_has_a_meaning_and_a_remedy(code: Code) -> None:
     for _, means, remedy in found:
         assert means.strip()
         assert remedy.strip(" |")
+
+
+def test_every_check_of_the_doctor_is_explained() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "consumer/doctor").glob("*.py"))
+    checks = set(re.findall(r"(?:Finding|_missing)\(\s*\"([a-z ]+)\"", source))
+    assert len(checks) > 10
+    assert {row[0] for row in rows("docs/faults.md", "| Check | A fault, if")} == {
+        f"`{name}`" for name in checks
+    }
