@@ -187,56 +187,51 @@ def test_an_eventbridge_rule_tells_a_queue_of_results_alone(cook: Cook) -> None:
             stack.s3.delete_object(Bucket=stack.bucket, Key=key)
 
 
-class TestAthena:
-    """DuckDB in its place: sqlglot translates the table and the queries."""
+@pytest.fixture(scope="module")
+def athena(inbox: Stack, tmp_path_factory: pytest.TempPathFactory) -> Cook:
+    """The recipe of Athena, with the results that it copies in the folder `results`."""
+    cook = Cook(inbox, tmp_path_factory.mktemp("athena"))
+    results, folder = cook.bucket("my-results"), cook.folder / "results"
+    inbox.s3.create_bucket(Bucket=results)
+    cook.shell("athena.sh")
+    folder.mkdir()
+    for item in inbox.s3.list_objects_v2(Bucket=results)["Contents"]:
+        inbox.s3.download_file(results, item["Key"], str(folder / quote_plus(item["Key"])))
+    return cook
 
-    @pytest.fixture
-    def files(self, cook: Cook) -> Path:
-        """The results, as the recipe copies them."""
-        results, folder = cook.bucket("my-results"), cook.folder / "results"
-        if results not in {each["Name"] for each in cook.stack.s3.list_buckets()["Buckets"]}:
-            cook.stack.s3.create_bucket(Bucket=results)
-        cook.shell("athena.sh")
-        for item in cook.stack.s3.list_objects_v2(Bucket=results)["Contents"]:
-            path = folder / quote_plus(item["Key"])
-            path.parent.mkdir(exist_ok=True)
-            cook.stack.s3.download_file(results, item["Key"], str(path))
-        return folder
 
-    @pytest.fixture
-    def database(self, cook: Cook, files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-        table = sqlglot.parse_one(cook.text("table.sql"), read="athena")
-        columns = {each.name: each.args["kind"].sql("duckdb") for each in table.this.expressions}
-        with duckdb.connect() as database:
-            database.execute(
-                "CREATE TABLE ocr_results AS SELECT * FROM read_json("
-                f"'{files}/*.json', format='newline_delimited', columns={json.dumps(columns)})"
-            )
-            yield database
-
-    def ask(self, database: duckdb.DuckDBPyConnection, cook: Cook, name: str) -> list[tuple[Any, ...]]:
-        (query,) = sqlglot.transpile(cook.text(name), read="athena", write="duckdb")
+def asked(athena: Cook, name: str) -> list[tuple[Any, ...]]:
+    """What a query finds, by DuckDB: sqlglot translates it and the table."""
+    table = sqlglot.parse_one(athena.text("table.sql"), read="athena")
+    columns = {each.name: each.args["kind"].sql("duckdb") for each in table.this.expressions}
+    (query,) = sqlglot.transpile(athena.text(name), read="athena", write="duckdb")
+    files = f"'{athena.folder}/results/*.json', format='newline_delimited', columns={json.dumps(columns)}"
+    with duckdb.connect() as database:
+        database.execute(f"CREATE TABLE ocr_results AS SELECT * FROM read_json({files})")
         return database.execute(query).fetchall()
 
-    def test_a_result_is_one_line(self, files: Path) -> None:
-        for path in files.iterdir():
-            assert len(path.read_text(encoding="utf-8").splitlines()) == 1
 
-    def test_every_column_is_a_field_of_the_schema(self, cook: Cook) -> None:
-        schema = json.loads((ROOT / "tests/golden/result.schema.json").read_text(encoding="utf-8"))
-        table = sqlglot.parse_one(cook.text("table.sql"), read="athena")
-        for column in table.this.expressions:
-            assert unknown_fields(column.args["kind"], schema["properties"][column.name], schema) == []
+def test_a_result_is_one_line_as_athena_needs_it(athena: Cook) -> None:
+    for path in (athena.folder / "results").iterdir():
+        assert len(path.read_text(encoding="utf-8").splitlines()) == 1
 
-    def test_finds_a_text(self, database: duckdb.DuckDBPyConnection, cook: Cook, scan: Document) -> None:
-        (line,) = [each for each in scan["detections"] if "58213" in each["text"]]
-        found = self.ask(database, cook, "find.sql")
-        assert found == [("scan.png", [1], [line["text"]])]
 
-    def test_counts_what_failed(self, database: duckdb.DuckDBPyConnection, cook: Cook) -> None:
-        totals = {row[:2]: row[2:4] for row in self.ask(database, cook, "totals.sql")}
-        assert totals["FAILURE", "UNSUPPORTED_TYPE"] == (1, 0)
-        assert totals["SUCCESS", None] >= (2, 2)
+def test_athena_finds_the_documents_that_have_a_text(athena: Cook, scan: Document) -> None:
+    (line,) = [each["text"] for each in scan["detections"] if "58213" in each["text"]]
+    assert asked(athena, "find.sql") == [("scan.png", [1], [line])]
+
+
+def test_athena_counts_what_failed(athena: Cook) -> None:
+    totals = {row[:2]: row[2:4] for row in asked(athena, "totals.sql")}
+    assert totals["FAILURE", "UNSUPPORTED_TYPE"] == (1, 0)
+    assert totals["SUCCESS", None] >= (2, 2)
+
+
+def test_every_column_of_athenas_table_is_a_field_of_the_schema(athena: Cook) -> None:
+    schema = json.loads((ROOT / "tests/golden/result.schema.json").read_text(encoding="utf-8"))
+    table = sqlglot.parse_one(athena.text("table.sql"), read="athena")
+    for column in table.this.expressions:
+        assert unknown_fields(column.args["kind"], schema["properties"][column.name], schema) == []
 
 
 def unknown_fields(kind: Any, field: Any, schema: Any) -> list[str]:
@@ -297,6 +292,8 @@ def coloured(pixels: Pixels, x: float, y: float, colour: str) -> bool:
 
 
 def test_matplotlib_draws_boxes_where_the_lines_are(cook: Cook, scan: Document, samples: Path) -> None:
+    (cook.folder / "scan.png").write_bytes((samples / "scan.png").read_bytes())
+    (cook.folder / "scan.png.ocr.json").write_text(json.dumps(scan))
     cook.shell("overlay.sh")
     letter = cook.stack.result(LETTER)
     (cook.folder / "letter.json").write_text(json.dumps(letter))
