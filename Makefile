@@ -16,7 +16,7 @@ LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-inde
 
 BENCHES := fairness recycling memory backlog kills restarts steady length parent latency layout sandbox searchable status viewer
 
-.PHONY: help setup demo local test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/tables bench/gpu lock $(BENCHES:%=bench/%)
+.PHONY: help setup demo local docs test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/tables bench/gpu lock $(BENCHES:%=bench/%)
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,6 +28,9 @@ demo: setup  ## Upload a PDF and an image to a local bucket, and print their tex
 
 local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
 	@$(BIN)/python localstack/local_cloud.py
+
+docs: setup  ## Write the table of settings, .env.example, and the picture of README.md (after make demo)
+	$(BIN)/python -m tests.docs.make_docs
 
 # Side by side, since most of them wait for most of their time; each shows its output when it has ended.
 test: setup $(STRUCTURE_STAMP)  ## Run all tests
@@ -81,7 +84,7 @@ bench/gpu: $(STRUCTURE_STAMP)
 
 lock: setup  ## Choose the newest versions for all environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
-	  --extra rapidocr --extra layout --extra parquet --group dev --custom-compile-command 'make lock' \
+	  --extra rapidocr --extra layout --extra parquet --group dev --group docs --custom-compile-command 'make lock' \
 	  -o tests/requirements.txt pyproject.toml
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \
 	  --extra rapidocr --extra pp-structurev3 --group dev --group structure --override tests/structure/overrides.txt \

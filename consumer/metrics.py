@@ -1,4 +1,4 @@
-"""The consumer's own counters for Prometheus; README.md lists the names.
+"""The consumer's own counters for Prometheus; docs/operations.md lists the names.
 
 There is one instance to a process, handed to every part that counts; `health` serves it.
 """

@@ -79,8 +79,11 @@ class PartSettings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    #: Longer documents are read in parts of so many pages.
-    part_pages: int = Field(default=64, ge=1)
+    part_pages: int = Field(
+        default=64,
+        ge=1,
+        description="Pages of a part. Documents with more pages are read in parts, by all consumers.",
+    )
 
 
 class QueueSettings(BaseSettings):
@@ -88,8 +91,7 @@ class QueueSettings(BaseSettings):
 
     model_config = PartSettings.model_config
 
-    #: URL of the queue to consume.
-    queue_url: str = Field(min_length=1)
+    queue_url: str = Field(min_length=1, description="URL of the queue to consume; `make local` prints one.")
 
 
 class PageSettings(BaseSettings):
@@ -97,16 +99,28 @@ class PageSettings(BaseSettings):
 
     model_config = PartSettings.model_config
 
-    #: Resolution of rendered PDF pages.
-    render_dpi: float = Field(default=144.0, ge=36, le=1200)
-    #: Most pages of a document that is read.
-    max_pages: int = Field(default=20_000, ge=1, le=MOST_PAGES)
-    #: Larger pages are rendered smaller, with a warning.
-    max_page_pixels: int = Field(default=40_000_000, ge=10_000)
-    #: Largest source that is read.
-    max_file_bytes: int = Field(default=1024**3, ge=1)
-    #: Walls round child processes: those that the kernel offers, or none; `require`: all, or no start.
-    sandbox: Annotated[Literal["auto", "require", "off"], _LOWER] = "auto"
+    render_dpi: float = Field(
+        default=144.0,
+        ge=36,
+        le=1200,
+        description="Resolution of rendered PDF pages. 144 dpi is 2 pixels per point.",
+    )
+    max_pages: int = Field(
+        default=20_000, ge=1, le=MOST_PAGES, description="Documents with more pages get a `FAILURE` result."
+    )
+    max_page_pixels: int = Field(
+        default=40_000_000,
+        ge=10_000,
+        description="Pages with more pixels are rendered smaller, with a warning.",
+    )
+    max_file_bytes: int = Field(
+        default=1024**3, ge=1, description="Larger files (the default is 1 GiB) get a `FAILURE` result."
+    )
+    sandbox: Annotated[Literal["auto", "require", "off"], _LOWER] = Field(
+        default="auto",
+        description="Walls round the processes that open documents. `auto`: those that the kernel offers; "
+        "the log and `bucket-ocr doctor` say which. `require`: all, or no start. `off`: none.",
+    )
 
 
 class EngineSettings(BaseSettings):
@@ -115,60 +129,144 @@ class EngineSettings(BaseSettings):
     model_config = PartSettings.model_config
 
     # `engines.choose` checks it: the engines are known there.
-    engine: Annotated[str, _LOWER] = "auto"
-    #: Device of the engine; rapidocr runs on the CPU.
-    device: Annotated[str, _LOWER, AfterValidator(_device)] = "auto"
-    #: Backend that runs the networks of pp-structurev3.
-    engine_runtime: Annotated[Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], _LOWER] = "auto"
-    #: Preset or YAML file, merged over the packaged PP-StructureV3.yaml.
-    pipeline_config: str | None = None
-    #: Name of the group (`domain.languages`) that reads all languages of a comma list.
-    languages: Annotated[str, _LOWER, AfterValidator(_language_group)] = SHIPPED.name
-    #: How rapidocr finds blocks and tables; pp-structurev3 does so by itself.
-    layout: Annotated[Literal["auto", "none", "fast", "full"], _LOWER] = "auto"
+    engine: Annotated[str, _LOWER] = Field(
+        default="auto",
+        description="The engine: `rapidocr` or `pp-structurev3`. `auto`: PP-StructureV3 if it is "
+        "installed, else RapidOCR.",
+    )
+    device: Annotated[str, _LOWER, AfterValidator(_device)] = Field(
+        default="auto",
+        description="Device of the engine: `cpu`, `gpu` (all visible ones), `gpu:0`, `gpu:0,1`. `auto`: "
+        "all GPUs, or the processors if there is none. A missing GPU is an error.",
+    )
+    engine_runtime: Annotated[Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], _LOWER] = Field(
+        default="auto",
+        description="With PP-StructureV3: the runtime of its networks. `auto`: the installed one, Paddle "
+        "first.",
+    )
+    pipeline_config: str | None = Field(
+        default=None,
+        description="With PP-StructureV3: its networks, `fast`, `balanced` or `full`, or a YAML file that "
+        "is merged over the packaged one. Unset: `balanced`.",
+    )
+    languages: Annotated[str, _LOWER, AfterValidator(_language_group)] = Field(
+        default=SHIPPED.name,
+        description="The network that reads text, by its name, such as `korean`, or by the languages that "
+        "it reads, such as `ru,en`. `auto`: Chinese, Japanese, English; with RapidOCR other languages in "
+        "Latin letters too. Run `bucket-ocr models pull` after a change.",
+    )
+    layout: Annotated[Literal["auto", "none", "fast", "full"], _LOWER] = Field(
+        default="auto",
+        description="With RapidOCR: how blocks, tables and markdown are made. `none`: not at all. `fast`: "
+        "by networks that come with it. `full`: by pymupdf-layout (AGPL or commercial), which must be "
+        "installed. `auto`: `full` if it is installed, else `fast`.",
+    )
 
 
 class Settings(QueueSettings, EngineSettings, PageSettings, PartSettings):
-    """All settings, each read from `BUCKET_OCR_<NAME>`; botocore reads credentials and region."""
+    """All settings, each read from `BUCKET_OCR_<NAME>`; botocore reads credentials and region.
 
-    #: Engine processes; on GPUs, for each of them.
-    engine_workers: _Count = None
-    #: Most pages given to an engine at once.
-    batch_pages: Annotated[_BatchPages | None, BeforeValidator(_unless_auto)] = None
-    #: Processes that render pages.
-    render_workers: _Count = None
-    #: Most messages in flight at once.
-    max_in_flight: _Count = None
-    #: Visibility lease, renewed every third of it.
-    lease_s: int = Field(default=60, ge=_MIN_LEASE_S, le=_MAX_LEASE_S)
-    #: Longest time without progress on a document.
-    stall_s: float = Field(default=300.0, gt=0, le=_MAX_HOLD_S)
-    #: Time to finish after SIGTERM.
-    drain_s: float = Field(default=100.0, ge=0, le=_MAX_HOLD_S)
-    #: An engine process is replaced after so many pages,
-    recycle_pages: int = Field(default=2000, ge=1)
-    #: or before it holds so much memory.
-    recycle_rss_bytes: _Count = None
-    #: Folder for downloads and page images; by default a new one in the system's temporary folder.
-    work_dir: Path | None = None
-    #: What is written of each document: a comma list; the result (json) always is.
-    outputs: Annotated[frozenset[str], NoDecode, BeforeValidator(_outputs)] = frozenset({RESULT})
-    #: Boxes and confidences of words in the result.
-    words: bool = False
-    #: Server-side encryption that is asked for with each put; by default that of the bucket.
-    sse: Annotated[Literal["AES256", "aws:kms", "aws:kms:dsse"] | None, BeforeValidator(_sse)] = None
-    #: Key of KMS for it; by default that of the bucket, or of the account.
-    sse_kms_key_id: str | None = None
-    #: SNS topic for a message per finished document.
-    completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = None
-    #: Address of /healthz, /readyz and /metrics,
-    health_host: str = Field(default="127.0.0.1", min_length=1)
-    #: and their port; 0 turns them off.
-    health_port: int = Field(default=8080, ge=0, le=65_535)
-    #: End with exit status 0 after so long without a message.
-    idle_exit_s: float | None = Field(default=None, gt=0)
-    log_format: Annotated[Literal["auto", "json", "console"], _LOWER] = "auto"
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = "info"
+    docs/settings.md and .env.example are made from the fields, in the order of the classes: `make docs`.
+    """
+
+    engine_workers: _Count = Field(
+        default=None,
+        description="Engine processes. `auto`: one per processor, as memory allows. On GPUs, processes of "
+        "each GPU; `auto`: one per 20 GB of free GPU memory, minus one kept free for replacement.",
+    )
+    batch_pages: Annotated[_BatchPages | None, BeforeValidator(_unless_auto)] = Field(
+        default=None,
+        description="Most pages given to an engine at once. `auto`: 1 on a CPU, 8 on a GPU.",
+    )
+    render_workers: _Count = Field(
+        default=None, description="Rendering processes. `auto`: one per four processors, at least 2."
+    )
+    max_in_flight: _Count = Field(
+        default=None,
+        description="Most messages in flight. `auto`: twice the pages that the engines hold, at least 4.",
+    )
+    lease_s: int = Field(
+        default=60,
+        ge=_MIN_LEASE_S,
+        le=_MAX_LEASE_S,
+        description="Visibility timeout of a message in flight, in seconds. It is renewed every third of "
+        "it while the work makes progress. After a crash the document waits this long.",
+    )
+    stall_s: float = Field(
+        default=300.0,
+        gt=0,
+        le=_MAX_HOLD_S,
+        description="Longest time in seconds in which no page of any document makes progress; then the "
+        "work ends. At least `LEASE_S`, 165 with RapidOCR, and 300 with PP-StructureV3.",
+    )
+    drain_s: float = Field(
+        default=100.0,
+        ge=0,
+        le=_MAX_HOLD_S,
+        description="Seconds to finish documents after SIGTERM; then the rest is released. Keep it more "
+        "than ten seconds below the grace period of your platform. Below 8, a poll under way may still "
+        "take 8 s.",
+    )
+    recycle_pages: int = Field(
+        default=2000, ge=1, description="An engine process is replaced after so many pages."
+    )
+    recycle_rss_bytes: _Count = Field(
+        default=None,
+        description="An engine process is replaced before it holds this much memory. `auto`: half of the "
+        "machine's, shared by all engines, at least 2 GiB each (PP-StructureV3: 6 GiB).",
+    )
+    work_dir: Path | None = Field(
+        default=None,
+        description="Folder for downloads, page images, and results above 1 MiB, best in memory (tmpfs). "
+        "Space for one page of every document in flight is plenty; with less, documents wait for each "
+        "other. Unset: a new folder in the system's temporary one.",
+    )
+    outputs: Annotated[frozenset[str], NoDecode, BeforeValidator(_outputs)] = Field(
+        default=frozenset({RESULT}),
+        description="Formats in which each document is written, a comma list: `json` (the result, always), "
+        "`markdown`, `pdf` (searchable), `overlay` (pictures of pages with boxes), `hocr`, `alto`, `page`, "
+        "`textract`, `csv`.",
+    )
+    words: bool = Field(
+        default=False,
+        description="Boxes and confidences of words, in the result and in other formats. A change makes "
+        "results no longer current.",
+    )
+    sse: Annotated[Literal["AES256", "aws:kms", "aws:kms:dsse"] | None, BeforeValidator(_sse)] = Field(
+        default=None,
+        description="Server-side encryption that is asked for with all that is written. Unset: the bucket's.",
+    )
+    sse_kms_key_id: str | None = Field(
+        default=None,
+        description="Key of KMS for `SSE`: an id, an ARN or an alias. Unset: `aws:kms` means the key "
+        "`aws/s3` of the account.",
+    )
+    completion_topic_arn: Annotated[str | None, AfterValidator(_topic)] = Field(
+        default=None, description="SNS topic for a message per finished document. Unset: no messages."
+    )
+    health_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address of `/healthz`, `/readyz` and `/metrics`; `0.0.0.0`: all, which is the default "
+        "in images.",
+    )
+    health_port: int = Field(
+        default=8080,
+        ge=0,
+        le=65_535,
+        description="Port of `/healthz`, `/readyz` and `/metrics`; 0 turns them off.",
+    )
+    idle_exit_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Exit with status 0 after so many seconds without a message, for jobs. Unset: never.",
+    )
+    log_format: Annotated[Literal["auto", "json", "console"], _LOWER] = Field(
+        default="auto", description="Form of log lines. `auto`: `console` on a terminal, else `json`."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = Field(
+        default="info", description="The least severe log lines that are written."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

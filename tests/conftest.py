@@ -23,6 +23,7 @@ LONGEST_FIRST = (
     "structure",
     "reading",
     "viewer",
+    "docs",
     "bench",
     "outputs",
     "unit",
@@ -30,7 +31,15 @@ LONGEST_FIRST = (
 #: Files whose tests use the consumer of `e2e/conftest.py`.
 SHARED_CONSUMER = {
     f"tests/e2e/test_{name}.py"
-    for name in ("bad_documents", "command_line", "documents", "messages", "one_result", "source_keys")
+    for name in (
+        "bad_documents",
+        "command_line",
+        "cookbook",
+        "documents",
+        "messages",
+        "one_result",
+        "source_keys",
+    )
 }
 
 # A busy machine is no reason for a property to fail.

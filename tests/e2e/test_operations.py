@@ -13,10 +13,10 @@ from tests.e2e import documents
 from tests.e2e.conftest import Start
 from tests.e2e.stack import QUICK, RESULT_S, Stack, free_port, null_engine, until
 
-README = Path(__file__).parents[2] / "README.md"
+OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 
 #: Rows of the table of metrics: `name` or `name{label}`.
-DOCUMENTED = re.findall(r"^\| `(bucket_ocr_\w+)", README.read_text(), flags=re.MULTILINE)
+DOCUMENTED = re.findall(r"^\| `(bucket_ocr_\w+)", OPERATIONS.read_text(), flags=re.MULTILINE)
 
 #: There is no GPU here.
 OF_GPUS = {"bucket_ocr_gpu_memory_used_bytes", "bucket_ocr_gpu_memory_total_bytes"}

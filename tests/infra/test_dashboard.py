@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask Prometheus for metrics and labels that README.md says there are."""
+"""The dashboard and the alerts ask Prometheus for metrics and labels that docs/operations.md has."""
 
 import json
 import re
@@ -24,11 +24,9 @@ PROCESS = {
 
 @pytest.fixture(scope="module")
 def documented() -> dict[str, str]:
-    """README.md's line about each metric."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return {
-        match[1]: match[0] for match in re.finditer(r"^\| `(bucket_ocr_\w+)` \|.*$", readme, re.MULTILINE)
-    }
+    """The line of docs/operations.md about each metric."""
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    return {match[1]: match[0] for match in re.finditer(r"^\| `(bucket_ocr_\w+)` \|.*$", page, re.MULTILINE)}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ def _metrics(expression: str) -> Iterator[tuple[str, str]]:
 
 
 def _unknown(expression: str, documented: dict[str, str]) -> set[str]:
-    """Metrics, labels and their values that README.md does not have."""
+    """Metrics, labels and their values that docs/operations.md does not have."""
     metrics = list(_metrics(expression))
     lines = "".join(documented.get(name, "") for name, _ in metrics)
     unknown = {name for name, _ in metrics if name not in documented and name not in PROCESS}

@@ -64,10 +64,9 @@ def test_every_format_may_be_asked_for_and_its_objects_are_known_by_their_names(
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_format_is_told_to_those_who_choose(name: str) -> None:
-    table = re.search(r"## Other formats\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
+    page = (ROOT / "docs/outputs.md").read_text()
     comment = re.search(r"\n\n([^\n]*\n)+# BUCKET_OCR_OUTPUTS=", (ROOT / ".env.example").read_text())
-    assert table
-    assert f"| `{name}` |" in table[1]
+    assert f"| `{name}` |" in page
     assert comment
     assert re.search(rf"\b{name}\b", comment[0])
 

@@ -7,7 +7,7 @@ import pytest
 from consumer.domain.languages import GROUPS, group_for, group_of
 from consumer.models import rapidocr
 
-README = Path(__file__).parents[2] / "README.md"
+LANGUAGES = Path(__file__).parents[2] / "docs/engines-and-languages.md"
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,9 @@ def test_the_languages_of_a_network_are_known_by_its_name() -> None:
     assert group_of("mine") is None
 
 
-def test_the_readme_has_every_choice_with_its_languages() -> None:
-    rows = [line.split("|") for line in README.read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+def test_the_page_of_languages_has_every_choice_with_its_languages() -> None:
+    lines = LANGUAGES.read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|") for line in lines if line[:3] == "| `"]
     table = {row[1].strip(" `"): row[-2].strip() for row in rows}
     for group in GROUPS.values():
         assert table[group.name] == ", ".join(code for code in group.codes if code != "en") or "en"

@@ -13,8 +13,8 @@ from consumer.metrics import Metrics
 from consumer.processes.collector import WorkerProcessCollector
 from tests.children.fake_process import FakeSlot
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"^\| `(bucket_ocr_\w+)` \| ([^|]*)\|", README, re.MULTILINE)
+OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(bucket_ocr_\w+)` \| ([^|]*)\|", OPERATIONS, re.MULTILINE)
 ENGINE = Engine(name="toy", version="1", models={}, device="cpu", fingerprint="sha256:12ab")
 
 
