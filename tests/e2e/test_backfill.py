@@ -69,7 +69,7 @@ def test_a_backfill_plans_first_and_queues_with_yes(lone_stack: Stack, tmp_path:
 
     assert planned == wanted
     assert totals["pages"] == sum(PAGES.values())
-    assert (totals["documents_counted"], totals["documents_of_estimated_pages"]) == (3, 0)
+    assert (totals["documents_counted"], totals["documents_of_estimated_pages"]) == (4, 0)
     assert not any("in/" in message.body for message in stack.cloud.messages(stack.queue_url))
     keys = sorted(stack.keys(silent=True))
     for file_format in ("CSV", "Parquet"):
