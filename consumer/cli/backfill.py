@@ -59,8 +59,8 @@ class _Plan:
         """Read back what is to be queued."""
         self.file.seek(0)
         for line in self.file:
-            key, etag, reason = json.loads(line)
-            yield Candidate(key, etag, Reason(reason))
+            key, etag, reason, pages = json.loads(line)
+            yield Candidate(key, etag, Reason(reason), pages)
 
     def facts(self, estimate: Estimate, rates: _Rates) -> dict[str, Any]:
         """Sum up."""
@@ -182,7 +182,7 @@ async def _backfill(options: _Options, journal: Journal) -> None:
                     *(office.store, options.bucket, options.selection, options.fingerprint, options.force),
                     PageSample(options.sample),
                 )
-                await _fill(plan, _candidates(planner, office, options, path), journal, options)
+                await _fill(plan, planner, _candidates(planner, office, options, path), journal, options)
                 await _count_pages(planner, office, path)
                 _print_totals(plan.facts(planner.estimate, options.rates), as_json=options.as_json)
                 if office.queue is None:
@@ -198,14 +198,21 @@ async def _backfill(options: _Options, journal: Journal) -> None:
 
 
 async def _fill(
-    plan: _Plan, candidates: AsyncGenerator[Candidate], journal: Journal, options: _Options
+    plan: _Plan,
+    planner: Planner,
+    candidates: AsyncGenerator[Candidate],
+    journal: Journal,
+    options: _Options,
 ) -> None:
     """Plan, and print each source that is to be queued, unless only totals are wanted."""
     with counted("documents looked at", prints_lines=not options.summary) as add:
         async with aclosing(candidates) as found:
             async for each in found:
                 add(1)
-                if plan.add(each, journal) and not options.summary:
+                if not plan.add(each, journal):
+                    continue
+                planner.count(each)
+                if not options.summary:
                     _print(options.bucket, each, as_json=options.as_json)
 
 
@@ -214,11 +221,18 @@ async def _count_pages(planner: Planner, office: "BackfillOffice", folder: Path)
     sample = planner.sample.keys
     if not sample:
         return
+    unopened = 0
     with counted("documents opened, to count their pages", len(sample)) as add:
         async with office.page_counter(folder) as counter:
             for key in sample:
-                planner.estimate.note_counted(key, await counter.count(planner.bucket, key))
+                pages = await counter.count(planner.bucket, key)
+                if pages is None:
+                    unopened += 1
+                else:
+                    planner.estimate.note_counted(key, pages)
                 add(1)
+    if unopened:
+        typer.echo(f"{unopened} document(s) could not be opened to count their pages", err=True)
 
 
 def _print(bucket: str, candidate: Candidate, *, as_json: bool) -> None:

@@ -33,6 +33,7 @@ OUTPUT_ENDINGS: Final[Mapping[str, str]] = {
 _OWN_OUTPUT = re.compile(
     rf"\.(?i:{'|'.join(EXTENSIONS)})(?:\.ocr/|(?:{re.escape(RESULT_SUFFIX)}|{'|'.join(OUTPUT_ENDINGS.values())})\Z)"
 )
+_ENDING = re.compile(rf"{re.escape(RESULT_SUFFIX)}|{'|'.join(OUTPUT_ENDINGS.values())}|\.ocr/.*", re.DOTALL)
 
 
 def result_key(source_key: str) -> str:
@@ -47,6 +48,12 @@ def is_own_output(key: str) -> bool:
     (`scan` -> `scan.ocr.json`) is recognised by its metadata only.
     """
     return _OWN_OUTPUT.search(key) is not None
+
+
+def may_be_output_of(source_key: str, key: str) -> bool:
+    """Whether the object is named like an output of the source, whatever extension that has."""
+    ending = key.removeprefix(source_key)
+    return ending != key and _ENDING.fullmatch(ending) is not None
 
 
 def is_too_long(source_key: str) -> bool:

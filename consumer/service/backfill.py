@@ -23,18 +23,22 @@ _BATCH: Final = 10
 
 
 class Candidate(NamedTuple):
-    """A source, and why it is to be read; `reason` None: its result is current."""
+    """A source, and why it is to be read; `reason` None: its result is current.
+
+    `pages`: if its result tells.
+    """
 
     key: str
     etag: str
     reason: Reason | None
+    pages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
     """Judges sources of a bucket. `fingerprint`, `force`: see `domain.backfill.reason`.
 
-    `sample` gets those of which nothing tells how many pages they have.
+    `sample` gets those that are queued and of which nothing tells how many pages they have.
     """
 
     store: Listing
@@ -48,9 +52,16 @@ class Planner:
     async def under(self, prefix: str) -> AsyncGenerator[Candidate]:
         """Yield the sources that are listed under a prefix; only existing results cost a request."""
         listed = self._chosen(inventory.paired(self.store.listed(self.bucket, prefix)))
-        async with aclosing(inventory.windowed(listed, self._judge)) as found:
+        async with aclosing(inventory.windowed(listed, self._judge_listed)) as found:
             async for each in found:
-                yield each
+                if each is not None:
+                    yield each
+
+    def count(self, queued: Candidate) -> None:
+        """Count a source that is queued in the estimate."""
+        is_known = self.estimate.note_queued(queued.key, queued.pages)
+        if not is_known:
+            self.sample.offer(queued.key)
 
     async def of(self, names: Iterable[str]) -> AsyncGenerator[Candidate]:
         """Yield those of these keys that are sources; each costs two requests."""
@@ -81,6 +92,11 @@ class Planner:
         listed = ListedObject(key, source.etag, source.size_bytes, source.last_modified)
         return await self._judge(ListedSource(listed, has_result=True))
 
+    async def _judge_listed(self, source: ListedSource[ListedObject]) -> Candidate | None:
+        if await inventory.is_output(self.store, self.bucket, source):
+            return None
+        return await self._judge(source)
+
     async def _judge(self, source: ListedSource[ListedObject]) -> Candidate:
         head = await self.store.head(self.bucket, keys.result_key(source.key)) if source.has_result else None
         result = ResultHead.from_metadata(head.metadata) if head else None
@@ -88,11 +104,7 @@ class Planner:
         if head is not None and pages is not None:
             self.estimate.note_result(source.key, pages, head.source.last_modified)
         why = backfill.reason(source.etag, result, self.fingerprint, force=self.force)
-        if why is not None:
-            known = self.estimate.note_queued(source.key, None if why is Reason.CHANGED else pages)
-            if not known:
-                self.sample.offer(source.key)
-        return Candidate(source.key, source.etag, why)
+        return Candidate(source.key, source.etag, why, None if why is Reason.CHANGED else pages)
 
 
 class Journal:

@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from consumer.domain import formats, keys, parts
-from consumer.domain.identity import ResultHead
+from consumer.domain.identity import SOURCE_ETAG, ResultHead
 from consumer.domain.parts import Piece, Progress
 from consumer.domain.result import Status
-from consumer.ports import ListedObject, ObjectStore
+from consumer.ports import ListedObject, Listing, ObjectStore
 
 _Object = TypeVar("_Object", tuple[str, str], ListedObject)
 _Source = TypeVar("_Source")
@@ -75,19 +75,20 @@ class SeenResults:
 async def states(
     store: ObjectStore, bucket: str, prefix: str, part_pages: int, seen: SeenResults | None = None
 ) -> AsyncGenerator[SourceState]:
-    """Yield each source whose key starts with `prefix` and ends like a document, as the listing comes.
+    """Yield each source whose key starts with `prefix`, as the listing comes.
 
     In the order of their keys, but a source comes after those whose keys begin with its own. Only results
     that the listing has cost a request each, and of these only what `seen` has not. Without `seen` memory
     does not grow with the number of sources.
     """
 
-    def look(source: ListedSource[tuple[str, str]]) -> Coroutine[Any, Any, SourceState]:
+    def look(source: ListedSource[tuple[str, str]]) -> Coroutine[Any, Any, SourceState | None]:
         return _state(store, bucket, source, part_pages, seen or SeenResults())
 
     async with aclosing(windowed(paired(store.list(bucket, prefix)), look)) as found:
         async for each in found:
-            yield each
+            if each is not None:
+                yield each
 
 
 async def windowed(
@@ -113,9 +114,14 @@ async def windowed(
 
 @dataclass(eq=False)
 class ListedSource(Generic[_Object]):
-    """A source in the listing, and what the listing has of it so far."""
+    """A source in the listing, and what the listing has of it so far.
+
+    `may_be_output`: it is named like an output of another source, whose name has no known extension; only its
+    metadata tell.
+    """
 
     object: _Object
+    may_be_output: bool = False
     has_result: bool = False
     result_etag: str | None = None
     pieces: list[Piece] = field(default_factory=list)
@@ -129,6 +135,11 @@ class ListedSource(Generic[_Object]):
     def etag(self) -> str:
         """ETag of the source, without quotation marks."""
         return self.object[1]
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is one by its name, or has been read: any object with the bytes of a document is."""
+        return formats.has_source_extension(self.key) or self.has_result or bool(self.pieces)
 
     def note(self, output_key: str, etag: str) -> None:
         """Note an output, if it is one of this source."""
@@ -144,7 +155,9 @@ async def _state(
     source: ListedSource[tuple[str, str]],
     part_pages: int,
     seen: SeenResults,
-) -> SourceState:
+) -> SourceState | None:
+    if await is_output(store, bucket, source):
+        return None
     status, etag = await seen.look(store, bucket, source) if source.has_result else (None, "")
     if status is not None and etag == source.etag:
         return SourceState(source.key, _STATES[status])
@@ -156,7 +169,8 @@ async def _state(
 async def paired(objects: AsyncGenerator[_Object]) -> AsyncGenerator[ListedSource[_Object]]:
     """Yield each source as soon as the listing, which is in the order of keys, has passed its outputs.
 
-    `objects`: the listing, each with its key and its ETag first.
+    `objects`: the listing, each with its key and its ETag first. A source without a known extension is one
+    if it has been read.
     """
     # Keys between a source and its outputs begin with its own, so each of these begins with the one before.
     waiting: list[ListedSource[_Object]] = []
@@ -164,14 +178,24 @@ async def paired(objects: AsyncGenerator[_Object]) -> AsyncGenerator[ListedSourc
         async for each in objects:
             key, etag = each[0], each[1]
             while waiting and not _may_come(waiting[-1].key, key):
-                yield waiting.pop()
-            if keys.is_own_output(key):
-                for source in waiting:
-                    source.note(key, etag)
-            elif formats.has_source_extension(key):
-                waiting.append(ListedSource(each))
+                source = waiting.pop()
+                if source.is_source:
+                    yield source
+            for source in waiting:
+                source.note(key, etag)
+            if not keys.is_own_output(key):
+                owners = (source for source in waiting if keys.may_be_output_of(source.key, key))
+                waiting.append(ListedSource(each, may_be_output=any(owner.is_source for owner in owners)))
     while waiting:
-        yield waiting.pop()
+        source = waiting.pop()
+        if source.is_source:
+            yield source
+
+
+async def is_output(store: Listing | ObjectStore, bucket: str, source: ListedSource[Any]) -> bool:
+    """Whether a source in a listing is an output of another; asks for its metadata only if it may be one."""
+    head = await store.head(bucket, source.key) if source.may_be_output else None
+    return head is not None and SOURCE_ETAG in head.metadata
 
 
 def _may_come(source_key: str, key: str) -> bool:

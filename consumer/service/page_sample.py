@@ -1,11 +1,19 @@
 """Counts the pages of some documents, for an estimate of the pages of all."""
 
 import random
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.clock import SystemClock, Watchdog
-from consumer.domain.errors import DocumentError, SourceChangedError, SourceGoneError
+from consumer.domain.errors import (
+    ChildError,
+    DocumentError,
+    ServiceError,
+    SourceChangedError,
+    SourceGoneError,
+    UnavailableError,
+)
 from consumer.ports import ObjectStore, Renderer
 from consumer.service.source_cache import sniffed
 
@@ -44,25 +52,34 @@ class PageCounter:
     folder: Path
     max_file_bytes: int
 
-    async def count(self, bucket: str, key: str) -> int:
+    async def count(self, bucket: str, key: str) -> int | None:
         """Tell how many pages will be read of a source: none if it is gone or will get a FAILURE result.
 
-        Raises ServiceError, HostError.
+        None if that cannot be told: S3 does not give the object (it may be archived), or the process was
+        ended by it. Raises UnavailableError, HostError.
         """
-        info = await self.store.head(bucket, key)
-        if info is None or info.source.size_bytes > self.max_file_bytes:
-            return 0
-        path = self.folder / "counted"
+        # A process keeps documents open by their paths.
+        path = self.folder / f"{uuid.uuid4().hex}.counted"
         try:
-            # The ETag says enough; to name a version takes a permission of its own.
-            source = info.source.model_copy(update={"version_id": None})
-            await self.store.download(source, path, Watchdog(SystemClock()))
-            file_format = sniffed(path)
-            if file_format is None:
-                return 0
-            async with self.renderer.open(path, file_format) as document:
-                return document.page_count
+            return await self._count(bucket, key, path)
+        except UnavailableError:
+            raise
+        except (ServiceError, ChildError):
+            return None
         except (DocumentError, SourceChangedError, SourceGoneError):
             return 0
         finally:
             path.unlink(missing_ok=True)
+
+    async def _count(self, bucket: str, key: str, path: Path) -> int:
+        info = await self.store.head(bucket, key)
+        if info is None or info.source.size_bytes > self.max_file_bytes:
+            return 0
+        # The ETag says enough; to name a version takes a permission of its own.
+        source = info.source.model_copy(update={"version_id": None})
+        await self.store.download(source, path, Watchdog(SystemClock()))
+        file_format = sniffed(path)
+        if file_format is None:
+            return 0
+        async with self.renderer.open(path, file_format) as document:
+            return document.page_count

@@ -4,8 +4,10 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -15,16 +17,18 @@ from pyarrow import parquet
 from consumer.clock import SystemClock
 from consumer.domain import events, identity
 from consumer.domain.backfill import Estimate, Reason, Selection
+from consumer.domain.errors import ChildError, Code, DocumentError, UnavailableError
+from consumer.domain.formats import Format
 from consumer.domain.identity import NOT_READ
 from consumer.domain.result import SCHEMA_VERSION, Status
 from consumer.ports import ListedObject
 from consumer.service.backfill import Candidate, Journal, Planner, send
 from consumer.service.pace import Pace
-from consumer.service.page_sample import PageSample
+from consumer.service.page_sample import PageCounter, PageSample
 from consumer.service.s3_inventory import InventoryError, Manifest
 from tests.fakes import BUCKET
 from tests.fakes.cloud import Cloud
-from tests.fakes.network import Faults, Network
+from tests.fakes.network import Fault, Faults, Network
 from tests.fakes.ports import FakeStore
 from tests.fakes.virtual_time import VirtualClock
 
@@ -112,12 +116,88 @@ async def test_of_very_many_sources_exactly_those_without_a_current_result_are_q
     for number in range(400):
         put(network, f"{number:05}.pdf", "ours" if number % 4 else None)
     plan = planner(network)
-    found = Counter((await reasons(plan.under(""))).values())
-    assert found == {None: 300, Reason.NEW: 100}
+    found = [each async for each in plan.under("")]
+    assert Counter(each.reason for each in found) == {None: 300, Reason.NEW: 100}
+    assert plan.estimate.pages == 0
+    for each in found:
+        if each.reason is not None:
+            plan.count(each)
     assert plan.estimate.pages == 300
     assert len(plan.sample.keys) == 50
     heads = [key for operation, key in network.calls if operation == "head"]
     assert len(heads) == 300
+
+
+async def test_a_document_without_an_extension_is_looked_after_if_it_was_read(network: Network) -> None:
+    put(network, "a/scan", "another")
+    for output in ("a/scan.ocr.pdf", "a/scan.ocr/page-0001.png"):
+        network.cloud.s3.upload(output, b"%PDF-", {identity.SOURCE_ETAG: "e"})
+    network.cloud.s3.upload("a/plain", b"never read")
+    # Named like outputs, and clients' own.
+    put(network, "a/plain.ocr.pdf", None)
+    put(network, "a/scan.ocr.page.xml.pdf", None)
+    assert await reasons(planner(network).under("a/")) == {
+        "a/scan": Reason.ENGINE,
+        "a/plain.ocr.pdf": Reason.NEW,
+        "a/scan.ocr.page.xml.pdf": Reason.NEW,
+    }
+
+
+class CountedRenderer:
+    """Knows how many pages files have, by their first bytes."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.paths: list[Path] = []
+        self._error = error
+
+    @asynccontextmanager
+    async def open(self, path: Path, file_format: Format) -> AsyncGenerator[Any]:
+        self.paths.append(path)
+        if self._error is not None:
+            raise self._error
+        yield SimpleNamespace(page_count=int(path.read_bytes().removeprefix(b"%PDF-")))
+
+
+def counter(network: Network, folder: Path, renderer: CountedRenderer, **options: Any) -> PageCounter:
+    return PageCounter(FakeStore(network), renderer, folder, options.get("max_file_bytes", 1000))
+
+
+async def test_each_document_of_a_sample_has_its_own_pages(network: Network, tmp_path: Path) -> None:
+    renderer = CountedRenderer()
+    counting = counter(network, tmp_path, renderer)
+    for pages in (3, 1, 1):
+        network.cloud.s3.upload(f"{pages}.pdf", f"%PDF-{pages}".encode())
+    assert [await counting.count(BUCKET, key) for key in ("3.pdf", "1.pdf", "3.pdf")] == [3, 1, 3]
+    # A process keeps what it has opened by its path.
+    assert len(set(renderer.paths)) == 3
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_document_that_will_fail_has_no_pages(network: Network, tmp_path: Path) -> None:
+    network.cloud.s3.upload("a.pdf", b"%PDF-3")
+    network.cloud.s3.upload("text.pdf", b"text")
+    corrupt = CountedRenderer(DocumentError(Code.CORRUPT_DOCUMENT, "no page"))
+    assert await counter(network, tmp_path, corrupt).count(BUCKET, "a.pdf") == 0
+    renderer = CountedRenderer()
+    for key in ("text.pdf", "gone.pdf"):
+        assert await counter(network, tmp_path, renderer).count(BUCKET, key) == 0
+    assert await counter(network, tmp_path, renderer, max_file_bytes=5).count(BUCKET, "a.pdf") == 0
+    assert not renderer.paths
+
+
+async def test_a_document_that_cannot_be_had_does_not_end_the_plan(network: Network, tmp_path: Path) -> None:
+    network.cloud.s3.upload("a.pdf", b"%PDF-3")
+    killed = CountedRenderer(ChildError("killed by signal 9"))
+    assert await counter(network, tmp_path, killed).count(BUCKET, "a.pdf") is None
+    network.faults.add("download", Fault.FORBIDDEN)
+    assert await counter(network, tmp_path, CountedRenderer()).count(BUCKET, "a.pdf") is None
+
+    def away() -> None:
+        raise UnavailableError("GET: no answer")
+
+    network.faults.add("download", away)
+    with pytest.raises(UnavailableError):
+        await counter(network, tmp_path, CountedRenderer()).count(BUCKET, "a.pdf")
 
 
 async def test_patterns_and_times_choose_sources_and_exclude_wins(network: Network) -> None:

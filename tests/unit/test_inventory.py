@@ -36,6 +36,20 @@ def network() -> Network:
     return Network(Cloud(VirtualClock()), Faults())
 
 
+async def test_a_source_without_an_extension_has_a_state_and_its_outputs_have_none(network: Network) -> None:
+    s3 = network.cloud.s3
+    etag = s3.upload("a/scan", b"document").etag
+    s3.upload("a/scan.ocr.json", b"{}", metadata(Status.SUCCESS, etag))
+    s3.upload("a/scan.ocr.pdf", b"document", {identity.SOURCE_ETAG: etag})
+    # A client's own, beside it.
+    s3.upload("a/scan.ocr/page-0001.png", b"document")
+    s3.upload("a/text", b"document")
+    assert [item async for item in inventory.states(FakeStore(network), BUCKET, "a/", 10)] == [
+        ("a/scan.ocr/page-0001.png", State.PENDING, None),
+        ("a/scan", State.DONE, None),
+    ]
+
+
 async def test_each_source_has_a_state_and_only_existing_results_cost_a_request(network: Network) -> None:
     s3 = network.cloud.s3
     etag = s3.upload("a/new.png", b"document").etag
