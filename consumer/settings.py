@@ -116,7 +116,7 @@ class EngineSettings(BaseSettings):
 
     # `engines.choose` checks it: the engines are known there.
     engine: Annotated[str, _LOWER] = "auto"
-    #: Device of the engine; rapidocr runs on the CPU.
+    #: Device of the engine.
     device: Annotated[str, _LOWER, AfterValidator(_device)] = "auto"
     #: Backend that runs the networks of pp-structurev3.
     engine_runtime: Annotated[Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], _LOWER] = "auto"
