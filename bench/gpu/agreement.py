@@ -43,9 +43,9 @@ async def compared(engine: Measured, reference: EngineOptions, images: Sequence[
     """Read pages at once on the device, and one by one with other options of the same engine."""
     expected = await _read(engine, reference, images)
     found = await _read(engine, engine.options(len(images)), images)
-    pairs = [pair for both in zip(expected, found, strict=True) for pair in _pairs(*both)]
+    alike = [pair for both in zip(expected, found, strict=True) for pair in pairs(*both)]
     lines = sum(len(page.detections) for page in expected)
-    return Agreement(lines, len(pairs), max((_apart_px(*pair) for pair in pairs), default=0.0))
+    return Agreement(lines, len(alike), max((apart_px(*pair) for pair in alike), default=0.0))
 
 
 async def _read(
@@ -62,20 +62,20 @@ async def _read(
         return [page for image in images for page in await recognizer.read([image])]
 
 
-def _pairs(expected: PageResult, found: PageResult) -> list[tuple[Detection, Detection]]:
-    """Lines of the same text, each with the nearest that is left."""
+def pairs(expected: PageResult, found: PageResult) -> list[tuple[Detection, Detection]]:
+    """Return the lines of the same text, each with the nearest one that is left."""
     left = list(found.detections)
-    pairs = []
+    taken = []
     for line in expected.detections:
         alike = [each for each in left if each.text == line.text]
         if alike:
-            nearest = min(alike, key=lambda each: _apart_px(line, each))
+            nearest = min(alike, key=lambda each: apart_px(line, each))
             left.remove(nearest)
-            pairs.append((line, nearest))
-    return pairs
+            taken.append((line, nearest))
+    return taken
 
 
-def _apart_px(one: Detection, other: Detection) -> float:
-    """The greatest distance of a corner from that of the other, along an axis."""
+def apart_px(one: Detection, other: Detection) -> float:
+    """Return the greatest distance of a corner from that of the other, along an axis."""
     corners = zip(one.box, other.box, strict=True)
     return float(max(max(abs(a[0] - b[0]), abs(a[1] - b[1])) for a, b in corners))

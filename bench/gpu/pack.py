@@ -48,7 +48,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bucket-ocr-pack-") as made:
         folder = Path(made)
         _collect_wheels(folder, arguments.python, arguments.uv)
-        (folder / "requirements.txt").write_text("\n".join(_requirements(folder)) + "\n")
         number = cut(folder, arguments.folder)
     print(f"{number} pieces in {arguments.folder}: carry them one by one, and call unpack.sh for each")
 
@@ -63,9 +62,13 @@ def needed(project: dict[str, object]) -> list[str]:
     return [each.replace("onnxruntime-gpu[cuda,cudnn]", "onnxruntime-gpu") for each in named]
 
 
-def cut(folder: Path, pieces: Path) -> int:
-    """Put all that is in `folder`, and the programs, into numbered pieces; returns how many there are."""
+def cut(folder: Path, pieces: Path, version: str = _VERSION, piece_bytes: int = _PIECE_BYTES) -> int:
+    """Put all that is in `folder`, and the programs, into numbered pieces; returns how many there are.
+
+    `version`: of the Python that the wheels are for.
+    """
     shutil.rmtree(pieces, ignore_errors=True)
+    (folder / "requirements.txt").write_text("\n".join(_requirements(folder)) + "\n")
     archive = folder / "pack.tar"
     with tarfile.open(archive, "w") as tar:
         for path in sorted(folder.iterdir()):
@@ -75,13 +78,14 @@ def cut(folder: Path, pieces: Path) -> int:
             tar.add(_ROOT / name, f"program/{name}", filter=_without_rubbish)
     sums = []
     with archive.open("rb") as whole:
-        for number, content in enumerate(iter(lambda: whole.read(_PIECE_BYTES), b""), 1):
+        for number, content in enumerate(iter(lambda: whole.read(piece_bytes), b""), 1):
             part = pieces / f"{number:02}" / f"{number:02}.part"
             part.parent.mkdir(parents=True)
             part.write_bytes(content)
             sums.append(f"{hashlib.sha256(content).hexdigest()}  {part.name}")
     for each in pieces.iterdir():
         (each / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+        (each / "PYTHON").write_text(f"{version}\n")
     return len(sums)
 
 

@@ -12,8 +12,9 @@ if [ $# != 2 ]; then
   exit 2
 fi
 pieces=$1 folder=$2 python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' || {
-  echo "unpack.sh: the wheels are for Python 3.12, and $python is another one: PYTHON=/path/to/python3.12 $0 …" >&2
+version=$(cat "$pieces"/*/PYTHON | sort -u)
+[ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = "$version" ] || {
+  echo "unpack.sh: the wheels are for Python $version, and $python is another one: PYTHON=/path/to/python$version $0 …" >&2
   exit 1
 }
 
