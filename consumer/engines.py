@@ -189,7 +189,7 @@ def choose(settings: EngineSettings, engines: Mapping[str, EngineSpec] = ENGINES
     if settings.device.startswith("gpu") and engine.gpu_package and not _is_installed(engine.gpu_package):
         raise SettingsError(
             f"{PREFIX}DEVICE={settings.device}: {engine.name} needs {engine.gpu_package} for GPUs: "
-            f"{GpuWheels.installed().remedy}; or set it to cpu"
+            f"{GpuWheels.here().remedy}; or set it to cpu"
         )
     return engine
 

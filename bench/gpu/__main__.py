@@ -55,7 +55,7 @@ class _Sizes:
     page_part: float = 1.0
 
 
-_SMALL: Final = _Sizes((1,), (1,), (2,), 1, 1.0, 20.0, 2, 0.25)
+_SMALL: Final = _Sizes((1,), (1,), (), 2, 0.0, 10.0, 2, 0.25)
 
 
 def main() -> int:
@@ -100,9 +100,8 @@ class _Run:
     async def all(self) -> int:
         """Check, measure, print."""
         card = Card(self.device)
-        images = pages.rendered(
-            self.folder, max(self.sizes.batch_pages, *self.sizes.batches), self.sizes.page_part
-        )
+        most = max((self.sizes.batch_pages, self.sizes.checked_pages, *self.sizes.batches))
+        images = pages.rendered(self.folder, most, self.sizes.page_part)
         text = Bench(engines.text_only(self.device), card, images)
         print(f"{card.name}; {', '.join(_versions())}\n", flush=True)
         if not await self._is_right(text):

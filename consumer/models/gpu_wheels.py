@@ -35,14 +35,14 @@ class GpuWheels:
     missing: Sequence[str]
 
     @classmethod
-    def installed(cls, find: Find = distribution) -> Self:
+    def here(cls, find: Find = distribution) -> Self:
         """Look at this environment."""
-        runtime = _found(find, GPU_RUNTIME)
+        runtime = installed(find, GPU_RUNTIME)
         named = [each for each in (runtime.requires or []) if _LIBRARIES.search(each)] if runtime else []
         names = [match.group() for each in named if (match := _NAME.match(each))]
-        missing = tuple(name for name in names if _found(find, name) is None)
+        missing = tuple(name for name in names if installed(find, name) is None)
         version = runtime.version if runtime else None
-        return cls(version, _found(find, CPU_RUNTIME) is not None, missing)
+        return cls(version, installed(find, CPU_RUNTIME) is not None, missing)
 
     @property
     def cuda(self) -> int:
@@ -62,7 +62,8 @@ class GpuWheels:
         return f"{libraries}{wheels}, or name the folders of CUDA {self.cuda} and cuDNN 9 in LD_LIBRARY_PATH"
 
 
-def _found(find: Find, name: str) -> Distribution | None:
+def installed(find: Find, name: str) -> Distribution | None:
+    """Return the distribution of this name, if there is one."""
     try:
         return find(name)
     except PackageNotFoundError:

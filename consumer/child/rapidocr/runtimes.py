@@ -59,7 +59,7 @@ def _prepare_gpu(options: protocol.RapidOcrOptions) -> None:
 
     if options.cuda_name is not None:
         cuda.choose_gpu(options.cuda_name)
-    wheels = GpuWheels.installed()
+    wheels = GpuWheels.here()
     try:
         import onnxruntime
     except ImportError as error:
