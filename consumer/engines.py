@@ -14,7 +14,7 @@ from consumer import models, protocol
 from consumer.domain.errors import SettingsError
 from consumer.domain.page import POINTS_PER_INCH
 from consumer.models import rapidocr
-from consumer.models.gpu_wheels import GPU_RUNTIME, GpuWheels
+from consumer.models.gpu_wheels import GPU_RUNTIME
 from consumer.models.model import Model
 from consumer.settings import PREFIX, EngineSettings, Settings
 
@@ -189,7 +189,8 @@ def choose(settings: EngineSettings, engines: Mapping[str, EngineSpec] = ENGINES
     if settings.device.startswith("gpu") and engine.gpu_package and not _is_installed(engine.gpu_package):
         raise SettingsError(
             f"{PREFIX}DEVICE={settings.device}: {engine.name} needs {engine.gpu_package} for GPUs: "
-            f"{GpuWheels.here().remedy}; or set it to cpu"
+            f"pip install '.[{engine.name}-gpu]' in the source tree, without onnxruntime beside it, or set "
+            "it to cpu"
         )
     return engine
 

@@ -38,7 +38,7 @@ def wheels(
         yield Finding(_CHECK, Level.OK, subject, f"has its wheels for CUDA {there.cuda}")
     elif device == "auto" and there.version is None and driver.exists():
         message = f"is loaded, and {engine.name} reads on processors, because {GPU_RUNTIME} is not installed"
-        remedy = f"{there.remedy}; or set BUCKET_OCR_DEVICE=cpu"
+        remedy = f"pip install '.[{engine.name}-gpu]' in the source tree, or set BUCKET_OCR_DEVICE=cpu"
         yield Finding(_CHECK, Level.WARNING, "NVIDIA's driver", message, remedy)
 
 

@@ -54,7 +54,7 @@ class GpuWheels:
     def remedy(self) -> str:
         """How to install what is missing."""
         if self.version is None:
-            return "pip install '.[rapidocr-gpu]' in the source tree, without onnxruntime beside it"
+            return "install onnxruntime-gpu instead, with the libraries of CUDA: infra/engines.md"
         if self.is_shadowed:
             return "pip uninstall onnxruntime, and install onnxruntime-gpu again: both have the same folder"
         libraries = f"pip install 'onnxruntime-gpu[cuda,cudnn]=={self.version}'"

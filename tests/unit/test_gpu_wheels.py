@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.child.rapidocr.cuda import load_libraries, require_gpu
+from consumer.child.cuda import load_libraries, require_gpu
 from consumer.doctor import gpu
 from consumer.doctor.checks import Level
 from consumer.domain.errors import SettingsError

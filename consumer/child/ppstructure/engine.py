@@ -18,7 +18,7 @@ from paddlex.inference.models.runners.onnxruntime_runner import ONNXRuntimeRunne
 from paddlex.inference.pipelines.base import BasePipeline
 
 from consumer import protocol
-from consumer.child import serve
+from consumer.child import cuda, serve
 from consumer.child.device_errors import LOST_DEVICE, OUT_OF_MEMORY, end_if_poisoned
 from consumer.child.directions import Turn
 from consumer.child.pixels import Image, load_pixels
@@ -261,9 +261,7 @@ def _engine_config(
         # It would keep the memory of the largest page (measured after one of 2 megapixels: 2.3 GB, not 0.5).
         onnx["enable_cpu_mem_arena"] = False
     else:
-        # Without the strategy, its memory doubles with every extension.
-        cuda = {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
-        onnx |= {"providers": ["CUDAExecutionProvider"], "provider_options": [cuda]}
+        onnx |= {"providers": [cuda.PROVIDER], "provider_options": [dict(cuda.OPTIONS)]}
     return {"paddle_static": static, "onnxruntime": onnx}
 
 
@@ -275,7 +273,7 @@ def _require_gpu_sessions() -> None:
         raise SettingsError("ONNX Runtime's device cannot be checked: set BUCKET_OCR_ENGINE_RUNTIME=paddle")
     for runner in runners:
         providers = runner.session.get_providers()
-        if "CUDAExecutionProvider" not in providers:
+        if cuda.PROVIDER not in providers:
             raise SettingsError(f"ONNX Runtime cannot use the GPU, only {', '.join(providers)}: {GPU_HINT}")
 
 

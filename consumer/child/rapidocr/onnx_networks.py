@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from consumer.child import cuda
 from consumer.child.rapidocr.networks import (
     DETECTION,
     DIRECTION,
@@ -105,7 +106,7 @@ def _session(model: Any, device: Device, memory_part: float) -> Any:
     options.log_severity_level = 3
     provider: Any = "CPUExecutionProvider"
     if device.on_gpu:
-        provider = "CUDAExecutionProvider", _cuda_options(device, memory_part)
+        provider = cuda.PROVIDER, _cuda_options(device, memory_part)
     else:
         options.intra_op_num_threads = device.threads
         # It would keep the memory of the largest page.
@@ -114,13 +115,7 @@ def _session(model: Any, device: Device, memory_part: float) -> Any:
 
 
 def _cuda_options(device: Device, memory_part: float) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "device_id": 0,
-        # Without it, memory doubles with every extension.
-        "arena_extend_strategy": "kSameAsRequested",
-        # The default tries every algorithm for each new shape.
-        "cudnn_conv_algo_search": "HEURISTIC",
-    }
+    options = dict(cuda.OPTIONS)
     if device.memory_bytes is not None:
         options["gpu_mem_limit"] = int(device.memory_bytes * memory_part)
     return options

@@ -40,8 +40,8 @@ def runtime_of(options: protocol.RapidOcrOptions, recognition: Path) -> Runtime:
         return Runtime(OpenVinoNetworks(options.threads, recognition), _in_turn)
     if options.device != "cpu":
         _prepare_gpu(options)
+    from consumer.child.cuda import require_gpu
     from consumer.child.rapidocr.batched_networks import BatchedNetworks, batcher_of
-    from consumer.child.rapidocr.cuda import require_gpu
     from consumer.child.rapidocr.onnx_networks import Device, OnnxNetworks
 
     device = Device(options.device != "cpu", options.threads, options.device_bytes)
@@ -53,7 +53,7 @@ def runtime_of(options: protocol.RapidOcrOptions, recognition: Path) -> Runtime:
 
 
 def _prepare_gpu(options: protocol.RapidOcrOptions) -> None:
-    from consumer.child.rapidocr import cuda
+    from consumer.child import cuda
     from consumer.domain.errors import SettingsError
     from consumer.models.gpu_wheels import GpuWheels
 

@@ -2,14 +2,23 @@
 
 import ctypes
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from consumer.domain.errors import SettingsError
 from consumer.models.gpu_wheels import GpuWheels
 
-_PROVIDER: Final = "CUDAExecutionProvider"
+PROVIDER: Final = "CUDAExecutionProvider"
+
+#: Of its sessions.
+OPTIONS: Final[Mapping[str, Any]] = {
+    "device_id": 0,
+    # Without it, memory doubles with every extension.
+    "arena_extend_strategy": "kSameAsRequested",
+    # The default tries every algorithm for each new shape.
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
 
 
 def choose_gpu(cuda_name: str) -> None:
@@ -25,7 +34,7 @@ def load_libraries(runtime: Any, wheels: GpuWheels) -> None:
     `runtime`: the module. Libraries in NVIDIA's wheels are found wherever Python is, others by the system's
     loader.
     """
-    if _PROVIDER not in runtime.get_available_providers():
+    if PROVIDER not in runtime.get_available_providers():
         raise SettingsError(f"ONNX Runtime is installed without CUDA: {wheels.remedy}")
     runtime.preload_dlls()
     folder = Path(runtime.__file__).parent / "capi"
@@ -38,7 +47,7 @@ def load_libraries(runtime: Any, wheels: GpuWheels) -> None:
 
 def require_gpu(providers: Collection[str]) -> None:
     """Raise SettingsError unless CUDA is the first choice of every network: `providers`."""
-    if others := set(providers) - {_PROVIDER}:
+    if others := set(providers) - {PROVIDER}:
         raise SettingsError(
             f"ONNX Runtime cannot use the GPU, only {', '.join(sorted(others))}: check nvidia-smi, and "
             "that the driver is as new as CUDA"
