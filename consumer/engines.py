@@ -130,8 +130,8 @@ _RAPIDOCR: Final = EngineSpec(
     # Estimated: 1.1 GB for the largest runs of its networks (measured on a processor), CUDA's context, and
     # what cuDNN takes to work in.
     gpu_bytes=4 * 10**9,
-    # Estimated: libraries of CUDA beside the pages of a batch.
-    gpu_resident_bytes=4 * _GIB,
+    # Estimated: libraries of CUDA beside the pages of a batch. With less it would be replaced all the time.
+    gpu_resident_bytes=6 * _GIB,
     gpu_package=GPU_RUNTIME,
     # Fewer leave a GPU idle while pages are cut and decoded.
     gpu_batch_pages=8,

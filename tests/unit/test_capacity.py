@@ -48,11 +48,11 @@ def test_processors_limit_how_many_processes_a_gpu_gets() -> None:
     assert len(capacity_of(STRUCTURE, gpu(0, 10_000 * GIB)).engines) <= most
 
 
-def test_a_process_of_the_embedded_engine_takes_four_gigabytes_of_a_gpu_and_of_the_machine() -> None:
+def test_a_process_of_the_embedded_engine_takes_more_memory_on_a_gpu() -> None:
     small = capacity_of("rapidocr", gpu(0, 12 * GIB))
     assert len(small.engines) <= 2
     assert all(engine.device_bytes for engine in small.engines)
-    assert small.engine_bytes >= 4 * GIB
+    assert small.engine_bytes >= 6 * GIB
     assert capacity_of("rapidocr").engine_bytes >= 2 * GIB
 
 
