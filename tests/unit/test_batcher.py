@@ -47,9 +47,17 @@ def page(batcher: Batcher, *shapes: int, together: threading.Barrier | None = No
 def test_every_page_gets_the_outputs_of_its_own_inputs_in_its_order() -> None:
     network = Doubling()
     batcher = Batcher(network.run, {"net": 1000}, 4)
-    assert batcher.each([page(batcher, n, 7) for n in range(1, 9)], lambda: None) == [
-        4 * n + 28 for n in range(1, 9)
-    ]
+
+    def numbered(number: int) -> Callable[[Callable[[], None]], tuple[int, int]]:
+        def read(_: Callable[[], None]) -> tuple[int, int]:
+            asked = batcher.ask("net", [np.full(3, number), np.full(3, -number)])
+            first, second = asked.result(DEADLINE_S)
+            return int(first[0]), int(second[0])
+
+        return read
+
+    read = batcher.each([numbered(n) for n in range(1, 9)], lambda: None)
+    assert read == [(2 * n, -2 * n) for n in range(1, 9)]
     assert network.threads == {threading.get_ident()}
 
 
