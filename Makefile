@@ -9,6 +9,8 @@ STRUCTURE := tests/structure/.venv
 STRUCTURE_STAMP := $(STRUCTURE)/.installed
 # Python with PP-StructureV3 for `make bench/gpu`, which is not part of `make bench`, because it needs a GPU.
 ENGINE_PYTHON ?= $(STRUCTURE)/bin/python
+# For `make gpu-pack`.
+PYTHON312 ?= python3.12
 
 # For the interpreter of the Dockerfile, in the versions that were tested.
 LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-index-url --generate-hashes \
@@ -16,7 +18,7 @@ LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-inde
 
 BENCHES := fairness recycling memory backlog kills restarts steady length parent latency layout sandbox searchable status viewer
 
-.PHONY: help setup demo local docs test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/tables bench/gpu lock $(BENCHES:%=bench/%)
+.PHONY: help setup demo local docs test test/most test/structure test/corpora soak mutants check bench bench/peers bench/engine-speed bench/engine-memory bench/tables bench/gpu gpu-pack lock $(BENCHES:%=bench/%)
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -80,7 +82,11 @@ bench/tables: setup $(STRUCTURE_STAMP)
 	PYTHONPATH=localstack:. $(BIN)/python -m bench.tables $(TABLES)
 
 bench/gpu: $(STRUCTURE_STAMP)
-	PYTHONPATH=localstack:. $(ENGINE_PYTHON) bench/gpu.py
+	PYTHONPATH=. $(ENGINE_PYTHON) -m bench.gpu
+
+# For a GPU machine without a network: bench/gpu/unpack.sh makes an environment of it, bench/gpu/run.sh measures there.
+gpu-pack: setup
+	$(BIN)/python bench/gpu/pack.py --uv $(UV) --python $(PYTHON312) .gpu
 
 lock: setup  ## Choose the newest versions for all environments
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url \

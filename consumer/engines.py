@@ -14,6 +14,7 @@ from consumer import models, protocol
 from consumer.domain.errors import SettingsError
 from consumer.domain.page import POINTS_PER_INCH
 from consumer.models import rapidocr
+from consumer.models.gpu_wheels import GPU_RUNTIME
 from consumer.models.model import Model
 from consumer.settings import PREFIX, EngineSettings, Settings
 
@@ -31,11 +32,12 @@ class EngineSpec:
     """An engine. `name`: in settings and metrics; `entry`: the `module:function` of its child process.
 
     `package` must be importable, and `remedy` says what to do if it is not. `resident_bytes`: memory of a
-    process of few threads. `progress_deadline_s`: longest time between two steps that it tells of.
-    `gpu_bytes`: memory of a GPU for one process; None if the engine runs on the CPU only. `gpu_batch_pages`:
-    pages in one request on a GPU. `own_settings`: settings that not every engine heeds. `options`: builds
-    the options of a process. `models`: gives the models that do not come with the package. `needs_scratch`:
-    its libraries write files.
+    process of few threads, and `gpu_resident_bytes` of one that uses a GPU, if it takes more.
+    `progress_deadline_s`: longest time between two steps that it tells of. `gpu_bytes`: memory of a GPU for
+    one process; None if the engine runs on the CPU only. `gpu_package`: a distribution without which it uses
+    no GPU; None: it looks by itself. `gpu_batch_pages`: pages in one request on a GPU. `own_settings`:
+    settings that not every engine heeds. `options`: builds the options of a process. `models`: gives the
+    models that do not come with the package. `needs_scratch`: its libraries write files.
     """
 
     name: str
@@ -45,6 +47,8 @@ class EngineSpec:
     resident_bytes: int
     progress_deadline_s: float
     gpu_bytes: int | None = None
+    gpu_resident_bytes: int | None = None
+    gpu_package: str | None = None
     gpu_batch_pages: int = 1
     own_settings: tuple[str, ...] = ()
     options: NewOptions = lambda _settings, share, _scratch: share
@@ -55,6 +59,12 @@ class EngineSpec:
     def is_installed(self) -> bool:
         """Whether its package can be imported."""
         return find_spec(self.package) is not None
+
+    def may_use_gpus(self, device: str) -> bool:
+        """Whether the setting DEVICE can mean GPUs: `auto` does not, without a distribution for them."""
+        if self.gpu_bytes is None:
+            return False
+        return device != "auto" or self.gpu_package is None or _is_installed(self.gpu_package)
 
 
 def _ppstructure_options(
@@ -77,7 +87,8 @@ def _rapidocr_options(
     return protocol.RapidOcrOptions(
         **share.model_dump(),
         languages=settings.languages,
-        layout=layout_for(settings.layout, has_extra=_has_layout_extra()),
+        layout=layout_for(settings.layout, has_extra=_is_installed("pymupdf-layout")),
+        runtime="openvino" if share.device == "cpu" else "onnxruntime",
     )
 
 
@@ -96,10 +107,10 @@ def layout_for(wanted: Literal["auto"] | protocol.Layout, *, has_extra: bool) ->
     return wanted
 
 
-def _has_layout_extra() -> bool:
-    """Look for its distribution; looking for the module would import PyMuPDF."""
+def _is_installed(name: str) -> bool:
+    """Look for a distribution; looking for the module of some would import others."""
     try:
-        distribution("pymupdf-layout")
+        distribution(name)
     except PackageNotFoundError:
         return False
     return True
@@ -116,6 +127,14 @@ _RAPIDOCR: Final = EngineSpec(
     # Its longest step is the detection (measured: 0.7 s with a processor of its own), which sixteen times
     # slower is 12 s. A process that hangs is ended and its successor is ready within a minute.
     progress_deadline_s=45.0,
+    # Estimated: 1.1 GB for the largest runs of its networks (measured on a processor), CUDA's context, and
+    # what cuDNN takes to work in.
+    gpu_bytes=4 * 10**9,
+    # Estimated: libraries of CUDA beside the pages of a batch. With less it would be replaced all the time.
+    gpu_resident_bytes=6 * _GIB,
+    gpu_package=GPU_RUNTIME,
+    # Fewer leave a GPU idle while pages are cut and decoded.
+    gpu_batch_pages=8,
     own_settings=("languages", "layout"),
     options=_rapidocr_options,
     models=lambda settings: rapidocr.recognition(settings.languages),
@@ -166,6 +185,12 @@ def choose(settings: EngineSettings, engines: Mapping[str, EngineSpec] = ENGINES
         raise SettingsError(
             f"{PREFIX}DEVICE={settings.device}: {engine.name} runs on the CPU only: set it to cpu, or "
             f"{PREFIX}ENGINE to an engine for GPUs"
+        )
+    if settings.device.startswith("gpu") and engine.gpu_package and not _is_installed(engine.gpu_package):
+        raise SettingsError(
+            f"{PREFIX}DEVICE={settings.device}: {engine.name} needs {engine.gpu_package} for GPUs: "
+            f"pip install '.[{engine.name}-gpu]' in the source tree, without onnxruntime beside it, or set "
+            "it to cpu"
         )
     return engine
 

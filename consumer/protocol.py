@@ -92,20 +92,19 @@ Layout = Literal["none", "fast", "full"]
 class RapidOcrOptions(EngineOptions):
     """Options of RapidOCR; `layout` as in the settings.
 
-    `languages`: name of the group that its network for text recognition reads.
+    `languages`: name of the group that its network for text recognition reads. `runtime`: what runs the
+    networks; with onnxruntime the pages of a request are read at once.
     """
 
     languages: str = SHIPPED.name
     layout: Layout = "none"
+    runtime: Literal["openvino", "onnxruntime"] = "openvino"
 
 
 class PpStructureOptions(EngineOptions):
-    """Options of PP-StructureV3; `pipeline`, `runtime` and `languages` as in the settings.
+    """Options of PP-StructureV3; `pipeline`, `runtime` and `languages` as in the settings."""
 
-    `scratch`: a folder for files that its libraries write.
-    """
-
-    scratch: str
+    scratch: str = Field(description="a folder for files that its libraries write")
     pipeline: str | None
     runtime: Literal["paddle", "paddle_fp16", "onnxruntime"] | None
     scale: float = Field(gt=0, description="pixels per point of the pages to come, and of the warm-up's")

@@ -15,7 +15,7 @@ from typing import Final
 from consumer import settings
 from consumer.aws import client as aws
 from consumer.aws.s3 import encryption_headers
-from consumer.doctor import checks, protection, writes
+from consumer.doctor import checks, gpu, protection, writes
 from consumer.doctor.checks import Attributes, Finding, Level
 from consumer.doctor.inspect import AwsInspector
 from consumer.domain.errors import HostError, SettingsError
@@ -62,7 +62,7 @@ async def check_settings(_: Context) -> Iterable[Finding]:
 
 
 async def check_engine(context: Context) -> Iterable[Finding]:
-    """Look for the engine, its devices, and its models if they are separate files."""
+    """Look for the engine, its devices and their wheels, and its models if they are separate files."""
     try:
         layout = ProcessLayout.of(context.options, context.work_dir)
     except SettingsError as error:
@@ -75,6 +75,7 @@ async def check_engine(context: Context) -> Iterable[Finding]:
         f"{capacity.max_in_flight} messages at once"
     )
     findings = [Finding("engine", Level.OK, layout.engine.name, message)]
+    findings += gpu.wheels(layout.engine, context.options.device, on_gpu=capacity.devices != ["cpu"])
     return findings + _models(layout.engine, context.options)
 
 

@@ -50,7 +50,8 @@ class Capacity:
         usable = min(len(cpus), quota or len(cpus))
         half_bytes = host.memory_bytes() // 2
         # One engine process per processor, as far as memory allows: one of several threads reads slower.
-        fitting = max(1, min(usable, half_bytes // engine.resident_bytes))
+        resident_bytes = (engine.gpu_resident_bytes if gpus else None) or engine.resident_bytes
+        fitting = max(1, min(usable, half_bytes // resident_bytes))
         batch_pages = options.batch_pages or (engine.gpu_batch_pages if gpus else 1)
         devices: list[dict[str, object]] = [{}] * (options.engine_workers or fitting)
         has_spare = True
@@ -64,7 +65,7 @@ class Capacity:
                 share.model_copy(update=device | {"batch_pages": batch_pages})
                 for share, device in zip(share_processors(cpus, quota, engines), devices, strict=True)
             ),
-            engine_bytes=options.recycle_rss_bytes or max(engine.resident_bytes, half_bytes // engines),
+            engine_bytes=options.recycle_rss_bytes or max(resident_bytes, half_bytes // engines),
             has_spare=has_spare,
             batch_pages=batch_pages,
             renderers=renderers,

@@ -1,5 +1,6 @@
 """The walls of each kind of child process: what it may read and write, how much, and which of them stand."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -56,9 +57,10 @@ def of_engine(
     uses_gpu = share.device != "cpu"
     models = tuple(str(model.folder) for model in engine.models(options))
     configuration = () if options.pipeline_config is None else (options.pipeline_config,)
+    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if uses_gpu else ()
     return protocol.Sandbox(
         mode=options.sandbox,
-        readable=(*models, *configuration),
+        readable=(*models, *configuration, *filter(None, libraries)),
         scratch=(str(scratch),) if engine.needs_scratch else (),
         uses_gpu=uses_gpu,
         file_bytes=_SCRATCH_BYTES if engine.needs_scratch else None,

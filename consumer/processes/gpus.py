@@ -10,7 +10,7 @@ from consumer.domain.errors import SettingsError
 
 _REMEDY: Final = (
     "install the NVIDIA driver (in a container: the NVIDIA container toolkit, and the driver capabilities "
-    "compute and utility) and paddlepaddle-gpu (https://www.paddlepaddle.org.cn/en/install/quick), or set "
+    "compute and utility) and onnxruntime-gpu or paddlepaddle-gpu (infra/engines.md), or set "
     "BUCKET_OCR_DEVICE=cpu"
 )
 

@@ -42,7 +42,8 @@ class ProcessLayout:
         Raises SettingsError if that cannot be done as the settings ask.
         """
         engine = engines.choose(options, specs)
-        capacity = Capacity.of(options, engine, gpus.chosen(options.device) if engine.gpu_bytes else ())
+        chosen = gpus.chosen(options.device) if engine.may_use_gpus(options.device) else ()
+        capacity = Capacity.of(options, engine, chosen)
         longest_s = longest_step_s(engine.progress_deadline_s)
         if options.stall_s < longest_s:
             raise SettingsError(

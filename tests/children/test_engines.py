@@ -1,5 +1,6 @@
 """A new engine is an `EngineSpec` and one module of its child process, and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -77,6 +78,16 @@ def test_remedies_are_no_names_on_a_package_index() -> None:
 def test_an_engine_for_the_cpu_refuses_a_gpu() -> None:
     with pytest.raises(SettingsError, match=r"^BUCKET_OCR_DEVICE=gpu:0: toy runs on the CPU only"):
         chosen([TOY], device="gpu:0")
+
+
+def test_a_gpu_is_used_by_itself_only_if_the_engine_has_what_it_needs_for_one() -> None:
+    with_package = replace(TOY, gpu_bytes=1, gpu_package="pydantic")
+    without = replace(TOY, gpu_bytes=1, gpu_package="no-such-distribution")
+    assert [each.may_use_gpus("auto") for each in (TOY, with_package, without)] == [False, True, False]
+    assert without.may_use_gpus("gpu:0")
+    assert ENGINES["pp-structurev3"].may_use_gpus("auto")
+    with pytest.raises(SettingsError, match=r"DEVICE=gpu: toy needs no-such-distribution for GPUs: "):
+        chosen([without], device="gpu")
 
 
 def test_settings_of_another_engine_are_without_effect() -> None:

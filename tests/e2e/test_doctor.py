@@ -184,7 +184,7 @@ def test_a_missing_queue_or_bucket_is_a_fault(doctor: Doctor) -> None:
 def test_a_device_that_the_engine_cannot_use_is_a_fault(doctor: Doctor) -> None:
     (fault,) = doctor.faults(BUCKET_OCR_DEVICE="gpu")
     assert (fault["check"], fault["subject"]) == ("engine", "BUCKET_OCR_DEVICE=gpu")
-    assert "rapidocr runs on the CPU only" in fault["message"]
+    assert "rapidocr needs onnxruntime-gpu for GPUs: pip install '.[rapidocr-gpu]'" in fault["message"]
 
 
 def test_a_service_that_does_not_answer_is_a_fault_beside_all_other_findings(doctor: Doctor) -> None:

@@ -1,12 +1,12 @@
 """Lines of several directions on one page, as networks that see colours tell them apart."""
 
-from collections.abc import Sequence
-from typing import Literal, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.rapidocr.networks import Networks
+from consumer.child.rapidocr.networks import Batch, Places
 from consumer.child.rapidocr.page import read_page
 
 #: Confidence of each line by the quarters that it is turned.
@@ -38,7 +38,11 @@ class Colours:
     def text_map(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return np.where(image[..., 2] > 180, 255, 0).astype(np.uint8)
 
-    def characters_of(self, lines: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    def places(self, batches: Iterable[Batch]) -> Iterator[Sequence[Places]]:
+        for (lines,) in batches:
+            yield [Places.of(likely, 0) for likely in self._likely(lines)]
+
+    def _likely(self, lines: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         likely = np.zeros((len(lines), 4, len(self.characters)), np.float32)
         for line, places in zip(lines, likely, strict=True):
             confidence = self._confidence(line.astype(np.float32))
@@ -61,7 +65,7 @@ def test_a_page_with_lines_of_three_directions_is_read() -> None:
     networks.write(450, 520, 300, 50, {0: 0.95, 2: 0.96})
     networks.write(450, 900, 300, 50, {0: 0.5, 2: 0.99})
     networks.write(450, 1000, 700, 50, {0: 0.99, 2: 0.5})
-    reading = read_page(networks.page, cast(Networks, networks), lambda: None)
+    reading = read_page(networks.page, networks, lambda: None)
     assert reading.angle == 0
     # The third may be either way up, and follows the nearest level line that is clear.
     assert reading.turns == (1, 1, 2, 2, 0)

@@ -48,6 +48,14 @@ def test_processors_limit_how_many_processes_a_gpu_gets() -> None:
     assert len(capacity_of(STRUCTURE, gpu(0, 10_000 * GIB)).engines) <= most
 
 
+def test_a_process_of_the_embedded_engine_takes_more_memory_on_a_gpu() -> None:
+    small = capacity_of("rapidocr", gpu(0, 12 * GIB))
+    assert len(small.engines) <= 2
+    assert all(engine.device_bytes for engine in small.engines)
+    assert small.engine_bytes >= 6 * GIB
+    assert capacity_of("rapidocr").engine_bytes >= 2 * GIB
+
+
 def test_batches_are_for_gpus() -> None:
     assert capacity_of(STRUCTURE, gpu(0, 15 * GIB)).batch_pages == 8
     assert capacity_of(STRUCTURE).batch_pages == capacity_of("rapidocr").batch_pages == 1

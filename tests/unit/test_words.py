@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from consumer.child.pixels import Image
 from consumer.child.ppstructure.lines import ReadText, keeping_characters
 from consumer.child.rapidocr.engine import from_right_to_left
+from consumer.child.rapidocr.networks import Places
 from consumer.child.rapidocr.recognition import _decoded
 from consumer.child.words import PLACE_PX, Character, find_words
 from consumer.domain.geometry import Point, part_of
@@ -126,7 +127,7 @@ def likely(*classes: int, count: int = 5) -> npt.NDArray[np.float32]:
 
 def test_rapidocr_keeps_where_each_character_begins() -> None:
     # The blank, a, b, 1, and the space.
-    reading = _decoded(likely(0, 1, 1, 0, 1, 4, 2, 2), ["", "a", "b", "1", " "])
+    reading = _decoded(Places.of(likely(0, 1, 1, 0, 1, 4, 2, 2), 0), ["", "a", "b", "1", " "])
     assert reading.text == "aa b"
     kept = [(each.text, each.place, each.is_spaced) for each in reading.characters if each.text != " "]
     assert kept == [("a", 1.0, False), ("a", 4.0, False), ("b", 6.0, False)]

