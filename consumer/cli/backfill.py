@@ -142,7 +142,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - each is an option
     )
     try:
         book = Journal(journal)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(f"--journal: {error}") from error
     with closing(book):
         try:

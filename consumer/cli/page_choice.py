@@ -26,8 +26,10 @@ class PageChoice:
                 raise ValueError(f"{part.strip()!r} is no range of pages such as 4, 3-7 or 9-")
             first = int(match[1])
             last = int(match[3]) if match[3] else _LAST if match[2] else first
-            if not 1 <= first <= last:
+            if first == 0:
                 raise ValueError(f"{part.strip()!r} is no range of pages: they are counted from 1")
+            if first > last:
+                raise ValueError(f"{part.strip()!r} is no range of pages: it ends before it begins")
             found.append((first, last))
         apart: list[tuple[int, int]] = []
         for first, last in sorted(found):

@@ -8,7 +8,9 @@ import ijson
 from ijson.common import ObjectBuilder
 from pydantic import BaseModel, Field, ValidationError
 
+from consumer.cli.json_shape import ShapeError, whole_and_shallow
 from consumer.cli.page_choice import ALL_PAGES, PageChoice
+from consumer.domain.parts import MOST_PAGES
 from consumer.domain.result import Failure, PageNumber, ResultDocument, Status
 from consumer.outputs.table_csv import as_csv
 
@@ -28,7 +30,7 @@ class _Head(BaseModel):
 
     schema_version: str = Field(pattern=r"^1\.")
     status: Status
-    page_count: int
+    page_count: int = Field(ge=0, le=MOST_PAGES)
 
 
 class _Line(BaseModel):
@@ -69,8 +71,13 @@ class ResultStream:
 
     async def json(self) -> AsyncIterator[bytes]:
         """Yield the document: as it is, or without the pages, lines and warnings of other pages."""
-        async for chunk in self._chunks if self._pages == ALL_PAGES else self._chosen_json():
-            yield chunk
+        try:
+            async for chunk in self._chunks if self._pages == ALL_PAGES else self._chosen_json():
+                yield chunk
+        except Exception:
+            # The next document begins in a line of its own.
+            yield b"\n"
+            raise
         yield b"\n"
 
     async def _chosen_json(self) -> AsyncIterator[bytes]:
@@ -119,6 +126,8 @@ class ResultStream:
         async for batch in _batches(self._chunks, "detections.item", _Line):
             text = ""
             for line in batch:
+                if line.page_number > self.page_count:
+                    raise NoResultError
                 if line.page_number not in self._pages:
                     continue
                 # Counted without those that are left out.
@@ -174,6 +183,8 @@ class _ChosenPages:
 
     def _complete(self, value: Any) -> str:
         page_number = value.get("page_number") if self._is_in_array and isinstance(value, dict) else None
+        if page_number is not None and not isinstance(page_number, int):
+            raise NoResultError
         if page_number is not None and page_number not in self._pages:
             return ""
         separator, self._separator = self._separator, ","
@@ -190,8 +201,8 @@ def _turned(pages: int, *, is_empty: bool) -> str:
 
 
 async def open_stream(chunks: AsyncGenerator[bytes], pages: PageChoice = ALL_PAGES) -> ResultStream:
-    """Read the start of a document; raises NoResultError if it is none."""
-    start = b""
+    """Read the start of a document; raises NoResultError if it is none, as all forms of it do later."""
+    start, chunks = b"", _guarded(chunks)
     async for chunk in chunks:
         start += chunk
         if len(start) >= _HEAD_BYTES:
@@ -232,6 +243,14 @@ async def _batches(
                 del events[:]
         parser.close()
     except (ijson.JSONError, ValidationError) as error:
+        raise NoResultError from error
+
+
+async def _guarded(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in whole_and_shallow(chunks):
+            yield chunk
+    except ShapeError as error:
         raise NoResultError from error
 
 

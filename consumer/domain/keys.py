@@ -33,6 +33,9 @@ OUTPUT_ENDINGS: Final[Mapping[str, str]] = {
 _OWN_OUTPUT = re.compile(
     rf"\.(?i:{'|'.join(EXTENSIONS)})(?:\.ocr/|(?:{re.escape(RESULT_SUFFIX)}|{'|'.join(OUTPUT_ENDINGS.values())})\Z)"
 )
+#: Old buckets may have names that new ones may not.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+
 _ENDING = re.compile(rf"{re.escape(RESULT_SUFFIX)}|{'|'.join(OUTPUT_ENDINGS.values())}|\.ocr/.*", re.DOTALL)
 
 
@@ -73,4 +76,6 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
         raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
     if ":" in match[1]:
         raise ValueError(f"{uri!r} names an access point: name its bucket, as events and results do")
+    if _BUCKET.fullmatch(match[1]) is None:
+        raise ValueError(f"{match[1]!r} is no name of a bucket")
     return match[1], match[2] or ""

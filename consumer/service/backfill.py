@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import IO, Final, NamedTuple
 
 from consumer.domain import backfill, events, formats, keys
 from consumer.domain.backfill import Estimate, Reason, Selection
+from consumer.domain.errors import HostError
 from consumer.domain.identity import ResultHead
 from consumer.domain.result import Status
 from consumer.ports import ListedObject, Listing, Queue
@@ -20,6 +22,10 @@ from consumer.service.page_sample import PageSample
 
 #: Messages in a request.
 _BATCH: Final = 10
+
+#: A line of the journal: a digest, or the beginning of one.
+_LINE: Final = re.compile(rb"[0-9a-f]{0,32}\n?")
+_LINE_BYTES: Final = 40
 
 
 class Candidate(NamedTuple):
@@ -108,28 +114,44 @@ class Planner:
 
 
 class Journal:
-    """A file with a line for each source that was queued: those in it are not queued again."""
+    """A file with a line for each source that was queued: those in it are not queued again.
+
+    Raises OSError if it cannot be opened, ValueError if it is something else.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._queued: set[bytes] = set()
         self._file: IO[bytes] | None = None
-        if path is not None:
-            self._file = path.open("a+b")
-            self._file.seek(0)
-            # A line that was cut off by a crash stands for nothing.
-            self._queued = {line[:-1] for line in self._file if line.endswith(b"\n")}
-            # So that the next line does not continue it.
-            self._file.write(b"\n")
+        if path is None:
+            return
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is no file")
+        with path.open("a+b") as file:
+            file.seek(0)
+            while line := file.readline(_LINE_BYTES):
+                # A line that was cut off by a crash stands for nothing.
+                if not _LINE.fullmatch(line):
+                    raise ValueError(f"{path} is no journal of a backfill")
+                self._queued.add(line.rstrip())
+        self._file = path.open("ab")
+        # So that the next line does not continue one that was cut off.
+        self._file.write(b"\n")
 
     def has(self, candidate: Candidate) -> bool:
         """Whether this very object was queued before."""
         return _mark(candidate) in self._queued
 
     def add(self, candidates: Iterable[Candidate]) -> None:
-        """Note sources that were queued."""
-        if self._file is not None:
+        """Note sources that were queued; raises HostError."""
+        if self._file is None:
+            return
+        try:
             self._file.write(b"".join(_mark(each) + b"\n" for each in candidates))
             self._file.flush()
+        except OSError as error:
+            raise HostError(
+                f"the last messages were sent, and the journal cannot be written: {error}"
+            ) from error
 
     def close(self) -> None:
         """Close the file."""

@@ -305,6 +305,18 @@ async def test_a_run_that_is_cut_short_is_continued_by_its_journal(tmp_path: Pat
     last.close()
 
 
+def test_a_journal_is_told_from_other_files(tmp_path: Path) -> None:
+    for name, text in (("letter.txt", b"Dear Sir"), ("bytes", bytes(range(256)) * 10)):
+        path = tmp_path / name
+        path.write_bytes(text)
+        with pytest.raises(ValueError, match=f"{name} is no journal"):
+            Journal(path)
+        assert path.read_bytes() == text
+    for device in (tmp_path, Path("/dev/full")):
+        with pytest.raises(ValueError, match="is no file"):
+            Journal(device)
+
+
 async def test_a_forced_source_is_asked_for_with_force() -> None:
     queue: Any = Sent()
     candidates = [Candidate("a.pdf", "e", Reason.FORCED), Candidate("b.pdf", "e", Reason.NEW)]

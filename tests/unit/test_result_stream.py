@@ -1,5 +1,8 @@
 """Results as they come: each form is that of the whole document, however it is cut into chunks."""
 
+import contextlib
+import json
+import tracemalloc
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
@@ -201,3 +204,65 @@ async def test_what_follows_the_last_chosen_page_is_not_asked_for(form: str) -> 
     forms = {"markdown": stream.markdown, "text": stream.text, "csv": stream.csv}
     assert [chunk async for chunk in forms[form]()]
     assert taken < len(body) * 0.9
+
+
+def forged(**fields: str) -> bytes:
+    """A result, with JSON of a client's in the place of some of its fields."""
+    body = json.loads(document("one two", "three").model_dump_json())
+    marked = json.dumps(body | dict.fromkeys(fields, "@"))
+    for name, value in fields.items():
+        marked = marked.replace(f'"{name}": "@"', f'"{name}": {value}')
+    return marked.encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"warnings": "[" * 100_000 + "]" * 100_000},
+        {"warnings": '{"a":' * 50_000 + "1" + "}" * 50_000},
+        {"pages": "[" * 100_000 + "]" * 100_000},
+        {"detections": "[" + '{"text":' * 50_000 + "1" + "}" * 50_000 + "]"},
+        {"page_count": "1000000000000"},
+        {"page_count": "-1"},
+        {"detections": '[{"text": "x", "page_number": 1000000}]'},
+        {"pages": '[{"page_number": "x"}]'},
+        {"pages": '[{"page_number": [1]}]'},
+    ],
+)
+@pytest.mark.parametrize("form", ["json", "markdown", "text", "csv"])
+async def test_a_forged_result_is_none_or_costs_no_more_than_its_bytes(
+    fields: dict[str, str], form: str
+) -> None:
+    body = forged(**fields)
+    tracemalloc.start()
+    size = 0
+    with contextlib.suppress(NoResultError):
+        stream = await open_stream(chunks(body, 65_536), PageChoice.parse("1-2"))
+        async for chunk in getattr(stream, form)():
+            size += len(chunk)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size <= len(body) + 1
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("size_bytes", [1, 3, 1000])
+async def test_brackets_and_quotes_in_texts_are_no_levels(size_bytes: int) -> None:
+    text = '[{"\\' * 300
+    body = document(text).model_dump_json().encode()
+    stream = await opened(body, size_bytes)
+    assert b"".join([chunk async for chunk in stream.json()]) == body + b"\n"
+
+
+async def test_a_document_that_breaks_off_ends_its_line_and_is_an_error() -> None:
+    body = document(*(f"page{number} x" for number in range(300))).model_dump_json().encode()
+    written: list[bytes] = []
+
+    async def write(end: int) -> None:
+        async for chunk in (await opened(body[:end])).json():
+            written.append(chunk)  # noqa: PERF401 - what came before the error counts
+
+    for end in (len(body) - 1, len(body) // 2):
+        with pytest.raises(NoResultError):
+            await write(end)
+        assert written[-1] == b"\n"
