@@ -26,7 +26,8 @@ _MIN_LEASE_S, _MAX_LEASE_S = 10, 3600
 _MAX_HOLD_S = 12 * 3600.0
 
 
-def _unless_auto(value: object) -> object:
+def unless_auto(value: object) -> object:
+    """Validate a setting that may be `auto`, which is None."""
     return None if isinstance(value, str) and value.lower() == "auto" else value
 
 
@@ -66,7 +67,7 @@ def _outputs(value: str | frozenset[str]) -> frozenset[str]:
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 #: A number, or None for "auto": it is chosen for the host.
-_Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unless_auto)]
+_Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(unless_auto)]
 
 #: Each page of a batch is an open file of its request, and Linux passes 253 of them at once.
 _BatchPages = Annotated[int, Field(ge=1, le=250)]
@@ -174,7 +175,7 @@ class Settings(QueueSettings, EngineSettings, PageSettings, PartSettings):
         description="Engine processes. `auto`: one per processor, as memory allows. On GPUs, processes of "
         "each GPU; `auto`: one per 20 GB of free GPU memory, minus one kept free for replacement.",
     )
-    batch_pages: Annotated[_BatchPages | None, BeforeValidator(_unless_auto)] = Field(
+    batch_pages: Annotated[_BatchPages | None, BeforeValidator(unless_auto)] = Field(
         default=None,
         description="Most pages given to an engine at once. `auto`: 1 on a CPU, 8 on a GPU.",
     )
@@ -197,7 +198,9 @@ class Settings(QueueSettings, EngineSettings, PageSettings, PartSettings):
         gt=0,
         le=_MAX_HOLD_S,
         description="Longest time in seconds in which no page of any document makes progress; then the "
-        "work ends. At least `LEASE_S`, 165 with RapidOCR, and 300 with PP-StructureV3.",
+        "work ends. At least `LEASE_S`.",
+        # The engines know their own; `ProcessLayout` checks them.
+        json_schema_extra={"values": "165 to 43,200 (PP-StructureV3: 300 to 43,200)"},
     )
     drain_s: float = Field(
         default=100.0,

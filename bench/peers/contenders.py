@@ -209,7 +209,8 @@ CONTENDERS: Sequence[Contender] = (
     ),
     Contender(
         OURS,
-        "upload to S3, the event, the consumer as it is by default; until the result is stored",
+        "upload to S3, the event, the consumer with `LAYOUT=none` (lines alone, as the others);"
+        " until the result is stored",
         _ours,
         lambda: versions_of(Path(sys.executable), "bucket-ocr", "openvino"),
     ),

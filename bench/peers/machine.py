@@ -35,7 +35,8 @@ def machine() -> str:
     described = f"{facts.get('model name', platform.machine())}, {len(os.sched_getaffinity(0))} processors"
     known = ", ".join(flag for flag in _FLAGS if flag in flags) or "none of AVX2, AVX-512, AMX"
     return (
-        f"{described} ({known}), {memory_kib / 2**20:.0f} GiB; load {os.getloadavg()[1]:.1f} before the run."
+        f"{described} ({known}), {memory_kib / 2**20:.0f} GiB; load {os.getloadavg()[1]:.1f}"
+        " in the five minutes before the run."
     )
 
 

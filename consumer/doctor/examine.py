@@ -19,7 +19,7 @@ from consumer.doctor import checks, gpu, protection, writes
 from consumer.doctor.checks import Attributes, Finding, Level
 from consumer.doctor.inspect import AwsInspector
 from consumer.domain.errors import HostError, SettingsError
-from consumer.domain.languages import SHIPPED, group_of
+from consumer.domain.languages import ALSO_IN_WHEEL, SHIPPED, group_of
 from consumer.engines import EngineSpec
 from consumer.models import manifest
 from consumer.models.model import Model
@@ -109,6 +109,8 @@ def _languages(engine: EngineSpec, needed: Sequence[Model]) -> Finding:
         if group is None
         else f"reads {group.title} ({' '.join(group.codes)})"
     )
+    if name is None:
+        reads += f", and {ALSO_IN_WHEEL}"
     return Finding("languages", Level.OK, subject, f"{reads}; BUCKET_OCR_LANGUAGES chooses others")
 
 

@@ -32,6 +32,10 @@ def _group(name: str, title: str, codes: str) -> LanguageGroup:
     return LanguageGroup(name, title, tuple(dict.fromkeys([*codes.split(), "en"])))
 
 
+#: What the network in RapidOCR's wheel (PP-OCRv6) reads besides `SHIPPED`. It lacks letters of two languages
+#: of the group `latin`.
+ALSO_IN_WHEEL: Final = "most languages in Latin letters, but not Vietnamese and Pali"
+
 #: What the engines read without any choice.
 SHIPPED: Final = _group("auto", "Chinese, Japanese and English", "zh ja")
 

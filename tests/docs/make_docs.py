@@ -17,7 +17,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from consumer.settings import PREFIX, Settings, _unless_auto
+from consumer.settings import PREFIX, Settings, unless_auto
 
 ROOT: Final = Path(__file__).parents[2]
 SETTINGS: Final = ROOT / "docs/settings.md"
@@ -66,7 +66,13 @@ def default(field: FieldInfo) -> str:
 
 
 def values(field: FieldInfo) -> str:
-    """The choices of a setting, or the range of a number; empty for any text."""
+    """The choices of a setting, or the range of a number; empty for any text.
+
+    A field may tell its own, if they depend on another setting.
+    """
+    told = field.json_schema_extra
+    if isinstance(told, dict) and "values" in told:
+        return str(told["values"])
     choices = [value for each in _types(field.annotation) for value in _choices(each)]
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
@@ -153,7 +159,7 @@ def _metadata(field: FieldInfo) -> Iterator[Any]:
 
 
 def _is_auto(field: FieldInfo) -> bool:
-    return any(isinstance(each, BeforeValidator) and each.func is _unless_auto for each in _metadata(field))
+    return any(isinstance(each, BeforeValidator) and each.func is unless_auto for each in _metadata(field))
 
 
 def _comment(text: str) -> str:

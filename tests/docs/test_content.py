@@ -33,7 +33,7 @@ def test_it_leads_to_every_page_of_documents() -> None:
     assert missing == set()
 
 
-def test_its_picture_is_a_small_one_of_what_make_demo_draws() -> None:
+def test_its_picture_is_small_and_as_wide_as_the_page() -> None:
     assert make_docs.PICTURE.relative_to(ROOT).as_posix() in README.links
     assert make_docs.PICTURE.stat().st_size < MOST_PICTURE_BYTES
     with Image.open(make_docs.PICTURE) as picture:

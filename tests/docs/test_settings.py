@@ -39,7 +39,7 @@ def test_defaults_that_documents_tell_are_those_of_a_consumer(monkeypatch: pytes
         ("batch_pages", "auto", "1 to 250"),
         ("render_workers", "auto", "1 or more"),
         ("lease_s", "60", "10 to 3,600"),
-        ("stall_s", "300", "more than 0, at most 43,200"),
+        ("stall_s", "300", "165 to 43,200 (PP-StructureV3: 300 to 43,200)"),
         ("layout", "auto", "`auto`, `none`, `fast`, `full`"),
         ("sse", "", "`AES256`, `aws:kms`, `aws:kms:dsse`"),
         ("words", "false", "`true`, `false`"),

@@ -1,20 +1,17 @@
 """`bucket-ocr backfill` as a real process: it plans, and queues what has no current result."""
 
-import gzip
 import json
 import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote_plus
 
-import pyarrow as pa
 import pytest
-from pyarrow import parquet
 
 from consumer.domain import identity
 from consumer.domain.result import SCHEMA_VERSION, Status
+from tests.e2e.inventories import put_inventory
 from tests.e2e.stack import Stack, bucket_ocr, until
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -34,26 +31,9 @@ def plan(
     return done, {line["source"]: line["reason"] for line in lines}, totals["totals"]
 
 
-def put_inventory(stack: Stack, file_format: str, keys: list[str]) -> str:
+def inventory(stack: Stack, file_format: str, keys: list[str]) -> str:
     """Store an inventory with these keys; returns the location of its manifest."""
-    lists = "lists/data/1"
-    if file_format == "CSV":
-        rows = "".join(f'"{stack.silent_bucket}","{quote_plus(key, safe="/")}"\n' for key in keys)
-        body, schema = gzip.compress(rows.encode()), "Bucket, Key"
-    else:
-        sink = pa.BufferOutputStream()
-        parquet.write_table(pa.table({"key": keys}), sink)
-        body, schema = sink.getvalue().to_pybytes(), "message s3.inventory { required binary key (UTF8); }"
-    stack.put(lists, body, silent=True)
-    manifest = {
-        "sourceBucket": stack.silent_bucket,
-        "destinationBucket": f"arn:aws:s3:::{stack.silent_bucket}",
-        "fileFormat": file_format,
-        "fileSchema": schema,
-        "files": [{"key": lists}],
-    }
-    stack.put("lists/manifest.json", json.dumps(manifest).encode(), silent=True)
-    return f"s3://{stack.silent_bucket}/lists/manifest.json"
+    return put_inventory(stack.s3, stack.silent_bucket, stack.silent_bucket, "lists", keys, file_format)
 
 
 def test_a_backfill_plans_first_and_queues_with_yes(lone_stack: Stack, tmp_path: Path) -> None:
@@ -73,7 +53,7 @@ def test_a_backfill_plans_first_and_queues_with_yes(lone_stack: Stack, tmp_path:
     assert not any("in/" in message.body for message in stack.cloud.messages(stack.queue_url))
     keys = sorted(stack.keys(silent=True))
     for file_format in ("CSV", "Parquet"):
-        manifest = put_inventory(stack, file_format, keys)
+        manifest = inventory(stack, file_format, keys)
         assert plan(stack, tmp_path, "in/", "--inventory", manifest, "--sample", 0)[1] == wanted
 
     again = ("--journal", tmp_path / "journal", "--sample", 0)
@@ -94,7 +74,7 @@ def test_an_inventory_that_cannot_be_read_is_one_line_and_queues_nothing(
     lone_stack: Stack, tmp_path: Path, file_format: str
 ) -> None:
     stack = lone_stack
-    manifest = put_inventory(stack, "CSV", ["in/a.pdf"])
+    manifest = inventory(stack, "CSV", ["in/a.pdf"])
     if file_format == "ORC":
         text = stack.s3.get_object(Bucket=stack.silent_bucket, Key="lists/manifest.json")["Body"].read()
         stack.put("lists/manifest.json", text.replace(b"CSV", b"ORC"), silent=True)

@@ -3,7 +3,6 @@
 import asyncio
 import copy
 import functools
-import gzip
 import http.server
 import json
 import re
@@ -25,6 +24,7 @@ from PIL import Image
 
 from tests.docs.pages import ROOT, page
 from tests.e2e import documents
+from tests.e2e.inventories import put_inventory
 from tests.e2e.stack import COMMAND_S, RESULT_S, Consumer, Document, Stack, until
 from tests.viewer import browser
 
@@ -114,6 +114,19 @@ def cook(inbox: Stack, tmp_path: Path) -> Cook:
 @pytest.fixture(scope="module")
 def scan(inbox: Stack) -> Document:
     return inbox.result("scan.png")
+
+
+def test_a_folder_becomes_text_files(cook: Cook, samples: Path) -> None:
+    (cook.folder / "scans" / "a").mkdir(parents=True)
+    (cook.folder / "scans" / "a" / "scan.png").write_bytes((samples / "scan.png").read_bytes())
+    try:
+        cook.shell("folder.sh")
+        text = (cook.folder / "texts/a/scan.png.ocr.txt").read_text(encoding="utf-8")
+        assert "Delivery note 58213" in text.splitlines()
+    finally:
+        # Other recipes look at the whole bucket.
+        for key in ("scans/a/scan.png", "scans/a/scan.png.ocr.json"):
+            cook.stack.s3.delete_object(Bucket=cook.stack.bucket, Key=key)
 
 
 def event(bucket: str, *keys: str) -> str:
@@ -274,6 +287,19 @@ def test_a_search_index_finds_words_with_their_page_and_line(cook: Cook, scan: D
         cook.stack.s3.delete_object(Bucket=cook.stack.bucket, Key=other)
 
 
+def test_a_search_takes_any_text_and_forgets_what_is_deleted(cook: Cook, scan: Document) -> None:
+    other, line = "other.png.ocr.json", scan["detections"][0] | {"text": 'No. 58213-A "urgent"'}
+    cook.stack.put(other, json.dumps(scan | {"detections": [line]}).encode())
+    try:
+        cook.run("python3", "index.py", cook.stack.bucket)
+        for words in ("58213-A", 'urgent" 58213', "no."):
+            assert "other.png#p=1&l=1" in cook.run("python3", "search.py", words)
+    finally:
+        cook.stack.s3.delete_object(Bucket=cook.stack.bucket, Key=other)
+    cook.run("python3", "index.py", cook.stack.bucket)
+    assert "other.png" not in cook.run("python3", "search.py", "58213")
+
+
 def edges(result: Document, page_number: int = 1) -> Iterator[tuple[float, float]]:
     """The middle of each edge of each line."""
     for line in result["detections"]:
@@ -336,6 +362,12 @@ def test_a_browser_draws_boxes_where_the_lines_are_at_any_size(
         assert [at for at in shown if not coloured(pixels, *at, "r")] == []
 
 
+def test_a_page_of_another_origin_may_fetch_from_a_bucket(cook: Cook) -> None:
+    cook.shell("cors.sh")
+    (rule,) = cook.stack.s3.get_bucket_cors(Bucket=cook.stack.bucket)["CORSRules"]
+    assert rule["AllowedOrigins"] == ["https://app.example.com"]
+
+
 async def _pictures(url: str) -> list[tuple[float, Pixels]]:
     """What the page shows at two sizes of the window, and pixels of the window to one of the page."""
     pictures = []
@@ -380,17 +412,7 @@ def test_a_listing_and_an_inventory_find_what_has_no_result(cook: Cook) -> None:
     assert wanted["InventoryConfiguration"]["Destination"]["S3BucketDestination"]["Format"] == "CSV"
 
     stack.put("old/2.pdf", documents.blank_pdf(1))
-    folder = f"{stack.bucket}/bucket-ocr"
-    rows = "".join(f'"{stack.bucket}","{quote_plus(key, safe="/")}"\n' for key in sorted(stack.keys()))
-    stack.s3.put_object(Bucket=lists, Key=f"{folder}/data/1.csv.gz", Body=gzip.compress(rows.encode()))
-    manifest = {
-        "sourceBucket": stack.bucket,
-        "destinationBucket": f"arn:aws:s3:::{lists}",
-        "fileFormat": "CSV",
-        "fileSchema": "Bucket, Key",
-        "files": [{"key": f"{folder}/data/1.csv.gz", "size": 1, "MD5checksum": "0" * 32}],
-    }
-    name = f"{folder}/2026-11-29T01-00Z/manifest.json"
-    stack.s3.put_object(Bucket=lists, Key=name, Body=json.dumps(manifest).encode())
+    folder = f"{stack.bucket}/bucket-ocr/2026-11-29T01-00Z"
+    put_inventory(stack.s3, stack.bucket, lists, folder, sorted(stack.keys()))
     assert queued(cook, "manifest.sh") == {"old/2.pdf"}
     stack.result("old/2.pdf")

@@ -247,7 +247,8 @@ async def engine_findings(languages: str = "auto") -> dict[str, Finding]:
 async def test_the_languages_that_are_read_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shipped = (await engine_findings())["languages"]
     assert (shipped.level, shipped.subject) == (Level.OK, "the network of rapidocr for text")
-    assert "reads Chinese, Japanese and English (zh ja en)" in shipped.message
+    latin = "and most languages in Latin letters, but not Vietnamese and Pali"
+    assert f"reads Chinese, Japanese and English (zh ja en), {latin};" in shipped.message
 
     monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path))
     name = "eslav_PP-OCRv5_rec_mobile"

@@ -74,7 +74,9 @@ def open_pdf(file: BinaryIO) -> pymupdf.Document:
     """
     mapped = _mapped(file)
     # The library's message says nothing to readers of the result.
-    with translated(lambda _: corrupt("the PDF is damaged and cannot be opened: upload it again")):
+    with translated(
+        lambda _: corrupt("the PDF is damaged and cannot be opened: repair it, or save it to a new PDF")
+    ):
         document = pymupdf.open(stream=memoryview(mapped), filetype=Format.PDF.name)
     try:
         with translated(lambda reason: corrupt(f"the PDF cannot be read: {reason}")):
