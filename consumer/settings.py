@@ -138,7 +138,8 @@ class EngineSettings(BaseSettings):
     device: Annotated[str, _LOWER, AfterValidator(_device)] = Field(
         default="auto",
         description="Device of the engine: `cpu`, `gpu` (all visible ones), `gpu:0`, `gpu:0,1`. `auto`: "
-        "all GPUs, or the processors if there is none. A missing GPU is an error.",
+        "all GPUs (with RapidOCR only if onnxruntime-gpu is installed), or the processors if there is none. "
+        "A missing GPU is an error.",
     )
     engine_runtime: Annotated[Literal["auto", "paddle", "paddle_fp16", "onnxruntime"], _LOWER] = Field(
         default="auto",
