@@ -72,6 +72,15 @@ def test_a_pattern_is_the_documents_that_match_with_their_paths_below_its_folder
     assert names(folder / pattern) == expected
 
 
+def test_a_pattern_enters_no_folder_that_cannot_match(folder: Path) -> None:
+    (folder / "lost").mkdir()
+    (folder / "lost" / ".hidden.pdf").write_bytes(PDF)
+    (folder / "lost" / "up").symlink_to("..")
+    files = found(folder / "2026" / "0?" / "*.jpg"), found(folder / "202*" / "0?" / "*.jpg")
+    assert [file.name for each in files for file in each.files] == ["06/c.jpg", "2026/06/c.jpg"]
+    assert [each.skipped for each in files] == [{}, {}]
+
+
 def test_a_name_with_signs_of_a_pattern_is_a_name_if_there_is_such_a_file(tmp_path: Path) -> None:
     (tmp_path / "a[1].pdf").write_bytes(PDF)
     assert names(tmp_path / "a[1].pdf") == ["a[1].pdf"]
