@@ -158,8 +158,8 @@ class Getter:
         documents = self._documents(store, places)
         if self.output is None:
             writer = ByteWriter()
-            async with contextlib.aclosing(documents) as found:
-                async for document in found:
+            async with contextlib.aclosing(documents):
+                async for document in documents:
                     await self._tried(partial(self._print, writer), store, document)
         else:
             await self._write_all(self.output, store, documents)

@@ -19,7 +19,7 @@ class PageChoice:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `3`, `3-7`, `9-` or several of them with commas; raises ValueError."""
-        found = []
+        ranges = []
         for part in text.split(","):
             match = _RANGE.fullmatch(part.strip())
             if match is None:
@@ -28,9 +28,9 @@ class PageChoice:
             last = int(match[3]) if match[3] else _LAST if match[2] else first
             if not 1 <= first <= last:
                 raise ValueError(f"{part.strip()!r} is no range of pages: they are counted from 1")
-            found.append((first, last))
+            ranges.append((first, last))
         apart: list[tuple[int, int]] = []
-        for first, last in sorted(found):
+        for first, last in sorted(ranges):
             if apart and first <= apart[-1][1]:
                 apart[-1] = apart[-1][0], max(apart[-1][1], last)
             else:

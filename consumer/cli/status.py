@@ -166,22 +166,26 @@ class _Screen:
         listed = [] if self._summary else [each for each in sources if each.state in _ON_SCREEN]
         listed.sort(key=lambda source: _ON_SCREEN.index(source.state))
         room = max(self._console.height - 3, 1)
-        for key, state, progress in listed[:room]:
-            words = (
-                f"{state.value:<8} {f'{progress} ' if progress else ''}{shown(f's3://{self._bucket}/{key}')}"
-            )
-            lines.append(Text(words, style=_COLOURS.get(state, ""), no_wrap=True, overflow="ellipsis"))
+        for source in listed[:room]:
+            words = f"{source.state.value:<8} {_details(self._bucket, source)}"
+            style = _COLOURS.get(source.state, "")
+            lines.append(Text(words, style=style, no_wrap=True, overflow="ellipsis"))
         if len(listed) > room:
             lines.append(Text(f"… and {len(listed) - room} more"))
         self._live.update(Group(*lines), refresh=True)
 
 
 def _print_state(bucket: str, source: SourceState, *, as_json: bool) -> None:
-    key, state, progress = source
-    uri = f"s3://{bucket}/{key}"
     if as_json:
-        more = dataclasses.asdict(progress) if progress else {}
-        typer.echo(json.dumps({"source": uri, "state": state.value, **more}, ensure_ascii=False))
+        facts = {"source": f"s3://{bucket}/{source.key}", "state": source.state.value}
+        more = dataclasses.asdict(source.progress) if source.progress else {}
+        more |= {"code": source.code} if source.code else {}
+        typer.echo(json.dumps(facts | more, ensure_ascii=False))
     else:
-        label = typer.style(f"{state.value:<8}", fg=_COLOURS.get(state))
-        typer.echo(f"{label} {f'{progress} ' if progress else ''}{shown(uri)}")
+        label = typer.style(f"{source.state.value:<8}", fg=_COLOURS.get(source.state))
+        typer.echo(f"{label} {_details(bucket, source)}")
+
+
+def _details(bucket: str, source: SourceState) -> str:
+    words = [source.progress and str(source.progress), f"s3://{bucket}/{source.key}", source.code]
+    return " ".join(shown(word) for word in words if word)

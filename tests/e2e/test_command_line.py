@@ -368,11 +368,15 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
     uri = f"s3://{stack.silent_bucket}/s/"
     states = ["done", "failed", "pending", "stale", "working"]
     progress = {"parts_done": 2, "parts": 79, "pages_done": 130, "pages": 5000}
+    more: dict[str, dict[str, object]] = {"working": {**progress}, "failed": {"code": "UNSUPPORTED_TYPE"}}
     people = call("status", uri)
     assert (people.returncode, people.stdout.splitlines()) == (
         1,
         [
-            *(f"{state:<8} {uri}{state}.pdf" for state in states[:-1]),
+            *(
+                f"{state:<8} {uri}{state}.pdf{' UNSUPPORTED_TYPE' * (state == 'failed')}"
+                for state in states[:-1]
+            ),
             f"working  2/79 parts (130/5000 pages) {uri}working.pdf",
         ],
     )
@@ -380,8 +384,7 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
     assert counts == "5 document(s): 1 pending, 1 working, 1 done, 1 failed, 1 stale"
     *lines, totals = map(json.loads, call("status", "--json", uri).stdout.splitlines())
     assert lines == [
-        {"source": f"{uri}{state}.pdf", "state": state} | (progress if state == "working" else {})
-        for state in states
+        {"source": f"{uri}{state}.pdf", "state": state, **more.get(state, {})} for state in states
     ]
     assert totals == {
         "totals": {"pending": 1, "working": 1, "done": 1, "partial": 0, "failed": 1, "stale": 1}
