@@ -11,6 +11,8 @@ STRUCTURE_STAMP := $(STRUCTURE)/.installed
 ENGINE_PYTHON ?= $(STRUCTURE)/bin/python
 # For `make gpu-pack`.
 PYTHON312 ?= python3.12
+# Of `make local`; a variable PORT of the environment is of something else.
+PORT := 4566
 
 # For the interpreter of the Dockerfile, in the versions that were tested.
 LOCK_IMAGE = $(UV) pip compile -q --upgrade --python-version 3.11 --no-emit-index-url --generate-hashes \
@@ -28,8 +30,8 @@ setup: $(STAMP) $(LOCALSTACK_STAMP)  ## Install the project (.venv) and LocalSta
 demo: setup  ## Upload a PDF and an image to a local bucket, and print their text
 	$(BIN)/python localstack/demo.py
 
-local: setup  ## A local S3 and SQS on port 4566, until Ctrl-C
-	@$(BIN)/python localstack/local_cloud.py
+local: setup  ## A local S3 and SQS on port 4566 (another: PORT=4577), until Ctrl-C
+	@$(BIN)/python localstack/local_cloud.py --port $(PORT)
 
 docs: setup  ## Write the table of settings, .env.example, and the picture of README.md (after make demo)
 	$(BIN)/python -m tests.docs.make_docs

@@ -1,6 +1,6 @@
 """The composition root of the commands that look after queues and buckets."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ _NO_LEASE_S = 0
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetterOffice:
+class DeadLetterClients:
     """What the commands about dead letters need. `pace`: of a redrive to `queue`."""
 
     letters: DeadLetters
@@ -36,7 +36,7 @@ class DeadLetterOffice:
 
 
 @asynccontextmanager
-async def dead_letter_office(queue_url: str, per_s: float | None = None) -> AsyncIterator[DeadLetterOffice]:
+async def dead_letter_clients(queue_url: str, per_s: float | None = None) -> AsyncIterator[DeadLetterClients]:
     """Open the dead letters of a queue, of which so many a second are to be moved (None: any number).
 
     Raises SettingsError if the queue has none, ServiceError.
@@ -47,7 +47,7 @@ async def dead_letter_office(queue_url: str, per_s: float | None = None) -> Asyn
         dead = await SqsDeadLetters.open(sqs, queue_url, clock, 1 / per_s if per_s else 0.0)
         store = await stack.enter_async_context(object_store(PARALLEL_HEADS))
         queue = SqsQueue(sqs, queue_url, _NO_LEASE_S, clock)
-        yield DeadLetterOffice(DeadLetters(dead, store), queue, Pace(clock, per_s))
+        yield DeadLetterClients(DeadLetters(dead, store), queue, Pace(clock, per_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ async def backfill_office(queue_url: str | None, per_s: float | None) -> AsyncIt
 
 
 @dataclass(frozen=True, slots=True)
-class UploadOffice:
+class UploadClients:
     """What `submit` needs: to upload, and to look for results."""
 
     uploads: ClientUploads
@@ -100,7 +100,7 @@ class UploadOffice:
 
 
 @asynccontextmanager
-async def upload_office() -> AsyncIterator[UploadOffice]:
-    """Open the bucket for uploads."""
+async def upload_clients(report: Callable[[str], None]) -> AsyncIterator[UploadClients]:
+    """Open the bucket for uploads; `report` is told what they leave behind."""
     async with object_store(PARALLEL_HEADS) as store:
-        yield UploadOffice(ClientUploads(store.client), store)
+        yield UploadClients(ClientUploads(store.client, report), store)

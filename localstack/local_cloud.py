@@ -306,7 +306,7 @@ def _free_port(wanted: int | None) -> int:
         except OSError as error:
             raise LocalCloudError(
                 f"port {wanted} of 127.0.0.1 cannot be used ({error.strerror}): stop what listens there, "
-                "perhaps another LocalStack, or choose another port"
+                "perhaps another LocalStack, or choose another port: make local PORT=4577"
             ) from error
         return int(probe.getsockname()[1])
 

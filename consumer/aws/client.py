@@ -16,10 +16,22 @@ from typing import Any, Final, Literal
 import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
 from botocore.parsers import ResponseParserError
 
-from consumer.domain.errors import ForbiddenError, ServiceError, SettingsError, UnavailableError
+from consumer.domain.errors import (
+    CredentialsError,
+    ForbiddenError,
+    ServiceError,
+    SettingsError,
+    UnavailableError,
+)
 from consumer.metrics import NO_ANSWER, Metrics
 
 _COMMON: Final[dict[str, Any]] = {
@@ -78,7 +90,8 @@ UNREACHABLE: Final = (
 def translate_errors(what: str) -> Iterator[None]:
     """Turn a client's errors into a ServiceError; `what` names the operation and the object.
 
-    An outage becomes an UnavailableError, a refusal a ForbiddenError, a missing region a SettingsError.
+    An outage becomes an UnavailableError, a refusal a ForbiddenError, missing credentials a CredentialsError,
+    a missing region a SettingsError.
     """
     try:
         yield
@@ -86,6 +99,8 @@ def translate_errors(what: str) -> Iterator[None]:
         raise _kind(error)(f"{what}: {described(error)}") from error
     except NoRegionError as error:
         raise SettingsError("AWS_REGION is not set") from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise CredentialsError(f"{what}: {error}") from error
     except UNREACHABLE as error:
         raise UnavailableError(f"{what}: {str(error) or type(error).__name__}") from error
 

@@ -1,7 +1,6 @@
 """Uploads of sources, as clients make them: large ones in several parts, some of them at the same time."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -26,10 +25,12 @@ _CHUNK_DEADLINE_S: Final = 60.0
 class ClientUploads:
     """Uploads to S3. `slots`: for requests at the same time, of all uploads; each reads chunk by chunk.
 
-    `part_bytes`: what is larger is sent in parts of so many bytes, or larger ones if it has too many.
+    `report` is told of parts that stay after an upload that has failed. `part_bytes`: what is larger is sent
+    in parts of so many bytes, or larger ones if it has too many.
     """
 
     client: "S3Client"
+    report: Callable[[str], None]
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     part_bytes: int = 32 * 1024 * 1024
 
@@ -75,9 +76,11 @@ class ClientUploads:
                 done = await self.client.complete_multipart_upload(**upload, MultipartUpload=parts)
         except BaseException as error:  # noqa: BLE001 - it is raised again
             # Else its parts are paid for until somebody looks for them.
-            with contextlib.suppress(ServiceError):
+            try:
                 async with service_call(f"AbortMultipartUpload {uri}"):
                     await self.client.abort_multipart_upload(**upload)
+            except ServiceError as problem:
+                self.report(f"{problem}: parts stay, and are paid for until they are removed")
             raise (error.exceptions[0] if isinstance(error, ExceptionGroup) else error) from None
         return done["ETag"].strip('"')
 

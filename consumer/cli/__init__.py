@@ -25,8 +25,11 @@ from consumer.cli import (
     view,
 )
 from consumer.cli.exits import ExitStatus
+from consumer.cli.standard_error import complain, say
+from consumer.cli.standard_output import OutputError, ReaderLeftError
 from consumer.domain.errors import (
     BucketOcrError,
+    CredentialsError,
     ForbiddenError,
     ServiceError,
     SettingsError,
@@ -36,7 +39,7 @@ from consumer.domain.errors import (
 
 
 class _Commands(TyperGroup):
-    """Commands whose output may go to a reader that leaves early, such as `head`.
+    """Commands whose output may go to a reader that leaves early, such as `head`, or to a full disk.
 
     A usage error is one line.
     """
@@ -45,7 +48,7 @@ class _Commands(TyperGroup):
         try:
             status = super().main(args, prog_name, standalone_mode=False)
         except typer.TyperException as error:
-            typer.echo(_usage(error), err=True)
+            say(_usage(error))
             status = error.exit_code
         sys.exit(status if isinstance(status, int) else ExitStatus.DONE)
 
@@ -54,11 +57,15 @@ class _Commands(TyperGroup):
             done = super().invoke(ctx)
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except (BrokenPipeError, ExceptionGroup) as error:
-            if not isinstance(_cause(error), BrokenPipeError):
+        except (OSError, ExceptionGroup) as error:
+            cause = _cause(error)
+            if not isinstance(cause, ReaderLeftError | OutputError):
                 raise
             standard_output.discard()
-            raise typer.Exit(ExitStatus.DONE) from None
+            if isinstance(cause, ReaderLeftError):
+                raise typer.Exit(ExitStatus.DONE) from None
+            complain(str(cause))
+            raise typer.Exit(ExitStatus.FAILED) from None
         return done
 
 
@@ -113,7 +120,7 @@ app.command("schema")(schema.schema)
 
 def main() -> None:
     """Run a command; an error is one line on standard error, and its kind an exit status."""
-    standard_output.use_utf8()
+    standard_output.prepare()
     try:
         settings.export_aws()
         app(prog_name="bucket-ocr")
@@ -121,13 +128,14 @@ def main() -> None:
         cause = _cause(error)
         if not isinstance(cause, SettingsError | TransientError):
             raise
-        line = " ".join(f"{cause}{_remedy(cause)}".split())
-        typer.echo(f"bucket-ocr: {line}", err=True)
+        complain(" ".join(f"{cause}{_remedy(cause)}".split()))
         sys.exit(ExitStatus.USAGE if isinstance(cause, SettingsError) else ExitStatus.UNREACHABLE)
 
 
 def _remedy(error: Exception) -> str:
     """What to do about an error of a service."""
+    if isinstance(error, CredentialsError):
+        return ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role"
     if isinstance(error, UnavailableError):
         return ": check the network, the region and AWS_ENDPOINT_URL, or try later"
     if isinstance(error, ForbiddenError):

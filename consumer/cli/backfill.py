@@ -15,6 +15,8 @@ import typer
 
 from consumer import settings
 from consumer.cli.progress import counted
+from consumer.cli.standard_error import say
+from consumer.cli.standard_output import outlive_reader
 from consumer.cli.uris import location, shown
 from consumer.domain.backfill import Estimate, Reason, Selection
 from consumer.domain.errors import SettingsError
@@ -140,6 +142,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - each is an option
         rates=_Rates(pages_per_hour, price_per_hour),
         selection=selection,
     )
+    if yes:
+        outlive_reader()
     try:
         book = Journal(journal)
     except (OSError, ValueError) as error:
@@ -186,7 +190,7 @@ async def _backfill(options: _Options, journal: Journal) -> None:
                 await _count_pages(planner, office, path)
                 _print_totals(plan.facts(planner.estimate, options.rates), as_json=options.as_json)
                 if office.queue is None:
-                    typer.echo("nothing was queued: add --yes to queue", err=True)
+                    say("nothing was queued: add --yes to queue")
                     return
                 total = plan.reasons.total()
                 with counted("messages sent", total) as add:
@@ -194,7 +198,7 @@ async def _backfill(options: _Options, journal: Journal) -> None:
                     async with aclosing(sending) as sent:
                         async for count in sent:
                             add(count)
-                typer.echo(f"{total} message(s) sent", err=True)
+                say(f"{total} message(s) sent")
 
 
 async def _fill(
@@ -284,13 +288,11 @@ def _print_totals(facts: dict[str, Any], *, as_json: bool) -> None:
         typer.echo(json.dumps({"totals": facts}))
         return
     reasons = ", ".join(f"{facts[reason]} {reason}" for reason in Reason if facts[reason])
-    typer.echo(
-        f"{facts['objects']} document(s), {facts['to_queue']} to queue{reasons and ': '}{reasons}", err=True
-    )
+    say(f"{facts['objects']} document(s), {facts['to_queue']} to queue{reasons and ': '}{reasons}")
     if facts["queued_before"]:
-        typer.echo(f"{facts['queued_before']} queued before, by the journal", err=True)
+        say(f"{facts['queued_before']} queued before, by the journal")
     if facts["pages"] is None:
-        typer.echo("pages: unknown, since no document was opened (--sample), and none has a result", err=True)
+        say("pages: unknown, since no document was opened (--sample), and none has a result")
         return
     estimated = facts["documents_of_estimated_pages"]
     counted_ones = f" of {facts['documents_counted']} that were opened" if facts["documents_counted"] else ""
@@ -298,4 +300,4 @@ def _print_totals(facts: dict[str, Any], *, as_json: bool) -> None:
     hours = "unknown hours: give --pages-per-hour" if facts["hours"] is None else f"{facts['hours']:g} h"
     speed = f" at {facts['pages_per_hour']:g} pages/h" if facts["hours"] is not None else ""
     price = "" if facts["price"] is None else f", price {facts['price']:g}"
-    typer.echo(f"about {facts['pages']} page(s){how}, {hours}{speed}{price}", err=True)
+    say(f"about {facts['pages']} page(s){how}, {hours}{speed}{price}")

@@ -12,12 +12,14 @@ import typer
 from consumer import settings
 from consumer.cli.exits import ExitStatus
 from consumer.cli.progress import counted
+from consumer.cli.standard_error import complain, say
+from consumer.cli.standard_output import outlive_reader
 from consumer.cli.uris import location, shown
 from consumer.service import dead_letters
 from consumer.service.dead_letters import Choice, DeadLetter, Groups
 
 if TYPE_CHECKING:
-    from consumer.operations import DeadLetterOffice
+    from consumer.operations import DeadLetterClients
 
 app = typer.Typer(
     help="The dead letters of BUCKET_OCR_QUEUE_URL. A look hides them from other readers until it ends.",
@@ -63,7 +65,7 @@ def list_letters(code: _Code = None, prefix: _Prefix = None, as_json: _Json = Fa
             typer.echo(f"{count_and_place}  oldest {group.oldest_at:%Y-%m-%dT%H:%MZ}  e.g. {group.example}")
     without = sum(group.without_result for group in found)
     total = sum(group.messages for group in found)
-    typer.echo(f"{total} message(s), {without} without a result", err=True)
+    say(f"{total} message(s), {without} without a result")
 
 
 @app.command("show")
@@ -74,7 +76,7 @@ def show(
     found: list[DeadLetter] = []
     asyncio.run(_look(Choice(message_id=message_id), found.append))
     if not found:
-        typer.echo(f"bucket-ocr: there is no message {shown(message_id)} among the dead letters", err=True)
+        complain(f"there is no message {message_id} among the dead letters")
         sys.exit(ExitStatus.FAILED)
     facts = _facts(found[0])
     body = facts.pop("body")
@@ -106,11 +108,12 @@ def redrive(
     `list` with the same options tells what would be moved.
     """
     choice = _choice(code, prefix)
+    outlive_reader()
 
     async def move() -> int:
         moved = 0
-        async with _opened(rate) as office:
-            letters = dead_letters.redrive(office.letters, choice, office.queue, office.pace)
+        async with _opened(rate) as clients:
+            letters = dead_letters.redrive(clients.letters, choice, clients.queue, clients.pace)
             with counted("messages moved", prints_lines=True) as add:
                 async with aclosing(letters) as found:
                     async for letter in found:
@@ -119,7 +122,7 @@ def redrive(
                         add(1)
         return moved
 
-    typer.echo(f"{asyncio.run(move())} message(s) moved", err=True)
+    say(f"{asyncio.run(move())} message(s) moved")
 
 
 @app.command("purge")
@@ -138,12 +141,14 @@ def purge(
     also with --yes, unless --without-result says that they are meant: then exit status 1.
     """
     choice = _choice(code, prefix)
+    if yes:
+        outlive_reader()
     counts = {"deleted": 0, "kept": 0}
 
     async def delete() -> None:
-        async with _opened() as office:
+        async with _opened() as clients:
             letters = dead_letters.purge(
-                office.letters, choice, without_result=without_result, is_dry=not yes
+                clients.letters, choice, without_result=without_result, is_dry=not yes
             )
             with counted("messages looked at", prints_lines=True) as add:
                 async with aclosing(letters) as found:
@@ -155,36 +160,31 @@ def purge(
 
     asyncio.run(delete())
     would = "" if yes else "would be "
-    typer.echo(
-        f"{counts['deleted']} message(s) {would}deleted, {counts['kept']} {would}kept without a result",
-        err=True,
-    )
+    say(f"{counts['deleted']} message(s) {would}deleted, {counts['kept']} {would}kept without a result")
     if not yes:
-        typer.echo("nothing was changed: add --yes to delete", err=True)
+        say("nothing was changed: add --yes to delete")
     elif counts["kept"]:
         sys.exit(ExitStatus.FAILED)
 
 
 @asynccontextmanager
-async def _opened(rate: float | None = None) -> AsyncIterator["DeadLetterOffice"]:
+async def _opened(rate: float | None = None) -> AsyncIterator["DeadLetterClients"]:
     """Open the dead letters; warn at the end if SQS had more than came."""
-    from consumer.operations import dead_letter_office
+    from consumer.operations import dead_letter_clients
 
     queue_url = settings.load(settings.QueueSettings).queue_url
-    async with dead_letter_office(queue_url, rate) as office:
-        yield office
-        dead = office.letters.queue
+    async with dead_letter_clients(queue_url, rate) as clients:
+        yield clients
+        dead = clients.letters.queue
     if dead.hidden:
-        typer.echo(
-            f"about {dead.hidden} message(s) were hidden by another reader, and are not among these", err=True
-        )
+        say(f"about {dead.hidden} message(s) were hidden by another reader, and are not among these")
 
 
 async def _look(choice: Choice, use: Callable[[DeadLetter], None], *, prints_lines: bool = False) -> None:
     """Give the chosen ones to a function, one after the other."""
-    async with _opened() as office:
+    async with _opened() as clients:
         with counted("messages chosen", prints_lines=prints_lines) as add:
-            async with aclosing(office.letters.batches(choice)) as batches:
+            async with aclosing(clients.letters.batches(choice)) as batches:
                 async for batch in batches:
                     for letter in batch:
                         use(letter)

@@ -14,11 +14,13 @@ import typer
 from consumer.cli.exits import ExitStatus
 from consumer.cli.page_choice import ALL_PAGES, PageChoice
 from consumer.cli.progress import counted
-from consumer.cli.standard_output import print_done
+from consumer.cli.refusals import Refusals
+from consumer.cli.standard_error import complain
+from consumer.cli.standard_output import ByteWriter, outlive_reader, print_done
 from consumer.cli.uris import location, shown
 from consumer.cli.whole_file import whole_file
 from consumer.domain import keys
-from consumer.domain.errors import SourceChangedError, SourceGoneError
+from consumer.domain.errors import ServiceError, SourceChangedError, SourceGoneError
 from consumer.domain.result import Source
 from consumer.ports import ObjectStore
 from consumer.service import inventory
@@ -55,6 +57,9 @@ class _Document(NamedTuple):
 class _Problem(Exception):  # noqa: N818
     """Why there is no output of a document, in words for the reader."""
 
+
+#: Writes bytes.
+_Write = Callable[[bytes], Coroutine[Any, Any, object]]
 
 #: Gets a result; returns the file that it was written to, if it was.
 _Work = Callable[[_Store, _Document], Coroutine[Any, Any, Path | None]]
@@ -103,10 +108,19 @@ def get(  # noqa: PLR0913, PLR0917 - each is an option
     into_file = path is not None and is_one and not path.is_dir() and not (output or "").endswith("/")
     if path is not None and not into_file and path.exists() and not path.is_dir():
         raise typer.BadParameter(f"{shown(str(path))} is no folder: several results need one")
-    getter = _Getter(form, choice, path, into_file=into_file)
-    asyncio.run(getter.run(places))
+    if path is not None:
+        outlive_reader()
+    getter = Getter(form, choice, path, into_file=into_file)
+    asyncio.run(_get(getter, places))
     if getter.has_problems:
         sys.exit(ExitStatus.FAILED)
+
+
+async def _get(getter: "Getter", places: Sequence[tuple[str, str]]) -> None:
+    from consumer.app import object_store
+
+    async with object_store(inventory.PARALLEL_HEADS) as store:
+        await getter.run(store, places)
 
 
 def _place(source: str) -> tuple[str, str]:
@@ -121,7 +135,7 @@ def _is_prefix(key: str) -> bool:
 
 
 @dataclass
-class _Getter:
+class Getter:
     """Gets results, in one form, to standard output (`output` None) or to files."""
 
     form: Form
@@ -129,72 +143,91 @@ class _Getter:
     output: Path | None
     into_file: bool
     has_problems: bool = False
+    _refusals: Refusals = field(init=False)
     _names: set[str] = field(default_factory=set)
     _is_first: bool = True
 
-    async def run(self, places: Sequence[tuple[str, str]]) -> None:
-        """Get the results of these keys, and of all sources below these prefixes."""
-        from consumer.app import object_store
+    def __post_init__(self) -> None:
+        self._refusals = Refusals(self._report)
 
-        async with object_store(inventory.PARALLEL_HEADS) as store:
-            documents = self._documents(store, places)
-            if (output := self.output) is None:
-                async with contextlib.aclosing(documents) as found:
-                    async for document in found:
-                        await self._tried(self._print, store, document)
-                return
+    async def run(self, store: _Store, places: Sequence[tuple[str, str]]) -> None:
+        """Get the results of these keys, and of all sources below these prefixes.
 
-            def look(document: _Document) -> Coroutine[Any, Any, Path | None]:
-                return self._tried(partial(self._write, output), store, document)
+        Raises ServiceError if the service cannot be reached, or refuses all.
+        """
+        documents = self._documents(store, places)
+        if self.output is None:
+            writer = ByteWriter()
+            async with contextlib.aclosing(documents):
+                async for document in documents:
+                    await self._tried(partial(self._print, writer), store, document)
+        else:
+            await self._write_all(self.output, store, documents)
+        self._refusals.end()
 
-            with counted("results looked at", prints_lines=not self.into_file) as add:
-                async with contextlib.aclosing(inventory.windowed(documents, look)) as written:
-                    async for path in written:
-                        add(1)
-                        if path is not None and not self.into_file:
-                            print_done(shown(str(path)))
+    async def _write_all(self, output: Path, store: _Store, documents: AsyncGenerator[_Document]) -> None:
+        def look(document: _Document) -> Coroutine[Any, Any, Path | None]:
+            return self._tried(partial(self._write, output), store, document)
+
+        with counted("results looked at", prints_lines=not self.into_file) as add:
+            async with contextlib.aclosing(inventory.windowed(documents, look)) as written:
+                async for path in written:
+                    add(1)
+                    if path is not None and not self.into_file:
+                        print_done(shown(str(path)))
 
     async def _documents(self, store: _Store, places: Sequence[tuple[str, str]]) -> AsyncGenerator[_Document]:
         for bucket, key in places:
             if not _is_prefix(key):
                 yield _Document(bucket, key, key.rpartition("/")[2])
                 continue
-            found = pending = 0
-            async with contextlib.aclosing(inventory.paired(store.list(bucket, key))) as sources:
-                async for source in sources:
-                    found += 1
-                    if source.has_result:
-                        yield _Document(bucket, source.key, source.key.removeprefix(key))
-                    else:
-                        pending += 1
+            with_result = without_result = 0
+            try:
+                async with contextlib.aclosing(inventory.paired(store.list(bucket, key))) as sources:
+                    async for source in sources:
+                        if source.has_result:
+                            with_result += 1
+                            yield _Document(bucket, source.key, source.key.removeprefix(key))
+                        else:
+                            without_result += 1
+            except ServiceError as error:
+                self._refusals.add(error)
+                continue
             uri = f"s3://{bucket}/{key}"
-            if not found:
+            if without_result:
+                self._report(
+                    f"{without_result} document(s) have no result (yet): "
+                    f"wait with `bucket-ocr status --watch {uri}`"
+                )
+            elif not with_result:
                 self._report(f"there is no document at {uri}")
-            elif pending:
-                self._report(f"{pending} document(s) have no result (yet): see `bucket-ocr status {uri}`")
 
     async def _tried(self, work: _Work, store: _Store, document: _Document) -> Path | None:
         """Do it; a problem is reported, and the others go on."""
+        path = None
         try:
-            return await work(store, document)
+            path = await work(store, document)
         except _Problem as problem:
             self._report(str(problem))
         except (SourceChangedError, SourceGoneError):
             self._report(f"{document.uri}: its result was replaced meanwhile: get it again")
-        return None
+        except ServiceError as error:
+            self._refusals.add(error)
+            return None
+        self._refusals.note_other()
+        return path
 
     def _report(self, problem: str) -> None:
         self.has_problems = True
-        typer.echo(f"bucket-ocr: {shown(problem)}", file=sys.stderr)
+        complain(problem)
 
-    async def _print(self, store: _Store, document: _Document) -> None:
+    async def _print(self, writer: ByteWriter, store: _Store, document: _Document) -> None:
         before = b"" if self._is_first else _BETWEEN[self.form]
 
-        def write(chunk: bytes) -> None:
+        async def write(chunk: bytes) -> None:
             nonlocal before
             if chunk:
-                sys.stdout.buffer.write(before + chunk)
-                sys.stdout.buffer.flush()
+                await writer.write(before + chunk)
                 before, self._is_first = b"", False
 
         await self._copy(store, document, write)
@@ -212,19 +245,21 @@ class _Getter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
-                await self._copy(store, document, file.write)
+                await self._copy(store, document, lambda chunk: asyncio.to_thread(file.write, chunk))
         except OSError as error:
             raise _Problem(f"{document.uri}: {error}") from error
         return path
 
-    async def _copy(self, store: _Store, document: _Document, write: Callable[[bytes], object]) -> None:
+    async def _copy(self, store: _Store, document: _Document, write: _Write) -> None:
         """Write a result as it comes; raises _Problem, SourceChangedError, SourceGoneError."""
         from consumer.cli.result_stream import NoResultError, open_stream
 
         result_key, problem = keys.result_key(document.key), None
         info = await store.head(document.bucket, result_key)
         if info is None:
-            raise _Problem(f"{document.uri} has no result (yet): see `bucket-ocr status {document.uri}`")
+            raise _Problem(
+                f"{document.uri} has no result (yet): wait with `bucket-ocr status --watch {document.uri}`"
+            )
         # The ETag says enough; to name a version takes a permission of its own.
         source = info.source.model_copy(update={"version_id": None})
         try:
@@ -239,8 +274,7 @@ class _Getter:
                 forms = {"json": result.json, "markdown": result.markdown}
                 forms |= {"text": result.text, "csv": result.csv}
                 async for chunk in forms[self.form]():
-                    # In a thread: a reader that pauses must not stop the connection.
-                    await asyncio.to_thread(write, chunk)
+                    await write(chunk)
         except NoResultError as error:
             raise _Problem(f"s3://{document.bucket}/{result_key} is no result document") from error
         if problem is not None:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import IO, NamedTuple, Self
 
 from consumer.domain import formats, keys
+from consumer.service.source_cache import sniffed
 
 
 class ChangedError(Exception):
@@ -61,30 +62,34 @@ class FoundFiles:
 
         Links are followed, but not to a folder that the way to them has passed.
         """
-        is_deep = pattern is None or "**" in pattern
         waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(base, (_identity(base),))]
         while waiting:
             folder, passed = waiting.pop()
             folders = []
-            for path, status in self._entries(folder):
+            for path, status in self._entries(folder, base, pattern):
                 relative = path.relative_to(base)
                 if stat.S_ISDIR(status.st_mode):
                     if (identity := (status.st_dev, status.st_ino)) in passed:
                         self.skipped["links to a folder above"] += 1
-                    elif is_deep or len(relative.parts) < len(pattern or ()):
+                    elif pattern is None or _leads(relative.parts, pattern):
                         folders.append((path, (*passed, identity)))
                 elif pattern is None or _matches(relative.parts, pattern):
                     self._take(LocalFile(path, relative.as_posix()), status)
             waiting.extend(reversed(folders))
 
-    def _entries(self, folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        """Yield what a folder has and is not hidden, by name; links as what they lead to."""
+    def _entries(
+        self, folder: Path, base: Path, pattern: tuple[str, ...] | None
+    ) -> Iterator[tuple[Path, os.stat_result]]:
+        """Yield what a folder has, may match and is not hidden, by name; links as what they lead to."""
         try:
             paths = sorted(folder.iterdir())
         except OSError as error:
             self.problems.append(f"{folder}: {error.strerror}")
             return
         for path in paths:
+            parts = path.relative_to(base).parts
+            if pattern is not None and not (_matches(parts, pattern) or _leads(parts, pattern)):
+                continue
             if path.name.startswith("."):
                 self.skipped["hidden"] += 1
                 continue
@@ -124,10 +129,11 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
-def sniffed(path: Path) -> formats.Format | None:
-    """Return the format of a file by its first bytes; raises OSError."""
-    with path.open("rb") as file:
-        return formats.sniff(file.read(formats.SNIFF_BYTES))
+def _leads(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether something below a folder may match."""
+    if not parts or not pattern or pattern[0] == "**":
+        return bool(pattern)
+    return fnmatch.fnmatchcase(parts[0], pattern[0]) and _leads(parts[1:], pattern[1:])
 
 
 class FileBody:

@@ -19,7 +19,7 @@ class PageChoice:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `3`, `3-7`, `9-` or several of them with commas; raises ValueError."""
-        found = []
+        ranges = []
         for part in text.split(","):
             match = _RANGE.fullmatch(part.strip())
             if match is None:
@@ -30,9 +30,9 @@ class PageChoice:
                 raise ValueError(f"{part.strip()!r} is no range of pages: they are counted from 1")
             if first > last:
                 raise ValueError(f"{part.strip()!r} is no range of pages: it ends before it begins")
-            found.append((first, last))
+            ranges.append((first, last))
         apart: list[tuple[int, int]] = []
-        for first, last in sorted(found):
+        for first, last in sorted(ranges):
             if apart and first <= apart[-1][1]:
                 apart[-1] = apart[-1][0], max(apart[-1][1], last)
             else:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn
+
+from consumer.cli.standard_error import say
 
 _PAUSE_S: Final = 10.0
 
@@ -38,13 +39,13 @@ def counted(
             task = bar.add_task("", total=total)
             yield lambda count: bar.advance(task, count)
         return
-    done, told_at = 0.0, time.monotonic()
+    done, last_line_at = 0.0, time.monotonic()
 
     def add(count: float) -> None:
-        nonlocal done, told_at
+        nonlocal done, last_line_at
         done += count
-        if time.monotonic() - told_at > _PAUSE_S:
-            told_at = time.monotonic()
-            typer.echo(f"{done:.0f}{of_all} {what}", err=True)
+        if time.monotonic() - last_line_at > _PAUSE_S:
+            last_line_at = time.monotonic()
+            say(f"{done:.0f}{of_all} {what}")
 
     yield add

@@ -18,6 +18,7 @@ from rich.text import Text
 from consumer import settings
 from consumer.cli.exits import ExitStatus
 from consumer.cli.progress import counted
+from consumer.cli.standard_error import complain, say
 from consumer.cli.uris import location, shown
 from consumer.service import inventory
 from consumer.service.inventory import SourceState, State
@@ -63,17 +64,15 @@ def status(
         try:
             totals = asyncio.run(asyncio.wait_for(watched, timeout))
         except TimeoutError:
-            typer.echo(
-                f"bucket-ocr: not all results of {shown(target)} are there after {timeout:g} s", err=True
-            )
+            complain(f"not all results of {target} are there after {timeout:g} s")
             sys.exit(ExitStatus.TIMED_OUT)
     else:
         totals = asyncio.run(_status(bucket, prefix, summary=summary, as_json=as_json))
-    # A watch for the totals has told them.
+    # A watch for the totals has printed them.
     if not (watch and (summary or (sys.stdout.isatty() and not as_json))):
         _print_totals(totals, summary=summary, as_json=as_json)
     if not totals:
-        typer.echo(f"bucket-ocr: there is no document at {target}", err=True)
+        complain(f"there is no document at {target}")
     if not totals or totals[State.FAILED]:
         sys.exit(ExitStatus.FAILED)
 
@@ -82,7 +81,7 @@ def _print_totals(totals: Counter[State], *, summary: bool, as_json: bool) -> No
     if as_json:
         typer.echo(json.dumps({"totals": {state.value: totals[state] for state in State}}))
     elif totals:
-        typer.echo(_counts(totals), err=not summary)
+        (typer.echo if summary else say)(_counts(totals))
 
 
 def _counts(totals: Counter[State]) -> str:
@@ -114,31 +113,31 @@ async def _watch(bucket: str, prefix: str, *, summary: bool, as_json: bool) -> C
     part_pages = settings.load(settings.PartSettings).part_pages
     seen = inventory.SeenResults()
     shows = _Screen(bucket, summary=summary) if sys.stdout.isatty() and not as_json else None
-    before: dict[str, SourceState] = {}
-    told: Counter[State] = Counter()
+    previous: dict[str, SourceState] = {}
+    previous_totals: Counter[State] = Counter()
     async with object_store(connections=inventory.PARALLEL_HEADS) as store:
         with shows or contextlib.nullcontext():
             while True:
                 began_at = time.monotonic()
-                now: dict[str, SourceState] = {}
+                current: dict[str, SourceState] = {}
                 async with contextlib.aclosing(
                     inventory.states(store, bucket, prefix, part_pages, seen)
                 ) as states:
                     async for source in states:
-                        now[source.key] = source
-                        if shows is not None and not before and len(now) % _MANY == 0:
-                            shows.note_looked_at(len(now))
-                        if shows is None and not summary and before.get(source.key) != source:
+                        current[source.key] = source
+                        if shows is not None and not previous and len(current) % _MANY == 0:
+                            shows.note_looked_at(len(current))
+                        if shows is None and not summary and previous.get(source.key) != source:
                             _print_state(bucket, source, as_json=as_json)
-                totals = Counter(source.state for source in now.values())
+                totals = Counter(source.state for source in current.values())
                 if shows is not None:
-                    shows.draw(now.values(), totals)
-                elif summary and totals != told:
+                    shows.draw(current.values(), totals)
+                elif summary and totals != previous_totals:
                     _print_totals(totals, summary=True, as_json=as_json)
                 sys.stdout.flush()
                 if not totals.keys() & _UNFINISHED:
                     return totals
-                before, told = now, totals
+                previous, previous_totals = current, totals
                 await asyncio.sleep(max(_WATCH_PAUSE_S, time.monotonic() - began_at))
 
 
@@ -167,22 +166,26 @@ class _Screen:
         listed = [] if self._summary else [each for each in sources if each.state in _ON_SCREEN]
         listed.sort(key=lambda source: _ON_SCREEN.index(source.state))
         room = max(self._console.height - 3, 1)
-        for key, state, progress in listed[:room]:
-            words = (
-                f"{state.value:<8} {f'{progress} ' if progress else ''}{shown(f's3://{self._bucket}/{key}')}"
-            )
-            lines.append(Text(words, style=_COLOURS.get(state, ""), no_wrap=True, overflow="ellipsis"))
+        for source in listed[:room]:
+            words = f"{source.state.value:<8} {_details(self._bucket, source)}"
+            style = _COLOURS.get(source.state, "")
+            lines.append(Text(words, style=style, no_wrap=True, overflow="ellipsis"))
         if len(listed) > room:
             lines.append(Text(f"… and {len(listed) - room} more"))
         self._live.update(Group(*lines), refresh=True)
 
 
 def _print_state(bucket: str, source: SourceState, *, as_json: bool) -> None:
-    key, state, progress = source
-    uri = f"s3://{bucket}/{key}"
     if as_json:
-        more = dataclasses.asdict(progress) if progress else {}
-        typer.echo(json.dumps({"source": uri, "state": state.value, **more}, ensure_ascii=False))
+        facts = {"source": f"s3://{bucket}/{source.key}", "state": source.state.value}
+        more = dataclasses.asdict(source.progress) if source.progress else {}
+        more |= {"code": source.code} if source.code else {}
+        typer.echo(json.dumps(facts | more, ensure_ascii=False))
     else:
-        label = typer.style(f"{state.value:<8}", fg=_COLOURS.get(state))
-        typer.echo(f"{label} {f'{progress} ' if progress else ''}{shown(uri)}")
+        label = typer.style(f"{source.state.value:<8}", fg=_COLOURS.get(source.state))
+        typer.echo(f"{label} {_details(bucket, source)}")
+
+
+def _details(bucket: str, source: SourceState) -> str:
+    words = [source.progress and str(source.progress), f"s3://{bucket}/{source.key}", source.code]
+    return " ".join(shown(word) for word in words if word)

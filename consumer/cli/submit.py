@@ -7,15 +7,21 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from consumer.cli.exits import ExitStatus
-from consumer.cli.local_files import FoundFiles, LocalFile, sniffed
-from consumer.cli.uploads import Upload, complain, printable
+from consumer.cli.local_files import FoundFiles, LocalFile
+from consumer.cli.standard_error import complain, say
+from consumer.cli.standard_output import outlive_reader
+from consumer.cli.uploads import Upload
 from consumer.cli.uris import location, shown
 from consumer.domain import formats, keys
+from consumer.service.source_cache import sniffed
+
+#: So long no result may come.
+_TIMEOUT_S: Final = 600
 
 
 def submit(
@@ -28,8 +34,13 @@ def submit(
     target: Annotated[str, typer.Argument(help="s3://bucket/prefix/, or s3://bucket/key for one file.")],
     wait: Annotated[bool, typer.Option("--wait", help="Print each outcome as it comes.")] = False,
     timeout: Annotated[
-        float, typer.Option(help="With --wait: give up so many seconds after the last upload.", min=0)
-    ] = 600,
+        float | None,
+        typer.Option(
+            help="With --wait: give up if no result comes for so many seconds after the last upload "
+            f"(default {_TIMEOUT_S}).",
+            min=0,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Outcomes as JSON lines.")] = False,
 ) -> None:
     """Upload documents; with --wait, wait until each has its result.
@@ -38,6 +49,9 @@ def submit(
     found in a folder or by a pattern its path below that. Of these hidden files and what is no document are
     left out. Exit status 1 if a file could not be uploaded, or a document failed: the others go on.
     """
+    if timeout is not None and not wait:
+        raise typer.BadParameter("--timeout is for --wait")
+    outlive_reader()
     bucket, key = location(target)
     is_folder = not key or key.endswith("/")
     with _found(files, target, is_folder=is_folder) as found:
@@ -48,14 +62,21 @@ def submit(
         for problem in found.problems:
             complain(problem)
         if skipped := ", ".join(f"{count} {what}" for what, count in sorted(found.skipped.items())):
-            typer.echo(f"skipped: {skipped}", err=True)
+            say(f"skipped: {skipped}")
         if not targets:
             if not found.problems:
                 complain(f"there is no document in {shown(', '.join(files))}")
             sys.exit(ExitStatus.FAILED)
-        upload = Upload(bucket, wait_s=timeout if wait else None, as_json=as_json)
-        status = asyncio.run(upload.run(targets))
+        wait_s = (_TIMEOUT_S if timeout is None else timeout) if wait else None
+        status = asyncio.run(_uploaded(Upload(bucket, wait_s=wait_s, as_json=as_json), targets))
     sys.exit(status or (ExitStatus.FAILED if found.problems else ExitStatus.DONE))
+
+
+async def _uploaded(upload: Upload, targets: Sequence[tuple[Path, str]]) -> ExitStatus:
+    from consumer.operations import upload_clients
+
+    async with upload_clients(complain) as clients:
+        return await upload.run(clients, targets)
 
 
 @contextlib.contextmanager
@@ -98,7 +119,7 @@ def _targets(found: FoundFiles, key: str, *, is_folder: bool) -> list[tuple[Path
     for file in found.files:
         target_key = key + file.name if is_folder else key
         if not _may_be_a_source(target_key):
-            problem = f"{printable(target_key)} is not a name that a source may have"
+            problem = f"{shown(target_key)} is not a name that a source may have"
             if len(found.files) == 1:
                 raise typer.BadParameter(problem)
             found.problems.append(problem)

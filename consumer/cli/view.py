@@ -9,6 +9,7 @@ import typer
 
 from consumer.cli.exits import ExitStatus
 from consumer.cli.progress import counted
+from consumer.cli.standard_error import complain
 from consumer.cli.uris import location, shown
 from consumer.cli.whole_file import whole_file
 from consumer.clock import SystemClock, Watchdog
@@ -55,7 +56,7 @@ def view(
     try:
         asyncio.run(_view(bucket, key, result, target))
     except (ViewError, OSError) as error:
-        typer.echo(f"bucket-ocr: {shown(str(error))}", err=True)
+        complain(str(error))
         sys.exit(ExitStatus.FAILED)
     typer.echo(shown(str(target)))
 
@@ -85,7 +86,7 @@ async def _fetched(bucket: str, key: str, folder: Path) -> "ViewedDocument":
     async with object_store() as store:
         info = await store.head(bucket, keys.result_key(key))
         if info is None:
-            raise ViewError(f"{uri} has no result (yet): see `bucket-ocr status {uri}`")
+            raise ViewError(f"{uri} has no result (yet): wait with `bucket-ocr status --watch {uri}`")
         # The ETag says enough; to name a version takes a permission of its own.
         place = {"bucket": bucket, "version_id": None}
         try:

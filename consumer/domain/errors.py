@@ -13,6 +13,7 @@ The class decides what happens to the message; no code looks at the text::
     └── TransientError         storage, network, capacity: tried again later
         ├── ServiceError       a service refused
         │   ├── UnavailableError   it failed, was too busy, or did not answer
+        │   │   └── CredentialsError   it was not asked: there are no credentials
         │   └── ForbiddenError     rights or keys do not allow it
         ├── ChildError         a child process died, hung or sent nonsense
         └── HostError          the host's: an engine that cannot be started, a broken disk
@@ -107,6 +108,10 @@ class ServiceError(TransientError):
 
 class UnavailableError(ServiceError):
     """A service failed, was too busy or could not be reached; the object itself may be in order."""
+
+
+class CredentialsError(UnavailableError):
+    """There are no credentials, or a part of them; a role may have them later."""
 
 
 class ForbiddenError(ServiceError):

@@ -46,28 +46,36 @@ async def result_head(store: ObjectStore, bucket: str, source_key: str) -> Resul
 
 
 class SourceState(NamedTuple):
-    """A source and the state of its result. `progress` of one in work, by the pages that are stored."""
+    """A source and the state of its result. `progress` of one in work, by the pages that are stored.
+
+    `code`: why it failed, if its result tells.
+    """
 
     key: str
     state: State
     progress: Progress | None = None
+    code: str | None = None
 
 
 class SeenResults:
-    """What results were, by their ETags: who looks again asks for new ones only. It grows with the bucket."""
+    """Results of an earlier look, by their ETags: another look costs requests for new results alone.
+
+    One entry per result stays in memory.
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, Status | None, str]] = {}
+        self._seen: dict[str, tuple[str, Status | None, str, str | None]] = {}
 
     async def look(
         self, store: ObjectStore, bucket: str, source: "ListedSource[tuple[str, str]]"
-    ) -> tuple[Status | None, str]:
-        """Return the status of a source's result (None: it is none of ours), and its source's ETag."""
+    ) -> tuple[Status | None, str, str | None]:
+        """Return the status of a source's result (None: it is none of ours), its source's ETag, its code."""
         etag = source.result_etag
         seen = self._seen.get(source.key)
         if seen is None or seen[0] != etag:
             head = await result_head(store, bucket, source.key)
-            seen = (etag or "", head.status if head else None, head.source_etag if head else "")
+            facts = (head.status, head.source_etag, head.code) if head else (None, "", None)
+            seen = (etag or "", *facts)
             self._seen[source.key] = seen
         return seen[1:]
 
@@ -158,9 +166,10 @@ async def _state(
 ) -> SourceState | None:
     if await is_output(store, bucket, source):
         return None
-    status, etag = await seen.look(store, bucket, source) if source.has_result else (None, "")
+    look = seen.look(store, bucket, source) if source.has_result else None
+    status, etag, code = await look if look else (None, "", None)
     if status is not None and etag == source.etag:
-        return SourceState(source.key, _STATES[status])
+        return SourceState(source.key, _STATES[status], code=code)
     if source.pieces:
         return SourceState(source.key, State.WORKING, _progress(source.pieces, source.etag, part_pages))
     return SourceState(source.key, State.PENDING if status is None else State.STALE)

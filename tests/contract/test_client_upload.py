@@ -24,7 +24,7 @@ LARGE = bytes(range(256)) * (2 * PART_BYTES // 256 + 100)
 
 @pytest.fixture
 def uploads(store: S3Store) -> ClientUploads:
-    return ClientUploads(store.client, part_bytes=PART_BYTES)
+    return ClientUploads(store.client, pytest.fail, part_bytes=PART_BYTES)
 
 
 @pytest.fixture

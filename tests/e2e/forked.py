@@ -52,8 +52,14 @@ def bucket_ocr(
     for stream in streams:
         stream.close()
     with ThreadPoolExecutor() as pool:
-        printed, shown = pool.map(_read, (output, errors))
-    process.join(COMMAND_S)
+        streams_read = pool.map(_read, (output, errors))
+        process.join(COMMAND_S)
+        hangs = process.exitcode is None
+        # Else the streams of one that hangs would never end.
+        process.kill()
+        printed, shown = streams_read
+    process.join()
+    assert not hangs, f"{words} did not end within {COMMAND_S:g} s: {shown!r}"
     assert process.exitcode is not None
     text = shown.decode()
     return subprocess.CompletedProcess(

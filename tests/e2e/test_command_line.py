@@ -92,7 +92,7 @@ def test_submit_gives_up_waiting_after_the_timeout(run: Run, stack: Stack, tmp_p
     (file,) = _files(tmp_path, lonely=documents.pdf("LONELY"))
     done = run("submit", "--wait", "--timeout", 1, file, f"s3://{stack.silent_bucket}/lonely.pdf")
     assert done.returncode == 124
-    assert "no result of 1 document(s) after 1 s" in _one_line(done)
+    assert "1 document(s) without a result" in _one_line(done)
     assert "lonely.pdf" in stack.keys(silent=True)
 
 
@@ -203,6 +203,7 @@ def test_ctrl_c_is_quiet_and_130(stack: Stack, tmp_path: Path) -> None:
         (["status", "inbox/1page.pdf"], "s3://bucket/key"),
         (["submit", __file__, "inbox"], "s3://bucket/key"),
         (["submit", "missing.pdf", "s3://inbox/"], "missing.pdf"),
+        (["submit", "--timeout", "5", __file__, "s3://inbox/"], "--timeout is for --wait"),
         (["submit", __file__, "s3://inbox/a.pdf.ocr.json"], "not a name that a source may have"),
         (["get", "--text", "--json", "s3://inbox/a.pdf"], "choose one of"),
         (["read"], "read"),
@@ -270,7 +271,7 @@ def test_get_of_several_prints_them_one_after_the_other_or_writes_a_file_for_eac
     assert folder.returncode == 1
     assert sorted(folder.stdout.splitlines()) == ["new/one.pdf.ocr.txt", "new/sub/two.pdf.ocr.txt"]
     assert {line.partition(":")[2][:40] for line in _messages(folder)} == {
-        " 1 document(s) have no result (yet): see",
+        " 1 document(s) have no result (yet): wai",
         f" {bucket}/g/../three.pdf: its key names no file"[:40],
     }
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
@@ -367,11 +368,15 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
     uri = f"s3://{stack.silent_bucket}/s/"
     states = ["done", "failed", "pending", "stale", "working"]
     progress = {"parts_done": 2, "parts": 79, "pages_done": 130, "pages": 5000}
+    more: dict[str, dict[str, object]] = {"working": {**progress}, "failed": {"code": "UNSUPPORTED_TYPE"}}
     people = call("status", uri)
     assert (people.returncode, people.stdout.splitlines()) == (
         1,
         [
-            *(f"{state:<8} {uri}{state}.pdf" for state in states[:-1]),
+            *(
+                f"{state:<8} {uri}{state}.pdf{' UNSUPPORTED_TYPE' * (state == 'failed')}"
+                for state in states[:-1]
+            ),
             f"working  2/79 parts (130/5000 pages) {uri}working.pdf",
         ],
     )
@@ -379,8 +384,7 @@ def test_status_shows_the_state_of_each_source(call: Run, stack: Stack, consumer
     assert counts == "5 document(s): 1 pending, 1 working, 1 done, 1 failed, 1 stale"
     *lines, totals = map(json.loads, call("status", "--json", uri).stdout.splitlines())
     assert lines == [
-        {"source": f"{uri}{state}.pdf", "state": state} | (progress if state == "working" else {})
-        for state in states
+        {"source": f"{uri}{state}.pdf", "state": state, **more.get(state, {})} for state in states
     ]
     assert totals == {
         "totals": {"pending": 1, "working": 1, "done": 1, "partial": 0, "failed": 1, "stale": 1}

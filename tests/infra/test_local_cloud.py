@@ -113,7 +113,9 @@ def test_localstack_dies_with_a_killed_starter(port: int, tmp_path: Path) -> Non
 def test_a_taken_port_is_named_with_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(LocalCloudError, match=rf"port {port} .*stop what listens there"):
+        with pytest.raises(
+            LocalCloudError, match=rf"port {port} .*stop what listens there.* make local PORT="
+        ):
             LocalCloud(port).__enter__()
 
 
@@ -139,3 +141,10 @@ def test_a_localstack_that_dies_is_reported_at_once_with_its_last_words(port: in
         out, error = process.communicate(timeout=STOP_S)
     assert (process.returncode, out) == (1, "")
     assert "LocalStack died with status 3:\nno such module" in error
+
+
+def test_make_local_takes_a_port_which_its_error_names() -> None:
+    done = subprocess.run(
+        ["make", "-n", "local", "PORT=4577"], cwd=HERE.parent, capture_output=True, text=True, check=True
+    )
+    assert "local_cloud.py --port 4577" in done.stdout

@@ -17,6 +17,7 @@ VIRTUAL = {
         "test_scheduler",
         "test_service_call",
         "test_source_cache",
+        "test_uploads",
         "test_work_dir",
         "test_worker",
     ),

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiohttp import web
+from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 
+from consumer import cli
 from consumer.aws import client as aws
-from consumer.domain.errors import ForbiddenError, ServiceError
+from consumer.domain.errors import CredentialsError, ForbiddenError, ServiceError
 from consumer.metrics import Metrics
 from tests.e2e.stack import free_port
 
@@ -105,3 +107,12 @@ async def test_what_rights_and_keys_forbid_is_told_from_what_is_missing(
             async with asyncio.timeout(300), aws.service_call("PUT it"):
                 await client.put_object(Bucket="b", Key="k")
     assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize(
+    "error", [NoCredentialsError(), PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY")]
+)
+def test_missing_credentials_are_told_from_an_outage_with_their_own_remedy(error: Exception) -> None:
+    with pytest.raises(CredentialsError) as raised, aws.translate_errors("HEAD it"):
+        raise error
+    assert "AWS_PROFILE" in cli._remedy(raised.value)

@@ -44,9 +44,10 @@ async def test_a_source_without_an_extension_has_a_state_and_its_outputs_have_no
     # A client's own, beside it.
     s3.upload("a/scan.ocr/page-0001.png", b"document")
     s3.upload("a/text", b"document")
-    assert [item async for item in inventory.states(FakeStore(network), BUCKET, "a/", 10)] == [
-        ("a/scan.ocr/page-0001.png", State.PENDING, None),
-        ("a/scan", State.DONE, None),
+    found = [item async for item in inventory.states(FakeStore(network), BUCKET, "a/", 10)]
+    assert [(each.key, each.state) for each in found] == [
+        ("a/scan.ocr/page-0001.png", State.PENDING),
+        ("a/scan", State.DONE),
     ]
 
 
@@ -55,7 +56,7 @@ async def test_each_source_has_a_state_and_only_existing_results_cost_a_request(
     etag = s3.upload("a/new.png", b"document").etag
     results = {
         "a/done.pdf": metadata(Status.SUCCESS, etag),
-        "a/failed.pdf": metadata(Status.FAILURE, etag),
+        "a/failed.pdf": metadata(Status.FAILURE, etag) | {"ocr-code": "ENCRYPTED"},
         "a/foreign.pdf": {},
         "a/partial.pdf": metadata(Status.PARTIAL, etag),
         "a/stale.pdf": metadata(Status.SUCCESS, "older"),
@@ -66,12 +67,12 @@ async def test_each_source_has_a_state_and_only_existing_results_cost_a_request(
     s3.upload("a/notes.txt", b"document")
     s3.upload("b/other.pdf", b"document")
     assert [item async for item in inventory.states(FakeStore(network), BUCKET, "a/", 10)] == [
-        ("a/done.pdf", State.DONE, None),
-        ("a/failed.pdf", State.FAILED, None),
-        ("a/foreign.pdf", State.PENDING, None),
-        ("a/new.png", State.PENDING, None),
-        ("a/partial.pdf", State.PARTIAL, None),
-        ("a/stale.pdf", State.STALE, None),
+        ("a/done.pdf", State.DONE, None, None),
+        ("a/failed.pdf", State.FAILED, None, "ENCRYPTED"),
+        ("a/foreign.pdf", State.PENDING, None, None),
+        ("a/new.png", State.PENDING, None, None),
+        ("a/partial.pdf", State.PARTIAL, None, None),
+        ("a/stale.pdf", State.STALE, None, None),
     ]
     heads = [key for operation, key in network.calls if operation == "head"]
     assert sorted(heads) == [f"{key}.ocr.json" for key in results]
@@ -81,7 +82,7 @@ async def test_more_sources_than_requests_at_once_keep_their_order(network: Netw
     keys = [f"{number:03}.pdf" for number in range(3 * inventory.PARALLEL_HEADS + 1)]
     for key in keys:
         network.cloud.s3.upload(key, b"document")
-    assert [key async for key, _, _ in inventory.states(FakeStore(network), BUCKET, "", 10)] == keys
+    assert [key async for key, *_ in inventory.states(FakeStore(network), BUCKET, "", 10)] == keys
 
 
 class HeldStore(FakeStore):
@@ -123,7 +124,7 @@ async def settled() -> None:
 async def test_a_state_is_told_at_once_and_another_looked_at_in_its_place(held_store: HeldStore) -> None:
     states = inventory.states(held_store, BUCKET, "", 10)
     held_store.answer(0)
-    assert await anext(states) == ("000.pdf", State.DONE, None)
+    assert await anext(states) == ("000.pdf", State.DONE, None, None)
     assert len(held_store.asked) == inventory.PARALLEL_HEADS
 
     second = asyncio.ensure_future(anext(states))
@@ -131,7 +132,7 @@ async def test_a_state_is_told_at_once_and_another_looked_at_in_its_place(held_s
     assert held_store.asked[-1] == result_key(inventory.PARALLEL_HEADS)
     assert not second.done()
     held_store.answer(1)
-    assert await second == ("001.pdf", State.DONE, None)
+    assert await second == ("001.pdf", State.DONE, None, None)
 
 
 async def test_a_look_that_fails_ends_the_others(held_store: HeldStore, network: Network) -> None:
@@ -159,13 +160,13 @@ async def test_a_long_document_in_work_has_a_progress_that_costs_no_request(netw
 
     states = [state async for state in inventory.states(FakeStore(network), BUCKET, "", 10)]
 
-    assert states == [("a.pdf", State.WORKING, Progress(2, 3, 18, 25))]
+    assert states == [("a.pdf", State.WORKING, Progress(2, 3, 18, 25), None)]
     assert str(states[0].progress) == "2/3 parts (18/25 pages)"
     assert [operation for operation, _ in network.calls] == ["list"]
 
     s3.upload("a.pdf.ocr.json", b"{}", metadata(Status.SUCCESS, etag))
     states = [state async for state in inventory.states(FakeStore(network), BUCKET, "", 10)]
-    assert states == [("a.pdf", State.DONE, None)]
+    assert states == [("a.pdf", State.DONE, None, None)]
 
 
 async def test_pieces_of_a_versioned_source_tell_its_progress_too(network: Network) -> None:
@@ -192,7 +193,7 @@ class EndlessStore(FakeStore):
 async def test_the_first_states_come_while_a_bucket_without_end_is_listed(network: Network) -> None:
     store = EndlessStore(network)
     async with contextlib.aclosing(inventory.states(store, BUCKET, "", 10)) as states:
-        assert await anext(states) == ("000000000.pdf", State.PENDING, None)
+        assert await anext(states) == ("000000000.pdf", State.PENDING, None, None)
         assert store.listed <= 2 * (inventory.PARALLEL_HEADS + 2)
         for _ in range(1000):
             await anext(states)
@@ -210,7 +211,7 @@ async def test_keys_between_a_source_and_its_result_belong_to_neither(network: N
     s3.upload("b.pdf.ocr.json", b"{}", metadata(Status.SUCCESS, etag))
     s3.upload(Piece.named("a.pdf", whose, PageRange(1, 2)).key, b"", {"ocr-source-etag": etag})
     states = [item async for item in inventory.states(FakeStore(network), BUCKET, "", 10)]
-    assert {key: state for key, state, _ in states} == {
+    assert {key: state for key, state, *_ in states} == {
         "a.pdf": State.DONE,
         "a.pdf+b.pdf": State.DONE,
         "a.pdf-1.pdf": State.DONE,
@@ -228,7 +229,7 @@ async def test_another_look_asks_for_new_results_alone(network: Network) -> None
 
     async def look() -> tuple[dict[str, State], list[str]]:
         network.calls.clear()
-        states = {key: state async for key, state, _ in inventory.states(store, BUCKET, "", 10, seen)}
+        states = {key: state async for key, state, *_ in inventory.states(store, BUCKET, "", 10, seen)}
         return states, [key for operation, key in network.calls if operation == "head"]
 
     assert await look() == ({"a.pdf": State.DONE, "b.pdf": State.PENDING}, ["a.pdf.ocr.json"])

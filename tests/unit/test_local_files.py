@@ -1,6 +1,7 @@
 """Files to be uploaded: what is found in folders and by patterns, and what is left out."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,28 @@ def test_a_pattern_is_the_documents_that_match_with_their_paths_below_its_folder
     folder: Path, pattern: str, expected: list[str]
 ) -> None:
     assert names(folder / pattern) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "entered"),
+    [("*", ["scans"]), ("20*/0?/*.jpg", ["scans", "2026", "06"]), ("2026/0?/*", ["2026", "06"])],
+)
+def test_a_pattern_enters_no_folder_that_cannot_match(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, entered: list[str]
+) -> None:
+    (folder / "lost").mkdir()
+    (folder / "lost" / ".hidden.pdf").write_bytes(PDF)
+    listed: list[str] = []
+    iterdir = Path.iterdir
+
+    def noted(path: Path) -> Iterator[Path]:
+        listed.append(path.name)
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", noted)
+    files = found(folder / pattern)
+    assert listed == entered
+    assert files.skipped["hidden"] == (pattern == "*")
 
 
 def test_a_name_with_signs_of_a_pattern_is_a_name_if_there_is_such_a_file(tmp_path: Path) -> None:
