@@ -23,6 +23,8 @@ class _StandardOutput(io.FileIO):
     """Standard output, whose errors can be told from those of other files and connections."""
 
     is_optional = False
+    #: The stream in whose place this is; the file would be closed with it.
+    replaced: io.TextIOWrapper | None = None
 
     def write(self, data: "memoryview | bytes") -> int:  # type: ignore[override]
         try:
@@ -45,6 +47,7 @@ def prepare() -> None:
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper) and isinstance(stream.buffer, io.BufferedWriter | io.FileIO):
         raw = _StandardOutput(stream.fileno(), "wb", closefd=False)
+        raw.replaced = stream
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(raw),
             encoding="utf-8",
