@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +29,8 @@ _CONTEXT.set_forkserver_preload(
         "rich.live",
     ]
 )
-#: Starts of processes share a table of them.
-_START: Final = threading.Lock()
+#: Of the table of processes.
+_TABLE: Final = threading.Lock()
 
 
 def bucket_ocr(
@@ -47,18 +47,20 @@ def bucket_ocr(
     # A connection is what can be passed on to a process; these are never used as such.
     streams = [Connection(fd) for fd in (its_input, its_output, its_errors)]
     process = _CONTEXT.Process(target=_run, args=(words, dict(environment), folder, streams))
-    with _START:
+    with _TABLE:
         process.start()
     for stream in streams:
         stream.close()
     with ThreadPoolExecutor() as pool:
         streams_read = pool.map(_read, (output, errors))
-        process.join(COMMAND_S)
-        hangs = process.exitcode is None
-        # Else the streams of one that hangs would never end.
-        process.kill()
+        hangs = not wait([process.sentinel], COMMAND_S)
+        if hangs:
+            # Else its streams would never end.
+            process.kill()
         printed, shown = streams_read
-    process.join()
+    # A start asks for the status of all processes too, which can be read once.
+    with _TABLE:
+        process.join()
     assert not hangs, f"{words} did not end within {COMMAND_S:g} s: {shown!r}"
     assert process.exitcode is not None
     text = shown.decode()
