@@ -174,7 +174,8 @@ class Settings(QueueSettings, EngineSettings, PageSettings, PartSettings):
     engine_workers: _Count = Field(
         default=None,
         description="Engine processes. `auto`: one per processor, as memory allows. On GPUs, processes of "
-        "each GPU; `auto`: one per 20 GB of free GPU memory, minus one kept free for replacement.",
+        "each GPU; `auto`: one per 20 GB of free GPU memory (RapidOCR: 4 GB), minus one kept free for "
+        "replacement.",
     )
     batch_pages: Annotated[_BatchPages | None, BeforeValidator(unless_auto)] = Field(
         default=None,

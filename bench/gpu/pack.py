@@ -48,7 +48,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bucket-ocr-pack-") as made:
         folder = Path(made)
         _collect_wheels(folder, arguments.python, arguments.uv)
-        number = cut(folder, arguments.folder)
+        try:
+            number = cut(folder, arguments.folder)
+        except ValueError as error:
+            parser.error(str(error))
     print(f"{number} pieces in {arguments.folder}: carry them one by one, and call unpack.sh for each")
 
 
@@ -65,8 +68,11 @@ def needed(project: dict[str, object]) -> list[str]:
 def cut(folder: Path, pieces: Path, version: str = _VERSION, piece_bytes: int = _PIECE_BYTES) -> int:
     """Put all that is in `folder`, and the programs, into numbered pieces; returns how many there are.
 
-    `version`: of the Python that the wheels are for.
+    `version`: of the Python that the wheels are for. Pieces of another pack are removed; raises ValueError if
+    `pieces` has anything else.
     """
+    if pieces.exists() and any(not each.name.isdecimal() for each in pieces.iterdir()):
+        raise ValueError(f"{pieces} has other things than pieces of a pack: name a new folder")
     shutil.rmtree(pieces, ignore_errors=True)
     (folder / "requirements.txt").write_text("\n".join(_requirements(folder)) + "\n")
     archive = folder / "pack.tar"

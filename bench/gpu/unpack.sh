@@ -11,7 +11,7 @@ if [ $# != 2 ]; then
   sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
-pieces=$1 folder=$2 python=${PYTHON:-python3}
+pieces=$1 folder=$2 python=$(realpath -s "$(command -v "${PYTHON:-python3}")")
 version=$(cat "$pieces"/*/PYTHON | sort -u)
 [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = "$version" ] || {
   echo "unpack.sh: the wheels are for Python $version, and $python is another one: PYTHON=/path/to/python$version $0 …" >&2
@@ -25,7 +25,11 @@ done
 cd "$folder"
 wanted=$(wc -l <pieces/SHA256SUMS) have=$(ls pieces/*.part | wc -l)
 echo "$have of $wanted pieces"
-[ "$have" = "$wanted" ] || exit 0
+[ "$have" -ge "$wanted" ] || exit 0
+[ "$have" = "$wanted" ] || {
+  echo "unpack.sh: $folder/pieces has pieces of several packs: remove it, and carry this one again" >&2
+  exit 1
+}
 
 (cd pieces && sha256sum --check --quiet SHA256SUMS) || {
   echo "unpack.sh: these pieces are damaged, or of several packs: carry them again" >&2

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,12 @@ from consumer.domain.errors import SettingsError
 from consumer.models.gpu_wheels import GpuWheels
 
 PROVIDER: Final = "CUDAExecutionProvider"
+
+_CUDNN: Final = "libcudnn.so.9"
+
+#: It comes with the driver, in no wheel.
+_DRIVER_LIBRARY: Final = "libcuda.so"
+_DRIVER: Final = "check nvidia-smi, and that the driver is as new as CUDA"
 
 #: Of its sessions.
 OPTIONS: Final[Mapping[str, Any]] = {
@@ -28,27 +34,27 @@ def choose_gpu(cuda_name: str) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = cuda_name
 
 
-def load_libraries(runtime: Any, wheels: GpuWheels) -> None:
+def load_libraries(runtime: Any, wheels: GpuWheels, load: Callable[..., object] = ctypes.CDLL) -> None:
     """Load the libraries of CUDA; raises SettingsError if the installed ONNX Runtime cannot use them.
 
-    `runtime`: the module. Libraries in NVIDIA's wheels are found wherever Python is, others by the system's
-    loader.
+    `runtime`: the module. `load`: loads a shared object; raises OSError. Libraries in NVIDIA's wheels are
+    found wherever Python is, others by the system's loader.
     """
     if PROVIDER not in runtime.get_available_providers():
         raise SettingsError(f"ONNX Runtime is installed without CUDA: {wheels.remedy}")
     runtime.preload_dlls()
     folder = Path(runtime.__file__).parent / "capi"
     try:
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+        load(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        load(str(folder / "libonnxruntime_providers_cuda.so"))
+        # The provider asks for it when it needs it, which is after the check.
+        load(_CUDNN)
     except OSError as error:
-        raise SettingsError(f"ONNX Runtime cannot load CUDA ({error}): {wheels.remedy}") from error
+        remedy = _DRIVER if _DRIVER_LIBRARY in str(error) else wheels.remedy
+        raise SettingsError(f"ONNX Runtime cannot load CUDA ({error}): {remedy}") from error
 
 
 def require_gpu(providers: Collection[str]) -> None:
     """Raise SettingsError unless CUDA is the first choice of every network: `providers`."""
     if others := set(providers) - {PROVIDER}:
-        raise SettingsError(
-            f"ONNX Runtime cannot use the GPU, only {', '.join(sorted(others))}: check nvidia-smi, and "
-            "that the driver is as new as CUDA"
-        )
+        raise SettingsError(f"ONNX Runtime cannot use the GPU, only {', '.join(sorted(others))}: {_DRIVER}")

@@ -9,17 +9,15 @@ from consumer.doctor.checks import Finding, Level
 from consumer.engines import EngineSpec
 from consumer.models.config import GPU_HINT
 from consumer.models.gpu_wheels import GPU_RUNTIME, Find, GpuWheels, installed
+from consumer.processes.gpus import DRIVER
 
 _CHECK: Final = "gpu"
-
-#: It is there if NVIDIA's driver is loaded.
-_DRIVER: Final = Path("/proc/driver/nvidia/version")
 
 _PADDLE: Final = "paddlepaddle-gpu"
 
 
 def wheels(
-    engine: EngineSpec, device: str, *, on_gpu: bool, find: Find = distribution, driver: Path = _DRIVER
+    engine: EngineSpec, device: str, *, on_gpu: bool, find: Find = distribution, driver: Path = DRIVER
 ) -> Iterator[Finding]:
     """Yield what is said of the wheels for GPUs. `device`: the setting; `on_gpu`: whether it means a GPU."""
     if engine.gpu_package is None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from importlib import import_module
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from consumer.domain.errors import SettingsError
@@ -13,6 +14,9 @@ _REMEDY: Final = (
     "compute and utility) and onnxruntime-gpu or paddlepaddle-gpu (infra/engines.md), or set "
     "BUCKET_OCR_DEVICE=cpu"
 )
+
+#: It is there if NVIDIA's driver is loaded.
+DRIVER: Final = Path("/proc/driver/nvidia/version")
 
 
 class Gpu(NamedTuple):
@@ -29,16 +33,19 @@ class Gpu(NamedTuple):
         return f"gpu:{self.number}"
 
 
-def chosen(device: str, nvml: Any = None, environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
+def chosen(
+    device: str, nvml: Any = None, environment: Mapping[str, str] = os.environ, driver: Path = DRIVER
+) -> tuple[Gpu, ...]:
     """The GPUs that the setting DEVICE selects: none for `cpu`, nor for `auto` on a host without GPUs.
 
-    `nvml`: NVIDIA's management library; None for the one that is installed. Raises SettingsError if a
+    `nvml`: NVIDIA's management library; None for the one that is installed. `driver`: there if the host has
+    GPUs. Raises SettingsError if a
     selected GPU is missing, or if GPUs, or their driver, cannot be used.
     """
     if device == "cpu":
         return ()
     try:
-        visible = _visible(nvml, environment)
+        visible = _visible(nvml, environment, driver)
     except _NoGpuError as error:
         if device == "auto" and error.is_absent:
             return ()
@@ -63,12 +70,12 @@ class _NoGpuError(Exception):
         self.is_absent = is_absent
 
 
-def _visible(nvml: Any, environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+def _visible(nvml: Any, environment: Mapping[str, str], driver: Path) -> tuple[Gpu, ...]:
     if nvml is None:
         try:
             nvml = import_module("pynvml")
         except ImportError as error:
-            raise _NoGpuError("nvidia-ml-py is not installed", is_absent=True) from error
+            raise _NoGpuError("nvidia-ml-py is not installed", is_absent=not driver.exists()) from error
     try:
         nvml.nvmlInit()
         try:

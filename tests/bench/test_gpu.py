@@ -87,6 +87,22 @@ def test_a_damaged_piece_is_an_error(pieces: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "machine" / "venv").exists()
 
 
+def test_pieces_of_several_packs_are_an_error(pieces: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "gpu" / "pieces"
+    kept.mkdir(parents=True)
+    for number in range(90, 99):
+        (kept / f"{number}.part").write_bytes(b"of a longer pack")
+    done = run(GPU / "unpack.sh", pieces, tmp_path / "gpu")
+    assert (done.returncode, "of several packs" in done.stderr) == (1, True)
+
+
+def test_a_pack_replaces_nothing_but_a_pack(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    with pytest.raises(ValueError, match="has other things"):
+        pack.cut(tmp_path / "made", tmp_path)
+    assert (tmp_path / "letters").is_dir()
+
+
 def test_another_python_than_that_of_the_wheels_is_an_error(pieces: Path, tmp_path: Path) -> None:
     for piece in pieces.iterdir():
         (piece / "PYTHON").write_text("3.99\n")

@@ -119,6 +119,21 @@ def test_a_library_of_cuda_that_is_missing_is_an_error_that_names_its_wheels(tmp
         load_libraries(runtime, wheels)
 
 
+@pytest.mark.parametrize(
+    ("missing", "remedy"), [("libcudnn.so.9", "nvidia-cudnn-cu13"), ("libcuda.so.1", "check nvidia-smi")]
+)
+def test_each_library_that_is_missing_has_its_own_remedy(tmp_path: Path, missing: str, remedy: str) -> None:
+    wheels = GpuWheels.here(environment(tmp_path, "onnxruntime-gpu", requires=CUDA_13))
+    runtime = Runtime(tmp_path, "CUDAExecutionProvider", "CPUExecutionProvider")
+
+    def load(name: str, **_: object) -> None:
+        if missing == name or (missing == "libcuda.so.1" and name.endswith("cuda.so")):
+            raise OSError(f"{missing}: cannot open shared object file")
+
+    with pytest.raises(SettingsError, match=f"{missing}.*{remedy}"):
+        load_libraries(runtime, wheels, load)
+
+
 def test_a_network_on_a_processor_is_an_error() -> None:
     require_gpu({"CUDAExecutionProvider"})
     with pytest.raises(

@@ -1,6 +1,8 @@
 """The GPUs in use: all visible ones, or those that are named, and never silently none."""
 
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +98,17 @@ def test_a_gpu_that_cannot_be_used_is_never_a_silent_cpu() -> None:
         use("auto", FakeNvml(failure=NVMLError("Driver/library version mismatch")))
     with pytest.raises(SettingsError, match=r"DEVICE=auto: .*Invalid Argument"):
         use("auto", CUDA_VISIBLE_DEVICES="7")
+
+
+def test_without_nvml_a_host_with_a_driver_is_an_error_and_one_without_has_no_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    driver = tmp_path / "version"
+    assert chosen("auto", environment={}, driver=driver) == ()
+    driver.touch()
+    with pytest.raises(SettingsError, match="nvidia-ml-py is not installed"):
+        chosen("auto", environment={}, driver=driver)
 
 
 def test_like_cuda_no_gpu_counts_after_an_invalid_name() -> None:

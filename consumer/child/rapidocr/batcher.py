@@ -77,7 +77,8 @@ class Batcher:
         """Do all work at the same time, and return the results in its order.
 
         Work gets a function that tells of its progress. `progress` is called, from this thread, after that
-        and after every run. Raises the first error of any work, when all has ended.
+        and after every run. Raises the first error of any work, when all has ended. An error of `progress`
+        is that of all that was asked, too.
         """
 
         def tick() -> None:
@@ -86,12 +87,27 @@ class Batcher:
         running = [self._threads.submit(one, tick) for one in work]
         for each in running:
             each.add_done_callback(lambda _: tick())
-        while self._waiting or not all(each.done() for each in running):
-            self._take_all()
-            if self._waiting:
-                self._run_fullest()
-            progress()
+        try:
+            while self._waiting or not all(each.done() for each in running):
+                self._take_all()
+                if self._waiting:
+                    self._run_fullest()
+                progress()
+        except BaseException as error:
+            self._fail_all(running, error)
+            raise
         return [each.result() for each in running]
+
+    def _fail_all(self, running: Sequence[Future[Any]], error: BaseException) -> None:
+        """Let the threads end, which would wait for outputs forever, and the process with them."""
+        while True:
+            for wanted in {wanted for waiting in self._waiting.values() for wanted, _ in waiting}:
+                if not wanted.done.done():
+                    wanted.done.set_exception(error)
+            self._waiting.clear()
+            if all(each.done() for each in running):
+                return
+            self._take_all()
 
     def _take_all(self) -> None:
         """Take what was asked; if there is nothing to run, wait for it."""

@@ -69,7 +69,14 @@ class RapidOcrEngine:
         recognition = {model.name: model.folder / published.FILE for model in fetched}
         self._recognition, file = next(iter(recognition.items()), (RECOGNITION.stem, RECOGNITION))
         self._options = options
-        self._runtime = runtime_of(options, file)
+        try:
+            self._runtime = runtime_of(options, file)
+        except SettingsError:
+            raise
+        except Exception as error:
+            if self._is_on_gpu:
+                raise _startup_error(error, options.device) from error
+            raise
         self._is_right_to_left = options.languages == _RIGHT_TO_LEFT
         # Blocks and tables are found on the processor, whatever reads the lines, by networks for one thread.
         self._layout_turn = threading.Lock()

@@ -111,7 +111,8 @@ def _session(model: Any, device: Device, memory_part: float) -> Any:
         options.intra_op_num_threads = device.threads
         # It would keep the memory of the largest page.
         options.enable_cpu_mem_arena = False
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, [provider])
+    # Else an error of the GPU would be printed, and the network run on the processor.
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, [provider], enable_fallback=0)
 
 
 def _cuda_options(device: Device, memory_part: float) -> dict[str, Any]:

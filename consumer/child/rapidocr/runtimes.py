@@ -61,9 +61,12 @@ def _prepare_gpu(options: protocol.RapidOcrOptions) -> None:
         cuda.choose_gpu(options.cuda_name)
     wheels = GpuWheels.here()
     try:
+        import onnx  # noqa: F401 - networks are changed by it before they are run
         import onnxruntime
     except ImportError as error:
-        raise SettingsError(f"ONNX Runtime is not installed: {wheels.remedy}") from error
+        raise SettingsError(
+            f"{error}: pip install '.[rapidocr,rapidocr-gpu]', see infra/engines.md"
+        ) from error
     cuda.load_libraries(onnxruntime, wheels)
 
 
