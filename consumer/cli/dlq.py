@@ -143,7 +143,9 @@ def purge(
     choice = _choice(code, prefix)
     if yes:
         outlive_reader()
-    counts = {"deleted": 0, "kept": 0}
+    # A plan must not be taken for a deed.
+    deleted = "deleted" if yes else "deletable"
+    counts = {deleted: 0, "kept": 0}
 
     async def delete() -> None:
         async with _opened() as clients:
@@ -153,14 +155,14 @@ def purge(
             with counted("messages looked at", prints_lines=True) as add:
                 async with aclosing(letters) as found:
                     async for letter, is_deleted in found:
-                        outcome = "deleted" if is_deleted else "kept"
+                        outcome = deleted if is_deleted else "kept"
                         counts[outcome] += 1
                         _print(outcome, letter, as_json=as_json)
                         add(1)
 
     asyncio.run(delete())
     would = "" if yes else "would be "
-    say(f"{counts['deleted']} message(s) {would}deleted, {counts['kept']} {would}kept without a result")
+    say(f"{counts[deleted]} message(s) {would}deleted, {counts['kept']} {would}kept without a result")
     if not yes:
         say("nothing was changed: add --yes to delete")
     elif counts["kept"]:
@@ -211,4 +213,4 @@ def _print(outcome: str, letter: DeadLetter, *, as_json: bool) -> None:
         typer.echo(json.dumps({"outcome": outcome, **facts}, ensure_ascii=False))
     else:
         places = ", ".join(map(shown, facts["sources"])) or "-"
-        typer.echo(f"{outcome:<8} {letter.code:<18} {letter.message.message_id} {places}")
+        typer.echo(f"{outcome:<9} {letter.code:<18} {letter.message.message_id} {places}")

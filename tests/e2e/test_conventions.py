@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "dlq show": ("LETTER", r"(message_id|code|has_result|sources|sent_at|receives)  .+|\{.+\}|"),
     "dlq export": ("", r"\{.+\}"),
     "dlq redrive": ("--code GONE", "nothing"),
-    "dlq purge": ("", r"kept     NO_RESULT .+"),
+    "dlq purge": ("", r"kept +NO_RESULT .+"),
     "doctor": ("", r"(ok|warning) .+|        -> .+"),
     "models list": ("", r"rapidocr: .+"),
     "models verify": ("", r"rapidocr: .+"),

@@ -183,6 +183,7 @@ def test_a_purge_keeps_what_has_no_result_unless_told_twice(dlq: Call, letters: 
     waiting = {letters.add_request("p/waiting.pdf"), letters.add("no message of ours")}
     planned = dlq("purge")
     assert planned.returncode == 0
+    assert {line.split()[0] for line in planned.stdout.splitlines()} == {"deletable", "kept"}
     assert planned.stderr.splitlines()[-1] == "nothing was changed: add --yes to delete"
     assert letters.visible() == dict.fromkeys(settled | waiting, True)
     purged = dlq("purge", "--yes")
