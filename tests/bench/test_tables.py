@@ -80,8 +80,12 @@ def test_made_tables_are_drawn_where_they_are_said_to_be(pages: list[Page]) -> N
         assert all(cell.text for cell in cells)
 
 
-def test_pymupdf_finds_a_ruled_table_of_a_pdf_with_its_spans(tmp_path: Path) -> None:
+def test_pymupdf_finds_a_ruled_table_of_a_pdf_with_its_spans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """This says that its tables are compared fairly: cells by their edges, in pixels."""
+    # pymupdf-layout, which another test may have imported, makes PyMuPDF find tables in another way.
+    monkeypatch.setattr(pymupdf, "_get_layout", None)
     with pymupdf.open() as document:
         page = document.new_page()
         for box, text in (

@@ -78,7 +78,10 @@ def test_the_demo_uploads_a_sample_and_prints_its_text_with_no_more_rights(
         parsed[name] = commands.commands[name].make_context(name, arguments).params
     assert list(parsed) == ["submit", "get"]
     assert (parsed["submit"]["wait"], parsed["submit"]["target"]) == (True, f"s3://{BUCKET}/")
-    assert (parsed["get"]["text"], parsed["get"]["source"]) == (True, f"s3://{BUCKET}/{Path(target).name}")
+    assert (parsed["get"]["text"], list(parsed["get"]["sources"])) == (
+        True,
+        [f"s3://{BUCKET}/{Path(target).name}"],
+    )
 
 
 # -- LocalStack
