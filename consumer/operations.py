@@ -51,7 +51,7 @@ async def dead_letter_clients(queue_url: str, per_s: float | None = None) -> Asy
 
 
 @dataclass(frozen=True, slots=True)
-class BackfillOffice:
+class BackfillClients:
     """What `backfill` needs; `queue` None: nothing is to be queued. `pace`: of the messages."""
 
     store: S3Store
@@ -63,9 +63,7 @@ class BackfillOffice:
         info = await self.store.head(bucket, key)
         if info is None:
             raise ServiceError(f"GET s3://{bucket}/{key}: there is no such object")
-        # The ETag says enough; to name a version takes a permission of its own.
-        source = info.source.model_copy(update={"version_id": None})
-        await self.store.download(source, path, Watchdog(SystemClock()))
+        await self.store.download(info.source.by_etag(), path, Watchdog(SystemClock()))
 
     @asynccontextmanager
     async def page_counter(self, folder: Path) -> AsyncIterator[PageCounter]:
@@ -77,7 +75,7 @@ class BackfillOffice:
 
 
 @asynccontextmanager
-async def backfill_office(queue_url: str | None, per_s: float | None) -> AsyncIterator[BackfillOffice]:
+async def backfill_clients(queue_url: str | None, per_s: float | None) -> AsyncIterator[BackfillClients]:
     """Open the bucket, and the queue if there is a URL of one; raises ServiceError if it cannot be used."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
@@ -88,7 +86,7 @@ async def backfill_office(queue_url: str | None, per_s: float | None) -> AsyncIt
             # Better now than after the plan.
             await queue.max_receive_count()
         store = await stack.enter_async_context(object_store(PARALLEL_HEADS))
-        yield BackfillOffice(store, queue, Pace(clock, per_s))
+        yield BackfillClients(store, queue, Pace(clock, per_s))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ PROVIDER: Final = "CUDAExecutionProvider"
 _CUDNN: Final = "libcudnn.so.9"
 
 #: It comes with the driver, in no wheel.
-_DRIVER_LIBRARY: Final = "libcuda.so"
-_DRIVER: Final = "check nvidia-smi, and that the driver is as new as CUDA"
+_LIBCUDA: Final = "libcuda.so"
+DRIVER_REMEDY: Final = "check nvidia-smi, and that the driver is as new as CUDA"
 
 #: Of its sessions.
 OPTIONS: Final[Mapping[str, Any]] = {
@@ -50,11 +50,13 @@ def load_libraries(runtime: Any, wheels: GpuWheels, load: Callable[..., object] 
         # The provider asks for it when it needs it, which is after the check.
         load(_CUDNN)
     except OSError as error:
-        remedy = _DRIVER if _DRIVER_LIBRARY in str(error) else wheels.remedy
+        remedy = DRIVER_REMEDY if _LIBCUDA in str(error) else wheels.remedy
         raise SettingsError(f"ONNX Runtime cannot load CUDA ({error}): {remedy}") from error
 
 
 def require_gpu(providers: Collection[str]) -> None:
     """Raise SettingsError unless CUDA is the first choice of every network: `providers`."""
     if others := set(providers) - {PROVIDER}:
-        raise SettingsError(f"ONNX Runtime cannot use the GPU, only {', '.join(sorted(others))}: {_DRIVER}")
+        raise SettingsError(
+            f"ONNX Runtime cannot use the GPU, only {', '.join(sorted(others))}: {DRIVER_REMEDY}"
+        )

@@ -25,7 +25,7 @@ from consumer.service.page_sample import PageSample
 from consumer.service.s3_inventory import InventoryError, Manifest
 
 if TYPE_CHECKING:
-    from consumer.operations import BackfillOffice
+    from consumer.operations import BackfillClients
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,26 +175,26 @@ class _Options:
 
 
 async def _backfill(options: _Options, journal: Journal) -> None:
-    from consumer.operations import backfill_office
+    from consumer.operations import backfill_clients
 
     with tempfile.TemporaryDirectory(prefix="bucket-ocr-backfill-") as folder:
         path = Path(folder)
         with (path / "plan").open("w+", encoding="utf-8") as file:
             plan = _Plan(file)
-            async with backfill_office(options.queue_url, options.rate) as office:
+            async with backfill_clients(options.queue_url, options.rate) as clients:
                 planner = Planner(
-                    *(office.store, options.bucket, options.selection, options.fingerprint, options.force),
+                    *(clients.store, options.bucket, options.selection, options.fingerprint, options.force),
                     PageSample(options.sample),
                 )
-                await _fill(plan, planner, _candidates(planner, office, options, path), journal, options)
-                await _count_pages(planner, office, path)
+                await _fill(plan, planner, _candidates(planner, clients, options, path), journal, options)
+                await _count_pages(planner, clients, path)
                 _print_totals(plan.facts(planner.estimate, options.rates), as_json=options.as_json)
-                if office.queue is None:
+                if clients.queue is None:
                     say("nothing was queued: add --yes to queue")
                     return
                 total = plan.reasons.total()
                 with counted("messages sent", total) as add:
-                    sending = send(plan.candidates(), options.bucket, office.queue, journal, office.pace)
+                    sending = send(plan.candidates(), options.bucket, clients.queue, journal, clients.pace)
                     async with aclosing(sending) as sent:
                         async for count in sent:
                             add(count)
@@ -220,14 +220,14 @@ async def _fill(
                     _print(options.bucket, each, as_json=options.as_json)
 
 
-async def _count_pages(planner: Planner, office: "BackfillOffice", folder: Path) -> None:
+async def _count_pages(planner: Planner, clients: "BackfillClients", folder: Path) -> None:
     """Count the pages of the sample."""
     sample = planner.sample.keys
     if not sample:
         return
     unopened = 0
     with counted("documents opened, to count their pages", len(sample)) as add:
-        async with office.page_counter(folder) as counter:
+        async with clients.page_counter(folder) as counter:
             for key in sample:
                 pages = await counter.count(planner.bucket, key)
                 if pages is None:
@@ -236,7 +236,7 @@ async def _count_pages(planner: Planner, office: "BackfillOffice", folder: Path)
                     planner.estimate.note_counted(key, pages)
                 add(1)
     if unopened:
-        typer.echo(f"{unopened} document(s) could not be opened to count their pages", err=True)
+        say(f"{unopened} document(s) could not be opened to count their pages")
 
 
 def _print(bucket: str, candidate: Candidate, *, as_json: bool) -> None:
@@ -246,10 +246,10 @@ def _print(bucket: str, candidate: Candidate, *, as_json: bool) -> None:
 
 
 def _candidates(
-    planner: Planner, office: "BackfillOffice", options: _Options, folder: Path
+    planner: Planner, clients: "BackfillClients", options: _Options, folder: Path
 ) -> AsyncGenerator[Candidate]:
     if options.inventory is not None:
-        return _in_inventory(planner, office, options, folder)
+        return _in_inventory(planner, clients, options, folder)
     if options.files_from is not None:
         return planner.of(_names(options.files_from, options.bucket, options.prefix))
     return planner.under(options.prefix)
@@ -267,16 +267,16 @@ def _names(file: IO[str], bucket: str, prefix: str) -> Iterator[str]:
 
 
 async def _in_inventory(
-    planner: Planner, office: "BackfillOffice", options: _Options, folder: Path
+    planner: Planner, clients: "BackfillClients", options: _Options, folder: Path
 ) -> AsyncGenerator[Candidate]:
     """Fetch the files of an inventory, one after the other, and judge what is in each."""
     bucket, key = location(options.inventory or "")
-    await office.fetch(bucket, key, folder / "manifest")
+    await clients.fetch(bucket, key, folder / "manifest")
     manifest = Manifest.parse((folder / "manifest").read_bytes())
     if manifest.bucket != options.bucket:
         raise InventoryError(f"is of the bucket {manifest.bucket}")
     for each in manifest.files:
-        await office.fetch(manifest.place, each.key, folder / "file")
+        await clients.fetch(manifest.place, each.key, folder / "file")
         names = (name for name in manifest.keys(folder / "file") if name.startswith(options.prefix))
         async with aclosing(planner.of(names)) as found:
             async for candidate in found:

@@ -260,10 +260,8 @@ class Getter:
             raise _Problem(
                 f"{document.uri} has no result (yet): wait with `bucket-ocr status --watch {document.uri}`"
             )
-        # The ETag says enough; to name a version takes a permission of its own.
-        source = info.source.model_copy(update={"version_id": None})
         try:
-            async with contextlib.aclosing(store.chunks(source)) as chunks:
+            async with contextlib.aclosing(store.chunks(info.source.by_etag())) as chunks:
                 result = await open_stream(chunks, self.pages)
                 if result.error is not None:
                     problem = _Problem(f"{document.uri}: {result.error.code.value}: {result.error.message}")

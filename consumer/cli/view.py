@@ -87,14 +87,11 @@ async def _fetched(bucket: str, key: str, folder: Path) -> "ViewedDocument":
         info = await store.head(bucket, keys.result_key(key))
         if info is None:
             raise ViewError(f"{uri} has no result (yet): wait with `bucket-ocr status --watch {uri}`")
-        # The ETag says enough; to name a version takes a permission of its own.
-        place = {"bucket": bucket, "version_id": None}
         try:
-            found = info.source.model_copy(update=place)
-            await store.download(found, document.result, Watchdog(SystemClock()))
+            await store.download(info.source.by_etag(), document.result, Watchdog(SystemClock()))
             # It may have been copied, with its source, from another place.
-            source = document.stored().head.source.model_copy(update={**place, "key": key})
-            await store.download(source, document.source, Watchdog(SystemClock()))
+            source = document.stored().head.source.model_copy(update={"bucket": bucket, "key": key})
+            await store.download(source.by_etag(), document.source, Watchdog(SystemClock()))
         except (SourceChangedError, SourceGoneError) as error:
             raise ViewError(f"{uri} has changed since it was read: see `bucket-ocr status {uri}`") from error
     return document

@@ -62,6 +62,10 @@ class Source(_Value):
     content_type: str | None = Field(description="as the uploader stated it; the bytes decide")
     last_modified: datetime
 
+    def by_etag(self) -> "Source":
+        """Name the object by its ETag alone: to name a version takes a permission of its own."""
+        return self.model_copy(update={"version_id": None})
+
 
 class Engine(_Value):
     """What read the pages."""

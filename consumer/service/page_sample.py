@@ -75,9 +75,7 @@ class PageCounter:
         info = await self.store.head(bucket, key)
         if info is None or info.source.size_bytes > self.max_file_bytes:
             return 0
-        # The ETag says enough; to name a version takes a permission of its own.
-        source = info.source.model_copy(update={"version_id": None})
-        await self.store.download(source, path, Watchdog(SystemClock()))
+        await self.store.download(info.source.by_etag(), path, Watchdog(SystemClock()))
         file_format = sniffed(path)
         if file_format is None:
             return 0

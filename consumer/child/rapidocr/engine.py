@@ -17,6 +17,7 @@ import numpy as np
 from bidi.algorithm import get_display
 
 from consumer import protocol
+from consumer.child.cuda import DRIVER_REMEDY
 from consumer.child.device_errors import LOST_DEVICE, OUT_OF_MEMORY, end_if_poisoned
 from consumer.child.page_layout.layout import Layout, PageLayout
 from consumer.child.page_layout.markdown import as_line
@@ -196,7 +197,7 @@ def _startup_error(error: Exception, device: str) -> SettingsError:
     if OUT_OF_MEMORY.search(text):
         remedy = "lower BUCKET_OCR_ENGINE_WORKERS or BATCH_PAGES, or check for other users of the GPU"
     elif LOST_DEVICE.search(text):
-        remedy = "check nvidia-smi, and that the driver is as new as CUDA"
+        remedy = DRIVER_REMEDY
     return SettingsError(f"rapidocr cannot read on {device} ({text}): {remedy}")
 
 
